@@ -1,0 +1,1 @@
+"""Data sets, their categories and the joint transforms of images and panoptic maps."""

@@ -1,0 +1,1 @@
+"""Layers, backbones, decoders and the registry of named networks."""

@@ -1,0 +1,1 @@
+"""The mathematics: position-sensitive axial attention and its implementations."""

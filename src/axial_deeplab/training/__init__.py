@@ -1,0 +1,1 @@
+"""Training on Lightning: module, optimizers and the train command."""
