@@ -1,0 +1,67 @@
+"""The order of the training images, a pure function of the seed and of the number of the step."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class SampleStream(Sampler[list[tuple[int, int]]]):
+    """Batches of an endless stream of images that is shuffled anew in each epoch, from any batch on.
+
+    Nothing depends on what was drawn before, so a resumed run sees the same images in the same order. A batch may hold
+    the end of one epoch and the start of the next: no image is left out, and every batch is full.
+
+    Args:
+        num_samples: images of the data set.
+        batch_size: images of a batch on one process.
+        num_batches: batches of the whole training on one process.
+        seed: seed of the order.
+        start: batches already done.
+        rank: number of this process.
+        world_size: processes; together they see each batch of `batch_size x world_size` images once.
+
+    Raises:
+        ValueError: the data set is empty.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        num_batches: int,
+        *,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if num_samples < 1:
+            raise ValueError("num_samples must be at least 1, got 0; give a data set with images")
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        # The whole training, also after a resume: Lightning counts the batches that were done before.
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in range(self.start, self.num_batches):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            yield [self.sample(number) for number in range(first, first + self.batch_size)]
+
+    def sample(self, number: int) -> tuple[int, int]:
+        """Return (epoch, index in the data set) of the image with this number in the stream."""
+        epoch, position = divmod(number, self.num_samples)
+        return epoch, int(_order(self.seed, epoch, self.num_samples)[position])
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(num_samples)
