@@ -1,0 +1,122 @@
+"""The specification of position-sensitive axial attention in plain PyTorch: any device, any precision."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from axial_deeplab.ops.precision import full_precision
+
+# Below this many queries in a block the matrix products of a local span are too small to pay.
+SMALLEST_BLOCK = 16
+
+
+def why_not(*args: object, **kwargs: object) -> str | None:
+    """Return None: the reference runs whatever the public operation accepts."""
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None = None,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Position-sensitive attention along one axis, Eq. 3 and 4.
+
+    The arguments are those of `axial_attention`, already checked. Products and the softmax are computed in float32
+    at least; the results have the precision of `v`. The queries of a local span are taken in blocks that share one
+    window of keys, so that memory grows with L·span, never with L².
+
+    Source: section 3 of the paper.
+    """
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    with full_precision(q.device):
+        length, heads = q.shape[1], q.shape[3]
+        block, reach = query_blocks(length, span)
+        scale = q.new_ones(3, heads, dtype=dtype) if logit_scale is None else logit_scale.to(dtype)
+        queries, keys, values = (
+            x.permute(0, 2, 3, 1, 4).to(dtype).contiguous() for x in (q, k, v)
+        )  # (B, M, N, L, D)
+        s_qk, s_q, s_k = scale[:, :, None, None, None]  # (N, 1, 1, 1) each
+        queries = split_queries(queries, block)  # (B, M, N, blocks, block, D)
+        keys = windows_of_keys(keys, block, reach)  # (B, M, N, blocks, window, D)
+        window = keys.shape[-2]
+
+        logits = (queries * s_qk) @ keys.mT
+        if rel_q is not None:
+            table = relative_table(rel_q.to(dtype), block, window, reach)
+            logits = logits + torch.einsum("bmngod,odp->bmngop", queries * s_q, table)
+        if rel_k is not None:
+            table = relative_table(rel_k.to(dtype), block, window, reach)
+            logits = logits + torch.einsum("bmngpd,odp->bmngop", keys * s_k, table)
+        if span is not None and span < 2 * length - 1:
+            outside = ~inside_span(length, span, block, reach, q.device)
+            logits = logits.masked_fill(outside, float("-inf"))
+        if activation == "softmax":
+            attention = logits.softmax(-1)
+        else:
+            attention = (
+                logits.sigmoid()
+                if logit_bias is None
+                else (logits + logit_bias.to(dtype)[:, None, None, None]).sigmoid()
+            )
+
+        content = attention @ windows_of_keys(values, block, reach)
+        positional = None
+        if rel_v is not None:
+            table = relative_table(rel_v.to(dtype), block, window, reach)
+            positional = torch.einsum("bmngop,odp->bmngod", attention, table)
+
+        def merge(x: Tensor) -> Tensor:
+            return x.flatten(3, 4)[:, :, :, :length].permute(0, 3, 1, 2, 4).to(v.dtype)  # (B, L, M, N, V)
+
+        return merge(content), None if positional is None else merge(positional)
+
+
+def query_blocks(length: int, span: int | None) -> tuple[int, int]:
+    """Return how many queries share a window of keys, and how far the window reaches beyond them."""
+    if span is None:
+        return length, 0
+    reach = span // 2
+    block = max(SMALLEST_BLOCK, reach)
+    return (length, 0) if length <= block + 2 * reach else (block, reach)
+
+
+def split_queries(x: Tensor, block: int) -> Tensor:
+    """Cut (..., L, D) into (..., blocks, block, D), zeros behind the last position."""
+    missing = -x.shape[-2] % block
+    return (F.pad(x, (0, 0, 0, missing)) if missing else x).unflatten(-2, (-1, block))
+
+
+def windows_of_keys(x: Tensor, block: int, reach: int) -> Tensor:
+    """Return each block's window (..., blocks, block + 2 reach, D) of keys (..., L, D), zeros outside."""
+    if reach == 0:
+        return split_queries(x, block)
+    missing = -x.shape[-2] % block
+    return F.pad(x, (0, 0, reach, reach + missing)).unfold(-2, block + 2 * reach, block).mT
+
+
+def relative_table(table: Tensor, block: int, window: int, reach: int) -> Tensor:
+    """Return the row of p-o for every query o and key p of a block: (R, D) -> (block, D, window)."""
+    farthest = table.shape[0] // 2
+    distances = torch.arange(1 - block, window, device=table.device) - reach
+    rows = table[distances.clamp(-farthest, farthest) + farthest]  # (block + window - 1, D)
+    return rows.unfold(0, window, 1).flip(0)  # query o starts at distance -o - reach
+
+
+def inside_span(length: int, span: int, block: int, reach: int, device: torch.device) -> Tensor:
+    """Return the mask (blocks, block, window) of the keys that a query sees: near and in the image."""
+    blocks = -(-length // block)
+    start = torch.arange(blocks, device=device)[:, None, None] * block
+    o = start + torch.arange(block, device=device)[:, None]
+    p = start - reach + torch.arange(block + 2 * reach, device=device)
+    # The zero queries behind the last position see the zero keys there: a softmax over nothing would be NaN.
+    exists = (p >= 0) & ((p < length) | (o >= length))
+    return ((p - o).abs() <= span // 2) & exists
