@@ -1,0 +1,219 @@
+"""The label space: which categories a data set has, and which are things."""
+
+import colorsys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+Color = tuple[int, int, int]
+
+BLACK: Color = (0, 0, 0)
+# 1/phi: steps of this length around the color wheel never crowd together.
+GOLDEN_RATIO = 0.6180339887498949
+LIGHTNESS = (0.55, 0.42, 0.70, 0.49, 0.62)
+SATURATION = (0.75, 0.90, 0.60)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One category of a data set.
+
+    Args:
+        id: the data set's own number, any integer from 0 (the numbers may have gaps).
+        name: what people call it.
+        is_thing: countable (a thing, with instances) or not (stuff).
+        color: red, green, blue, each 0..255; None takes one from the palette.
+    """
+
+    id: int
+    name: str
+    is_thing: bool
+    color: Color | None = None
+
+
+class Categories(Sequence[Category]):
+    """The categories of a data set, ordered by id; the position in this order is the train id.
+
+    Every category has a color of its own that is not black (black is void): a missing, black or repeated
+    color is replaced from a fixed palette.
+
+    Args:
+        categories: in any order.
+
+    Raises:
+        ValueError: no category, or ids or names that occur twice.
+    """
+
+    def __init__(self, categories: Iterable[Category]) -> None:
+        ordered = sorted(categories, key=lambda category: category.id)
+        if not ordered:
+            raise ValueError("categories must have at least one entry, got none; list id, name and isthing")
+        _refuse_repeated("id", [category.id for category in ordered])
+        _refuse_repeated("name", [category.name for category in ordered])
+        self._categories = tuple(_with_distinct_colors(ordered))
+        self._train_ids = {category.id: train_id for train_id, category in enumerate(self._categories)}
+
+    def __len__(self) -> int:
+        return len(self._categories)
+
+    def __getitem__(self, train_id: Any) -> Any:
+        return self._categories[train_id]
+
+    def __iter__(self) -> Iterator[Category]:
+        return iter(self._categories)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Categories) and self._categories == other._categories
+
+    def __hash__(self) -> int:
+        return hash(self._categories)
+
+    def __repr__(self) -> str:
+        return f"Categories({len(self.thing_ids)} things, {len(self.stuff_ids)} stuff)"
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The data set's ids in the order of the train ids."""
+        return tuple(category.id for category in self._categories)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the order of the train ids."""
+        return tuple(category.name for category in self._categories)
+
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """The colors (red, green, blue) in the order of the train ids."""
+        return tuple(category.color or BLACK for category in self._categories)
+
+    @property
+    def thing_ids(self) -> tuple[int, ...]:
+        """The train ids of the things."""
+        return tuple(train_id for train_id, category in enumerate(self._categories) if category.is_thing)
+
+    @property
+    def stuff_ids(self) -> tuple[int, ...]:
+        """The train ids of the stuff."""
+        return tuple(train_id for train_id, category in enumerate(self._categories) if not category.is_thing)
+
+    def has_id(self, category_id: int) -> bool:
+        """Return whether the data set has a category with this id."""
+        return category_id in self._train_ids
+
+    def train_id(self, category_id: int) -> int:
+        """Return the train id of a category of the data set.
+
+        Raises:
+            ValueError: there is no such category.
+        """
+        if category_id not in self._train_ids:
+            raise ValueError(
+                f"category_id must be one of the {len(self)} ids in categories ({_shortened(self.ids)}), "
+                f"got {category_id}; add the category or correct the id"
+            )
+        return self._train_ids[category_id]
+
+    @classmethod
+    def from_json(cls, entries: Any, *, source: str = "categories") -> "Categories":
+        """Read the `categories` list of a COCO panoptic document.
+
+        Args:
+            entries: a list of {"id", "name", "isthing", optional "color"}.
+            source: what error messages call the list, usually its file.
+
+        Raises:
+            ValueError: an entry is incomplete or has a value that is not allowed.
+        """
+        if not isinstance(entries, list):
+            raise ValueError(
+                f"{source} must be a list of id, name and isthing, got {type(entries).__name__}; "
+                "see the COCO panoptic format"
+            )
+        try:
+            return cls(_from_json(entry, f"{source}[{index}]") for index, entry in enumerate(entries))
+        except ValueError as error:
+            message = str(error)
+            raise ValueError(message if message.startswith(source) else f"{source}: {message}") from None
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the `categories` list of a COCO panoptic document."""
+        return [
+            {"id": c.id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color or BLACK)}
+            for c in self._categories
+        ]
+
+
+def palette(start: int = 0) -> Iterator[Color]:
+    """Yield endless well separated colors, none of them black; `start` skips the first ones."""
+    for index in count(start):
+        rgb = colorsys.hls_to_rgb(
+            (0.58 + index * GOLDEN_RATIO) % 1.0,
+            LIGHTNESS[index % len(LIGHTNESS)],
+            SATURATION[index % len(SATURATION)],
+        )
+        red, green, blue = (round(255 * channel) for channel in rgb)
+        yield red, green, blue
+
+
+def _with_distinct_colors(categories: Sequence[Category]) -> list[Category]:
+    taken = {BLACK}
+    keeps = []
+    for category in categories:
+        keeps.append(category.color is not None and category.color not in taken)
+        if category.color is not None:
+            taken.add(category.color)
+    colored = []
+    for train_id, (category, keep) in enumerate(zip(categories, keeps, strict=True)):
+        if not keep:
+            color = next(color for color in palette(train_id) if color not in taken)
+            taken.add(color)
+            category = replace(category, color=color)
+        colored.append(category)
+    return colored
+
+
+def _from_json(entry: Any, where: str) -> Category:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where} must be an object with id, name, isthing, got {entry!r}; correct the file")
+    category_id = entry.get("id")
+    if not isinstance(category_id, int) or isinstance(category_id, bool) or category_id < 0:
+        raise ValueError(f"{where} id must be an integer from 0, got {category_id!r}; correct the file")
+    where = f"{where} (id {category_id})"
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{where} name must be a text, got {name!r}; correct the file")
+    is_thing = entry.get("isthing")
+    if is_thing not in (0, 1):
+        raise ValueError(
+            f'{where} "{name}" isthing must be 1 (thing) or 0 (stuff), got {is_thing!r}; '
+            "add it: a panoptic data set must say which categories have instances"
+        )
+    color = _color_from_json(entry.get("color"), where)
+    return Category(id=category_id, name=name, is_thing=bool(is_thing), color=color)
+
+
+def _color_from_json(color: Any, where: str) -> Color | None:
+    if color is None:
+        return None
+    if (
+        not isinstance(color, list | tuple)
+        or len(color) != 3
+        or not all(isinstance(channel, int) and 0 <= channel <= 255 for channel in color)
+    ):
+        raise ValueError(f"{where} color must be three integers 0..255, got {color!r}; correct or remove it")
+    red, green, blue = color
+    return red, green, blue
+
+
+def _refuse_repeated(what: str, values: Sequence[Any]) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{what} must occur once in categories, got {value!r} twice; change one of them")
+        seen.add(value)
+
+
+def _shortened(ids: Sequence[int], limit: int = 8) -> str:
+    shown = ", ".join(str(value) for value in ids[:limit])
+    return shown if len(ids) <= limit else f"{shown}, ... {ids[-1]}"
