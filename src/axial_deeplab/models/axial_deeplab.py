@@ -1,0 +1,213 @@
+"""The panoptic network: a backbone, its decoders and three heads, from images to maps at the images' own size."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbone import Backbone
+from .decoder import AxialDecoder, ConvDecoder
+from .heads import Head
+from .resize import resize_bilinear, resize_offsets
+
+# Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# Dilations of ASPP at output stride 16; another output stride scales them, so that they span the same pixels.
+ATROUS_RATES = (6, 12, 18)
+
+DecoderName = Literal["dual", "axial"]
+
+
+class PanopticDeepLab(nn.Module):
+    """Axial-DeepLab or Panoptic-DeepLab, depending on the backbone.
+
+    Shapes: images (B, in_channels, H, W), uint8 or float, 0 to 255, any H and W; returns
+    semantic_logits (B, num_classes, H, W), center_heatmap (B, 1, H, W) without sigmoid, and offsets (B, 2, H, W) in
+    (y, x) order and pixels of the image. The maps are float32 (float64 in a float64 model), also under autocast.
+
+    Images are normalized here and nowhere else. They are padded at the bottom and on the right with the mean color to
+    k * output_stride + 1 pixels, k >= 1, so that the grids of all strides coincide in their corners; the maps are cropped
+    back. Even a single pixel thus gives every norm of the training mode more than one value.
+
+    Args:
+        backbone: gives the maps res2 to res5; receives normalized images.
+        num_classes: semantic classes.
+        in_channels: channels of the images.
+        decoder: "dual" (one convolutional decoder for the semantic head, one for the two instance heads) or "axial"
+            (one axial decoder for all, appendix B).
+        semantic_channels: channels of the semantic decoder (or of the axial decoder) and of its head.
+        instance_channels: channels of the instance decoder.
+        instance_head_channels: channels inside the two instance heads.
+        semantic_low_level_channels: channels of the projections of res3 and res2 in the semantic decoder.
+        instance_low_level_channels: the same in the instance decoder.
+        aspp: whether ASPP stands in front of each of the dual decoders.
+        aspp_channels: channels of ASPP's branches.
+        aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
+        aspp_pool_size: see `decoder.ASPP`.
+        atrous_rates: of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
+        num_heads: attention heads of the axial decoder.
+        span: positions that a query of the axial decoder attends to; None is the whole axis.
+        max_span: positions to either side that have their own row in the axial decoder's relative tables.
+        checkpoint: recompute the axial decoder's blocks in the backward pass.
+        pixel_mean: subtracted from the images; None is ImageNet's mean (its average for other than 3 channels).
+        pixel_std: divides the images; None is ImageNet's standard deviation.
+        norm_eps: epsilon of the batch norms of decoders and heads.
+        norm_momentum: weight of the new batch in their running statistics.
+
+    Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int = 133,
+        in_channels: int = 3,
+        decoder: DecoderName = "dual",
+        semantic_channels: int = 256,
+        instance_channels: int = 128,
+        instance_head_channels: int = 32,
+        semantic_low_level_channels: tuple[int, int] = (64, 32),
+        instance_low_level_channels: tuple[int, int] = (32, 16),
+        aspp: bool = False,
+        aspp_channels: int = 256,
+        aspp_separable: bool = True,
+        aspp_pool_size: tuple[int, int] | None = None,
+        atrous_rates: Sequence[int] | None = None,
+        num_heads: int = 8,
+        span: int | None = None,
+        max_span: int = 255,
+        checkpoint: bool = False,
+        pixel_mean: Sequence[float] | None = None,
+        pixel_std: Sequence[float] | None = None,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        mean = _per_channel("pixel_mean", pixel_mean, IMAGENET_MEAN, in_channels)
+        std = _per_channel("pixel_std", pixel_std, IMAGENET_STD, in_channels)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_std", std, persistent=False)
+        self.backbone = backbone
+        self.output_stride = backbone.output_stride
+        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+
+        self.instance_decoder: nn.Module | None
+        if decoder == "dual":
+            context = {
+                "aspp": aspp,
+                "aspp_channels": aspp_channels if aspp else None,
+                "aspp_separable": aspp_separable,
+                "aspp_pool_size": aspp_pool_size,
+                "atrous_rates": atrous_rates or tuple(rate * 16 // self.output_stride for rate in ATROUS_RATES),
+            }
+            self.semantic_decoder: nn.Module = ConvDecoder(
+                backbone.feature_channels,
+                channels=semantic_channels,
+                low_level_channels=semantic_low_level_channels,
+                **context,
+                **norm,
+            )
+            self.instance_decoder = ConvDecoder(
+                backbone.feature_channels,
+                channels=instance_channels,
+                low_level_channels=instance_low_level_channels,
+                **context,
+                **norm,
+            )
+            hidden_channels = (semantic_channels, instance_head_channels)
+        elif decoder == "axial":
+            if aspp:
+                raise ValueError("aspp must be False with the axial decoder, got True; use decoder='dual'")
+            self.semantic_decoder = AxialDecoder(
+                backbone.feature_channels,
+                channels=semantic_channels,
+                low_level_channels=semantic_low_level_channels,
+                num_heads=num_heads,
+                span=span,
+                max_span=max_span,
+                checkpoint=checkpoint,
+                **norm,
+            )
+            self.instance_decoder = None
+            instance_channels = semantic_channels
+            hidden_channels = (None, None)
+        else:
+            raise ValueError(f"decoder must be dual or axial, got {decoder!r}; choose one of these")
+        self.semantic_head = Head(semantic_channels, hidden_channels[0], num_classes, **norm)
+        self.center_head = Head(instance_channels, hidden_channels[1], 1, **norm)
+        self.offset_head = Head(instance_channels, hidden_channels[1], 2, **norm)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[-2:]
+        size = (_padded_length(height, self.output_stride), _padded_length(width, self.output_stride))
+        outputs = self.decode(self.encode(images))
+        outputs = {name: _at_least_float32(output) for name, output in outputs.items()}
+        return {
+            name: (resize_offsets if name == "offsets" else resize_bilinear)(output, size)[..., :height, :width]
+            for name, output in outputs.items()
+        }
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalize and pad images and return the backbone's maps.
+
+        Shapes: images as for `forward`; the map at stride s (B, C, (H' - 1) / s + 1, (W' - 1) / s + 1), H' and W'
+        being the padded height and width.
+
+        Raises:
+            ValueError: if the images do not have four dimensions or `in_channels` channels.
+        """
+        channels = self.pixel_mean.shape[0]
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(
+                f"images must be (B, {channels}, H, W), got {tuple(images.shape)}; "
+                "add the batch dimension or set in_channels"
+            )
+        height, width = images.shape[-2:]
+        normalized = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        bottom = _padded_length(height, self.output_stride) - height
+        right = _padded_length(width, self.output_stride) - width
+        return self.backbone.forward_features(F.pad(normalized, (0, right, 0, bottom)))
+
+    def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the three maps at stride 4, offsets in pixels of that grid.
+
+        Shapes: features res2 (B, C2, H2, W2) to res5; the maps are (B, ., H2, W2).
+        """
+        semantic = self.semantic_decoder(features)
+        instance = semantic if self.instance_decoder is None else self.instance_decoder(features)
+        return {
+            "semantic_logits": self.semantic_head(semantic),
+            "center_heatmap": self.center_head(instance),
+            "offsets": self.offset_head(instance),
+        }
+
+
+def _padded_length(length: int, stride: int) -> int:
+    """Return the smallest k * stride + 1, k >= 1, that is not below a length in pixels."""
+    return torch.sym_max((length + stride - 2) // stride, 1) * stride + 1
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _per_channel(
+    name: str, values: Sequence[float] | None, imagenet: tuple[float, ...], in_channels: int
+) -> Tensor:
+    """Return a (C, 1, 1) tensor of the given values, of ImageNet's, or of ImageNet's average for C other than 3."""
+    if values is None:
+        values = imagenet if in_channels == 3 else (sum(imagenet) / 3,) * in_channels
+    if len(values) != in_channels:
+        raise ValueError(
+            f"{name} must be one value for each of the {in_channels} image channels, got {len(values)}; "
+            "give as many as in_channels"
+        )
+    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)

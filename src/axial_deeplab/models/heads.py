@@ -1,0 +1,44 @@
+"""Prediction heads."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from .convolutions import SeparableConv
+
+
+class Head(nn.Sequential):
+    """A 5x5 depthwise-separable convolution and a 1x1 convolution to the predicted maps.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), raw (no softmax, no sigmoid).
+
+    Args:
+        in_channels: channels of the decoder.
+        hidden_channels: channels between the two convolutions; None leaves only the 1x1 convolution.
+        out_channels: semantic classes, 1 (center heatmap) or 2 (offsets).
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+
+    Source: Panoptic-DeepLab (Cheng et al. 2020); 256 channels for the semantic head, 32 for the other two.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int | None,
+        out_channels: int,
+        *,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if hidden_channels is not None:
+            layers["hidden"] = SeparableConv(
+                in_channels, hidden_channels, 5, norm_eps=norm_eps, norm_momentum=norm_momentum
+            )
+        final = nn.Conv2d(hidden_channels or in_channels, out_channels, 1)
+        # Small, so that training starts from even class probabilities and an empty heatmap.
+        nn.init.normal_(final.weight, std=0.01)
+        nn.init.zeros_(final.bias)
+        layers["final"] = final
+        super().__init__(layers)

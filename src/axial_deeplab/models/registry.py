@@ -1,0 +1,198 @@
+"""Every network by its name."""
+
+import difflib
+import fnmatch
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .axial_deeplab import PanopticDeepLab
+from .axial_resnet import AxialResNet
+from .backbone import Backbone
+from .resnet import ResNet
+from .xception import Xception71
+
+PRETRAINED_FOLDER = Path(__file__).parent.parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """A backbone class and the arguments that make it the named network."""
+
+    network: type[Backbone]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int = 1000
+
+    @property
+    def options(self) -> set[str]:
+        """Names of the arguments that a caller may override."""
+        return _keyword_arguments(self.network)
+
+    def build(self, **options: Any) -> Backbone:
+        """Make the network."""
+        return self.network(**{**self.arguments, **options})
+
+
+@dataclass(frozen=True)
+class SegmentationEntry:
+    """A backbone and the arguments of the panoptic network around it; an option of both goes to both."""
+
+    backbone: BackboneEntry
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int = 133
+
+    @property
+    def options(self) -> set[str]:
+        """Names of the arguments that a caller may override."""
+        return self.backbone.options | _keyword_arguments(PanopticDeepLab)
+
+    def build(self, *, features_only: bool = False, **options: Any) -> nn.Module:
+        """Make the network, or its backbone alone."""
+        options = {**self.backbone.arguments, **self.arguments, **options}
+        of_backbone = self.backbone.options - {"num_classes", "features_only"}
+        backbone = self.backbone.build(
+            features_only=True, **{name: value for name, value in options.items() if name in of_backbone}
+        )
+        if features_only:
+            return backbone
+        of_network = _keyword_arguments(PanopticDeepLab)
+        return PanopticDeepLab(
+            backbone, **{name: value for name, value in options.items() if name in of_network}
+        )
+
+
+def _keyword_arguments(function: Any) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+WIDTH_MULTIPLIERS = {"s": 0.5, "m": 0.75, "l": 1.0, "xl": 2.0}
+
+# A tenth of S in size and far less attention at stride 4, where it is most expensive: for CPUs.
+NANO_BACKBONE = {
+    "width_multiplier": 0.25,
+    "depths": (1, 2, 3, 1),
+    "num_heads": 4,
+    "stem": "three_conv",
+    "output_stride": 16,
+}
+NANO_DECODERS = {
+    "semantic_channels": 96,
+    "instance_channels": 64,
+    "instance_head_channels": 32,
+    "semantic_low_level_channels": (32, 16),
+    "instance_low_level_channels": (16, 8),
+}
+
+
+def _entries() -> dict[str, BackboneEntry | SegmentationEntry]:
+    entries: dict[str, BackboneEntry | SegmentationEntry] = {}
+    for size, width in WIDTH_MULTIPLIERS.items():
+        entries[f"axial_resnet_{size}"] = BackboneEntry(AxialResNet, {"width_multiplier": width})
+        entries[f"full_axial_resnet_{size}"] = BackboneEntry(
+            AxialResNet, {"width_multiplier": width, "stem": "axial"}
+        )
+        entries[f"axial_deeplab_{size}"] = SegmentationEntry(
+            BackboneEntry(
+                AxialResNet, {"width_multiplier": width, "stem": "three_conv", "output_stride": 16}
+            )
+        )
+    entries["axial_resnet26_s"] = BackboneEntry(
+        AxialResNet, {"width_multiplier": 0.5, "depths": (1, 2, 4, 1)}
+    )
+    backbones = {
+        "resnet50": BackboneEntry(ResNet),
+        "resnet101": BackboneEntry(ResNet, {"depths": (3, 4, 23, 3)}),
+        "xception71": BackboneEntry(Xception71),
+    }
+    for name, entry in backbones.items():
+        entries[name] = entry
+        stem = {"stem": "three_conv"} if entry.network is ResNet else {}
+        entries[f"panoptic_deeplab_{name}"] = SegmentationEntry(
+            entry, {"output_stride": 16, "aspp": True, **stem}
+        )
+    entries["axial_deeplab_nano"] = SegmentationEntry(
+        BackboneEntry(AxialResNet, NANO_BACKBONE), NANO_DECODERS
+    )
+    return entries
+
+
+ENTRIES = _entries()
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the sorted names of the networks that match a shell pattern such as ``"axial_deeplab_*"``."""
+    return sorted(fnmatch.filter(ENTRIES, pattern))
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    span: int | None = None,
+    in_channels: int = 3,
+    pretrained: bool = False,
+    features_only: bool = False,
+    **overrides: Any,
+) -> nn.Module:
+    """Build a network by its name.
+
+    Args:
+        name: one of `list_models()`.
+        num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133 (COCO).
+        span: positions that a query attends to, odd; None is the whole axis.
+        in_channels: channels of the images.
+        pretrained: load the weights that ship under this name.
+        features_only: return the backbone alone, whose output are the maps res2 to res5.
+        overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such as
+            `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
+
+    Returns:
+        The network, in training mode. `create_model(**model.config)` builds it again, without its weights.
+
+    Raises:
+        ValueError: for an unknown name or argument, a span without attention, or `pretrained` without weights.
+    """
+    entry = ENTRIES.get(name)
+    if entry is None:
+        close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else "see list_models()"
+        raise ValueError(f"name must be a network of list_models(), got {name!r}; {hint}")
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
+    for option in options:
+        if option not in entry.options:
+            close = difflib.get_close_matches(option, entry.options, n=3, cutoff=0.4)
+            hint = ", ".join(close or sorted(entry.options))
+            raise ValueError(f"overrides must be arguments of {name}, got {option!r}; choose from {hint}")
+    if num_classes is None:
+        num_classes = entry.num_classes
+    elif num_classes < 1:
+        raise ValueError(
+            f"num_classes must be at least 1, got {num_classes}; use features_only for no classifier"
+        )
+    if span is not None:
+        if "span" not in entry.options:
+            raise ValueError(f"span must be None for {name}, got {span}; the network has no attention")
+        options["span"] = span
+    options.update(num_classes=num_classes, in_channels=in_channels, features_only=features_only)
+    model = entry.build(**options)
+    model.config = {"name": name, **options}
+    if pretrained:
+        _load_pretrained(model, name)
+    return model
+
+
+def _load_pretrained(model: nn.Module, name: str) -> None:
+    """Load the weights that ship under a name into a network of the same shape."""
+    if not (PRETRAINED_FOLDER / f"{name}.safetensors").is_file():
+        available = sorted(path.stem for path in PRETRAINED_FOLDER.glob("*.safetensors"))
+        raise ValueError(
+            f"pretrained must be False for {name}, got True; weights ship for {', '.join(available) or 'no network'}"
+        )
+    from axial_deeplab.weights import load_weights
+
+    model.load_state_dict(load_weights(name).model.state_dict())

@@ -1,0 +1,41 @@
+"""The one resize rule of the package: bilinear with aligned corners."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps bilinearly so that the corner pixels of both grids coincide.
+
+    Shapes: x (B, C, H, W); result (B, C, *size).
+
+    Args:
+        x: the maps.
+        size: target height and width in pixels.
+
+    Source: deeplab2 and Panoptic-DeepLab resize all maps so. Sizes k * stride + 1 therefore nest exactly.
+    """
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def resize_offsets(offsets: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize center offsets and express them in pixels of the target grid.
+
+    With aligned corners, one pixel of a grid of n pixels spans (target - 1) / (n - 1) pixels of the target; an axis
+    of a single pixel has no scale and keeps its values.
+
+    Shapes: offsets (B, 2, H, W) in (y, x) order; result (B, 2, *size).
+
+    Args:
+        offsets: in pixels of their own grid.
+        size: target height and width in pixels.
+    """
+    height, width = offsets.shape[-2:]
+    scale_y = (size[0] - 1) / (height - 1) if height > 1 else 1.0
+    scale_x = (size[1] - 1) / (width - 1) if width > 1 else 1.0
+    resized = resize_bilinear(offsets, size)
+    offset_y, offset_x = resized.unbind(dim=1)
+    return torch.stack((offset_y * scale_y, offset_x * scale_x), dim=1)
