@@ -15,9 +15,9 @@ ACTIVATIONS = ("softmax", "sigmoid")
 class Implementation:
     """One way to execute the operation.
 
-    Both functions take the arguments of `axial_attention` without `impl`, already checked: `why_not` returns None if
-    it can run them or else the reason in a few words, `attend` runs them. A module of an implementation must import
-    without the libraries that it needs; `why_not` says that they are missing.
+    Both functions take the arguments of `axial_attention` without `impl`, already checked: `why_not`
+    returns None if it can run them or else the reason in a few words, `attend` runs them. A module of an
+    implementation must import without the libraries that it needs; `why_not` says that they are missing.
     """
 
     name: str
@@ -49,13 +49,15 @@ def axial_attention(
     `a_op = softmax_p(s1 q_o·k_p + s2 q_o·r^q_{p-o} + s3 k_p·r^k_{p-o} + b)`.
 
     Shapes:
-        B images, L positions on the attended axis, M parallel lines, N heads, D channels of a head's queries and
-        keys, V of its values, R = 2 max_span - 1 relative positions. q, k: (B, L, M, N, D); v: (B, L, M, N, V), all
-        with any strides: (B, H, W, N·D) unflattened is the height axis, its transpose(1, 2) the width axis, no copy.
-        rel_q, rel_k: (R, D); rel_v: (R, V). logit_scale: (3, N). logit_bias: (N,).
+        B images, L positions on the attended axis, M parallel lines, N heads, D channels of a head's
+        queries and keys, V of its values, R = 2 max_span - 1 relative positions. q, k: (B, L, M, N, D); v:
+        (B, L, M, N, V), all with any strides: (B, H, W, N·D) unflattened is the height axis, its
+        transpose(1, 2) the width axis, no copy. rel_q, rel_k: (R, D); rel_v: (R, V). logit_scale: (3, N).
+        logit_bias: (N,).
 
     Args:
-        rel_q: r^q, row p-o + max_span - 1 (clamped into the table) is that of the distance p-o; None: no such term.
+        rel_q: r^q, row p-o + max_span - 1 (clamped into the table) is that of the distance p-o; None: no
+            such term.
         rel_k: r^k, likewise.
         rel_v: r^v, likewise; None leaves out the positional output.
         logit_scale: s1, s2, s3 of each head, differentiable; None means ones.
@@ -66,12 +68,15 @@ def axial_attention(
         impl: "auto" or the name of one implementation, which then raises if it cannot run.
 
     Returns:
-        content `sum_p a_op v_p` and positional `sum_p a_op r^v_{p-o}` (None without rel_v): (B, L, M, N, V) each.
+        content `sum_p a_op v_p` and positional `sum_p a_op r^v_{p-o}` (None without rel_v): (B, L, M, N, V)
+        each.
 
     Raises:
-        ValueError: an argument's shape, value or type is not as above, or the named implementation cannot run it.
+        ValueError: an argument's shape, value or type is not as above, or the named implementation cannot
+            run it.
 
-    Source: Eq. 3 and 4 of the paper; the scales are what batch norm of the three terms leaves under a softmax.
+    Source: Eq. 3 and 4 of the paper; the scales are what batch norm of the three terms leaves under a
+    softmax.
     """
     arguments = (q, k, v, rel_q, rel_k, rel_v, logit_scale)
     options: dict[str, Any] = {"span": span, "activation": activation, "logit_bias": logit_bias}

@@ -30,9 +30,9 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Position-sensitive attention along one axis, Eq. 3 and 4.
 
-    The arguments are those of `axial_attention`, already checked. Products and the softmax are computed in float32
-    at least; the results have the precision of `v`. The queries of a local span are taken in blocks that share one
-    window of keys, so that memory grows with L·span, never with L².
+    The arguments are those of `axial_attention`, already checked. Products and the softmax are computed in
+    float32 at least; the results have the precision of `v`. The queries of a local span are taken in blocks
+    that share one window of keys, so that memory grows with L·span, never with L².
 
     Source: section 3 of the paper.
     """

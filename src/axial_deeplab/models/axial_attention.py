@@ -1,0 +1,315 @@
+"""The axial-attention layer and the residual block that is made of two of them."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from axial_deeplab.models.convolutions import ConvNorm
+from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
+from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
+
+AXES = ("height", "width")
+STRIDE_MODES = ("slice", "average_pool")
+
+
+class AxialAttention(nn.Module):
+    """Position-sensitive axial attention: multi-head self-attention along the columns or rows of a map.
+
+    Shapes:
+        (B, in_channels, H, W) -> (B, out_channels, H', W'), where the attended axis has ceil(size / stride)
+        positions. A head has out_channels / num_heads channels of values and half as many of queries and
+        keys.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output, a multiple of 2 num_heads.
+        axis: "height" (each column attends to itself) or "width" (each row).
+        num_heads: attention heads.
+        span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
+        max_span: positions to either side, itself included, that have their own row in the relative tables.
+        stride: every stride-th position of the attended axis is put out.
+        rel_q: whether the logits have the term q·r^q.
+        rel_k: whether the logits have the term k·r^k.
+        rel_v: whether the output has the positional term of r^v.
+        qkv_norm: whether batch norm follows the projection.
+        logit_norm: whether each term of the logits is batch-normalized, each head on its own.
+        output_norm: whether content and positional output are batch-normalized before they are added.
+        activation: "softmax" or "sigmoid", see `axial_attention`.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+        impl: implementation of the operation, see `axial_attention`.
+
+    Raises:
+        ValueError: out_channels cannot be shared out among the heads, or axis, span, max_span, stride or
+            activation is none of the above.
+
+    Source: section 3.2 of the paper, Eq. 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        axis: str = "height",
+        num_heads: int = 8,
+        span: int | None = None,
+        max_span: int = 255,
+        stride: int = 1,
+        rel_q: bool = True,
+        rel_k: bool = True,
+        rel_v: bool = True,
+        qkv_norm: bool = True,
+        logit_norm: bool = True,
+        output_norm: bool = True,
+        activation: str = "softmax",
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        _check_arguments(out_channels, axis, num_heads, span, max_span, stride)
+        self.axis = axis
+        self.num_heads = num_heads
+        self.span = span
+        self.stride = stride
+        self.activation = activation
+        self.impl = impl
+        self.value_dim = out_channels // num_heads
+        self.key_dim = self.value_dim // 2
+
+        def batch_norm(channels: int, wanted: bool) -> nn.Module:
+            return BatchNorm2d(channels, norm_eps, norm_momentum) if wanted else nn.Identity()
+
+        def table(channels: int, wanted: bool) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(2 * max_span - 1, channels)) if wanted else None
+
+        self.qkv = nn.Conv2d(in_channels, 2 * out_channels, 1, bias=False)
+        self.qkv_norm = batch_norm(2 * out_channels, qkv_norm)
+        self.rel_q = table(self.key_dim, rel_q)
+        self.rel_k = table(self.key_dim, rel_k)
+        self.rel_v = table(self.value_dim, rel_v)
+        self.logit_norm: LogitNorm | None = None
+        if logit_norm:
+            self.logit_norm = LogitNorm(
+                1 + rel_q + rel_k,
+                num_heads,
+                bias=activation == "sigmoid",
+                eps=norm_eps,
+                momentum=norm_momentum,
+            )
+        self.content_norm = batch_norm(out_channels, output_norm)
+        self.positional_norm = batch_norm(out_channels, output_norm) if rel_v else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the projection and the relative tables anew, as the first author's code does."""
+        nn.init.normal_(self.qkv.weight, std=math.sqrt(1.0 / self.qkv.in_channels))
+        for table in (self.rel_q, self.rel_k, self.rel_v):
+            if table is not None:
+                nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Channels last, each head's channels of a position lie together and no axis has to be moved.
+        x = x.contiguous(memory_format=torch.channels_last)
+        q, k, v = self._heads(self.qkv_norm(self.qkv(x)))
+        logit_scale, logit_bias = self._normalize_logits(q, k)
+        content, positional = axial_attention(
+            q,
+            k,
+            v,
+            self.rel_q,
+            self.rel_k,
+            self.rel_v,
+            logit_scale,
+            span=self.span,
+            activation=self.activation,
+            logit_bias=logit_bias,
+            impl=self.impl,
+        )
+        y = self.content_norm(self._image(content))
+        if positional is not None and self.positional_norm is not None:
+            y = y + self.positional_norm(self._image(positional))
+        if self.stride == 1:
+            return y
+        return y[:, :, :: self.stride] if self.axis == "height" else y[:, :, :, :: self.stride]
+
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the views (B, L, M, N, D) of the queries, keys and values in (B, 2 out_channels, H, W)."""
+        x = qkv.permute(0, 2, 3, 1)  # (B, H, W, C)
+        if self.axis == "width":
+            x = x.transpose(1, 2)
+        keys, values = self.num_heads * self.key_dim, self.num_heads * self.value_dim
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in x.split((keys, keys, values), dim=-1))
+        return q, k, v
+
+    def _image(self, x: Tensor) -> Tensor:
+        """Return the feature map (B, N V, H, W) of an output (B, L, M, N, V)."""
+        if self.axis == "width":
+            x = x.transpose(1, 2)
+        return x.flatten(3).permute(0, 3, 1, 2)
+
+    def _normalize_logits(self, q: Tensor, k: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the scales (3, N) of the logit terms and the bias (N,) of their sum."""
+        if self.logit_norm is None:
+            return None, None
+        terms = [True, self.rel_q is not None, self.rel_k is not None]
+
+        def moments() -> tuple[Tensor, Tensor, int]:
+            mean, mean_of_squares = logit_moments(q, k, self.rel_q, self.rel_k, span=self.span)
+            images, length, lines = q.shape[:3]
+            return mean[terms], mean_of_squares[terms], count_logits(images, length, lines, self.span)
+
+        scale, bias = self.logit_norm(moments)
+        if not all(terms):
+            scale = scale.new_zeros(3, self.num_heads).index_put((scale.new_tensor(terms).bool(),), scale)
+        return scale, bias
+
+
+class AxialBlock(nn.Module):
+    """A bottleneck block whose 3x3 convolution is replaced by height-axis and then width-axis attention.
+
+    1x1 convolution - ReLU - height attention - width attention - ReLU - 1x1 convolution, + shortcut, ReLU;
+    each convolution is batch-normalized.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of the attention, a multiple of 2 num_heads.
+        out_channels: channels of the output.
+        stride: how many positions of the input one of the output stands for, on both axes.
+        num_heads: attention heads.
+        span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
+        max_span: positions to either side, itself included, that have their own row in the relative tables.
+        rel_q: see `AxialAttention`.
+        rel_k: see `AxialAttention`.
+        rel_v: see `AxialAttention`.
+        qkv_norm: see `AxialAttention`.
+        logit_norm: see `AxialAttention`.
+        output_norm: see `AxialAttention`.
+        activation: see `AxialAttention`.
+        stride_mode: "slice" takes every stride-th position of an axis right after the attention along it;
+            "average_pool" averages squares of stride x stride positions after both.
+        checkpoint: recompute the block in the backward pass instead of keeping its activations.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+        impl: implementation of the operation, see `axial_attention`.
+
+    Raises:
+        ValueError: as in `AxialAttention`, or the stride mode is none of the above.
+
+    Source: figure 2 and section 3.2 of the paper; "average_pool" is the code that its first author published.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        num_heads: int = 8,
+        span: int | None = None,
+        max_span: int = 255,
+        rel_q: bool = True,
+        rel_k: bool = True,
+        rel_v: bool = True,
+        qkv_norm: bool = True,
+        logit_norm: bool = True,
+        output_norm: bool = True,
+        activation: str = "softmax",
+        stride_mode: str = "slice",
+        checkpoint: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        if stride_mode not in STRIDE_MODES:
+            raise ValueError(
+                f"stride_mode must be one of {list(STRIDE_MODES)}, got {stride_mode!r}; 'slice' is usual"
+            )
+        self.stride = stride
+        self.stride_mode = stride_mode
+        self.checkpoint = checkpoint
+        attention = partial(
+            AxialAttention,
+            width,
+            width,
+            num_heads=num_heads,
+            span=span,
+            max_span=max_span,
+            stride=stride if stride_mode == "slice" else 1,
+            rel_q=rel_q,
+            rel_k=rel_k,
+            rel_v=rel_v,
+            qkv_norm=qkv_norm,
+            logit_norm=logit_norm,
+            output_norm=output_norm,
+            activation=activation,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+            impl=impl,
+        )
+        convolution = partial(ConvNorm, norm_eps=norm_eps, norm_momentum=norm_momentum)
+        self.down = convolution(in_channels, width)
+        self.height_attention = attention(axis="height")
+        self.width_attention = attention(axis="width")
+        self.up = convolution(width, out_channels, activation=False)
+        self.shortcut: ConvNorm | None = None
+        if in_channels != out_channels:
+            self.shortcut = convolution(in_channels, out_channels, stride=stride, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.checkpoint and self.training and torch.is_grad_enabled():
+            y: Tensor = checkpoint(
+                self._forward,
+                x,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=self._recomputation,
+            )
+            return y
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        y = self.width_attention(self.height_attention(self.down(x)))
+        if self.stride > 1 and self.stride_mode == "average_pool":
+            y = F.avg_pool2d(y, self.stride, ceil_mode=True)
+        y = self.up(F.relu(y))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        elif self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(y + x)
+
+    def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return the contexts of the first pass and of the second, which must not count the batch twice."""
+        return nullcontext(), keep_running_statistics(self)
+
+
+def _check_arguments(
+    out_channels: int, axis: str, num_heads: int, span: int | None, max_span: int, stride: int
+) -> None:
+    if num_heads < 1 or out_channels < 1 or out_channels % (2 * num_heads):
+        unit = 2 * max(num_heads, 1)
+        better = max(round(out_channels / unit), 1) * unit
+        raise ValueError(
+            f"out_channels must be a multiple of 2 x {num_heads} heads, got {out_channels}; try {better}"
+        )
+    if axis not in AXES:
+        raise ValueError(f"axis must be one of {list(AXES)}, got {axis!r}; one layer attends along one axis")
+    if span is not None and (span < 1 or span % 2 == 0):
+        better = max(span, 0) // 2 * 2 + 1
+        raise ValueError(f"span must be a positive odd number of positions, got {span}; try {better}")
+    if max_span < 1:
+        raise ValueError(f"max_span must be at least 1 position, got {max_span}; the paper's is 255")
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1 position, got {stride}; 1 keeps all positions")
