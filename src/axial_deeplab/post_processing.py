@@ -1,0 +1,517 @@
+"""From the three outputs of the network to a panoptic map and its segments, without a loop over pixels.
+
+Letters: B images, C classes, H x W pixels, K centers, S segments. Every function works on the device of its
+arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from axial_deeplab.panoptic_format import LABEL_DIVISOR, Segment
+
+# Elements of the largest temporary tensor: it should stay in the cache of a CPU core, and keep a GPU busy.
+_CPU_BLOCK, _GPU_BLOCK = 2**18, 2**25
+_INT32_MAX = 2**31 - 1
+
+
+def find_centers(
+    heatmap: Tensor,
+    *,
+    threshold: float = 0.1,
+    nms_kernel: int = 7,
+    top_k: int | None = 200,
+    strict_top_k: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Find the instance centers: values above the threshold that no other value in their neighborhood
+    exceeds.
+
+    Shapes:
+        heatmap (H, W); centers (K, 2), order (y, x), int64, in raster order; confidences (K,).
+
+    Args:
+        heatmap: center heatmap.
+        threshold: a center is strictly higher, at least 0.
+        nms_kernel: side of the neighborhood, pixels of the heatmap; an even one reaches one pixel further
+            down and right. All pixels of a plateau are centers.
+        top_k: most centers, or None for all; of equal values at the limit the first ones in raster order
+            stay.
+        strict_top_k: keep only values strictly greater than the k-th largest, as the public implementations
+            do: k - 1 centers, or fewer where values tie.
+
+    Returns:
+        Coordinates and heatmap values of the centers.
+
+    Source:
+        Paper, section 4 (max-pooling, threshold, top-k). The neighborhood is padded with zeros as in
+        deeplab2.
+    """
+    heatmap = heatmap.float()
+    before, after = (nms_kernel - 1) // 2, nms_kernel // 2
+    padded = F.pad(heatmap[None, None], (before, after, before, after))
+    # A maximum over a square is one over its columns, then one over the rows.
+    highest = F.max_pool2d(F.max_pool2d(padded, (nms_kernel, 1), stride=1), (1, nms_kernel), stride=1)[0, 0]
+    centers = ((heatmap == highest) & (heatmap > threshold)).nonzero()
+    confidences = heatmap[centers[:, 0], centers[:, 1]]
+    if top_k is None or len(centers) < top_k:
+        return centers, confidences
+    descending = confidences.argsort(descending=True, stable=True)
+    if strict_top_k:
+        kept = (confidences > confidences[descending[top_k - 1]]).nonzero()[:, 0]
+    else:
+        kept = descending[:top_k].sort().values
+    return centers[kept], confidences[kept]
+
+
+def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Assign each pixel to the center that is nearest to the pixel plus its offset; the first of equally near
+    ones.
+
+    Takes O(K x H x W) time and O(H x W) memory.
+
+    Shapes:
+        centers (K, 2); offsets (2, H, W), both (y, x); mask (H, W); instances (H, W).
+
+    Args:
+        centers: coordinates of the centers, pixels of the offset map.
+        offsets: from each pixel to the center of its instance, pixels.
+        mask: the pixels to assign (those of things), or None for all.
+
+    Returns:
+        1 + index of the center, 0 outside the mask and where there is no center; int64.
+
+    Source:
+        Panoptic-DeepLab (Cheng et al. 2020), equation 1. Squared distances are compared, so that two
+        distances are equal only if their squares are.
+    """
+    height, width = offsets.shape[1:]
+    instances = torch.zeros(height * width, dtype=torch.int64, device=offsets.device)
+    if len(centers) == 0:
+        return instances.view(height, width)
+    if mask is None:
+        mask = torch.ones_like(instances, dtype=torch.bool)
+    pixels = mask.flatten().nonzero()[:, 0]
+    y = offsets[0].float().flatten()[pixels] + pixels // width
+    x = offsets[1].float().flatten()[pixels] + pixels % width
+    center_y, center_x = centers.to(y.dtype).unbind(1)
+    nearest = torch.empty_like(pixels)
+    step = max(1, _block_elements(offsets) // len(centers))
+    for start in range(0, len(y), step):
+        block = slice(start, start + step)
+        distance = (y[block, None] - center_y).square_()  # (step, K)
+        along_x = x[block, None] - center_x
+        distance.addcmul_(along_x, along_x)
+        torch.argmin(distance, dim=1, out=nearest[block])
+    instances[pixels] = nearest + 1
+    return instances.view(height, width)
+
+
+def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the most probable class of each pixel and the logarithm of the sum of the exponentials of its
+    logits.
+
+    Shapes:
+        semantic_logits (C, H, W); semantic (H, W) int64; log_partition (H, W) float32.
+
+    Args:
+        semantic_logits: any logits; logarithms of averaged probabilities serve as well.
+
+    Returns:
+        The class (the smallest of equal ones), and what to subtract from a logit to get its log-probability.
+    """
+    num_classes, height, width = semantic_logits.shape
+    semantic = torch.empty(height, width, dtype=torch.int64, device=semantic_logits.device)
+    log_partition = torch.empty(height, width, device=semantic_logits.device)
+    step = max(1, _block_elements(semantic_logits) // (num_classes * width))
+    for start in range(0, height, step):
+        rows = semantic_logits[:, start : start + step].float()
+        highest, semantic[start : start + step] = rows.max(dim=0)  # faster than argmax across strides
+        log_partition[start : start + step] = (rows - highest).exp_().sum(dim=0).log_() + highest
+    return semantic, log_partition
+
+
+def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_classes: int) -> Tensor:
+    """Give each instance the class that most of its pixels have; the smallest of equally frequent ones.
+
+    Shapes:
+        semantic, instances (H, W); classes (K,) int64, -1 for an instance without pixels.
+
+    Args:
+        semantic: train ids.
+        instances: 1 + index of the instance, 0 for none.
+        num_instances: K.
+        num_classes: C.
+    """
+    inside = instances > 0
+    cells = (instances[inside] - 1) * num_classes + semantic[inside]
+    votes = torch.bincount(cells, minlength=num_instances * num_classes).view(num_instances, num_classes)
+    return torch.where(votes.sum(dim=1) > 0, votes.argmax(dim=1), -1)
+
+
+def number_instances(classes: Tensor, instances: Tensor, label_divisor: int) -> Tensor:
+    """Number the instances of each class 1, 2, ... in the order of their first pixels.
+
+    Shapes:
+        classes (K,), -1 for an instance without pixels; instances (H, W); values (K + 1,) int32.
+
+    Args:
+        classes: train id of each instance.
+        instances: 1 + index of the instance, 0 for none.
+        label_divisor: of the panoptic map.
+
+    Returns:
+        The value of instance k in the panoptic map at index k + 1; 0 at index 0 and for instances without
+        pixels.
+
+    Raises:
+        ValueError: a class has as many instances as `label_divisor` or more.
+    """
+    flat = instances.flatten()
+    first = torch.full((len(classes) + 1,), flat.numel(), dtype=torch.int64, device=flat.device)
+    first.scatter_reduce_(0, flat, torch.arange(flat.numel(), device=flat.device), "amin")
+    order = first[1:].argsort(stable=True)
+    order = order[classes[order].argsort(stable=True)]  # by class, then by first pixel
+    sorted_classes = classes[order]
+    position = torch.arange(len(classes), device=flat.device)
+    number = position - torch.searchsorted(sorted_classes, sorted_classes) + 1
+    number = number.masked_fill(sorted_classes < 0, 0)
+    if len(classes) and int(number.max()) >= label_divisor:
+        raise ValueError(
+            f"label_divisor must be greater than the instances of a class, got {label_divisor} for "
+            f"{int(number.max())}; raise label_divisor, or lower top_k"
+        )
+    values = torch.zeros(len(classes) + 1, dtype=torch.int32, device=flat.device)
+    values[order + 1] = ((sorted_classes + 1) * label_divisor + number).to(torch.int32)
+    return values
+
+
+def merge(
+    semantic: Tensor,
+    instances: Tensor,
+    thing_ids: Sequence[int],
+    *,
+    num_instances: int,
+    num_classes: int,
+    label_divisor: int = LABEL_DIVISOR,
+    stuff_area: int = 0,
+    void_ids: Sequence[int] = (),
+) -> tuple[Tensor, Tensor]:
+    """Merge the class of each pixel and its instance into one panoptic map.
+
+    Shapes:
+        semantic, instances, panoptic (H, W); instance_values (K + 1,).
+
+    Args:
+        semantic: train ids; values of C and more (such as an ignore label) are void.
+        instances: 1 + index of the instance, 0 for none; read only where the class is a thing.
+        thing_ids: train ids of the thing classes.
+        num_instances: K.
+        num_classes: C.
+        label_divisor: of the panoptic map.
+        stuff_area: stuff segments of fewer pixels become void.
+        void_ids: train ids that mean void.
+
+    Returns:
+        The panoptic map, int32, and the value in it of instance k at index k + 1 (0 if it has no pixels). A
+        pixel of a thing class without an instance is void.
+
+    Source:
+        deeplab2, `merge_semantic_and_instance_maps`, but for the map type.
+    """
+    semantic = semantic.clamp(max=num_classes)
+    is_thing = _class_mask(thing_ids, num_classes, semantic.device)
+    is_stuff = ~is_thing & ~_class_mask((*void_ids, num_classes), num_classes, semantic.device)
+    thing_pixels = is_thing[semantic]
+    instances = torch.where(thing_pixels, instances, 0)
+    classes = vote_classes(semantic, instances, num_instances, num_classes)
+    instance_values = number_instances(classes, instances, label_divisor)
+    areas = torch.bincount(semantic.flatten(), minlength=num_classes + 1)
+    train_ids = torch.arange(num_classes + 1, dtype=torch.int32, device=semantic.device)
+    stuff_values = torch.where(is_stuff & (areas >= stuff_area), (train_ids + 1) * label_divisor, 0)
+    panoptic = torch.where(thing_pixels, instance_values[instances], stuff_values[semantic])
+    return panoptic.to(torch.int32), instance_values
+
+
+def fill_void(
+    panoptic: Tensor,
+    semantic_logits: Tensor,
+    centers: Tensor,
+    offsets: Tensor,
+    instance_values: Tensor,
+    label_divisor: int = LABEL_DIVISOR,
+) -> Tensor:
+    """Give each void pixel to the most probable of the stuff segments in the map, or to the nearest center's
+    instance where the map has no stuff.
+
+    Void raises PQ, since void pixels can make no false positive; pictures and masks for other tools are
+    better without. Without any segment the map stays void.
+
+    Shapes:
+        panoptic (H, W); semantic_logits (C, H, W); centers (K, 2); offsets (2, H, W); instance_values (K +
+        1,).
+
+    Args:
+        panoptic: the map that `merge` made.
+        semantic_logits: logits of the classes.
+        centers: coordinates of the centers, pixels.
+        offsets: from each pixel to the center of its instance, pixels.
+        instance_values: what `merge` returned.
+        label_divisor: of the panoptic map.
+    """
+    void = panoptic == 0
+    values = panoptic.unique()
+    stuff_values = values[(values > 0) & (values % label_divisor == 0)]
+    filled = panoptic.clone()
+    if len(stuff_values):
+        candidates = stuff_values.long() // label_divisor - 1
+        step = max(1, _block_elements(panoptic) // (len(candidates) * panoptic.shape[1]))
+        for start in range(0, len(panoptic), step):
+            rows = slice(start, start + step)
+            best = stuff_values[semantic_logits[candidates, rows].float().max(dim=0).indices]
+            filled[rows] = torch.where(void[rows], best, panoptic[rows])
+        return filled
+    present = instance_values[1:] > 0
+    instances = group_pixels(centers[present], offsets, void)
+    present_values = torch.cat([instance_values[:1], instance_values[1:][present]])
+    return torch.where(void, present_values[instances], panoptic)
+
+
+def describe_segments(
+    panoptic: Tensor,
+    semantic_logits: Tensor,
+    log_partition: Tensor,
+    confidences: Mapping[int, float],
+    label_divisor: int = LABEL_DIVISOR,
+) -> tuple[Segment, ...]:
+    """Describe the segments of a map: class, area, box and score.
+
+    The score of a segment is the mean probability of its class over its pixels, times the confidence of its
+    center if it is a thing (the heatmap's value there, at most 1). Both are in [0, 1].
+
+    Shapes:
+        panoptic (H, W); semantic_logits (C, H, W); log_partition (H, W).
+
+    Args:
+        panoptic: a panoptic map.
+        semantic_logits: logits of the classes.
+        log_partition: what `classify_pixels` returned.
+        confidences: confidence by value in the map; 1 for values that are absent.
+        label_divisor: of the panoptic map.
+
+    Returns:
+        Segments in rising order of `id`, with boxes (x, y, width, height) in pixels.
+    """
+    height, width = panoptic.shape
+    values, index = panoptic.unique(return_inverse=True)
+    train_ids = (values.long() // label_divisor - 1).clamp(min=0)  # void: any class, it is left out below
+    chosen = semantic_logits.gather(0, train_ids[index][None])[0].float()
+    probability = (chosen - log_partition).exp_()
+    sums = torch.bincount(index.flatten(), weights=probability.flatten().double(), minlength=len(values))
+    num = len(values)
+    cells = index + num * torch.arange(height, device=index.device)[:, None]
+    in_rows = torch.bincount(cells.flatten(), minlength=height * num).view(height, num)
+    cells = index + num * torch.arange(width, device=index.device)
+    in_columns = torch.bincount(cells.flatten(), minlength=width * num).view(width, num)
+    areas = in_rows.sum(dim=0)
+    top, bottom = _extent(in_rows)
+    left, right = _extent(in_columns)
+    table = torch.stack([values.long(), areas, left, top, right - left, bottom - top]).T.tolist()
+    means = (sums / areas).clamp_(max=1).tolist()
+    return tuple(
+        Segment(
+            id=value,
+            train_id=value // label_divisor - 1,
+            area=area,
+            score=mean * min(confidences.get(value, 1.0), 1.0),
+            bbox=(x, y, w, h),
+        )
+        for (value, area, x, y, w, h), mean in zip(table, means, strict=True)
+        if value != 0
+    )
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """Turn the outputs of a segmentation network into panoptic maps and segments.
+
+    Args:
+        thing_ids: train ids of the thing classes.
+        label_divisor: of the panoptic map, more than the instances of a class in an image.
+        center_threshold: centers are strictly higher in the heatmap, at least 0.
+        nms_kernel: side in pixels of the square in which a center must be the highest.
+        top_k: most centers of an image, or None for all.
+        strict_top_k: keep only centers strictly higher than the k-th, as the public implementations do.
+        stuff_area: stuff segments of fewer pixels become void.
+        without_centers: "void" makes the thing pixels of an image without any center void, "one_instance"
+            makes them one instance of their most frequent class, as deeplab2's compiled operation does.
+        fill_void: see the function `fill_void`.
+        void_ids: train ids that mean void, for networks that have such a class.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source:
+        Paper, section 4: kernel 7, threshold 0.1, top-k 200, limit 4096 pixels on COCO, 2048 on Cityscapes
+        and Mapillary.
+    """
+
+    thing_ids: Sequence[int]
+    label_divisor: int = LABEL_DIVISOR
+    center_threshold: float = 0.1
+    nms_kernel: int = 7
+    top_k: int | None = 200
+    strict_top_k: bool = False
+    stuff_area: int = 4096
+    without_centers: Literal["void", "one_instance"] = "void"
+    fill_void: bool = False
+    void_ids: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
+        object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
+        rules: list[tuple[str, bool, str, str]] = [
+            (
+                "thing_ids",
+                min(self.thing_ids, default=0) >= 0,
+                "train ids (0 or more)",
+                "give indices of classes",
+            ),
+            (
+                "void_ids",
+                not set(self.void_ids) & set(self.thing_ids),
+                "no thing_ids",
+                "give classes that mean void",
+            ),
+            ("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", f"{LABEL_DIVISOR} is usual"),
+            ("center_threshold", 0 <= self.center_threshold < float("inf"), "0 or more", "0.1 is usual"),
+            ("nms_kernel", self.nms_kernel >= 1, "1 pixel or more", "1 switches it off, 7 is usual"),
+            (
+                "top_k",
+                self.top_k is None or self.top_k >= 1,
+                "None or 1 or more",
+                "None keeps all, 200 is usual",
+            ),
+            ("stuff_area", self.stuff_area >= 0, "0 pixels or more", "0 keeps every stuff segment"),
+            (
+                "without_centers",
+                self.without_centers in ("void", "one_instance"),
+                "void or one_instance",
+                "choose one",
+            ),
+        ]
+        for name, valid, rule, advice in rules:
+            if not valid:
+                raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}; {advice}")
+
+    @torch.no_grad()
+    def __call__(self, outputs: Mapping[str, Tensor]) -> list[tuple[Tensor, tuple[Segment, ...]]]:
+        """Process each image of a batch.
+
+        Shapes:
+            semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); each map (H, W)
+            int32.
+
+        Args:
+            outputs: the network's outputs by these names.
+
+        Returns:
+            For each image its panoptic map, on the device of the outputs, and its segments in rising order of
+            `id`.
+
+        Raises:
+            ValueError: an output is missing, has a wrong shape or is not finite, or the classes do not fit.
+        """
+        logits, heatmap, offsets = self._checked(outputs)
+        return [self._process(*image) for image in zip(logits, heatmap[:, 0], offsets, strict=True)]
+
+    def _process(
+        self, logits: Tensor, heatmap: Tensor, offsets: Tensor
+    ) -> tuple[Tensor, tuple[Segment, ...]]:
+        num_classes = len(logits)
+        semantic, log_partition = classify_pixels(logits)
+        for name, values in (
+            ("semantic_logits", log_partition),
+            ("center_heatmap", heatmap),
+            ("offsets", offsets),
+        ):
+            if not bool(values.isfinite().all()):
+                raise ValueError(
+                    f"{name} must be finite, got NaN or infinity; check the weights and the precision"
+                )
+        centers, confidences = find_centers(
+            heatmap,
+            threshold=self.center_threshold,
+            nms_kernel=self.nms_kernel,
+            top_k=self.top_k,
+            strict_top_k=self.strict_top_k,
+        )
+        if len(centers) == 0 and self.without_centers == "one_instance":
+            # A single center is the nearest of all pixels, wherever it lies.
+            centers, confidences = centers.new_zeros(1, 2), confidences.new_ones(1)
+        thing_pixels = _class_mask(self.thing_ids, num_classes, logits.device)[semantic]
+        panoptic, instance_values = merge(
+            semantic,
+            group_pixels(centers, offsets, thing_pixels),
+            self.thing_ids,
+            num_instances=len(centers),
+            num_classes=num_classes,
+            label_divisor=self.label_divisor,
+            stuff_area=self.stuff_area,
+            void_ids=self.void_ids,
+        )
+        if self.fill_void:
+            panoptic = fill_void(panoptic, logits, centers, offsets, instance_values, self.label_divisor)
+        by_value = dict(zip(instance_values[1:].tolist(), confidences.tolist(), strict=False))
+        return panoptic, describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
+
+    def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        names = ("semantic_logits", "center_heatmap", "offsets")
+        missing = [name for name in names if name not in outputs]
+        if missing:
+            raise ValueError(
+                f"outputs must have {', '.join(names)}, got none of the name {missing[0]}; pass model(images)"
+            )
+        logits, heatmap, offsets = (outputs[name] for name in names)
+        if logits.ndim != 4 or 0 in logits.shape:
+            raise ValueError(
+                f"semantic_logits must be (B, C, H, W) without a 0, got {tuple(logits.shape)}; pass model(images)"
+            )
+        batch, num_classes, height, width = logits.shape
+        for name, tensor, channels in (("center_heatmap", heatmap, 1), ("offsets", offsets, 2)):
+            expected = (batch, channels, height, width)
+            if tuple(tensor.shape) != expected:
+                raise ValueError(
+                    f"{name} must be {expected} beside these logits, got {tuple(tensor.shape)}; resize it"
+                )
+        highest = max((*self.thing_ids, *self.void_ids), default=0)
+        if highest >= num_classes:
+            raise ValueError(
+                f"thing_ids and void_ids must be below the {num_classes} classes of semantic_logits, "
+                f"got {highest}; give the categories that the network was trained on"
+            )
+        if (num_classes + 1) * self.label_divisor > _INT32_MAX:
+            raise ValueError(
+                f"label_divisor must be at most {_INT32_MAX // (num_classes + 1)} for {num_classes} classes, "
+                f"got {self.label_divisor}; lower it"
+            )
+        return logits, heatmap, offsets
+
+
+def _block_elements(tensor: Tensor) -> int:
+    return _CPU_BLOCK if tensor.device.type == "cpu" else _GPU_BLOCK
+
+
+def _class_mask(train_ids: Sequence[int], num_classes: int, device: torch.device) -> Tensor:
+    mask = torch.zeros(num_classes + 1, dtype=torch.bool)  # one more for pixels of no class
+    mask[list(train_ids)] = True
+    return mask.to(device)
+
+
+def _extent(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first row with pixels and the one after the last, for each column of (H, S)."""
+    inside = (counts > 0).to(torch.uint8)
+    return inside.argmax(dim=0), len(counts) - inside.flip(0).argmax(dim=0)
