@@ -1,16 +1,16 @@
-"""The panoptic network: a backbone, its decoders and three heads, from images to maps at the images' own size."""
+"""The panoptic network, from images to maps at their size: a backbone, its decoders and three heads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import Backbone
-from .decoder import AxialDecoder, ConvDecoder
-from .heads import Head
-from .resize import resize_bilinear, resize_offsets
+from axial_deeplab.models.backbone import Backbone
+from axial_deeplab.models.decoder import AxialDecoder, ConvDecoder
+from axial_deeplab.models.heads import Head
+from axial_deeplab.models.resize import resize_bilinear, resize_offsets
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -25,20 +25,21 @@ DecoderName = Literal["dual", "axial"]
 class PanopticDeepLab(nn.Module):
     """Axial-DeepLab or Panoptic-DeepLab, depending on the backbone.
 
-    Shapes: images (B, in_channels, H, W), uint8 or float, 0 to 255, any H and W; returns
-    semantic_logits (B, num_classes, H, W), center_heatmap (B, 1, H, W) without sigmoid, and offsets (B, 2, H, W) in
-    (y, x) order and pixels of the image. The maps are float32 (float64 in a float64 model), also under autocast.
+    Shapes: images (B, in_channels, H, W), uint8 or float, 0 to 255, any H and W; returns semantic_logits (B,
+    num_classes, H, W), center_heatmap (B, 1, H, W) without sigmoid, and offsets (B, 2, H, W) in (y, x) order
+    and pixels of the image. The maps are float32 (float64 in a float64 model), also under autocast.
 
-    Images are normalized here and nowhere else. They are padded at the bottom and on the right with the mean color to
-    k * output_stride + 1 pixels, k >= 1, so that the grids of all strides coincide in their corners; the maps are cropped
-    back. Even a single pixel thus gives every norm of the training mode more than one value.
+    Images are normalized here and nowhere else. They are padded at the bottom and on the right with the mean
+    color to k * output_stride + 1 pixels, k >= 1, so that the grids of all strides coincide in their
+    corners; the maps are cropped back. Even a single pixel thus gives every norm of the training mode more
+    than one value.
 
     Args:
         backbone: gives the maps res2 to res5; receives normalized images.
         num_classes: semantic classes.
         in_channels: channels of the images.
-        decoder: "dual" (one convolutional decoder for the semantic head, one for the two instance heads) or "axial"
-            (one axial decoder for all, appendix B).
+        decoder: "dual" (one convolutional decoder for the semantic head, one for the two instance heads) or
+            "axial" (one axial decoder for all, appendix B).
         semantic_channels: channels of the semantic decoder (or of the axial decoder) and of its head.
         instance_channels: channels of the instance decoder.
         instance_head_channels: channels inside the two instance heads.
@@ -53,7 +54,8 @@ class PanopticDeepLab(nn.Module):
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
-        pixel_mean: subtracted from the images; None is ImageNet's mean (its average for other than 3 channels).
+        pixel_mean: subtracted from the images; None is ImageNet's mean (its average for other than 3
+            channels).
         pixel_std: divides the images; None is ImageNet's standard deviation.
         norm_eps: epsilon of the batch norms of decoders and heads.
         norm_momentum: weight of the new batch in their running statistics.
@@ -97,16 +99,16 @@ class PanopticDeepLab(nn.Module):
         self.register_buffer("pixel_std", std, persistent=False)
         self.backbone = backbone
         self.output_stride = backbone.output_stride
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
 
         self.instance_decoder: nn.Module | None
         if decoder == "dual":
-            context = {
+            context: dict[str, Any] = {
                 "aspp": aspp,
                 "aspp_channels": aspp_channels if aspp else None,
                 "aspp_separable": aspp_separable,
                 "aspp_pool_size": aspp_pool_size,
-                "atrous_rates": atrous_rates or tuple(rate * 16 // self.output_stride for rate in ATROUS_RATES),
+                "atrous_rates": atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES],
             }
             self.semantic_decoder: nn.Module = ConvDecoder(
                 backbone.feature_channels,
@@ -122,7 +124,7 @@ class PanopticDeepLab(nn.Module):
                 **context,
                 **norm,
             )
-            hidden_channels = (semantic_channels, instance_head_channels)
+            hidden_channels: tuple[int | None, int | None] = (semantic_channels, instance_head_channels)
         elif decoder == "axial":
             if aspp:
                 raise ValueError("aspp must be False with the axial decoder, got True; use decoder='dual'")
@@ -148,18 +150,17 @@ class PanopticDeepLab(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]
         size = (_padded_length(height, self.output_stride), _padded_length(width, self.output_stride))
-        outputs = self.decode(self.encode(images))
-        outputs = {name: _at_least_float32(output) for name, output in outputs.items()}
-        return {
-            name: (resize_offsets if name == "offsets" else resize_bilinear)(output, size)[..., :height, :width]
-            for name, output in outputs.items()
-        }
+        outputs = {}
+        for name, output in self.decode(self.encode(images)).items():
+            resize = resize_offsets if name == "offsets" else resize_bilinear
+            outputs[name] = resize(_at_least_float32(output), size)[..., :height, :width]
+        return outputs
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Normalize and pad images and return the backbone's maps.
 
-        Shapes: images as for `forward`; the map at stride s (B, C, (H' - 1) / s + 1, (W' - 1) / s + 1), H' and W'
-        being the padded height and width.
+        Shapes: images as for `forward`, padded to (H', W'); the map at stride s is
+        (B, C, (H' - 1) / s + 1, (W' - 1) / s + 1).
 
         Raises:
             ValueError: if the images do not have four dimensions or `in_channels` channels.
@@ -202,7 +203,7 @@ def _at_least_float32(x: Tensor) -> Tensor:
 def _per_channel(
     name: str, values: Sequence[float] | None, imagenet: tuple[float, ...], in_channels: int
 ) -> Tensor:
-    """Return a (C, 1, 1) tensor of the given values, of ImageNet's, or of ImageNet's average for C other than 3."""
+    """Return the values as (C, 1, 1); by default ImageNet's, or their average where C is not 3."""
     if values is None:
         values = imagenet if in_channels == 3 else (sum(imagenet) / 3,) * in_channels
     if len(values) != in_channels:

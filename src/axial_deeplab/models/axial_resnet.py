@@ -1,13 +1,13 @@
 """Axial-ResNet: a residual network whose 3x3 convolutions are replaced by axial attention."""
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
-from .axial_attention import AxialBlock
-from .backbone import FEATURE_NAMES, Backbone, stage_strides
-from .convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.axial_attention import AxialBlock
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, stage_strides
+from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
 
 # Attention width of the first stage of Axial-ResNet-L; a block puts out twice its width.
 STAGE_WIDTH = 128
@@ -26,11 +26,13 @@ class AxialResNet(Backbone):
         in_channels: channels of the images.
         width_multiplier: scale of all channels; 0.5, 0.75, 1 and 2 are S, M, L and XL.
         depths: blocks in the stages res2 to res5.
-        stem: "conv" (7x7, stride 2), "three_conv" (3x3, the first with stride 2) or "axial" (three axial blocks,
-            the first with stride 2: Full Axial-ResNet).
-        stem_multiplier: scale of the stem's channels; None is 1 for "conv" and `width_multiplier` for the others.
+        stem: "conv" (7x7, stride 2), "three_conv" (3x3, the first with stride 2) or "axial" (three axial
+            blocks, the first with stride 2: Full Axial-ResNet).
+        stem_multiplier: scale of the stem's channels; None is 1 for "conv" and `width_multiplier` for the
+            others.
         stem_span: span of the axial stem in positions; None attends to the whole axis.
-        max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has stride 2.
+        max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has
+            stride 2.
         output_stride: 32, 16 or 8; strides are removed from the last stages (attention is never atrous).
         span: positions that a query attends to, odd; None is the whole axis.
         max_span: positions to either side, itself included, that have their own row in the relative tables.
@@ -41,7 +43,8 @@ class AxialResNet(Backbone):
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
 
-    Source: section 3.2 of the paper. The stem's channels are not in its text; they follow from its parameter counts.
+    Source: section 3.2 of the paper. The stem's channels are not in its text; they follow from its parameter
+    counts.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class AxialResNet(Backbone):
         )
         if stem_multiplier is None:
             stem_multiplier = 1.0 if stem == "conv" else width_multiplier
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
 
         def block(in_channels: int, width: int, stride: int, span: int | None) -> AxialBlock:
             return AxialBlock(

@@ -1,14 +1,14 @@
 """What every backbone promises: maps res2 to res5, and a classifier unless only the maps are wanted."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
-# Strides of the four stages for each output stride of the network; the stem and its pooling have stride 4 together.
+from axial_deeplab.models.norm import keep_running_statistics
+
+# Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
 STAGE_STRIDES = {32: (1, 2, 2, 2), 16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
 FEATURE_NAMES = ("res2", "res3", "res4", "res5")
 
@@ -27,8 +27,8 @@ def stage_strides(output_stride: int) -> tuple[int, int, int, int]:
 class Backbone(nn.Module):
     """A network from normalized images to maps res2 to res5 and, unless `features_only`, to class logits.
 
-    Shapes: images (B, in_channels, H, W), already normalized; the map at stride s (B, C, ceil(H/s), ceil(W/s));
-    logits (B, num_classes).
+    Shapes: images (B, in_channels, H, W), already normalized; the map at stride s (B, C, ceil(H/s),
+    ceil(W/s)); logits (B, num_classes).
 
     Args:
         feature_channels: channels of res2 to res5.
@@ -41,8 +41,8 @@ class Backbone(nn.Module):
         feature_strides: name of a map -> its stride in pixels of the image.
         output_stride: stride of res5.
         stem, res2, res3, res4, res5: the parts that a subclass makes; a stage is a sequence of blocks.
-        checkpoint: whether a block's activations are recomputed in the backward pass; blocks that do so themselves
-            leave it False.
+        checkpoint: whether a block's activations are recomputed in the backward pass; blocks that do so
+            themselves leave it False.
     """
 
     stem: nn.Module
@@ -82,22 +82,12 @@ class Backbone(nn.Module):
         return self.classifier(features["res5"].mean(dim=(2, 3)))
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if not (self.checkpoint and torch.is_grad_enabled()):
+        if not (self.checkpoint and self.training and torch.is_grad_enabled()):
             return block(x)
         return checkpoint(
-            block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(block))
+            block,
+            x,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=lambda: (nullcontext(), keep_running_statistics(block)),
         )
-
-
-@contextmanager
-def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Let the norms of a module leave their running statistics alone, for the second of two equal forward passes."""
-    norms = [layer for layer in module.modules() if isinstance(layer, _NormBase) and layer.training]
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, value in zip(norms, tracked, strict=True):
-            norm.track_running_stats = value

@@ -2,14 +2,17 @@
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
-from .norm import BatchNorm2d
+from axial_deeplab.models.norm import BatchNorm2d
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution without bias, batch norm and, if asked for, ReLU; an odd kernel keeps the size (n + s - 1) // s.
+    """A convolution without bias, batch norm and, if asked for, ReLU.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)).
 
     Args:
         in_channels: channels of the input.
@@ -37,18 +40,19 @@ class ConvNorm(nn.Sequential):
         norm_momentum: float = 0.1,
     ) -> None:
         padding = dilation * (kernel_size // 2)
+        convolution = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
+        )
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=nn.Conv2d(
-                in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
-            ),
+            conv=convolution,
             norm=BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum),
         )
         if activation:
             layers["relu"] = nn.ReLU(inplace=True)
         super().__init__(layers)
-        # He's normal distribution; fan out per group, so that a depthwise convolution counts its own channel alone.
+        # He's normal distribution; fan out per group: a depthwise convolution counts its own channel alone.
         fan_out = out_channels // groups * kernel_size**2
-        nn.init.normal_(self.conv.weight, std=math.sqrt(2.0 / fan_out))
+        nn.init.normal_(convolution.weight, std=math.sqrt(2.0 / fan_out))
 
 
 class SeparableConv(nn.Sequential):
@@ -105,7 +109,7 @@ def three_conv_stem(
 
     Source: the stem of Panoptic-DeepLab (64, 64, 128), which Axial-DeepLab scales by its width multiplier.
     """
-    norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+    norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
     return OrderedDict(
         conv1=ConvNorm(in_channels, width, 3, stride=2, **norm),
         conv2=ConvNorm(width, width, 3, **norm),

@@ -1,37 +1,39 @@
 """Decoders: from the maps of a backbone to one map at stride 4."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from .axial_attention import AxialBlock
-from .convolutions import ConvNorm, SeparableConv
-from .resize import resize_bilinear
+from axial_deeplab.models.axial_attention import AxialBlock
+from axial_deeplab.models.convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.resize import resize_bilinear
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1 convolution, three atrous ones and the pooled image, projected together.
+    """Atrous spatial pyramid pooling: a 1x1 convolution, atrous ones and the pooled map, projected together.
 
     Shapes: (B, in_channels, H, W) -> (B, channels, H, W).
 
-    In training mode with a single image, the pooled image is one value a channel, whose batch statistics do not
-    exist; the norm of that branch then uses its running statistics and leaves them as they are.
+    A single image pools to one value a channel, which has no batch statistics: in training mode, too, the
+    norm of that branch then uses its running statistics (see `BatchNorm2d`).
 
     Args:
         in_channels: channels of the input.
         channels: channels of each branch and of the output.
-        atrous_rates: dilations of the 3x3 convolutions in pixels of the input map (6, 12, 18 at output stride 16).
+        atrous_rates: dilations of the 3x3 convolutions in pixels of the input map (6, 12, 18 at output
+            stride 16).
         separable: whether the atrous convolutions are depthwise-separable.
-        pool_size: None pools the whole map; else a window of this height and width in pixels of the input map slides
-            over it with stride 1 and the result is resized back, as deeplab2 does for its training crop. A map smaller
-            than the window is pooled whole.
+        pool_size: None pools the whole map; else a window of this height and width in pixels of the input
+            map slides over it with stride 1 and the result is resized back, as deeplab2 does for its
+            training crop. A map smaller than the window is pooled whole.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
 
-    Source: DeepLabv3 (Chen et al. 2017). deeplab2 has plain atrous convolutions; depthwise-separable ones give the
-    parameter counts of the paper.
+    Source: DeepLabv3 (Chen et al. 2017). deeplab2 has plain atrous convolutions; depthwise-separable ones
+    give the parameter counts of the paper.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class ASPP(nn.Module):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         convolution = SeparableConv if separable else ConvNorm
         self.pool_size = pool_size
         self.branches = nn.ModuleList([ConvNorm(in_channels, channels, **norm)])
@@ -68,17 +70,11 @@ class ASPP(nn.Module):
         else:
             window = (min(self.pool_size[0], height), min(self.pool_size[1], width))
             pooled = F.avg_pool2d(x, window, stride=1)
-        if not self.training or pooled.shape[0] * pooled.shape[2] * pooled.shape[3] > 1:
-            return self.pool(pooled)
-        norm = self.pool.norm
-        normalized = F.batch_norm(
-            self.pool.conv(pooled), norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-        )
-        return F.relu(normalized)
+        return self.pool(pooled)
 
 
 class ConvDecoder(nn.Module):
-    """The convolutional decoder of Panoptic-DeepLab: ASPP or a 1x1 projection, then two fusions with finer maps.
+    """The decoder of Panoptic-DeepLab: ASPP or a 1x1 projection, then two fusions with finer maps.
 
     A fusion resizes to the finer map, concatenates a 1x1 projection of that map behind, and applies a 5x5
     depthwise-separable convolution.
@@ -89,8 +85,8 @@ class ConvDecoder(nn.Module):
         feature_channels: channels of the backbone's maps by name.
         channels: channels after each fusion: 256 (semantic) or 128 (instance).
         low_level_channels: channels of the projections of res3 and of res2: (64, 32) or (32, 16).
-        aspp_channels: channels of the projection or the ASPP in front; None is `channels` for the projection and
-            256 for the ASPP.
+        aspp_channels: channels of the projection or the ASPP in front; None is `channels` for the projection
+            and 256 for the ASPP.
         aspp: whether ASPP stands in front instead of the projection.
         atrous_rates: see `ASPP`.
         aspp_separable: see `ASPP`.
@@ -116,7 +112,7 @@ class ConvDecoder(nn.Module):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         if aspp:
             context_channels = aspp_channels or 256
             self.context: nn.Module = ASPP(
@@ -159,9 +155,10 @@ class AxialDecoder(nn.Module):
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
 
-    Source: appendix B of the paper: one block at each upsampling stage, three blocks "analogous to the three 5x5
-    convolutions in Panoptic-DeepLab". There, the third convolution is that of the heads, so the third block follows the
-    second at stride 4 and the heads keep only their 1x1 convolutions. The widths are not published.
+    Source: appendix B of the paper: one block at each upsampling stage, three blocks "analogous to the three
+    5x5 convolutions in Panoptic-DeepLab". There, the third convolution is that of the heads, so the third
+    block follows the second at stride 4 and the heads keep only their 1x1 convolutions. The widths are not
+    published.
     """
 
     def __init__(
@@ -178,7 +175,7 @@ class AxialDecoder(nn.Module):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
 
         def block(in_channels: int) -> AxialBlock:
             return AxialBlock(

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from .convolutions import SeparableConv
+from axial_deeplab.models.convolutions import SeparableConv
 
 
 class Head(nn.Sequential):
@@ -39,6 +39,7 @@ class Head(nn.Sequential):
         final = nn.Conv2d(hidden_channels or in_channels, out_channels, 1)
         # Small, so that training starts from even class probabilities and an empty heatmap.
         nn.init.normal_(final.weight, std=0.01)
+        assert final.bias is not None
         nn.init.zeros_(final.bias)
         layers["final"] = final
         super().__init__(layers)

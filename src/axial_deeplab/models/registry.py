@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from .axial_deeplab import PanopticDeepLab
-from .axial_resnet import AxialResNet
-from .backbone import Backbone
-from .resnet import ResNet
-from .xception import Xception71
+from axial_deeplab.models.axial_deeplab import PanopticDeepLab
+from axial_deeplab.models.axial_resnet import AxialResNet
+from axial_deeplab.models.backbone import Backbone
+from axial_deeplab.models.resnet import ResNet
+from axial_deeplab.models.xception import Xception71
 
 PRETRAINED_FOLDER = Path(__file__).parent.parent / "pretrained"
 
@@ -97,9 +97,7 @@ def _entries() -> dict[str, BackboneEntry | SegmentationEntry]:
             AxialResNet, {"width_multiplier": width, "stem": "axial"}
         )
         entries[f"axial_deeplab_{size}"] = SegmentationEntry(
-            BackboneEntry(
-                AxialResNet, {"width_multiplier": width, "stem": "three_conv", "output_stride": 16}
-            )
+            BackboneEntry(AxialResNet, {"width_multiplier": width, "stem": "three_conv", "output_stride": 16})
         )
     entries["axial_resnet26_s"] = BackboneEntry(
         AxialResNet, {"width_multiplier": 0.5, "depths": (1, 2, 4, 1)}
@@ -143,26 +141,30 @@ def create_model(
 
     Args:
         name: one of `list_models()`.
-        num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133 (COCO).
+        num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133
+            (COCO).
         span: positions that a query attends to, odd; None is the whole axis.
         in_channels: channels of the images.
         pretrained: load the weights that ship under this name.
         features_only: return the backbone alone, whose output are the maps res2 to res5.
-        overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such as
-            `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
+        overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
+            as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
 
     Returns:
         The network, in training mode. `create_model(**model.config)` builds it again, without its weights.
 
     Raises:
-        ValueError: for an unknown name or argument, a span without attention, or `pretrained` without weights.
+        ValueError: for an unknown name or argument, a span without attention, or `pretrained` without
+            weights.
     """
     entry = ENTRIES.get(name)
     if entry is None:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(close)}?" if close else "see list_models()"
         raise ValueError(f"name must be a network of list_models(), got {name!r}; {hint}")
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()
+    }
     for option in options:
         if option not in entry.options:
             close = difflib.get_close_matches(option, entry.options, n=3, cutoff=0.4)
@@ -180,7 +182,8 @@ def create_model(
         options["span"] = span
     options.update(num_classes=num_classes, in_channels=in_channels, features_only=features_only)
     model = entry.build(**options)
-    model.config = {"name": name, **options}
+    config: Any = {"name": name, **options}
+    model.config = config
     if pretrained:
         _load_pretrained(model, name)
     return model
@@ -190,9 +193,8 @@ def _load_pretrained(model: nn.Module, name: str) -> None:
     """Load the weights that ship under a name into a network of the same shape."""
     if not (PRETRAINED_FOLDER / f"{name}.safetensors").is_file():
         available = sorted(path.stem for path in PRETRAINED_FOLDER.glob("*.safetensors"))
-        raise ValueError(
-            f"pretrained must be False for {name}, got True; weights ship for {', '.join(available) or 'no network'}"
-        )
+        shipped = ", ".join(available) or "no network"
+        raise ValueError(f"pretrained must be False for {name}, got True; weights ship for {shipped}")
     from axial_deeplab.weights import load_weights
 
     model.load_state_dict(load_weights(name).model.state_dict())

@@ -1,11 +1,13 @@
 """The one resize rule of the package: bilinear with aligned corners."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps bilinearly so that the corner pixels of both grids coincide.
 
     Shapes: x (B, C, H, W); result (B, C, *size).
@@ -16,16 +18,16 @@ def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
 
     Source: deeplab2 and Panoptic-DeepLab resize all maps so. Sizes k * stride + 1 therefore nest exactly.
     """
-    if tuple(x.shape[-2:]) == tuple(size):
+    if list(x.shape[-2:]) == list(size):
         return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
 
 
-def resize_offsets(offsets: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_offsets(offsets: Tensor, size: Sequence[int]) -> Tensor:
     """Resize center offsets and express them in pixels of the target grid.
 
-    With aligned corners, one pixel of a grid of n pixels spans (target - 1) / (n - 1) pixels of the target; an axis
-    of a single pixel has no scale and keeps its values.
+    With aligned corners, one pixel of a grid of n pixels spans (target - 1) / (n - 1) pixels of the target;
+    an axis of a single pixel has no scale and keeps its values.
 
     Shapes: offsets (B, 2, H, W) in (y, x) order; result (B, 2, *size).
 

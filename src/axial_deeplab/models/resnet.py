@@ -1,13 +1,13 @@
 """ResNet-50 and ResNet-101 as convolutional backbones."""
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import FEATURE_NAMES, Backbone, stage_strides
-from .convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, stage_strides
+from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
 
 STAGE_WIDTH = 64
 EXPANSION = 4
@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         out_channels = EXPANSION * width
         self.conv1 = ConvNorm(in_channels, width, **norm)
         self.conv2 = ConvNorm(width, width, 3, stride=stride, dilation=dilation, **norm)
@@ -63,15 +63,17 @@ class ResNet(Backbone):
         depths: blocks in the stages res2 to res5.
         stem: "conv" (7x7, stride 2) or "three_conv" (3x3, the first with stride 2).
         stem_multiplier: scale of the stem's channels.
-        max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has stride 2.
-        output_stride: 32, 16 or 8; where a stride is removed, the following 3x3 convolutions are atrous instead.
+        max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has
+            stride 2.
+        output_stride: 32, 16 or 8; where a stride is removed, the following 3x3 convolutions are atrous
+            instead.
         checkpoint: recompute each block in the backward pass instead of keeping its activations.
         features_only: make no classifier and return the maps res2 to res5.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
 
-    Source: He et al. 2016, with the stride in the 3x3 convolution; atrous rates as deeplab2: the first block of a stage
-    that lost its stride keeps the rate of the stage before.
+    Source: He et al. 2016, with the stride in the 3x3 convolution; atrous rates as deeplab2: the first block
+    of a stage that lost its stride keeps the rate of the stage before.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class ResNet(Backbone):
             tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
         )
         self.checkpoint = checkpoint
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         stem_width = round(64 * stem_multiplier)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if stem == "conv":

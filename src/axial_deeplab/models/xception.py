@@ -1,14 +1,14 @@
 """Xception-71, aligned as in DeepLab, as a convolutional backbone."""
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .backbone import FEATURE_NAMES, Backbone, stage_strides
-from .convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, stage_strides
+from axial_deeplab.models.convolutions import ConvNorm, SeparableConv
 
-# Channels of the three separable convolutions of each block, by stage; the first block of a stage has its stride.
+# Channels of the three separable convolutions of each block; the first block of a stage has its stride.
 ENTRY_2 = ((128, 128, 128), (256, 256, 256))
 ENTRY_3 = ((256, 256, 256), (728, 728, 728))
 ENTRY_AND_MIDDLE_4 = ((728, 728, 728),) * 17
@@ -26,7 +26,8 @@ class XceptionBlock(nn.Module):
         stride: of the last convolution, pixels.
         dilation: of all three, pixels.
         shortcut: "conv" (1x1, norm), "sum" (the input itself) or "none".
-        activation_inside: ReLU after each norm of the separable convolutions instead of before each convolution.
+        activation_inside: ReLU after each norm of the separable convolutions instead of before each
+            convolution.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
     """
@@ -44,7 +45,7 @@ class XceptionBlock(nn.Module):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         self.has_shortcut = shortcut != "none"
         self.shortcut: nn.Module = nn.Identity()
         if shortcut == "conv":
@@ -75,8 +76,8 @@ class XceptionBlock(nn.Module):
 class Xception71(Backbone):
     """Xception-71, as encoder or classifier.
 
-    Shapes: see `Backbone`; any height and width. res2, res3 and res4 are outputs of pre-activated blocks, so they are
-    not activated.
+    Shapes: see `Backbone`; any height and width. res2, res3 and res4 are outputs of pre-activated blocks, so
+    they are not activated.
 
     Args:
         num_classes: classes of the classifier.
@@ -88,7 +89,8 @@ class Xception71(Backbone):
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
 
-    Source: the modified aligned Xception of DeepLabv3+ (Chen et al. 2018) with the two more entry blocks of Xception-71.
+    Source: the modified aligned Xception of DeepLabv3+ (Chen et al. 2018) with the two more entry blocks of
+    Xception-71.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Xception71(Backbone):
             tuple(scaled(stage[-1][-1]) for stage in stages), output_stride, num_classes, features_only
         )
         self.checkpoint = checkpoint
-        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         self.stem = nn.Sequential(
             OrderedDict(
                 conv1=ConvNorm(in_channels, scaled(32), 3, stride=2, **norm),
