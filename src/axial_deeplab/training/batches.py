@@ -1,0 +1,77 @@
+"""The batches of a training run, for Lightning's `Trainer`."""
+
+from collections.abc import Sized
+from typing import Any
+
+import lightning
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from axial_deeplab.data.coco import Sample
+from axial_deeplab.training.sample_stream import SampleStream
+
+
+class PanopticBatches(lightning.LightningDataModule):
+    """Training batches that go on where the optimizer stands, and validation images, one at a time.
+
+    Args:
+        train: augmented images with targets; its keys are (epoch, index).
+        val: samples at their own size, or None.
+        batch_size: images that one process sees at a time.
+        accumulate: batches of an optimizer step.
+        max_steps: optimizer steps of the whole training.
+        num_workers: processes that read images, for each device.
+        seed: seed of the order of the images.
+    """
+
+    def __init__(
+        self,
+        train: Dataset[Any],
+        val: Dataset[Sample] | None,
+        *,
+        batch_size: int,
+        accumulate: int,
+        max_steps: int,
+        num_workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        assert isinstance(train, Sized)
+        self.train = train
+        self.val = val
+        self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.max_steps = max_steps
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the rest of the training as one pass."""
+        assert self.trainer is not None
+        stream = SampleStream(
+            len(self.train),
+            self.batch_size,
+            self.max_steps * self.accumulate,
+            seed=self.seed,
+            start=self.trainer.global_step * self.accumulate,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return self._loader(self.train, batch_sampler=stream)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        """Return the validation images of this process."""
+        assert self.trainer is not None
+        if self.val is None:
+            return []
+        assert isinstance(self.val, Sized)
+        own = range(self.trainer.global_rank, len(self.val), self.trainer.world_size)
+        return self._loader(Subset(self.val, own), batch_size=1, collate_fn=list)
+
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            **options,
+        )

@@ -1,0 +1,94 @@
+"""Checkpoints that survive a kill at any moment: last.ckpt and, by PQ, best.ckpt."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from axial_deeplab.files import atomic_path
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint beside its final name, flush it to the disk, rename it: a reader never sees half of one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Checkpoints(lightning.Callback):
+    """Write last.ckpt every few steps and after each validation, and best.ckpt when PQ is higher than ever before.
+
+    A checkpoint is written after the validation of its step where there is one, so a resumed run neither repeats nor
+    leaves out a validation.
+
+    Args:
+        folder: where the checkpoints go.
+        interval: optimizer steps between two writings of last.ckpt.
+        val_interval: optimizer steps between two validations, None for no validation.
+        max_steps: optimizer steps of the whole training; the last one is always written.
+    """
+
+    def __init__(self, folder: str | Path, *, interval: int, val_interval: int | None, max_steps: int) -> None:
+        self.folder = Path(folder)
+        self.interval = interval
+        self.val_interval = val_interval
+        self.max_steps = max_steps
+        self.best_pq = float("-inf")
+        self._written_step = -1
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Remove what a killed run left half-written."""
+        if trainer.is_global_zero:
+            for name in (LAST, BEST):
+                for leftover in self.folder.glob(f".{name}.*"):
+                    leftover.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take the step that a resumed run starts from as written."""
+        self._written_step = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Write last.ckpt where it is due and no validation follows at once."""
+        step = trainer.global_step
+        validation_follows = self.val_interval is not None and step % self.val_interval == 0
+        due = step % self.interval == 0 or step == self.max_steps
+        # Between the batches that one optimizer step accumulates, the step stands still.
+        if due and not validation_follows and step != self._written_step:
+            self._write(trainer, LAST)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write best.ckpt if this PQ is the best so far, and last.ckpt."""
+        pq = float(trainer.callback_metrics["val/PQ"])
+        if pq > self.best_pq:
+            self.best_pq = pq
+            self._write(trainer, BEST)
+        self._write(trainer, LAST)
+
+    def _write(self, trainer: lightning.Trainer, name: str) -> None:
+        trainer.save_checkpoint(self.folder / name)
+        self._written_step = trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best PQ so far."""
+        return {"best_pq": self.best_pq}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best PQ of a checkpoint."""
+        self.best_pq = state_dict["best_pq"]

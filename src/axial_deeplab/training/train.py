@@ -1,0 +1,270 @@
+"""Training from the settings: data, network, Lightning's `Trainer`, and the weights at the end."""
+
+import dataclasses
+import logging
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from axial_deeplab.config import Config, config_to_dict
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.transforms import TrainingDataset
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator
+from axial_deeplab.files import atomic_path
+from axial_deeplab.losses import PanopticLoss
+from axial_deeplab.models.norm import convert_sync_batchnorm
+from axial_deeplab.models.registry import create_model
+from axial_deeplab.targets import PanopticTargets
+from axial_deeplab.training.batches import PanopticBatches
+from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
+from axial_deeplab.training.metrics_file import MetricsFile
+from axial_deeplab.training.module import PanopticTraining
+from axial_deeplab.weights import load_matching, save_weights
+
+WEIGHTS = "weights.safetensors"
+
+COLUMNS = (
+    *("train/semantic", "train/center", "train/offset", "train/total", "train/lr"),
+    *("val/PQ", "val/SQ", "val/RQ", "val/PQ_things", "val/PQ_stuff", "val/mIoU"),
+)
+
+# Settings on which the numbers stored in a checkpoint depend.
+FIXED_BY_CHECKPOINT = ("model", "optim.lr", "optim.weight_decay", "trainer.batch_size", "trainer.accumulate", "trainer.seed")
+
+
+def train(config: Config) -> Path:
+    """Train a network as the settings say.
+
+    The output folder gets config.yaml, metrics.csv, TensorBoard's logs, last.ckpt, best.ckpt (by PQ), and at the end
+    weights.safetensors with the weights of the last step.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The file of the final weights.
+
+    Raises:
+        ValueError: settings that contradict each other, the data or the checkpoint; a data set that is not valid.
+        OSError: a file that cannot be read or written.
+    """
+    _quieten_lightning()
+    output = Path(config.trainer.output)
+    resume = _checkpoint_to_resume(config, output)
+    torch.manual_seed(config.trainer.seed)
+    train_data, val_data = _data_sets(config)
+    categories = train_data.categories
+    model = create_model(
+        config.model.name, num_classes=len(categories), span=config.model.span, **config.model.overrides
+    )
+    if config.model.weights is not None and resume is None:
+        print(load_matching(model, config.model.weights))
+    # Void is 255 in every data set but one with so many classes that 255 is one of them.
+    ignore_label = 255 if len(categories) <= 255 else -1
+    module = PanopticTraining(
+        model,
+        PanopticLoss(ignore_label=ignore_label, **_settings(config.loss)),
+        PanopticEvaluator(categories, **_settings(config.post_processing)),
+        categories,
+        config,
+    )
+    step = _check_resumed(resume, module, config)
+    trainer = _trainer(config, output, validates=val_data is not None, first_step=step)
+    batch_size = _batch_size_of_a_process(config, trainer)
+    targets = PanopticTargets(categories.thing_ids, ignore_label=ignore_label, **_settings(config.target))
+    batches = PanopticBatches(
+        TrainingDataset(train_data, targets, seed=config.trainer.seed, **_settings(config.augmentation)),
+        val_data,
+        batch_size=batch_size,
+        accumulate=config.trainer.accumulate,
+        max_steps=config.optim.max_steps,
+        num_workers=config.trainer.num_workers,
+        seed=config.trainer.seed,
+    )
+    if trainer.world_size > 1:
+        module.model = convert_sync_batchnorm(model)
+    if config.trainer.channels_last:
+        module.model = module.model.to(memory_format=torch.channels_last)
+    if trainer.is_global_zero:
+        print(_summary(config, trainer, module, len(train_data), batch_size))
+        _write_config(config, output / "config.yaml")
+    trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
+    weights = output / WEIGHTS
+    if trainer.is_global_zero:
+        save_weights(weights, model, categories, extra={"post_processing": _settings(config.post_processing)})
+        print(f"weights of step {trainer.global_step} written to {weights}")
+    return weights
+
+
+def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:
+    train_data = CocoPanopticDataset(*config.data.train.require("data.train"))
+    if config.data.val == type(config.data.val)():
+        return train_data, None
+    val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
+    if val_data.categories != train_data.categories:
+        raise ValueError(
+            f"data.val.json must have the categories of data.train.json, got others in {config.data.val.json}; "
+            "give both files the same list"
+        )
+    return train_data, val_data
+
+
+def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) -> lightning.Trainer:
+    settings, optim = config.trainer, config.optim
+    callbacks: list[lightning.Callback] = [
+        Checkpoints(
+            output,
+            interval=settings.checkpoint_interval,
+            val_interval=settings.val_interval if validates else None,
+            max_steps=optim.max_steps,
+        )
+    ]
+    if settings.progress_bar:
+        callbacks.append(TQDMProgressBar(leave=True))
+    try:
+        return lightning.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=_precision(settings.precision, settings.accelerator),
+            max_steps=optim.max_steps,
+            accumulate_grad_batches=settings.accumulate,
+            gradient_clip_val=optim.gradient_clip,
+            # In batches, not in optimizer steps, and counted over the whole run: there are no epochs.
+            val_check_interval=settings.val_interval * settings.accumulate,
+            check_val_every_n_epoch=None,
+            limit_val_batches=None if validates else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=settings.log_interval,
+            callbacks=callbacks,
+            logger=[
+                MetricsFile(output / "metrics.csv", COLUMNS, first_step=first_step),
+                TensorBoardLogger(output, name="", version="tensorboard", purge_step=first_step),
+            ],
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=settings.progress_bar,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=output,
+        )
+    except (MisconfigurationException, TypeError) as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"trainer must be settings that this machine can run, got: {message}") from None
+
+
+def _precision(precision: str, accelerator: str) -> Any:
+    if precision != "auto":
+        return precision
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+
+
+def _batch_size_of_a_process(config: Config, trainer: lightning.Trainer) -> int:
+    parts = trainer.world_size * config.trainer.accumulate
+    if config.trainer.batch_size % parts:
+        raise ValueError(
+            f"trainer.batch_size must be a multiple of devices x accumulate = {trainer.world_size} x "
+            f"{config.trainer.accumulate}, got {config.trainer.batch_size}; change one of the three"
+        )
+    return config.trainer.batch_size // parts
+
+
+def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
+    last = output / LAST
+    if config.trainer.resume is None:
+        if last.exists():
+            raise ValueError(
+                f"trainer.output must be a folder without {LAST}, got {output}; give --resume to go on with that run, "
+                "or another --trainer.output"
+            )
+        return None
+    if config.trainer.resume == "last":
+        return last if last.exists() else None
+    checkpoint = Path(config.trainer.resume)
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"trainer.resume must be a checkpoint, got {checkpoint}, which does not exist")
+    return checkpoint
+
+
+def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Config) -> int:
+    """Return the step that training starts from; refuse a checkpoint of another run, tell what differs."""
+    if checkpoint is None:
+        return 0
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        run = stored["axial_deeplab"]
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+        raise ValueError(
+            f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} "
+            f"({type(error).__name__}); weights alone can be given as --model.weights"
+        ) from None
+    if run["categories"] != module.categories.to_json():
+        raise ValueError(f"trainer.resume must be of this data set, got {checkpoint} with other categories; use its data")
+    before, now = _flat(run["config"]), _flat(config_to_dict(config))
+    changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
+    for key, (old, new) in changes.items():
+        if any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
+            raise ValueError(f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run")
+    changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
+    step = int(stored["global_step"])
+    print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))
+    return step
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _summary(
+    config: Config, trainer: lightning.Trainer, module: PanopticTraining, num_images: int, batch_size: int
+) -> str:
+    settings, optim = config.trainer, config.optim
+    parameters = sum(p.numel() for p in module.model.parameters())
+    epochs = optim.max_steps * settings.batch_size / num_images
+    return (
+        f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {len(module.categories)} categories\n"
+        f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x {settings.accumulate} "
+        f"accumulated x {batch_size}; learning rate {optim.lr:g}; precision {trainer.precision}; "
+        f"device {trainer.strategy.root_device}\n"
+        f"{optim.max_steps} steps = {epochs:.1f} epochs of {num_images} images; output {settings.output}"
+    )
+
+
+def _write_config(config: Config, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
+
+
+def _settings(section: Any) -> dict[str, Any]:
+    return {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
+
+
+def _quieten_lightning() -> None:
+    """Keep Lightning's tips and device lists out of the output: the summary says what matters."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        # Both are true, and handled: the sample stream starts where the checkpoint ended; images differ in size.
+        ".*resuming from a checkpoint that ended before the epoch ended.*",
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*litlogger.*",
+    ):
+        warnings.filterwarnings("ignore", message)
