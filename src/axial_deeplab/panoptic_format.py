@@ -156,10 +156,6 @@ def _find_runs(panoptic: IntArray) -> _Runs:
     return _Runs(flat[starts], starts, np.diff(starts, append=flat.size))
 
 
-def _box_tuples(boxes: IntArray) -> list[tuple[int, int, int, int]]:
-    return [(left, top, width, height) for left, top, width, height in boxes.tolist()]
-
-
 def _relabel(panoptic: IntArray, mapping: Mapping[int, int]) -> PanopticMap:
     """Replace every value of a map; values that `mapping` lacks become 0."""
     runs = _find_runs(panoptic)
@@ -250,6 +246,7 @@ def from_coco_annotation(
     *,
     size: tuple[int, int] | None = None,
     label_divisor: int = LABEL_DIVISOR,
+    allow_empty: bool = True,
     source: str | os.PathLike[str] | None = None,
 ) -> tuple[PanopticMap, tuple[Segment, ...]]:
     """Turn the ids of a PNG and its annotation into our map and segments, in the order of the annotation.
@@ -263,14 +260,14 @@ def from_coco_annotation(
         categories: the label space.
         size: what (height, width) must be, None does not check.
         label_divisor: see `panoptic_id`.
+        allow_empty: leave out segments without a single pixel, with a warning, instead of refusing them.
         source: what error messages call the image, usually the PNG.
 
     Returns:
-        The panoptic map (H, W) and its segments. Areas and boxes are counted in the map. A segment without a
-        single pixel is left out, with a warning.
+        The panoptic map (H, W) and its segments. Areas and boxes are counted in the map.
 
     Raises:
-        ValueError: the size differs, or the PNG has an id without segment.
+        ValueError: the size differs, the PNG has an id without segment, or a segment has no pixels.
     """
     where = f"{source if source is not None else annotation.file_name} (image {annotation.image_id!r})"
     if size is not None and tuple(ids.shape) != tuple(size):
@@ -279,7 +276,7 @@ def from_coco_annotation(
             f"got {ids.shape[0]} x {ids.shape[1]}; write the PNG at the size of the image"
         )
     values, areas, boxes = measure_segments(ids)
-    measured = dict(zip(values.tolist(), zip(areas.tolist(), _box_tuples(boxes), strict=True), strict=True))
+    measured = dict(zip(values.tolist(), zip(areas.tolist(), boxes.tolist(), strict=True), strict=True))
     listed = {segment.id for segment in annotation.segments}
     unknown = sorted(measured.keys() - listed - {VOID})
     if unknown:
@@ -288,6 +285,11 @@ def from_coco_annotation(
             "add the segments to the JSON"
         )
     empty = sorted(listed - measured.keys())
+    if empty and not allow_empty:
+        raise ValueError(
+            f"{where} must have pixels of every segment of the JSON, got none of {_shortened(empty)}; "
+            "remove the segments from the JSON"
+        )
     if empty:
         text = f"{where}: segments {_shortened(empty)} of the JSON have no pixel in the PNG; left out"
         warnings.warn(text, stacklevel=2)
@@ -305,7 +307,9 @@ def from_coco_annotation(
         next_instance[train_id] += 1
         area, box = measured[entry.id]
         segments.append(
-            Segment(id=mapping[entry.id], train_id=train_id, area=area, is_crowd=entry.is_crowd, bbox=box)
+            Segment(
+                id=mapping[entry.id], train_id=train_id, area=area, is_crowd=entry.is_crowd, bbox=tuple(box)
+            )
         )
     return _relabel(ids, mapping), tuple(segments)
 
