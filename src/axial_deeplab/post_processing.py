@@ -27,8 +27,7 @@ def find_centers(
     top_k: int | None = 200,
     strict_top_k: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Find the instance centers: values above the threshold that no other value in their neighborhood
-    exceeds.
+    """Find the instance centers: the values above a threshold that are highest in their neighborhood.
 
     Shapes:
         heatmap (H, W); centers (K, 2), order (y, x), int64, in raster order; confidences (K,).
@@ -40,8 +39,8 @@ def find_centers(
             down and right. All pixels of a plateau are centers.
         top_k: most centers, or None for all; of equal values at the limit the first ones in raster order
             stay.
-        strict_top_k: keep only values strictly greater than the k-th largest, as the public implementations
-            do: k - 1 centers, or fewer where values tie.
+        strict_top_k: keep only values strictly greater than the k-th largest, as the public
+            implementations do: k - 1 centers, or fewer where values tie.
 
     Returns:
         Coordinates and heatmap values of the centers.
@@ -68,10 +67,9 @@ def find_centers(
 
 
 def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Assign each pixel to the center that is nearest to the pixel plus its offset; the first of equally near
-    ones.
+    """Assign each pixel to the center that is nearest to the pixel plus its offset.
 
-    Takes O(K x H x W) time and O(H x W) memory.
+    Of equally near centers the first is taken. Needs O(K x H x W) time and O(H x W) memory.
 
     Shapes:
         centers (K, 2); offsets (2, H, W), both (y, x); mask (H, W); instances (H, W).
@@ -244,15 +242,15 @@ def fill_void(
     instance_values: Tensor,
     label_divisor: int = LABEL_DIVISOR,
 ) -> Tensor:
-    """Give each void pixel to the most probable of the stuff segments in the map, or to the nearest center's
-    instance where the map has no stuff.
+    """Give each void pixel to a segment of the map.
 
-    Void raises PQ, since void pixels can make no false positive; pictures and masks for other tools are
-    better without. Without any segment the map stays void.
+    It is the most probable of the stuff segments, or the instance of the nearest center in a map without
+    stuff. A map without any segment stays void. Void raises PQ, since void pixels can make no false positive;
+    pictures and masks for other tools are better without.
 
     Shapes:
-        panoptic (H, W); semantic_logits (C, H, W); centers (K, 2); offsets (2, H, W); instance_values (K +
-        1,).
+        panoptic (H, W); semantic_logits (C, H, W); centers (K, 2); offsets (2, H, W);
+        instance_values (K + 1,).
 
     Args:
         panoptic: the map that `merge` made.
@@ -373,54 +371,31 @@ class PostProcessing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
-        rules: list[tuple[str, bool, str, str]] = [
-            (
-                "thing_ids",
-                min(self.thing_ids, default=0) >= 0,
-                "train ids (0 or more)",
-                "give indices of classes",
-            ),
-            (
-                "void_ids",
-                not set(self.void_ids) & set(self.thing_ids),
-                "no thing_ids",
-                "give classes that mean void",
-            ),
-            ("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", f"{LABEL_DIVISOR} is usual"),
-            ("center_threshold", 0 <= self.center_threshold < float("inf"), "0 or more", "0.1 is usual"),
-            ("nms_kernel", self.nms_kernel >= 1, "1 pixel or more", "1 switches it off, 7 is usual"),
-            (
-                "top_k",
-                self.top_k is None or self.top_k >= 1,
-                "None or 1 or more",
-                "None keeps all, 200 is usual",
-            ),
-            ("stuff_area", self.stuff_area >= 0, "0 pixels or more", "0 keeps every stuff segment"),
-            (
-                "without_centers",
-                self.without_centers in ("void", "one_instance"),
-                "void or one_instance",
-                "choose one",
-            ),
-        ]
-        for name, valid, rule, advice in rules:
-            if not valid:
-                raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}; {advice}")
+        threshold, k, area = self.center_threshold, self.top_k, self.stuff_area
+        without = self.without_centers
+        thing_ids, void_ids = self.thing_ids, self.void_ids
+        _require("thing_ids", min(thing_ids, default=0) >= 0, "train ids (0 or more)", thing_ids)
+        _require("void_ids", not set(void_ids) & set(thing_ids), "other classes than thing_ids", void_ids)
+        _require("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", self.label_divisor)
+        _require("center_threshold", 0 <= threshold < float("inf"), "0 or more", threshold)
+        _require("nms_kernel", self.nms_kernel >= 1, "1 pixel (no suppression) or more", self.nms_kernel)
+        _require("top_k", k is None or k >= 1, "1 or more, or None for all centers", k)
+        _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
+        _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
     @torch.no_grad()
     def __call__(self, outputs: Mapping[str, Tensor]) -> list[tuple[Tensor, tuple[Segment, ...]]]:
         """Process each image of a batch.
 
         Shapes:
-            semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); each map (H, W)
-            int32.
+            semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); maps (H, W).
 
         Args:
             outputs: the network's outputs by these names.
 
         Returns:
-            For each image its panoptic map, on the device of the outputs, and its segments in rising order of
-            `id`.
+            For each image its panoptic map, int32 on the device of the outputs, and its segments in rising
+            order of `id`.
 
         Raises:
             ValueError: an output is missing, has a wrong shape or is not finite, or the classes do not fit.
@@ -433,15 +408,10 @@ class PostProcessing:
     ) -> tuple[Tensor, tuple[Segment, ...]]:
         num_classes = len(logits)
         semantic, log_partition = classify_pixels(logits)
-        for name, values in (
-            ("semantic_logits", log_partition),
-            ("center_heatmap", heatmap),
-            ("offsets", offsets),
-        ):
+        finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
+        for name, values in finite.items():
             if not bool(values.isfinite().all()):
-                raise ValueError(
-                    f"{name} must be finite, got NaN or infinity; check the weights and the precision"
-                )
+                raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
         centers, confidences = find_centers(
             heatmap,
             threshold=self.center_threshold,
@@ -472,13 +442,12 @@ class PostProcessing:
         names = ("semantic_logits", "center_heatmap", "offsets")
         missing = [name for name in names if name not in outputs]
         if missing:
-            raise ValueError(
-                f"outputs must have {', '.join(names)}, got none of the name {missing[0]}; pass model(images)"
-            )
+            raise ValueError(f"outputs must have {', '.join(names)}, got no {missing[0]}; pass model(images)")
         logits, heatmap, offsets = (outputs[name] for name in names)
         if logits.ndim != 4 or 0 in logits.shape:
             raise ValueError(
-                f"semantic_logits must be (B, C, H, W) without a 0, got {tuple(logits.shape)}; pass model(images)"
+                f"semantic_logits must be (B, C, H, W), not empty, got {tuple(logits.shape)}; "
+                "pass model(images)"
             )
         batch, num_classes, height, width = logits.shape
         for name, tensor, channels in (("center_heatmap", heatmap, 1), ("offsets", offsets, 2)):
@@ -499,6 +468,11 @@ class PostProcessing:
                 f"got {self.label_divisor}; lower it"
             )
         return logits, heatmap, offsets
+
+
+def _require(name: str, valid: bool, rule: str, value: object) -> None:
+    if not valid:
+        raise ValueError(f"{name} must be {rule}, got {value!r}; change it or leave it at its default")
 
 
 def _block_elements(tensor: Tensor) -> int:
