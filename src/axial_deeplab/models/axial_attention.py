@@ -31,6 +31,7 @@ class AxialAttention(nn.Module):
         out_channels: channels of the output, a multiple of 2 num_heads.
         axis: "height" (each column attends to itself) or "width" (each row).
         num_heads: attention heads.
+        key_channels: channels of the queries, and of the keys, of all heads; None is half of out_channels.
         span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
         max_span: positions to either side, itself included, that have their own row in the relative tables.
         stride: every stride-th position of the attended axis is put out.
@@ -59,6 +60,7 @@ class AxialAttention(nn.Module):
         *,
         axis: str = "height",
         num_heads: int = 8,
+        key_channels: int | None = None,
         span: int | None = None,
         max_span: int = 255,
         stride: int = 1,
@@ -74,7 +76,9 @@ class AxialAttention(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        _check_arguments(out_channels, axis, num_heads, span, max_span, stride)
+        _check_channels(out_channels, key_channels, num_heads)
+        _check_positions(axis, span, max_span, stride)
+        key_channels = out_channels // 2 if key_channels is None else key_channels
         self.axis = axis
         self.num_heads = num_heads
         self.span = span
@@ -82,7 +86,7 @@ class AxialAttention(nn.Module):
         self.activation = activation
         self.impl = impl
         self.value_dim = out_channels // num_heads
-        self.key_dim = self.value_dim // 2
+        self.key_dim = key_channels // num_heads
 
         def batch_norm(channels: int, wanted: bool) -> nn.Module:
             return BatchNorm2d(channels, norm_eps, norm_momentum) if wanted else nn.Identity()
@@ -90,8 +94,9 @@ class AxialAttention(nn.Module):
         def table(channels: int, wanted: bool) -> nn.Parameter | None:
             return nn.Parameter(torch.empty(2 * max_span - 1, channels)) if wanted else None
 
-        self.qkv = nn.Conv2d(in_channels, 2 * out_channels, 1, bias=False)
-        self.qkv_norm = batch_norm(2 * out_channels, qkv_norm)
+        qkv_channels = 2 * key_channels + out_channels
+        self.qkv = nn.Conv2d(in_channels, qkv_channels, 1, bias=False)
+        self.qkv_norm = batch_norm(qkv_channels, qkv_norm)
         self.rel_q = table(self.key_dim, rel_q)
         self.rel_k = table(self.key_dim, rel_k)
         self.rel_v = table(self.value_dim, rel_v)
@@ -141,7 +146,7 @@ class AxialAttention(nn.Module):
         return y[:, :, :: self.stride] if self.axis == "height" else y[:, :, :, :: self.stride]
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the views (B, L, M, N, D) of the queries, keys and values in (B, 2 out_channels, H, W)."""
+        """Return the views (B, L, M, N, D) of the queries, keys and values in (B, C, H, W)."""
         x = qkv.permute(0, 2, 3, 1)  # (B, H, W, C)
         if self.axis == "width":
             x = x.transpose(1, 2)
@@ -186,6 +191,7 @@ class AxialBlock(nn.Module):
         out_channels: channels of the output.
         stride: how many positions of the input one of the output stands for, on both axes.
         num_heads: attention heads.
+        key_channels: channels of the queries, and of the keys, of all heads; None is half of width.
         span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
         max_span: positions to either side, itself included, that have their own row in the relative tables.
         rel_q: see `AxialAttention`.
@@ -216,6 +222,7 @@ class AxialBlock(nn.Module):
         *,
         stride: int = 1,
         num_heads: int = 8,
+        key_channels: int | None = None,
         span: int | None = None,
         max_span: int = 255,
         rel_q: bool = True,
@@ -244,6 +251,7 @@ class AxialBlock(nn.Module):
             width,
             width,
             num_heads=num_heads,
+            key_channels=key_channels,
             span=span,
             max_span=max_span,
             stride=stride if stride_mode == "slice" else 1,
@@ -295,15 +303,25 @@ class AxialBlock(nn.Module):
         return nullcontext(), keep_running_statistics(self)
 
 
-def _check_arguments(
-    out_channels: int, axis: str, num_heads: int, span: int | None, max_span: int, stride: int
-) -> None:
-    if num_heads < 1 or out_channels < 1 or out_channels % (2 * num_heads):
-        unit = 2 * max(num_heads, 1)
-        better = max(round(out_channels / unit), 1) * unit
+def _check_channels(out_channels: int, key_channels: int | None, num_heads: int) -> None:
+    if num_heads < 1:
+        raise ValueError(f"num_heads must be at least 1, got {num_heads}; the paper's is 8")
+    if key_channels is not None:
+        _check_multiple("out_channels", out_channels, num_heads, num_heads)
+        _check_multiple("key_channels", key_channels, num_heads, num_heads)
+    else:
+        _check_multiple("out_channels", out_channels, 2 * num_heads, num_heads)
+
+
+def _check_multiple(name: str, channels: int, unit: int, num_heads: int) -> None:
+    if channels < 1 or channels % unit:
+        better = max(round(channels / unit), 1) * unit
         raise ValueError(
-            f"out_channels must be a multiple of 2 x {num_heads} heads, got {out_channels}; try {better}"
+            f"{name} must be a multiple of {unit} for {num_heads} heads, got {channels}; try {better}"
         )
+
+
+def _check_positions(axis: str, span: int | None, max_span: int, stride: int) -> None:
     if axis not in AXES:
         raise ValueError(f"axis must be one of {list(AXES)}, got {axis!r}; one layer attends along one axis")
     if span is not None and (span < 1 or span % 2 == 0):
