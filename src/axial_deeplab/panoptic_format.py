@@ -8,7 +8,6 @@ of each id.
 
 import json
 import os
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from axial_deeplab.panoptic_json import (
     ImageId,
     PanopticJson,
     SegmentEntry,
+    check_size,
+    entries_with_pixels,
     path_in_folder,
 )
 
@@ -45,6 +46,8 @@ __all__ = [
     "PanopticWriter",
     "Segment",
     "SegmentEntry",
+    "check_size",
+    "entries_with_pixels",
     "from_coco_annotation",
     "id2rgb",
     "measure_segments",
@@ -270,35 +273,14 @@ def from_coco_annotation(
         ValueError: the size differs, the PNG has an id without segment, or a segment has no pixels.
     """
     where = f"{source if source is not None else annotation.file_name} (image {annotation.image_id!r})"
-    if size is not None and tuple(ids.shape) != tuple(size):
-        raise ValueError(
-            f"{where} must be {size[0]} x {size[1]} pixels (height x width) as the JSON says, "
-            f"got {ids.shape[0]} x {ids.shape[1]}; write the PNG at the size of the image"
-        )
+    check_size(ids.shape, size, where)
     values, areas, boxes = measure_segments(ids)
     measured = dict(zip(values.tolist(), zip(areas.tolist(), boxes.tolist(), strict=True), strict=True))
-    listed = {segment.id for segment in annotation.segments}
-    unknown = sorted(measured.keys() - listed - {VOID})
-    if unknown:
-        raise ValueError(
-            f"{where} must have only ids that segments_info lists, got {_shortened(unknown)}; "
-            "add the segments to the JSON"
-        )
-    empty = sorted(listed - measured.keys())
-    if empty and not allow_empty:
-        raise ValueError(
-            f"{where} must have pixels of every segment of the JSON, got none of {_shortened(empty)}; "
-            "remove the segments from the JSON"
-        )
-    if empty:
-        text = f"{where}: segments {_shortened(empty)} of the JSON have no pixel in the PNG; left out"
-        warnings.warn(text, stacklevel=2)
+    entries = entries_with_pixels(annotation, measured.keys() - {VOID}, allow_empty=allow_empty, where=where)
     segments: list[Segment] = []
     mapping: dict[int, int] = {}
     next_instance = [int(category.is_thing) for category in categories]
-    for entry in annotation.segments:
-        if entry.id not in measured:
-            continue
+    for entry in entries:
         train_id = categories.train_id(entry.category_id)
         try:
             mapping[entry.id] = panoptic_id(train_id, next_instance[train_id], label_divisor)
@@ -495,8 +477,3 @@ class PanopticWriter:
             name = f"{image_file_name}.png"
         self._png_names.add(name)
         return name
-
-
-def _shortened(values: Sequence[int], limit: int = 5) -> str:
-    shown = ", ".join(str(value) for value in values[:limit])
-    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -132,6 +133,52 @@ def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
     return Path(folder) / file_name
 
 
+def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:
+    """Refuse a PNG whose shape is not the (height, width) that it must have; None allows any.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if size is not None and tuple(shape) != tuple(size):
+        raise ValueError(
+            f"{where} must be {size[0]} x {size[1]} pixels (height x width), got {shape[0]} x {shape[1]}; "
+            "write the PNG at the size of the image"
+        )
+
+
+def entries_with_pixels(
+    annotation: AnnotationEntry, ids: Collection[int], *, allow_empty: bool, where: str
+) -> list[SegmentEntry]:
+    """Check an annotation against the ids of its PNG, and return the segments that the PNG has.
+
+    Args:
+        annotation: the entry of the JSON.
+        ids: all that occur in the PNG, without void.
+        allow_empty: leave out segments without a single pixel, with a warning, instead of refusing them.
+        where: what messages call the image.
+
+    Raises:
+        ValueError: the PNG has an id without segment, or a segment has no pixels.
+    """
+    listed = {segment.id for segment in annotation.segments}
+    unknown = sorted(set(ids) - listed)
+    if unknown:
+        raise ValueError(
+            f"{where} must have only ids that segments_info lists, got {_shortened(unknown)}; "
+            "add the segments to the JSON"
+        )
+    empty = sorted(listed - set(ids))
+    if empty and not allow_empty:
+        raise ValueError(
+            f"{where} must have pixels of every segment of the JSON, got none of {_shortened(empty)}; "
+            "remove the segments from the JSON"
+        )
+    if empty:
+        text = f"{where}: segments {_shortened(empty)} of the JSON have no pixel in the PNG; left out"
+        warnings.warn(text, stacklevel=3)
+    return [segment for segment in annotation.segments if segment.id in ids]
+
+
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
@@ -206,3 +253,8 @@ def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEnt
         raise ValueError(f"{where} iscrowd must be 0 or 1, got {is_crowd!r}; correct the file")
     area = entry.get("area")
     return SegmentEntry(segment_id, category_id, bool(is_crowd), area if isinstance(area, int) else None)
+
+
+def _shortened(values: Sequence[int], limit: int = 5) -> str:
+    shown = ", ".join(str(value) for value in values[:limit])
+    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
