@@ -1,6 +1,6 @@
 """The batches of a training run, for Lightning's `Trainer`."""
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import lightning
@@ -8,6 +8,13 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from axial_deeplab.data.coco import Sample
 from axial_deeplab.training.sample_stream import SampleStream
+
+
+class ValidationBatch:
+    """Samples as they are: Lightning would look into a list or a dataclass for tensors to move."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
 
 
 class PanopticBatches(lightning.LightningDataModule):
@@ -58,14 +65,14 @@ class PanopticBatches(lightning.LightningDataModule):
         )
         return self._loader(self.train, batch_sampler=stream)
 
-    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
         """Return the validation images of this process."""
         assert self.trainer is not None
         if self.val is None:
             return []
         assert isinstance(self.val, Sized)
         own = range(self.trainer.global_rank, len(self.val), self.trainer.world_size)
-        return self._loader(Subset(self.val, own), batch_size=1, collate_fn=list)
+        return self._loader(Subset(self.val, own), batch_size=1, collate_fn=ValidationBatch)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(

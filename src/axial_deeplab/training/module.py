@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from axial_deeplab.config import Config, config_to_dict
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.data.coco import Sample
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.losses import PanopticLoss
+from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.optimizers import radam_lookahead, warmup_poly
 
 
@@ -62,9 +62,9 @@ class PanopticTraining(lightning.LightningModule):
         """Forget the images of the last validation."""
         self.evaluator.reset()
 
-    def validation_step(self, batch: list[Sample], batch_idx: int) -> None:
+    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Predict the images of a batch and compare."""
-        for sample in batch:
+        for sample in batch.samples:
             self.evaluator.update(self.model, sample)
 
     def on_validation_epoch_end(self) -> None:

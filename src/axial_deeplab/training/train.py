@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import pickle
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from axial_deeplab.files import atomic_path
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import create_model
+from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.targets import PanopticTargets
 from axial_deeplab.training.batches import PanopticBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
@@ -40,6 +42,26 @@ COLUMNS = (
 
 # Settings on which the numbers stored in a checkpoint depend.
 FIXED_BY_CHECKPOINT = ("model", "optim.lr", "optim.weight_decay", "trainer.batch_size", "trainer.accumulate", "trainer.seed")
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar for a training that counts steps, not epochs."""
+
+    def on_train_start(self, trainer: lightning.Trainer, *modules: Any) -> None:
+        """Start the bar, also when a run is resumed."""
+        super().on_train_start(trainer, *modules)
+        self.on_train_epoch_start(trainer)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *modules: Any) -> None:
+        """Start the bar."""
+        super().on_train_epoch_start(trainer, *modules)
+        self.train_progress_bar.set_description("step")
+
+    def get_metrics(self, *arguments: Any) -> dict[str, Any]:
+        """Return what stands beside the bar."""
+        metrics = super().get_metrics(*arguments)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 def train(config: Config) -> Path:
@@ -74,7 +96,7 @@ def train(config: Config) -> Path:
     module = PanopticTraining(
         model,
         PanopticLoss(ignore_label=ignore_label, **_settings(config.loss)),
-        PanopticEvaluator(categories, **_settings(config.post_processing)),
+        PanopticEvaluator(categories, PostProcessing(categories.thing_ids, **_settings(config.post_processing))),
         categories,
         config,
     )
@@ -130,7 +152,8 @@ def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) 
         )
     ]
     if settings.progress_bar:
-        callbacks.append(TQDMProgressBar(leave=True))
+        # A file gets a line now and then instead of a bar that moves.
+        callbacks.append(ProgressBar(refresh_rate=1 if sys.stderr.isatty() else settings.log_interval))
     try:
         return lightning.Trainer(
             accelerator=settings.accelerator,
@@ -266,5 +289,6 @@ def _quieten_lightning() -> None:
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*litlogger.*",
+        ".*LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message)
