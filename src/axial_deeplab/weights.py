@@ -1,0 +1,338 @@
+"""Files of weights: tensors together with all that is needed to build the network and name its classes.
+
+A file of weights is a safetensors file whose metadata has `format` = "axial-deeplab" and, as JSON, `model`
+(arguments of `create_model`), `categories` (as in a COCO panoptic file) and usually `post_processing`. A
+Lightning checkpoint of our training holds the same under the key "axial_deeplab". Nothing that could execute
+code is ever loaded.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.files import atomic_path
+from axial_deeplab.models.registry import PRETRAINED_FOLDER, create_model
+
+FORMAT = "axial-deeplab"
+RELATIVE_TABLES = ("rel_q", "rel_k", "rel_v")
+_HALF_MAX = torch.finfo(torch.float16).max
+_ZIP_MAGIC = b"PK"
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A network with its weights.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        categories: what its classes are.
+        metadata: everything that the file says: `model`, `categories`, `post_processing` and more.
+    """
+
+    model: nn.Module
+    categories: Categories
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors that `load_matching` found; names of the model's tensors, but for `unused`.
+
+    Args:
+        loaded: copied as they are.
+        resized: adapted to another number of input channels or to another length of a relative table.
+        reinitialized: as `create_model` made them, for the file has none of this name and shape.
+        unused: tensors of the file without a place in the model.
+    """
+
+    loaded: tuple[str, ...]
+    resized: tuple[str, ...]
+    reinitialized: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} tensors loaded"]
+        for what in ("resized", "reinitialized", "unused"):
+            names = getattr(self, what)
+            if names:
+                lines.append(f"{len(names)} {what}: {_shortened(names)}")
+        return "\n".join(lines)
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the weights that ship in the package, in alphabetical order."""
+    return sorted(path.stem for path in PRETRAINED_FOLDER.glob("*.safetensors"))
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    categories: Categories,
+    *,
+    half: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the weights of a model, with what is needed to build it again.
+
+    Args:
+        path: the file, usually `*.safetensors`.
+        model: made by `create_model`.
+        categories: what its classes are, in the order of its semantic channels.
+        half: store matrices and kernels in half precision (relative error 5e-4, half the size); norms and
+            biases keep theirs.
+        extra: further entries of the metadata that JSON can hold, such as `post_processing`.
+
+    Raises:
+        ValueError: a tensor is not finite, or the model was not made by `create_model`.
+        OSError: the file cannot be written.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, Mapping) or "name" not in config:
+        raise ValueError(
+            f"model must be made by create_model, got {type(model).__name__} without config; build it by name"
+        )
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    _refuse_not_finite("model", state)
+    if half:
+        state = {name: _halved(tensor) for name, tensor in state.items()}
+    metadata = {**(extra or {}), "model": dict(config), "categories": categories.to_json()}
+    texts = {name: json.dumps(value) for name, value in metadata.items()} | {"format": FORMAT}
+    # Clones, for the format refuses tensors that share memory.
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(state, temporary, metadata=texts)
+
+
+def load_weights(path_or_name: str | os.PathLike[str]) -> LoadedWeights:
+    """Build a network with the weights of a file, or with weights that ship in the package.
+
+    Args:
+        path_or_name: a file that `save_weights` wrote, a checkpoint of our training (`*.ckpt`), or one of
+            `pretrained_names()`.
+
+    Raises:
+        FileNotFoundError: there is neither such a file nor such a name.
+        ValueError: the file has another format, is broken, or its tensors are not those of its network.
+    """
+    source, state, metadata = _read(path_or_name)
+    categories = Categories.from_json(metadata.get("categories"), source=f"{source}: categories")
+    model = _build(source, metadata)
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    misshaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
+    problems = [
+        f"{len(names)} {what}: {_shortened(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
+        if names
+    ]
+    if problems:
+        raise ValueError(
+            f"{source} must hold the tensors of {model.config['name']}, got {'; '.join(problems)}; "
+            "are these weights of another model?"
+        )
+    _refuse_not_finite(source, state)
+    num_classes = model.config.get("num_classes")
+    if num_classes != len(categories):
+        raise ValueError(
+            f"{source} must have one category for each of its {num_classes} classes, got {len(categories)}; "
+            "write it again"
+        )
+    model.load_state_dict(state)
+    return LoadedWeights(model.eval(), categories, metadata)
+
+
+def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.PathLike[str]) -> LoadReport:
+    """Copy whatever fits into a model, to fine-tune it on other classes, image channels, spans, or another
+    task.
+
+    Tensors fit by name, where `backbone.` may be missing in the source. One of another shape is adapted if it
+    is a relative table (its middle is taken, or its first and last rows are repeated, as the attention does
+    with distances beyond the table) or the first convolution (its kernels are repeated over the channels, and
+    scaled so that their sum stays the same). Anything else keeps the values that it has.
+
+    Args:
+        model: the network to fill, in place.
+        source: a state dict, or what `load_weights` accepts.
+
+    Returns:
+        What became of each tensor.
+
+    Raises:
+        FileNotFoundError: there is neither such a file nor such a name.
+        ValueError: the file is broken or has another format, a tensor is not finite, or no tensor fits.
+    """
+    if isinstance(source, Mapping):
+        label, state = "state_dict", dict(source)
+    else:
+        label, state, _ = _read(source)
+    _refuse_not_finite(label, state)
+    targets = model.state_dict()
+    stem_kernel = _first_kernel(targets)
+    loaded, resized, unused = [], [], []
+    for name, tensor in state.items():
+        target_name = name if name in targets else f"backbone.{name}"
+        if target_name not in targets:
+            unused.append(name)
+            continue
+        target = targets[target_name]
+        if tensor.shape == target.shape:
+            loaded.append(target_name)
+        else:
+            adapted = _adapted(target_name, tensor, target, is_stem=target_name == stem_kernel)
+            if adapted is None:
+                unused.append(name)
+                continue
+            tensor = adapted
+            resized.append(target_name)
+        target.copy_(tensor)
+    filled = {*loaded, *resized}
+    if not any(targets[name].ndim > 1 for name in filled):
+        raise ValueError(
+            f"{label} must have tensors that fit the model, got none among {len(state)}; "
+            "choose weights of a related network"
+        )
+    reinitialized = tuple(name for name in targets if name not in filled)
+    return LoadReport(tuple(loaded), tuple(resized), reinitialized, tuple(unused))
+
+
+def _read(path_or_name: str | os.PathLike[str]) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """Return a name for messages, the tensors and the metadata."""
+    path = Path(path_or_name)
+    if not path.exists() and str(path_or_name) in pretrained_names():
+        path = PRETRAINED_FOLDER / f"{path_or_name}.safetensors"
+    if not path.is_file():
+        shipped = ", ".join(pretrained_names()) or "none"
+        raise FileNotFoundError(
+            f"weights must be a file or the name of shipped weights ({shipped}), got {path_or_name}; "
+            "correct the path"
+        )
+    with path.open("rb") as file:
+        magic = file.read(2)
+    state, metadata = _read_checkpoint(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
+    if not isinstance(metadata.get("model"), Mapping) or not isinstance(metadata["model"].get("name"), str):
+        raise ValueError(
+            f"{path}: model must name a network and its arguments, got {metadata.get('model')!r}; "
+            "write the file again"
+        )
+    return str(path), state, metadata
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be a safetensors file or a checkpoint of our training, got: {error}; "
+            "give a file that `axial-deeplab train` wrote"
+        ) from None
+    if texts.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} must have the format {FORMAT} in its metadata, got {texts.get('format')!r}; "
+            "write it with axial_deeplab.save_weights"
+        )
+    metadata = {}
+    for name, text in texts.items():
+        if name == "format":
+            continue
+        try:
+            metadata[name] = json.loads(text)
+        except ValueError:
+            raise ValueError(
+                f"{path}: {name} must be JSON, got {text[:40]!r}; write the file again"
+            ) from None
+    return state, metadata
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path} must hold tensors and plain values only, got other Python objects; "
+            "such a file can run code, give one that `axial-deeplab train` wrote"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; give another file") from None
+    metadata = checkpoint.get("axial_deeplab") if isinstance(checkpoint, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise ValueError(
+            f"{path} must have the entries state_dict and axial_deeplab, got another checkpoint; "
+            "give one that `axial-deeplab train` wrote"
+        )
+    prefix = "model."
+    state = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if name.startswith(prefix) and isinstance(tensor, Tensor)
+    }
+    return state, metadata
+
+
+def _build(source: str, metadata: Mapping[str, Any]) -> Any:
+    try:
+        # The initial values are overwritten: the caller's random numbers should not depend on them.
+        with torch.random.fork_rng(devices=[]):
+            return create_model(**metadata["model"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{source}: model must be arguments of create_model, got an error: {error}"
+        ) from None
+
+
+def _refuse_not_finite(source: str, state: Mapping[str, Tensor]) -> None:
+    bad = [name for name, t in state.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    if bad:
+        raise ValueError(
+            f"{source} must have finite weights, got NaN or infinity in {_shortened(bad)}; "
+            "the training diverged, start again with a lower learning rate"
+        )
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    fits = (
+        tensor.is_floating_point()
+        and tensor.ndim >= 2
+        and tensor.numel()
+        and float(tensor.abs().amax()) <= _HALF_MAX
+    )
+    return tensor.half() if fits else tensor
+
+
+def _first_kernel(state: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the kernel that sees the image."""
+    return next((name for name, tensor in state.items() if tensor.ndim == 4), None)
+
+
+def _adapted(name: str, tensor: Tensor, target: Tensor, *, is_stem: bool) -> Tensor | None:
+    """Return a tensor of the target's shape, or None if there is no sense in adapting it."""
+    if tensor.ndim != target.ndim:
+        return None
+    if name.rsplit(".", 1)[-1] in RELATIVE_TABLES and tensor.shape[1:] == target.shape[1:]:
+        # Row r of a table of 2 s - 1 rows is the distance r - (s - 1).
+        distance = torch.arange(len(target)) - len(target) // 2
+        return tensor[(distance + len(tensor) // 2).clamp(0, len(tensor) - 1)]
+    if is_stem and tensor.shape[0] == target.shape[0] and tensor.shape[2:] == target.shape[2:]:
+        old, new = tensor.shape[1], target.shape[1]
+        if new == 1:
+            return tensor.sum(dim=1, keepdim=True)
+        return tensor[:, torch.arange(new) % old] * (old / new)
+    return None
+
+
+def _shortened(names: Sequence[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
