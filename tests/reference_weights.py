@@ -1,7 +1,7 @@
 """Renames the arrays of the reference implementations' attention to the names of our layers.
 
-Each function takes a mapping of the reference's names (weights, gradients or updated statistics; what is absent
-is left out) and returns a mapping of ours.
+Each function takes a mapping of the reference's names (weights, gradients or updated statistics; what is
+absent is left out) and returns a mapping of ours.
 """
 
 from collections.abc import Mapping
@@ -62,9 +62,9 @@ def deeplab2_block(arrays: Arrays) -> dict[str, Tensor]:
 def first_author_layer(arrays: Arrays, num_heads: int = 8) -> dict[str, Tensor]:
     """Rename the AxialAttention of the first author's PyTorch code.
 
-    His projection is head-major with q, k and v of a head together; his single relative table has the rows of q,
-    k and v behind each other, those of q and v in the other direction; his output norm alternates content and
-    position.
+    His projection is head-major with q, k and v of a head together; his single relative table has the rows of
+    q, k and v behind each other, those of q and v in the other direction; his output norm alternates content
+    and position.
     """
     ours: dict[str, np.ndarray] = {}
     if "qkv_transform.weight" in arrays:

@@ -86,7 +86,8 @@ def query_blocks(length: int, span: int | None) -> tuple[int, int]:
         return length, 0
     reach = span // 2
     block = max(SMALLEST_BLOCK, reach)
-    return (length, 0) if length <= block + 2 * reach else (block, reach)
+    # A short axis is cheaper as one block with a mask than as overlapping windows.
+    return (length, 0) if length <= 2 * (block + 2 * reach) else (block, reach)
 
 
 def split_queries(x: Tensor, block: int) -> Tensor:
