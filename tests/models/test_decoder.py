@@ -1,0 +1,140 @@
+"""Decoders and heads, against deeplab2 and by their own rules."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from axial_deeplab.models.decoder import ASPP, AxialDecoder, ConvDecoder
+from axial_deeplab.models.heads import Head
+from axial_deeplab.models.resize import resize_bilinear, resize_offsets
+from reference_networks import (
+    assert_near,
+    channels_first,
+    deeplab2_decoder,
+    deeplab2_head,
+    load_exactly,
+    read_golden,
+)
+from reference_weights import select
+
+FEATURES = {"res2": 16, "res3": 24, "res4": 32, "res5": 48}
+
+
+def feature_maps(batch: int = 2, height: int = 5, width: int = 7) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {
+        name: torch.randn(batch, FEATURES[name], scale * (height - 1) + 1, scale * (width - 1) + 1)
+        for name, scale in (("res2", 4), ("res3", 2), ("res4", 1), ("res5", 1))
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "classes", "head_channels", "context", "instance_context"),
+    [
+        ("panoptic_decoder_1x1proj", 19, 24, {"aspp_channels": 32}, {"aspp_channels": 24}),
+        ("panoptic_decoder_aspp_gap", 11, 16, {"aspp_channels": 24}, {"aspp_channels": 16}),
+        ("panoptic_decoder_aspp_pool5x6", 11, 16, {"aspp_channels": 24}, {"aspp_channels": 16}),
+    ],
+)
+def test_decoders_and_heads_match_deeplab2(
+    golden: Callable[[str], Path],
+    file: str,
+    classes: int,
+    head_channels: int,
+    context: dict[str, int],
+    instance_context: dict[str, int],
+) -> None:
+    config, arrays = read_golden(golden(f"{file}.npz"))
+    weights = select(arrays, "weights/")
+    options = {
+        "aspp": "aspp_" in file,
+        "atrous_rates": (3, 6, 9),
+        "aspp_separable": False,
+        "aspp_pool_size": config["pool_size"],
+        "norm_eps": config["bn_epsilon"],
+    }
+    semantic_decoder = ConvDecoder(
+        FEATURES, channels=32, low_level_channels=(16, 8), **context, **options
+    ).eval()
+    instance_decoder = ConvDecoder(
+        FEATURES, channels=16, low_level_channels=(8, 4), **instance_context, **options
+    ).eval()
+    load_exactly(semantic_decoder, deeplab2_decoder(weights, "semantic_decoder"))
+    load_exactly(instance_decoder, deeplab2_decoder(weights, "instance_decoder"))
+    features = {name: channels_first(arrays[f"input/{name}"]) for name in ("res2", "res3", "res5")}
+
+    with torch.no_grad():
+        semantic = semantic_decoder(features)
+        instance = instance_decoder(features)
+        assert_near(
+            semantic_decoder.context(features["res5"]), channels_first(arrays["intermediate/semantic_aspp"])
+        )
+        assert_near(semantic, channels_first(arrays["intermediate/semantic_decoder"]))
+        assert_near(instance, channels_first(arrays["intermediate/instance_decoder"]))
+        for theirs, x, hidden, out_channels, output in (
+            ("semantic", semantic, head_channels, classes, "semantic_logits"),
+            ("instance_center", instance, 8, 1, "center_heatmap"),
+            ("instance_regression", instance, 8, 2, "offset_map"),
+        ):
+            head = Head(x.shape[1], hidden, out_channels, norm_eps=config["bn_epsilon"]).eval()
+            load_exactly(head, deeplab2_head(weights, theirs))
+            y = head(x)
+            assert_near(y, channels_first(arrays[f"output/{output}"]))
+            if output == "center_heatmap":
+                resized = resize_bilinear(y, config["resized_to"])
+                assert_near(resized, channels_first(arrays["output/center_heatmap_resized"]))
+            if output == "offset_map":
+                resized = resize_offsets(y, config["resized_to"])
+                assert_near(resized, channels_first(arrays["output/offset_resized"]))
+
+
+def test_aspp_trains_on_a_single_image() -> None:
+    aspp = ASPP(8, 4)
+    before = aspp.pool.norm.running_mean.clone()
+    x = torch.randn(1, 8, 5, 6, requires_grad=True)
+    aspp(x).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(aspp.pool.norm.running_mean, before)
+    aspp(torch.randn(2, 8, 5, 6))
+    assert not torch.equal(aspp.pool.norm.running_mean, before)
+
+
+def test_aspp_pools_the_whole_map_whatever_its_size() -> None:
+    aspp = ASPP(8, 4).eval()
+    x = torch.randn(1, 8, 5, 6)
+    window = ASPP(8, 4, pool_size=(9, 9)).eval()
+    window.load_state_dict(aspp.state_dict())
+    torch.testing.assert_close(window(x), aspp(x))
+
+
+def test_fusion_puts_the_coarse_map_first() -> None:
+    decoder = ConvDecoder(FEATURES, channels=32, low_level_channels=(16, 8)).eval()
+    kernel = decoder.fuse_res3.depthwise.conv.weight
+    with torch.no_grad():
+        kernel[32:] = 0
+    maps = feature_maps()
+    expected = decoder(maps)
+    torch.testing.assert_close(decoder({**maps, "res3": torch.zeros_like(maps["res3"])}), expected)
+
+
+def test_axial_decoder_has_three_blocks_and_one_map() -> None:
+    decoder = AxialDecoder(FEATURES, channels=32, num_heads=4)
+    assert decoder(feature_maps()).shape == (2, 32, 17, 25)
+    assert [name for name, _ in decoder.named_children() if "fuse" in name or name == "refine"] == [
+        "fuse_res3",
+        "fuse_res2",
+        "refine",
+    ]
+
+
+def test_axial_decoder_takes_a_span() -> None:
+    whole = AxialDecoder(FEATURES, channels=32, num_heads=4).eval()
+    local = AxialDecoder(FEATURES, channels=32, num_heads=4, span=5).eval()
+    wide = AxialDecoder(FEATURES, channels=32, num_heads=4, span=2 * 25 - 1).eval()
+    local.load_state_dict(whole.state_dict())
+    wide.load_state_dict(whole.state_dict())
+    maps = feature_maps(1)
+    torch.testing.assert_close(wide(maps), whole(maps))
+    assert not torch.allclose(local(maps), whole(maps))
