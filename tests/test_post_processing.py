@@ -224,7 +224,7 @@ class TestFillVoid:
 
     def test_stays_void_without_segments(self):
         process = PostProcessing([CAR], fill_void=True)
-        (panoptic, segments) = process(outputs_of([[CAR, SKY]], []))[0]
+        panoptic, segments, _ = process(outputs_of([[CAR, SKY]], []))[0]
         assert panoptic.tolist() == [[0, 0]]
         assert segments == ()
 
@@ -265,7 +265,7 @@ class TestPostProcessing:
     def test_two_cars_on_a_road(self):
         semantic = [[SKY] * 4, [CAR, CAR, CAR, CAR], [CAR, CAR, CAR, CAR], [ROAD] * 4]
         process = PostProcessing([CAR, PERSON], nms_kernel=3, stuff_area=4)
-        ((panoptic, segments),) = process(outputs_of(semantic, [(1, 0, 0.5), (2, 3, 0.8)]))
+        ((panoptic, segments, _),) = process(outputs_of(semantic, [(1, 0, 0.5), (2, 3, 0.8)]))
         left, right = value(CAR, 1), value(CAR, 2)
         assert panoptic.tolist() == [
             [value(SKY)] * 4,
@@ -284,10 +284,10 @@ class TestPostProcessing:
 
     def test_no_center(self):
         outputs = outputs_of([[CAR, CAR, PERSON, SKY]], [])
-        (panoptic, segments) = PostProcessing([CAR, PERSON], stuff_area=0)(outputs)[0]
+        panoptic, segments, _ = PostProcessing([CAR, PERSON], stuff_area=0)(outputs)[0]
         assert panoptic.tolist() == [[0, 0, 0, value(SKY)]]
         assert [s.train_id for s in segments] == [SKY]
-        (panoptic, segments) = PostProcessing([CAR, PERSON], stuff_area=0, without_centers="one_instance")(
+        panoptic, segments, _ = PostProcessing([CAR, PERSON], stuff_area=0, without_centers="one_instance")(
             outputs
         )[0]
         assert panoptic.tolist() == [[value(CAR, 1)] * 3 + [value(SKY)]]
@@ -295,16 +295,18 @@ class TestPostProcessing:
 
     def test_all_stuff_and_all_void(self):
         stuff = outputs_of([[SKY, SKY], [SKY, SKY]], [(0, 0, 0.9)])
-        (panoptic, segments) = PostProcessing([CAR], stuff_area=4)(stuff)[0]
+        panoptic, segments, _ = PostProcessing([CAR], stuff_area=4)(stuff)[0]
         assert panoptic.tolist() == [[value(SKY)] * 2] * 2
         assert len(segments) == 1
-        (panoptic, segments) = PostProcessing([CAR], stuff_area=5)(stuff)[0]
+        panoptic, segments, _ = PostProcessing([CAR], stuff_area=5)(stuff)[0]
         assert panoptic.tolist() == [[0, 0], [0, 0]]
         assert segments == ()
 
     @pytest.mark.parametrize("train_id", [SKY, CAR])
     def test_one_pixel(self, train_id):
-        (panoptic, segments) = PostProcessing([CAR], stuff_area=1)(outputs_of([[train_id]], [(0, 0, 0.9)]))[0]
+        panoptic, segments, _ = PostProcessing([CAR], stuff_area=1)(outputs_of([[train_id]], [(0, 0, 0.9)]))[
+            0
+        ]
         assert panoptic.tolist() == [[value(train_id, int(train_id == CAR))]]
         assert segments[0].bbox == (0, 0, 1, 1)
 
@@ -318,18 +320,19 @@ class TestPostProcessing:
         outputs["center_heatmap"][1] = 0
         process = PostProcessing([2, 3, 4], stuff_area=10, top_k=9)
         together = process(outputs)
-        for index, (panoptic, segments) in enumerate(together):
+        for index, (panoptic, segments, semantic) in enumerate(together):
             alone = process({name: tensor[index : index + 1] for name, tensor in outputs.items()})[0]
             assert torch.equal(panoptic, alone[0])
             assert segments == alone[1]
+            assert torch.equal(semantic, outputs["semantic_logits"][index].argmax(dim=0))
             assert sum(s.area for s in segments) == int((panoptic > 0).sum())
 
     def test_log_probabilities_serve_as_logits(self):
         outputs = outputs_of([[SKY, CAR], [CAR, CAR]], [(1, 1, 0.7)])
         process = PostProcessing([CAR], stuff_area=1)
-        panoptic, segments = process(outputs)[0]
+        panoptic, segments, _ = process(outputs)[0]
         outputs["semantic_logits"] = outputs["semantic_logits"].log_softmax(dim=1)
-        again, segments_again = process(outputs)[0]
+        again, segments_again, _ = process(outputs)[0]
         assert torch.equal(panoptic, again)
         assert [s.score for s in segments] == pytest.approx([s.score for s in segments_again])
 
@@ -392,7 +395,7 @@ class Scenes:
         """Run ours and return the maps in the reference's map type."""
         divisor = self.config["label_divisor"]
         maps = [
-            panoptic.numpy() for panoptic, _ in dataclasses.replace(self.process, **changes)(self.outputs)
+            panoptic.numpy() for panoptic, *_ in dataclasses.replace(self.process, **changes)(self.outputs)
         ]
         return [np.where(m == 0, self.config["void_label"] * divisor, m - divisor) for m in maps]
 

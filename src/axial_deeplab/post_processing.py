@@ -6,7 +6,7 @@ arguments.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -332,6 +332,20 @@ def describe_segments(
     )
 
 
+class PanopticOutput(NamedTuple):
+    """What `PostProcessing` makes of one image; tensors on the device of the network's outputs.
+
+    Args:
+        panoptic: the panoptic map (H, W), int32.
+        segments: one for each of its values but void, in rising order of `id`.
+        semantic: the most probable class of each pixel (H, W), int64 train ids, before any merging.
+    """
+
+    panoptic: Tensor
+    segments: tuple[Segment, ...]
+    semantic: Tensor
+
+
 @dataclass(frozen=True)
 class PostProcessing:
     """Turn the outputs of a segmentation network into panoptic maps and segments.
@@ -384,18 +398,17 @@ class PostProcessing:
         _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
     @torch.no_grad()
-    def __call__(self, outputs: Mapping[str, Tensor]) -> list[tuple[Tensor, tuple[Segment, ...]]]:
+    def __call__(self, outputs: Mapping[str, Tensor]) -> list[PanopticOutput]:
         """Process each image of a batch.
 
         Shapes:
-            semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); maps (H, W).
+            semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W).
 
         Args:
             outputs: the network's outputs by these names.
 
         Returns:
-            For each image its panoptic map, int32 on the device of the outputs, and its segments in rising
-            order of `id`.
+            What each image shows.
 
         Raises:
             ValueError: an output is missing, has a wrong shape or is not finite, or the classes do not fit.
@@ -403,9 +416,7 @@ class PostProcessing:
         logits, heatmap, offsets = self._checked(outputs)
         return [self._process(*image) for image in zip(logits, heatmap[:, 0], offsets, strict=True)]
 
-    def _process(
-        self, logits: Tensor, heatmap: Tensor, offsets: Tensor
-    ) -> tuple[Tensor, tuple[Segment, ...]]:
+    def _process(self, logits: Tensor, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
         num_classes = len(logits)
         semantic, log_partition = classify_pixels(logits)
         finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
@@ -436,7 +447,8 @@ class PostProcessing:
         if self.fill_void:
             panoptic = fill_void(panoptic, logits, centers, offsets, instance_values, self.label_divisor)
         by_value = dict(zip(instance_values[1:].tolist(), confidences.tolist(), strict=False))
-        return panoptic, describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
+        segments = describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
+        return PanopticOutput(panoptic, segments, semantic)
 
     def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         names = ("semantic_logits", "center_heatmap", "offsets")
