@@ -120,12 +120,29 @@ def train(config: Config) -> Path:
     if trainer.is_global_zero:
         print(_summary(config, trainer, module, len(train_data), batch_size))
         _write_config(config, output / "config.yaml")
-    trainer.fit(module, datamodule=batches, ckpt_path=resume, weights_only=True)
+    _fit(trainer, module, batches, resume)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         save_weights(weights, model, categories, extra={"post_processing": _settings(config.post_processing)})
         print(f"weights of step {trainer.global_step} written to {weights}")
     return weights
+
+
+def _fit(
+    trainer: lightning.Trainer, module: PanopticTraining, batches: PanopticBatches, checkpoint: Path | None
+) -> None:
+    try:
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except (ValueError, OSError) as error:
+        if "in DataLoader worker process" not in str(error):
+            raise
+        # The worker's traceback ends with the line that tells what is wrong.
+        message = str(error).strip().splitlines()[-1]
+        raise type(error)(message.partition(": ")[2]) from None
 
 
 def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:

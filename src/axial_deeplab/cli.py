@@ -1,0 +1,230 @@
+"""The command `axial-deeplab`: parse, call one function, print."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from axial_deeplab import __version__
+
+Arguments = list[str]
+Command = Callable[[Arguments], None]
+
+COMMANDS: dict[str, Command] = {}
+"""Every subcommand by name; the first line of its docstring is its help."""
+
+
+def command(function: Command) -> Command:
+    """Make a function of this file a subcommand: it gets the words after its name."""
+    COMMANDS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of one subcommand, whose errors are one line like all others."""
+
+    def __init__(self, function: Command) -> None:
+        super().__init__(
+            prog=f"axial-deeplab {function.__name__.replace('_', '-')}",
+            description=_first_line(function),
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words of the command line."""
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        arguments: words of the command line; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_help())
+        elif words[0] == "--version":
+            print(f"axial-deeplab {__version__}")
+        elif words[0] in COMMANDS:
+            COMMANDS[words[0]](words[1:])
+        else:
+            raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {words[0]}; see axial-deeplab --help")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has seen enough; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        print(f"axial-deeplab: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("axial-deeplab: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+@command
+def train(arguments: Arguments) -> None:
+    """Train a network: --config FILE.yaml, then any setting as --section.key VALUE; --resume [CHECKPOINT]."""
+    from axial_deeplab.config import parse_config
+
+    config = parse_config(_with_resume(arguments))
+    _require_lightning()
+    from axial_deeplab.training.train import train
+
+    train(config)
+
+
+@command
+def evaluate(arguments: Arguments) -> None:
+    """Predict the images of a data set and print panoptic quality and mIoU, in percent."""
+    parser = Parser(evaluate)
+    parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of shipped weights")
+    parser.add_argument("--config", help="take images, panoptic and json from data.val of this YAML file")
+    _add_data_set(parser)
+    _add_prediction_options(parser)
+    parser.add_argument("--limit", type=int, help="only the first so many images")
+    parser.add_argument("--classwise", action="store_true", help="print a line for each class")
+    parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.evaluation.evaluate import evaluate as evaluate_weights
+
+    result = evaluate_weights(
+        options.weights,
+        *_data_set(options),
+        output=options.output,
+        limit=options.limit,
+        progress=True,
+        **_prediction_options(options),
+    )
+    print(result.to_text(classwise=options.classwise))
+    _write_json(options.json_out, result.to_json())
+
+
+@command
+def pq(arguments: Arguments) -> None:
+    """Compare two data sets in COCO panoptic format, as panopticapi's script does, and print panoptic quality."""
+    parser = Parser(pq)
+    parser.add_argument("--gt-json", "--gt_json_file", required=True, metavar="FILE", help="JSON of the ground truth")
+    parser.add_argument("--gt-folder", "--gt_folder", metavar="DIR", help="its PNG files (default: beside the JSON)")
+    parser.add_argument("--pred-json", "--pred_json_file", required=True, metavar="FILE", help="JSON of the predictions")
+    parser.add_argument("--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)")
+    parser.add_argument("--classwise", action="store_true", help="print a line for each class")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.evaluation.panoptic_quality import evaluate_files
+
+    result = evaluate_files(
+        options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, progress=sys.stderr.isatty()
+    )
+    print(result.to_text(classwise=options.classwise))
+    _write_json(options.json, result.to_json())
+
+
+@command
+def demo(arguments: Arguments) -> None:
+    """Predict built-in scenes that training never saw; print panoptic quality and time, draw a picture."""
+    parser = Parser(demo)
+    parser.add_argument("--output", default="demo", metavar="DIR", help="folder of the pictures (default: %(default)s)")
+    parser.add_argument("--weights", default="axial_deeplab_nano_scenes", help="file, or name of shipped weights (default: %(default)s)")
+    parser.add_argument("--num-images", type=int, default=50, help="how many scenes (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.demo import run_demo
+
+    print(run_demo(options.output, weights=options.weights, num_images=options.num_images, device=options.device))
+
+
+def _add_data_set(parser: Parser) -> None:
+    parser.add_argument("--images", metavar="DIR", help="folder of the photographs")
+    parser.add_argument("--panoptic", metavar="DIR", help="folder of the panoptic PNG files")
+    parser.add_argument("--json", metavar="FILE", help="panoptic JSON")
+
+
+def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
+    from axial_deeplab.config import SplitConfig, read_config
+
+    given = {key: getattr(options, key) for key in ("images", "panoptic", "json") if getattr(options, key)}
+    if options.config is None:
+        missing = [f"--{key}" for key in ("images", "panoptic", "json") if key not in given]
+        if missing:
+            raise ValueError(f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; add it")
+        return SplitConfig(**given).require("data.val")
+    val = read_config(options.config).data.val
+    return SplitConfig(**{**vars(val), **given}).require("data.val")
+
+
+def _add_prediction_options(parser: Parser) -> None:
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
+    knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
+    knobs.add_argument("--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap")
+    knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square, in pixels, that has one center")
+    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
+    knobs.add_argument("--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void")
+
+
+def _prediction_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what was given; what was not stays as the weights have it."""
+    names = ("center_threshold", "nms_kernel", "top_k", "stuff_area")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return {"device": options.device, **given}
+
+
+def _with_resume(arguments: Arguments) -> Arguments:
+    """Turn `--resume [CHECKPOINT]` into the setting that it is short for."""
+    words = list(arguments)
+    if "--resume" in words:
+        place = words.index("--resume")
+        has_value = place + 1 < len(words) and not words[place + 1].startswith("--")
+        words[place : place + 1] = ["--trainer.resume"] if has_value else ["--trainer.resume", "last"]
+    return words
+
+
+def _require_lightning() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("lightning") is None:
+        raise ValueError('training needs the package lightning, which is missing; pip install "axial-deeplab[train]"')
+
+
+def _write_json(path: str | None, numbers: dict[str, Any]) -> None:
+    if path is not None:
+        from axial_deeplab.files import atomic_path
+
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def _first_line(function: Command) -> str:
+    return (function.__doc__ or "").strip().splitlines()[0]
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{_first_line(function)}" for name, function in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: axial-deeplab COMMAND [OPTIONS]; axial-deeplab COMMAND --help tells the options",
+            "",
+            "Axial attention and bottom-up panoptic segmentation.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
