@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.convolutions import ConvNorm
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
-from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
 
 AXES = ("height", "width")
@@ -78,6 +78,10 @@ class AxialAttention(nn.Module):
         super().__init__()
         _check_channels(out_channels, key_channels, num_heads)
         _check_positions(axis, span, max_span, stride)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}; the paper's is 'softmax'"
+            )
         key_channels = out_channels // 2 if key_channels is None else key_channels
         self.axis = axis
         self.num_heads = num_heads
