@@ -4,7 +4,7 @@ import colorsys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, overload
 
 Color = tuple[int, int, int]
 
@@ -57,7 +57,13 @@ class Categories(Sequence[Category]):
     def __len__(self) -> int:
         return len(self._categories)
 
-    def __getitem__(self, train_id: Any) -> Any:
+    @overload
+    def __getitem__(self, train_id: int) -> Category: ...
+
+    @overload
+    def __getitem__(self, train_id: slice) -> tuple[Category, ...]: ...
+
+    def __getitem__(self, train_id: int | slice) -> Category | tuple[Category, ...]:
         return self._categories[train_id]
 
     def __iter__(self) -> Iterator[Category]:
