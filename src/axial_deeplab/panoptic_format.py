@@ -146,6 +146,8 @@ def measure_segments(panoptic: IntArray) -> tuple[IntArray, IntArray, IntArray]:
 
 
 class Runs(NamedTuple):
+    """Stretches of one value along the rows: start in pixels from the first of the map, length in pixels."""
+
     values: IntArray
     starts: IntArray
     lengths: IntArray
