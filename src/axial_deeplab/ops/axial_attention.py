@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from axial_deeplab.ops import reference
+from axial_deeplab.ops import numba_cpu, reference
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -26,7 +26,10 @@ class Implementation:
 
 
 # In the order in which "auto" asks them; the reference never refuses.
-IMPLEMENTATIONS = (Implementation("reference", reference.why_not, reference.attend),)
+IMPLEMENTATIONS = (
+    Implementation("numba", numba_cpu.why_not, numba_cpu.attend),
+    Implementation("reference", reference.why_not, reference.attend),
+)
 
 
 def axial_attention(

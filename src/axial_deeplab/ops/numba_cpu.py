@@ -1,0 +1,275 @@
+"""Fused axial attention on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
+
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from axial_deeplab.ops._threads import run_in_threads
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+# Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
+WORK_FOR_A_THREAD = 500_000
+# Each chunk of units sums the gradients of the tables on its own, so the result depends on the shapes alone, not on
+# the number of threads.
+BACKWARD_CHUNKS = 32
+
+_numba_is_missing = find_spec("numba") is None
+
+
+def why_not(
+    q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, activation: str = "softmax", **options: object
+) -> str | None:
+    """Return why the arguments of `axial_attention` cannot run here, or None."""
+    if q.device.type != "cpu":
+        return f"it runs on the CPU, q is on {q.device}"
+    if _numba_is_missing:
+        return "numba is not installed"
+    if q.dtype not in DTYPES:
+        return f"it has no kernel for {q.dtype}"
+    if activation != "softmax":
+        return "it has the softmax only"
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        return "an exported program must not need its compiled code"
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None = None,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Position-sensitive attention along one axis, Eq. 3 and 4; logits are never stored.
+
+    The arguments are those of `axial_attention`, already checked. Half precision is computed in float32; the results
+    have the precision of `v`. It can be differentiated once.
+    """
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    tensors = [None if x is None else x.to(dtype) for x in (q, k, v, rel_q, rel_k, rel_v, logit_scale)]
+    content, positional, _ = _forward(*tensors, span)
+    return content.to(v.dtype), None if rel_v is None else positional.to(v.dtype)
+
+
+@torch.library.custom_op("axial_deeplab::axial_attention", mutates_args=(), device_types="cpu")
+def _forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both outputs (B, L, M, N, V) and the largest logit of each query, base 2."""
+    content, positional, maxima = _allocate_outputs(q, k, v, rel_q, rel_k, rel_v, logit_scale, span)
+    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
+    call.set_tensors(CONTENT=content, POSITIONAL=positional)
+    call.run("forward", chunks=max(BACKWARD_CHUNKS, 4 * torch.get_num_threads()))
+    return content, positional, maxima
+
+
+@_forward.register_fake
+def _allocate_outputs(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, length, lines, heads = q.shape[:4]
+    maxima = q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
+    return _empty_like_image(v), _empty_like_image(v), maxima
+
+
+@torch.library.custom_op("axial_deeplab::axial_attention_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    grad_content: Tensor,
+    grad_positional: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+    maxima: Tensor,
+) -> list[Tensor]:
+    """Return the gradients of the first seven arguments of the forward operation; empty for an absent one."""
+    grads = _allocate_gradients(
+        grad_content, grad_positional, q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima
+    )
+    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
+    call.set_tensors(CONTENT=grad_content, POSITIONAL=grad_positional)
+    call.set_tensors(GRAD_Q=grads[0], GRAD_K=grads[1], GRAD_V=grads[2])
+    table_grads = call.run("backward", chunks=BACKWARD_CHUNKS).sum(0)
+    call.collect_table_gradients(table_grads, grads[3:])
+    return grads
+
+
+@_backward.register_fake
+def _allocate_gradients(
+    grad_content: Tensor,
+    grad_positional: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+    maxima: Tensor,
+) -> list[Tensor]:
+    others = (rel_q, rel_k, rel_v, logit_scale)
+    grads = [_empty_like_image(x) for x in (q, k, v)]
+    return grads + [q.new_zeros(() if x is None else x.shape) for x in others]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.span = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(*tensors, output[2])
+
+
+def _differentiate(
+    ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
+) -> tuple[Tensor | None, ...]:
+    *tensors, maxima = ctx.saved_tensors
+    grads = _backward(grad_content, grad_positional, *tensors, ctx.span, maxima)
+    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
+
+
+def _empty_like_image(x: Tensor) -> Tensor:
+    """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
+    batch, length, lines, heads, channels = x.shape
+    if x.stride(1) < x.stride(2):
+        return x.new_empty(batch, lines, length, heads, channels).transpose(1, 2)
+    return x.new_empty(batch, length, lines, heads, channels)
+
+
+class _Call:
+    """One call of a kernel: its table of arguments and what must stay alive until it returns."""
+
+    def __init__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rel_q: Tensor | None,
+        rel_k: Tensor | None,
+        rel_v: Tensor | None,
+        logit_scale: Tensor | None,
+        span: int | None,
+        maxima: Tensor,
+    ) -> None:
+        self.kernels = kernels = _kernels()
+        self.batch, self.length, self.lines, self.heads, self.head_dim = q.shape
+        self.value_dim = v.shape[-1]
+        self.reach = max(self.length - 1 if span is None else min(self.length - 1, span // 2), 0)
+        self.max_distance = next((x.shape[0] // 2 for x in (rel_q, rel_k, rel_v) if x is not None), 0)
+        self.like = q
+        self.kept: list[Tensor] = []
+        self.arguments = np.zeros(kernels.COLUMNS, dtype=np.int64)
+        self.arguments[kernels.BATCH : kernels.MAX_DISTANCE + 1] = (
+            *(self.batch, self.length, self.lines, self.heads, self.head_dim),
+            *(self.value_dim, self.reach, self.max_distance),
+        )
+        scale = q.new_ones(3, self.heads) if logit_scale is None else logit_scale
+        addresses = {"SCALE": scale, "MAXIMA": maxima, "REL_Q": rel_q, "REL_K": rel_k, "REL_V": rel_v}
+        for column, tensor in addresses.items():
+            if tensor is not None:
+                self.set_address(column, tensor.contiguous())
+        self.set_tensors(Q=q, K=k, V=v)
+
+    def set_address(self, column: str, tensor: Tensor) -> None:
+        self.kept.append(tensor)
+        self.arguments[getattr(self.kernels, column)] = tensor.data_ptr()
+
+    def set_tensors(self, **tensors: Tensor) -> None:
+        """Set the addresses and strides of tensors (B, L, M, N, C)."""
+        for column, tensor in tensors.items():
+            dense = tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+            self.set_address(column, dense)
+            first = getattr(self.kernels, column) + 1
+            self.arguments[first : first + 4] = dense.stride()[:4]
+
+    def run(self, direction: str, chunks: int) -> Tensor:
+        """Run a kernel and return the gradients of the tables and scales, one row for each chunk of the work."""
+        kernels, sizes = self.kernels, (self.head_dim, self.value_dim)
+        units = self.batch * self.lines * self.heads
+        chunks = min(chunks, units)
+        if direction == "forward":
+            scratch_size, grads_size = kernels.forward_scratch_size(self.length, *sizes), 0
+        else:
+            scratch_size = kernels.backward_scratch_size(self.length, *sizes)
+            grads_size = kernels.table_grads_size(self.reach, *sizes, self.heads)
+        table_grads = self.like.new_empty(chunks, grads_size)
+        if units == 0 or self.length == 0:
+            return table_grads.new_zeros(1, grads_size)
+        work = (
+            units
+            * self.length
+            * min(self.length, 2 * self.reach + 1)
+            * (3 * self.head_dim + 2 * self.value_dim)
+        )
+        threads = max(1, min(torch.get_num_threads(), chunks, work // WORK_FOR_A_THREAD))
+        scratch_size = kernels.round_up(scratch_size, 64)
+        self.set_address("TABLES", self.like.new_empty(kernels.tables_size(self.reach, *sizes)))
+        self.set_address("SCRATCH", self.like.new_empty(threads * scratch_size))
+        self.set_address("TABLE_GRADS", table_grads)
+        self.arguments[kernels.SCRATCH_SIZE] = scratch_size
+        self.arguments[kernels.TABLE_GRADS_SIZE] = grads_size
+        self.arguments[kernels.CHUNKS] = chunks
+        dtype = str(self.like.dtype).removeprefix("torch.")
+        _compiled(f"expand_tables_{dtype}").ctypes(self.arguments.ctypes.data)
+        run_in_threads(_compiled(f"{direction}_{dtype}"), self.arguments.ctypes.data, threads)
+        return table_grads
+
+    def collect_table_gradients(self, total: Tensor, grads: list[Tensor]) -> None:
+        """Add the gradients of the expanded tables to those of the tables (zeros), likewise for the scales."""
+        kernels = self.kernels
+        rows = kernels.table_rows(self.reach)
+        distances = torch.arange(-self.reach, self.reach + 1).clamp(-self.max_distance, self.max_distance)
+        start = 0
+        for grad, width in zip(grads, (self.head_dim, self.head_dim, self.value_dim), strict=False):
+            padded = kernels.round_up(width, kernels.LANES)
+            if grad.dim() == 2:
+                expanded = total[start : start + rows * padded].view(rows, padded)
+                expanded = expanded[kernels.MARGIN : kernels.MARGIN + 2 * self.reach + 1, :width]
+                grad.index_add_(0, distances + self.max_distance, expanded)
+            start += rows * padded
+        if grads[3].dim() == 2:
+            grads[3].copy_(total[start : start + 3 * self.heads].view(3, self.heads))
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Return the module of the kernels, which imports Numba: half a second that only users of it shall wait."""
+    from axial_deeplab.ops import _numba_kernels
+
+    return _numba_kernels
+
+
+@cache
+def _compiled(name: str) -> Any:
+    return _kernels().compiled(name)
