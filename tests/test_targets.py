@@ -327,7 +327,7 @@ def test_refuses_settings(arguments: dict, message: str) -> None:
 def test_refuses_maps_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=f"panoptic map must hold ids of its segments, got {B}"):
         PanopticTargets({1})(draw("aab"), segments_of(draw("aa")))
-    with pytest.raises(ValueError, match="panoptic map must have values >= 0, got -7"):
+    with pytest.raises(ValueError, match="panoptic map must hold ids of its segments, got -7"):
         PanopticTargets({1})(np.array([[-7]], np.int32), ())
     with pytest.raises(ValueError, match="ignore_label must be no class, got 1"):
         PanopticTargets({1}, ignore_label=1)(draw("aa"), segments_of(draw("aa")))

@@ -66,7 +66,7 @@ class PanopticLoss(nn.Module):
         Shapes:
             outputs of a model and targets of `PanopticTargets`, stacked to B images:
             semantic_logits (B, C, h, w), center_heatmap (B, 1, H, W), offsets (B, 2, H, W).
-            h x w is H x W, or the grid of every s-th pixel (H - 1 = s (h - 1)) where the targets are then taken.
+            h x w is H x W, or the grid of every s-th pixel: H - 1 = s (h - 1); targets are then taken there.
 
         Raises:
             ValueError: sizes that do not fit.

@@ -1,15 +1,14 @@
 """Training targets of bottom-up panoptic segmentation, from one panoptic map."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from axial_deeplab.panoptic_format import Segment
+from axial_deeplab.panoptic_format import VOID, IntArray, PanopticMap, Runs, Segment, find_runs
 
 Convention = Literal["deeplab2", "detectron2"]
 CONVENTIONS: tuple[Convention, ...] = ("deeplab2", "detectron2")
@@ -73,7 +72,7 @@ class PanopticTargets:
         self.convention = convention
         self._gaussian = gaussian_window(self.sigma)
 
-    def __call__(self, panoptic: npt.NDArray[np.int32], segments: Sequence["Segment"]) -> dict[str, Tensor]:
+    def __call__(self, panoptic: PanopticMap, segments: Sequence[Segment]) -> dict[str, Tensor]:
         """Return the targets of one panoptic map.
 
         Shapes:
@@ -98,8 +97,9 @@ class PanopticTargets:
         instance = thing & ~crowd
         has_center = instance if self.convention == "deeplab2" else thing
 
-        rows = segment_rows(panoptic, segments)
-        areas, mean_centers = areas_and_centers(rows, len(train_ids))
+        runs = find_runs(panoptic)
+        rows = _rows_of_runs(runs.values, segments)
+        areas, mean_centers = _areas_and_centers(runs, rows, len(train_ids), panoptic.shape[1])
         centers = np.rint(mean_centers)  # half to even
         small = has_center & (areas < self.small_instance_area)
         if self.ignore_crowd_in_semantic:
@@ -107,28 +107,38 @@ class PanopticTargets:
         trains_center = ~crowd
         trains_center[0] = False
 
+        def paint(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.repeat(table[rows], runs.lengths).reshape(panoptic.shape)
+
+        def paint_weight(table: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(paint(table.astype(np.float32)))
+
+        ends = centers if self.convention == "deeplab2" else mean_centers
+        height, width = panoptic.shape
+        offsets = np.empty((2, height, width), np.float32)
+        y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+        np.subtract(paint(ends[:, 0].astype(np.float32)), y, out=offsets[0])
+        np.subtract(paint(ends[:, 1].astype(np.float32)), x, out=offsets[1])
+        offsets *= paint(has_center.astype(np.float32))
+
+        heatmap = self._draw_centers(centers[has_center & (areas > 0)].astype(np.int64), panoptic.shape)
         return {
-            "semantic_target": torch.from_numpy(np.take(train_ids, rows)),
-            "semantic_weight": _gather(np.where(small, self.small_instance_weight, 1.0), rows),
-            "center_target": torch.from_numpy(
-                self._draw_centers(centers[has_center & (areas > 0)].astype(np.int64), panoptic.shape)
-            ),
-            "center_weight": _gather(trains_center, rows)[None],
-            "offset_target": torch.from_numpy(
-                _offsets(rows, centers if self.convention == "deeplab2" else mean_centers, has_center)
-            ),
-            "offset_weight": _gather(instance, rows)[None],
+            "semantic_target": torch.from_numpy(paint(train_ids)),
+            "semantic_weight": paint_weight(np.where(small, self.small_instance_weight, 1.0)),
+            "center_target": torch.from_numpy(heatmap)[None],
+            "center_weight": paint_weight(trains_center)[None],
+            "offset_target": torch.from_numpy(offsets),
+            "offset_weight": paint_weight(instance)[None],
         }
 
     def _draw_centers(
         self, centers: npt.NDArray[np.int64], size: tuple[int, ...]
-    ) -> npt.NDArray[np.float32]:  # (1, H, W)
-        height, width = size
+    ) -> npt.NDArray[np.float32]:  # (instances, 2) -> (H, W)
         radius = 3 * self.sigma + 1
-        heatmap = np.zeros((1, height, width), np.float32)
+        heatmap = np.zeros(size, np.float32)
         for y, x in centers.tolist():
             top, left = max(y - radius, 0), max(x - radius, 0)
-            window = heatmap[0, top : y + radius + 1, left : x + radius + 1]
+            window = heatmap[top : y + radius + 1, left : x + radius + 1]
             skip_y, skip_x = top - (y - radius), left - (x - radius)
             part = self._gaussian[skip_y : skip_y + window.shape[0], skip_x : skip_x + window.shape[1]]
             np.maximum(window, part, out=window)
@@ -142,52 +152,26 @@ def gaussian_window(sigma: int) -> npt.NDArray[np.float32]:
     return np.exp(-squares / (2.0 * sigma**2)).astype(np.float32)
 
 
-def segment_rows(panoptic: npt.NDArray[np.int32], segments: Sequence["Segment"]) -> npt.NDArray[np.intp]:
-    """Replace the ids of a panoptic map by 0 for void and i + 1 for segments[i], the rows of small tables.
-
-    Raises:
-        ValueError: the map has a value that no segment has.
-    """
-    ids = np.array([segment.id for segment in segments], dtype=np.int64)
-    # Untouched pages of the table cost nothing: its length (about classes x label_divisor) does not matter.
-    row_of_id = np.zeros(int(max(panoptic.max(initial=0), ids.max(initial=0))) + 1, np.intp)
-    row_of_id[ids] = np.arange(1, len(ids) + 1)
-    if panoptic.min(initial=0) < 0:
-        raise ValueError(f"panoptic map must have values >= 0, got {panoptic.min()}; 0 is void")
-    rows = np.take(row_of_id, panoptic)
-    stray = panoptic[(rows == 0) & (panoptic != 0)]
-    if stray.size:
-        raise ValueError(
-            f"panoptic map must hold ids of its segments, got {stray[0]}; add its segment or void it"
-        )
+def _rows_of_runs(values: IntArray, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:
+    """Return 0 for void and i + 1 for the id of segments[i]."""
+    ids, row_of_value = np.unique(values, return_inverse=True)
+    row_of_id = {VOID: 0} | {segment.id: row for row, segment in enumerate(segments, 1)}
+    for value in ids.tolist():
+        if value not in row_of_id:
+            raise ValueError(
+                f"panoptic map must hold ids of its segments, got {value}; add its segment or make it void"
+            )
+    rows: npt.NDArray[np.intp] = np.array([row_of_id[value] for value in ids.tolist()], np.intp)[row_of_value]
     return rows
 
 
-def areas_and_centers(
-    rows: npt.NDArray[np.intp], num_rows: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def _areas_and_centers(
+    runs: Runs, rows: npt.NDArray[np.intp], num_rows: int, width: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """Return areas (num_rows,) and mean coordinates (num_rows, 2) as (y, x), 0 for rows without pixels."""
-    height, width = rows.shape
-    flat = rows.ravel()
-    y = np.repeat(np.arange(height, dtype=np.float64), width)
-    x = np.tile(np.arange(width, dtype=np.float64), height)
-    areas = np.bincount(flat, minlength=num_rows)
-    sums = np.stack([np.bincount(flat, coordinate, num_rows) for coordinate in (y, x)], axis=1)
-    return areas, sums / np.maximum(areas, 1)[:, None]
-
-
-def _offsets(
-    rows: npt.NDArray[np.intp], centers: npt.NDArray[np.float64], has_center: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
-    """Return center minus pixel (2, H, W) where the pixel's row has a center, else 0."""
-    height, width = rows.shape
-    grids = (np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :])
-    offsets = np.empty((2, height, width), np.float32)
-    for axis, grid in enumerate(grids):
-        np.subtract(np.take(centers[:, axis].astype(np.float32), rows), grid, out=offsets[axis])
-    offsets *= np.take(has_center.astype(np.float32), rows)
-    return offsets
-
-
-def _gather(table: npt.NDArray[np.generic], rows: npt.NDArray[np.intp]) -> Tensor:
-    return torch.from_numpy(np.take(table.astype(np.float32), rows))
+    y, x = np.divmod(runs.starts, width)
+    areas = np.bincount(rows, runs.lengths, num_rows)
+    # Sums of whole numbers, exact in float64.
+    sums_y = np.bincount(rows, runs.lengths * y, num_rows)
+    sums_x = np.bincount(rows, runs.lengths * (2 * x + runs.lengths - 1) // 2, num_rows)
+    return areas, np.stack([sums_y, sums_x], axis=1) / np.maximum(areas, 1)[:, None]

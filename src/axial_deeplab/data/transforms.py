@@ -1,0 +1,223 @@
+"""Random scale, flip and crop of an image and its panoptic map, repeatable by (seed, epoch, index)."""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from torch.utils.data import Dataset
+
+from axial_deeplab.data.coco import CocoPanopticDataset, Sample
+from axial_deeplab.panoptic_format import VOID, PanopticMap, Segment, measure_segments
+from axial_deeplab.targets import PanopticTargets
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random scale, horizontal flip, crop and color change of a sample.
+
+    Args:
+        crop_size: (height, width) of the result in pixels. The crop lies anywhere in the scaled image; a
+            smaller image lies anywhere in the crop, so that the network does not learn where padding is.
+        scale_range: limits of the magnification, which is drawn uniformly. (1, 1) keeps the size.
+        flip: mirror half of the samples.
+        color_jitter: brightness, contrast and saturation are each multiplied by a factor from
+            1 - color_jitter to 1 + color_jitter; 0 keeps the colors.
+        max_size: shrink images whose longer side has more pixels before the random scale; None does not.
+        pad_color: RGB around images that are smaller than the crop, where the map is void. The default is
+            ImageNet's mean, which the models' normalization takes to zero.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source:
+        Panoptic-DeepLab (Cheng et al. 2020), section 4; docs/deviations.md, "Augmentation".
+    """
+
+    crop_size: tuple[int, int]
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    color_jitter: float = 0.0
+    max_size: int | None = None
+    pad_color: tuple[int, int, int] = (124, 116, 104)
+
+    def __post_init__(self) -> None:
+        if len(self.crop_size) != 2 or min(self.crop_size) < 1:
+            raise ValueError(
+                f"crop_size must be a height and a width of at least 1 pixel, got {self.crop_size}; "
+                "the paper's is 1025, 1025"
+            )
+        if len(self.scale_range) != 2 or not 0 < self.scale_range[0] <= self.scale_range[1]:
+            raise ValueError(
+                f"scale_range must be two positive numbers in rising order, got {self.scale_range}; "
+                "0.5, 2 is usual"
+            )
+        if not 0 <= self.color_jitter <= 1:
+            raise ValueError(f"color_jitter must be from 0 to 1, got {self.color_jitter}; 0 keeps the colors")
+        if self.max_size is not None and self.max_size < 1:
+            raise ValueError(f"max_size must be at least 1 pixel, got {self.max_size}; None keeps the size")
+
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
+        """Return the transformed sample; segments out of sight are gone, areas and boxes are new.
+
+        Raises:
+            ValueError: the sample has no panoptic map.
+        """
+        if sample.panoptic is None:
+            raise ValueError(
+                f"panoptic must be the ground truth, got None for {sample.file_name}; give its folder"
+            )
+        # Always the same draws in the same order: what one setting draws never depends on another.
+        scale, mirror, y, x = generator.random(4)
+        factors = 1 + self.color_jitter * generator.uniform(-1, 1, size=3)
+        low, high = self.scale_range
+        magnification = low + (high - low) * scale
+        if self.max_size is not None:
+            magnification *= min(1.0, self.max_size / max(sample.size))
+        rows = _Span.draw(sample.size[0], magnification, self.crop_size[0], y)
+        columns = _Span.draw(sample.size[1], magnification, self.crop_size[1], x)
+        image = _resized(sample.image, rows, columns)
+        if self.color_jitter:
+            image = _jittered(image, *factors.tolist())
+
+        visible = sample.panoptic[rows.nearest()][:, columns.nearest()]
+        if self.flip and mirror < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            visible = visible[:, ::-1]
+            columns = columns._replace(offset=self.crop_size[1] - columns.offset - columns.length)
+
+        crop = np.empty((*self.crop_size, 3), np.uint8)
+        crop[:] = np.tile(np.array(self.pad_color, np.uint8), (self.crop_size[1], 1))
+        crop[rows.target, columns.target] = np.asarray(image)
+        panoptic = np.full(self.crop_size, VOID, np.int32)
+        panoptic[rows.target, columns.target] = visible
+        return replace(
+            sample,
+            image=crop,
+            panoptic=panoptic,
+            segments=_visible_segments(sample.segments, panoptic),
+            size=self.crop_size,
+        )
+
+
+class TrainingDataset(Dataset[dict[str, Any]]):
+    """Augmented images with their targets, ready to be stacked to a batch.
+
+    What an item holds depends on the seed, the epoch and the index of the image alone: not on workers,
+    processes or the items before. The key is (epoch, index), or the index alone after `set_epoch`.
+
+    Args:
+        dataset: images with panoptic maps.
+        targets: makes the targets.
+        seed: of the augmentation, at least 0.
+        augmentation: arguments of `TrainTransform`.
+
+    Raises:
+        ValueError: a seed below 0, an augmentation out of range, or a data set without panoptic maps.
+    """
+
+    def __init__(
+        self, dataset: CocoPanopticDataset, targets: PanopticTargets, *, seed: int = 0, **augmentation: Any
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}; choose another")
+        if dataset.panoptic_folder is None:
+            raise ValueError(
+                "dataset must have panoptic maps to train on, got images alone; give the panoptic folder"
+            )
+        self.dataset = dataset
+        self.targets = targets
+        self.transform = TrainTransform(**augmentation)
+        self.seed = seed
+        # In shared memory, because worker processes that outlive an epoch have a copy of this object.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of items that are asked for by their index alone."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """Return one item.
+
+        Returns:
+            image uint8 (3, H, W), image_id, and the targets of `PanopticTargets`; H x W is the crop size.
+
+        Raises:
+            ValueError, OSError: see `CocoPanopticDataset`.
+        """
+        epoch, index = key if isinstance(key, tuple) else (int(self._epoch), key)
+        sample = self.dataset[index]
+        sample = self.transform(sample, np.random.default_rng((self.seed, epoch, index)))
+        assert sample.panoptic is not None
+        image = torch.from_numpy(sample.image).permute(2, 0, 1)
+        return {"image": image, "image_id": sample.image_id, **self.targets(sample.panoptic, sample.segments)}
+
+
+class _Span(NamedTuple):
+    """One axis of a crop of a scaled image, in pixels."""
+
+    size: int  # of the image
+    scaled: int  # of the scaled image
+    start: int  # first visible pixel of the scaled image
+    length: int  # visible pixels
+    offset: int  # of the first visible pixel in the crop
+
+    @classmethod
+    def draw(cls, size: int, scale: float, crop: int, position: float) -> "_Span":
+        """Place the crop in the scaled image, or the scaled image in the crop; position is in [0, 1)."""
+        scaled = max(1, round(size * scale))
+        place = int(position * (abs(scaled - crop) + 1))
+        if scaled >= crop:
+            return cls(size, scaled, start=place, length=crop, offset=0)
+        return cls(size, scaled, start=0, length=scaled, offset=place)
+
+    @property
+    def source(self) -> tuple[float, float]:
+        """The visible part of the image, from edge to edge."""
+        return self.start * self.size / self.scaled, (self.start + self.length) * self.size / self.scaled
+
+    @property
+    def target(self) -> slice:
+        """Where the visible part lies in the crop."""
+        return slice(self.offset, self.offset + self.length)
+
+    def nearest(self) -> NDArray[np.intp]:
+        """The pixel of the image under the middle of each visible pixel."""
+        positions = np.arange(self.start, self.start + self.length)
+        # (p + 1/2) size / scaled, rounded down, in whole numbers.
+        return (2 * positions + 1) * self.size // (2 * self.scaled)
+
+
+def _resized(pixels: NDArray[np.uint8], rows: _Span, columns: _Span) -> Image.Image:
+    """Resize the visible part alone: the same as to resize all and crop, for less work."""
+    image = Image.fromarray(pixels)
+    if (rows.size, columns.size) == (rows.scaled, columns.scaled):
+        return image.crop(
+            (columns.start, rows.start, columns.start + columns.length, rows.start + rows.length)
+        )
+    (top, bottom), (left, right) = rows.source, columns.source
+    # Bilinear in Pillow averages over the area of a pixel when it shrinks.
+    return image.resize(
+        (columns.length, rows.length), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+    )
+
+
+def _jittered(image: Image.Image, brightness: float, contrast: float, saturation: float) -> Image.Image:
+    image = ImageEnhance.Brightness(image).enhance(brightness)
+    image = ImageEnhance.Contrast(image).enhance(contrast)
+    return ImageEnhance.Color(image).enhance(saturation)
+
+
+def _visible_segments(segments: tuple[Segment, ...], panoptic: PanopticMap) -> tuple[Segment, ...]:
+    measured = zip(*(column.tolist() for column in measure_segments(panoptic)), strict=True)
+    visible = {value: (area, tuple(box)) for value, area, box in measured}
+    return tuple(
+        replace(segment, area=visible[segment.id][0], bbox=visible[segment.id][1])
+        for segment in segments
+        if segment.id in visible
+    )
