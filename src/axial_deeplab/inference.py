@@ -1,0 +1,426 @@
+"""From an image to its panoptic segmentation: one function for evaluation and prediction, one class for
+users, one function for many files."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.data.images import read_image, to_rgb
+from axial_deeplab.files import atomic_path
+from axial_deeplab.image_files import find_images, numbers_of_names
+from axial_deeplab.panoptic_format import (
+    PanopticMap,
+    PanopticWriter,
+    Segment,
+    measure_segments,
+    to_coco_annotation,
+)
+from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.weights import LoadedWeights, load_weights
+
+ImageArray = NDArray[np.uint8]
+ImageLike = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
+
+KNOBS = tuple(field.name for field in dataclasses.fields(PostProcessing) if field.name != "thing_ids")
+
+
+class PanopticPrediction(NamedTuple):
+    """What the network sees in one image, in our map type.
+
+    Args:
+        panoptic: the panoptic map (H, W), int32.
+        segments: one for each of its values but void.
+        semantic: the most probable class of each pixel (H, W), int32 train ids.
+        network_ms: time of the network, milliseconds.
+        post_processing_ms: time from its outputs to the segments, milliseconds.
+    """
+
+    panoptic: PanopticMap
+    segments: tuple[Segment, ...]
+    semantic: NDArray[np.int32]
+    network_ms: float
+    post_processing_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What `Predictor` returns: the panoptic segmentation of one image, at its size.
+
+    Args:
+        segmentation: id of the segment of each pixel (H, W), int32, as in the PNG: 0 is void.
+        segments_info: for each segment a dictionary, always with the keys `id`, `category_id` (the data
+            set's), `name`, `isthing`, `score` (0..1), `area` (pixels) and `bbox` (left, top, width, height in
+            pixels).
+        semantic: category id of the most probable class of each pixel (H, W), int32, without void.
+        panoptic: the same as `segmentation` in our map type (H, W), int32.
+        segments: the same as `segments_info` in our type, one for each value of `panoptic` but void.
+        categories: the label space.
+        image: the image (H, W, 3), uint8.
+        network_ms: time of the network, milliseconds.
+        post_processing_ms: time from its outputs to the segments, milliseconds.
+    """
+
+    segmentation: NDArray[np.int32]
+    segments_info: list[dict[str, Any]]
+    semantic: NDArray[np.int32]
+    panoptic: PanopticMap
+    segments: tuple[Segment, ...]
+    categories: Categories
+    image: ImageArray
+    network_ms: float
+    post_processing_ms: float
+
+    def draw(self, **options: Any) -> Image.Image:
+        """Return the image with its segments drawn over it.
+
+        Args:
+            options: of `axial_deeplab.visualization.draw_overlay`.
+        """
+        return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
+
+
+def predict_panoptic(
+    model: nn.Module, image: ImageArray, post_processing: PostProcessing, *, max_size: int | None = None
+) -> PanopticPrediction:
+    """Predict the panoptic segmentation of an image at its size.
+
+    Args:
+        model: a segmentation network, on its device; evaluation mode is up to the caller.
+        image: (H, W, C), uint8.
+        post_processing: from the network's outputs to segments.
+        max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
+            the map is enlarged to the image; `stuff_area` still counts pixels of the image. None never
+            reduces.
+
+    Raises:
+        ValueError: the image does not fit into memory, or the outputs are not finite.
+    """
+    height, width = image.shape[:2]
+    reduced = _reduced(image, max_size)
+    factor = height * width / (reduced.shape[0] * reduced.shape[1])
+    if factor != 1:
+        stuff_area = round(post_processing.stuff_area / factor)
+        post_processing = dataclasses.replace(post_processing, stuff_area=stuff_area)
+    device = next(model.parameters()).device
+    start = time.perf_counter()
+    outputs = _run(model, reduced, device)
+    _wait_for(device)
+    between = time.perf_counter()
+    panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
+    panoptic = panoptic_tensor.cpu().numpy()
+    semantic = semantic_tensor.to(torch.int32).cpu().numpy()
+    if factor != 1:
+        panoptic, semantic = (_enlarged(each, (height, width)) for each in (panoptic, semantic))
+        segments = _remeasured(panoptic, segments)
+    end = time.perf_counter()
+    return PanopticPrediction(panoptic, segments, semantic, 1e3 * (between - start), 1e3 * (end - between))
+
+
+class Predictor:
+    """Panoptic segmentation of single images.
+
+    Args:
+        weights: file, name of shipped weights, or what `load_weights` returned.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps" ...
+        max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
+            for it. None for no limit.
+        knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
+            that replace those stored with the weights.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: the weights are broken or not those of a segmentation network, the device does not exist,
+            or a knob is unknown or out of its range.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | LoadedWeights,
+        device: str | torch.device = "auto",
+        *,
+        max_size: int | None = None,
+        **knobs: Any,
+    ) -> None:
+        if max_size is not None and max_size < 1:
+            raise ValueError(f"max_size must be at least 1 pixel, got {max_size}; None sets no limit")
+        self.max_size = max_size
+        self.device = choose_device(device)
+        loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
+        if not hasattr(loaded.model, "semantic_head"):
+            raise ValueError(
+                f"weights must be those of a segmentation network, got {loaded.metadata['model']['name']}; "
+                "choose weights of an axial_deeplab_* or panoptic_deeplab_* network"
+            )
+        self.categories = loaded.categories
+        self.post_processing = stored_post_processing(loaded, **knobs)
+        self.model = loaded.model.to(self.device).eval()
+        self._is_greyscale = loaded.metadata["model"].get("in_channels") == 1
+
+    def __call__(self, image: ImageLike) -> Prediction:
+        """Segment an image.
+
+        Args:
+            image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
+                tensor (3, H, W). RGB.
+
+        Raises:
+            ValueError: the image is damaged, has another type or shape, or does not fit into memory.
+            OSError: the file cannot be opened.
+        """
+        pixels = _as_array(image)
+        seen = pixels.mean(axis=2, keepdims=True).astype(np.uint8) if self._is_greyscale else pixels
+        prediction = predict_panoptic(self.model, seen, self.post_processing, max_size=self.max_size)
+        annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
+        return Prediction(
+            segmentation=ids,
+            segments_info=[self._segment_info(entry) for entry in annotation["segments_info"]],
+            semantic=np.asarray(self.categories.ids, dtype=np.int32)[prediction.semantic],
+            panoptic=prediction.panoptic,
+            segments=prediction.segments,
+            categories=self.categories,
+            image=pixels,
+            network_ms=prediction.network_ms,
+            post_processing_ms=prediction.post_processing_ms,
+        )
+
+    def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        category = self.categories[self.categories.train_id(entry["category_id"])]
+        return {
+            "id": entry["id"],
+            "category_id": category.id,
+            "name": category.name,
+            "isthing": category.is_thing,
+            "score": entry["score"],
+            "area": entry["area"],
+            "bbox": entry["bbox"],
+        }
+
+
+@dataclass(frozen=True)
+class PredictedFiles:
+    """What `predict_files` wrote.
+
+    Args:
+        json_path: the COCO panoptic JSON.
+        num_images: images with a prediction.
+        network_ms: mean time of the network, milliseconds an image.
+        post_processing_ms: mean time of the post-processing, milliseconds an image.
+    """
+
+    json_path: Path
+    num_images: int
+    network_ms: float
+    post_processing_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_images} images, predictions in {self.json_path.parent}; "
+            f"network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms an image"
+        )
+
+
+def predict_files(
+    predictor: Predictor,
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    overlay: bool = True,
+    legend: bool = False,
+    progress: bool = False,
+) -> PredictedFiles:
+    """Predict image files and write what was found.
+
+    The output folder gets `panoptic.json` and `panoptic/*.png` in COCO panoptic format, and `overlay/*.jpg`.
+    Names follow the files; files of folders keep their place below the folder. Image ids are the numbers in
+    the names, as in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ...
+
+    Args:
+        predictor: makes the predictions.
+        inputs: image files, and folders of images, with their subfolders.
+        output: folder; made if it is missing, files of the same names are replaced.
+        overlay: draw the overlay pictures, at the size of the image.
+        legend: append a legend to them, which makes them higher.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: there is no image, or some could not be read (the others are written nevertheless).
+        OSError: an input does not exist, or the output cannot be written.
+    """
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"output must be a folder, got the file {output}; give another path")
+    files = find_images(inputs, exclude=output)
+    image_ids = numbers_of_names(files)
+    json_path = output / "panoptic.json"
+    failures: list[str] = []
+    network_ms = post_processing_ms = 0.0
+    with PanopticWriter(output / "panoptic", json_path, predictor.categories) as writer:
+        bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
+        for (name, path), image_id in zip(bar, image_ids, strict=True):
+            try:
+                prediction = predictor(path)
+            except (ValueError, OSError) as error:
+                message = str(error)
+                failures.append(message if str(path) in message else f"{path}: {message}")
+                continue
+            network_ms += prediction.network_ms
+            post_processing_ms += prediction.post_processing_ms
+            annotation = writer.add(
+                prediction.panoptic, prediction.segments, image_file_name=name, image_id=image_id
+            )
+            if overlay:
+                target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
+                with atomic_path(target) as temporary:
+                    prediction.draw(legend=legend).save(temporary, quality=92)
+    if failures:
+        raise ValueError(
+            f"inputs must be readable images, got {len(failures)} of {len(files)} that are not "
+            f"(the others are written): {'; '.join(failures)}"
+        )
+    num = len(files)
+    return PredictedFiles(json_path, num, network_ms / num, post_processing_ms / num)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device of a name; "auto" is a CUDA GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be auto, cpu or a GPU of this machine, got {device}: {reason}; try cpu"
+        ) from None
+    return chosen
+
+
+def stored_post_processing(loaded: LoadedWeights, **knobs: Any) -> PostProcessing:
+    """Return the post-processing with the settings that are stored with weights.
+
+    Args:
+        loaded: the weights.
+        knobs: arguments of `PostProcessing` that replace the stored ones.
+
+    Raises:
+        ValueError: an argument is unknown or out of its range.
+    """
+    stored = loaded.metadata.get("post_processing") or {}
+    for source, names in (("weights", stored), ("arguments", knobs)):
+        unknown = [name for name in names if name not in KNOBS]
+        if unknown:
+            raise ValueError(
+                f"post_processing must have known settings, got {unknown[0]} in the {source}; "
+                f"remove it or choose from {', '.join(KNOBS)}"
+            )
+    return PostProcessing(loaded.categories.thing_ids, **{**stored, **knobs})
+
+
+def _as_array(image: ImageLike) -> ImageArray:
+    """Return an image of any accepted kind as uint8 (H, W, 3)."""
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(image))
+    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if isinstance(image, Tensor) and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    shape = tuple(array.shape)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or 0 in array.shape or array.shape[2] not in (1, 3):
+        raise ValueError(
+            "image must be a path, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), "
+            f"got shape {tuple(image.shape) if hasattr(image, 'shape') else shape}; one image at a time, RGB"
+        )
+    if array.dtype != np.uint8:
+        raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _reduced(image: ImageArray, max_size: int | None) -> ImageArray:
+    """Return the image with a longest side of at most `max_size` pixels."""
+    height, width, channels = image.shape
+    longest = max(height, width)
+    if max_size is None or longest <= max_size:
+        return image
+    size = (max(1, round(width * max_size / longest)), max(1, round(height * max_size / longest)))
+    planes = [Image.fromarray(image[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(channels)]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
+def _run(model: nn.Module, image: ImageArray, device: torch.device) -> dict[str, Tensor]:
+    height, width = image.shape[:2]
+    config = getattr(model, "config", {})
+    _refuse_too_large(height, width, config.get("num_classes", 1), device)
+    pixels = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None]
+    try:
+        with torch.no_grad():
+            outputs = model(pixels.to(device))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
+            raise
+        raise ValueError(_too_large(height, width)) from None
+    if device.type not in ("cpu", "cuda"):
+        # Post-processing sums in double precision, which such devices lack.
+        outputs = {name: output.cpu() for name, output in outputs.items()}
+    return outputs
+
+
+def _refuse_too_large(height: int, width: int, num_classes: int, device: torch.device) -> None:
+    """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    # float32 logits, heatmap and offsets at the padded size, and cropped to the image.
+    if 2 * 4 * (num_classes + 3) * height * width > memory:
+        raise ValueError(_too_large(height, width))
+
+
+def _too_large(height: int, width: int) -> str:
+    return (
+        f"image must fit into memory, got {height} x {width} pixels (height x width); "
+        f"give max_size, such as {max(64, max(height, width) // 4)}, to reduce it for the network"
+    )
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _enlarged(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Repeat the values of a map (h, w) over a larger one, by the nearest pixel center."""
+    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
+    return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
+
+
+def _remeasured(panoptic: PanopticMap, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Return the segments with area and box counted anew."""
+    values, areas, boxes = measure_segments(panoptic)
+    measured = {v: (a, b) for v, a, b in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)}
+    return tuple(
+        dataclasses.replace(segment, area=measured[segment.id][0], bbox=tuple(measured[segment.id][1]))
+        for segment in segments
+    )

@@ -1,0 +1,155 @@
+"""A panoptic segmentation over its image: class colors, shades of instances, boundaries, names, void."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from axial_deeplab.data.categories import Categories, Color
+from axial_deeplab.panoptic_format import LABEL_DIVISOR, PanopticMap, Segment
+from axial_deeplab.visualization.labels import draw_labels
+from axial_deeplab.visualization.legend import LegendEntry, append_legend
+
+VOID_COLOR: Color = (40, 40, 40)
+VOID_STRIPE: Color = (95, 95, 95)
+# Hue and lightness of the instances of a class, relative to its color: the first has it, neighbors differ.
+_SHADES = ((0.0, 0.0), (0.03, 0.16), (-0.03, -0.14), (0.05, 0.28), (-0.05, -0.24), (0.0, 0.22), (0.04, -0.08))
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    panoptic: PanopticMap,
+    segments: Sequence[Segment],
+    categories: Categories,
+    *,
+    opacity: float = 0.55,
+    labels: bool = True,
+    scores: bool = True,
+    legend: bool = False,
+    label_divisor: int = LABEL_DIVISOR,
+) -> Image.Image:
+    """Draw a segmentation, predicted or true, over its image.
+
+    Shapes:
+        image (H, W, 3); panoptic (H, W).
+
+    Args:
+        image: RGB, uint8.
+        panoptic: the panoptic map of the image.
+        segments: its segments.
+        categories: their names and colors.
+        opacity: of the colors, 0 to 1; void is always dark and hatched.
+        labels: write names where there is room.
+        scores: add the score to the names of things that have one, percent.
+        legend: append a strip with the classes of the picture, which makes it higher.
+        label_divisor: of the panoptic map.
+
+    Returns:
+        The picture, of the size of the image but for the legend.
+
+    Raises:
+        ValueError: image and map differ in size, or `opacity` is out of its range.
+    """
+    if image.shape != (*panoptic.shape, 3):
+        raise ValueError(
+            f"image must be {(*panoptic.shape, 3)} for this map, got {image.shape}; give the image of the map"
+        )
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must be between 0 and 1, got {opacity}; 0.55 is usual")
+    ordered = sorted(segments, key=lambda segment: segment.id)
+    ids = np.array([0, *(segment.id for segment in ordered)], dtype=panoptic.dtype)
+    index = np.searchsorted(ids, panoptic).astype(np.int32)
+    colors = [instance_color(categories.colors[s.train_id], s.id % label_divisor) for s in ordered]
+    picture = _blend(image, np.array([VOID_COLOR, *colors], dtype=np.uint16)[index], opacity)
+    _hatch(picture, image, index == 0)
+    _draw_boundaries(picture, index)
+    result = Image.fromarray(picture)
+    if labels:
+        texts = [_label(segment, categories, scores=scores) for segment in ordered]
+        draw_labels(result, index, texts, colors, [not categories[s.train_id].is_thing for s in ordered])
+    if legend:
+        result = append_legend(result, legend_entries(panoptic, segments, categories))
+    return result
+
+
+def legend_entries(
+    panoptic: PanopticMap, segments: Sequence[Segment], categories: Categories
+) -> list[LegendEntry]:
+    """Return the classes of a map in the order of their train ids, then void if there is any."""
+    present = sorted({segment.train_id for segment in segments})
+    entries = [LegendEntry(categories.names[train_id], categories.colors[train_id]) for train_id in present]
+    if not np.all(panoptic):
+        entries.append(LegendEntry("void", VOID_COLOR, VOID_STRIPE))
+    return entries
+
+
+def instance_color(color: Color, instance_id: int) -> Color:
+    """Return a shade of the class color for an instance; stuff (0) and the first instance have just it."""
+    turn, change = _SHADES[max(0, instance_id - 1) % len(_SHADES)]
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in color))
+    lightness = min(0.85, max(0.18, lightness + change)) if change else lightness
+    red, green, blue = (round(255 * c) for c in colorsys.hls_to_rgb((hue + turn) % 1, lightness, saturation))
+    return red, green, blue
+
+
+def _blend(image: NDArray[np.uint8], colors: NDArray[np.uint16], opacity: float) -> NDArray[np.uint8]:
+    weight = round(256 * opacity)
+    colors *= np.uint16(weight)
+    colors += image.astype(np.uint16) * np.uint16(256 - weight)
+    return (colors >> 8).astype(np.uint8)
+
+
+def _hatch(picture: NDArray[np.uint8], image: NDArray[np.uint8], void: NDArray[np.bool_]) -> None:
+    """Darken void and lay diagonal stripes over it."""
+    if not void.any():
+        return
+    height, width = void.shape
+    period = max(4, round(_typical_length(void.shape) / 50))
+    stripes = (np.arange(height)[:, None] + np.arange(width)) % period < max(1, period // 4)
+    for where, color in ((void & ~stripes, VOID_COLOR), (void & stripes, VOID_STRIPE)):
+        picture[where] = (image[where] // 5) + np.array(color, dtype=np.uint8) * 4 // 5
+
+
+def _draw_boundaries(picture: NDArray[np.uint8], index: NDArray[np.int32]) -> None:
+    """Draw a white line between segments, on a dark one where the picture is large enough for both."""
+    length = _typical_length(index.shape)
+    edges = np.zeros(index.shape, dtype=bool)
+    edges[:, :-1] |= index[:, :-1] != index[:, 1:]
+    edges[:-1] |= index[:-1] != index[1:]
+    thickness = max(1, round(length / 450))
+    if length >= 250:
+        halo = _widened(edges, thickness + 2)
+        picture[halo] //= 2
+    line = _widened(edges, thickness)
+    picture[line] = 230 if length >= 250 else picture[line] // 2 + 115
+
+
+def _widened(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
+    """Widen lines of one pixel to `thickness` pixels, first along the rows, then along the columns."""
+    for axis in (0, 1):
+        lines = np.moveaxis(mask, axis, 0)
+        wide = lines.copy()
+        for step in range(1, thickness):
+            shift = (step + 1) // 2
+            if shift >= len(lines):
+                break
+            if step % 2:
+                wide[:-shift] |= lines[shift:]
+            else:
+                wide[shift:] |= lines[:-shift]
+        mask = np.moveaxis(wide, 0, axis)
+    return mask
+
+
+def _typical_length(shape: tuple[int, ...]) -> float:
+    return float(np.sqrt(shape[0] * shape[1]))
+
+
+def _label(segment: Segment, categories: Categories, *, scores: bool) -> str:
+    category = categories[segment.train_id]
+    name = f"{category.name} (crowd)" if segment.is_crowd else category.name
+    if scores and category.is_thing and segment.score is not None:
+        return f"{name} {segment.score:.0%}"
+    return str(name)
