@@ -1,4 +1,4 @@
-"""Renames the arrays of the reference implementations' networks to the names of ours, and compares outputs."""
+"""Renames the arrays of the reference implementations' networks to the names of ours; compares outputs."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def deeplab2_head(arrays: Arrays, theirs: str) -> dict[str, Tensor]:
 
 
 def first_author_network(arrays: Arrays, max_span: int) -> dict[str, Tensor]:
-    """Rename the first author's AxialAttentionNet; his tables have as many rows as his training size needs."""
+    """Rename the first author's AxialAttentionNet; his tables are as long as his training size needs."""
     names = {"conv1": "stem.conv1.conv", "bn1": "stem.conv1.norm", "fc": "classifier"}
     ours: dict[str, Tensor] = {}
     for theirs, name in names.items():

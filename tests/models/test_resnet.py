@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 
 from axial_deeplab.models.resnet import ResNet

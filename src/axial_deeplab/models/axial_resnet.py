@@ -6,7 +6,7 @@ from typing import Any, Literal
 from torch import nn
 
 from axial_deeplab.models.axial_attention import AxialBlock
-from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, stage_strides
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
 
 # Attention width of the first stage of Axial-ResNet-L; a block puts out twice its width.
@@ -68,6 +68,7 @@ class AxialResNet(Backbone):
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
     ) -> None:
+        check_depths(depths)
         widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
         super().__init__(
             tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only

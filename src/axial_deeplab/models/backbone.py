@@ -1,5 +1,6 @@
 """What every backbone promises: maps res2 to res5, and a classifier unless only the maps are wanted."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -22,6 +23,18 @@ def stage_strides(output_stride: int) -> tuple[int, int, int, int]:
     if output_stride not in STAGE_STRIDES:
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}; choose one of these")
     return STAGE_STRIDES[output_stride]
+
+
+def check_depths(depths: Sequence[int]) -> None:
+    """Refuse depths that are not four positive numbers of blocks.
+
+    Raises:
+        ValueError: for any other depths.
+    """
+    if len(depths) != len(FEATURE_NAMES) or min(depths) < 1:
+        raise ValueError(
+            f"depths must be four positive numbers of blocks, got {tuple(depths)}; see AxialResNet"
+        )
 
 
 class Backbone(nn.Module):

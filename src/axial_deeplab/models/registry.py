@@ -145,7 +145,8 @@ def create_model(
             (COCO).
         span: positions that a query attends to, odd; None is the whole axis.
         in_channels: channels of the images.
-        pretrained: load the weights that ship under this name.
+        pretrained: load the weights that ship under this name; what does not fit the other arguments (such
+            as a head of another number of classes) keeps its random values.
         features_only: return the backbone alone, whose output are the maps res2 to res5.
         overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
             as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
@@ -185,16 +186,19 @@ def create_model(
     config: Any = {"name": name, **options}
     model.config = config
     if pretrained:
-        _load_pretrained(model, name)
+        _load_pretrained(model, name, features_only)
     return model
 
 
-def _load_pretrained(model: nn.Module, name: str) -> None:
-    """Load the weights that ship under a name into a network of the same shape."""
-    if not (PRETRAINED_FOLDER / f"{name}.safetensors").is_file():
-        available = sorted(path.stem for path in PRETRAINED_FOLDER.glob("*.safetensors"))
-        shipped = ", ".join(available) or "no network"
-        raise ValueError(f"pretrained must be False for {name}, got True; weights ship for {shipped}")
-    from axial_deeplab.weights import load_weights
+def _load_pretrained(model: nn.Module, name: str, features_only: bool) -> None:
+    """Copy the weights that ship under a name into a network, as far as its arguments leave them a place."""
+    # Not at the top: weights.py imports this module.
+    from axial_deeplab.weights import load_matching, load_weights, pretrained_names
 
-    model.load_state_dict(load_weights(name).model.state_dict())
+    if name not in pretrained_names():
+        shipped = ", ".join(pretrained_names()) or "no network"
+        raise ValueError(f"pretrained must be False for {name}, got True; weights ship for {shipped}")
+    source = load_weights(name).model
+    if features_only and isinstance(source, PanopticDeepLab):
+        source = source.backbone
+    load_matching(model, source.state_dict())

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, stage_strides
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
 
 STAGE_WIDTH = 64
@@ -92,6 +92,7 @@ class ResNet(Backbone):
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
     ) -> None:
+        check_depths(depths)
         widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
         super().__init__(
             tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
