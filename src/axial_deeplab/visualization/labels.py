@@ -17,6 +17,8 @@ _SEARCH_SIDE = 320
 # A name may be larger than its segment, but not dwarf it, nor hide a small picture.
 _LEAST_AREA = 0.3
 _LARGEST_PART = 0.12
+# Part of a name that must lie on its own segment: things may be smaller than their names, stuff has room.
+_LEAST_COVER = {True: 0.6, False: 0.2}
 _PLACES_TRIED = 40
 
 
@@ -69,11 +71,14 @@ def draw_labels(
         too_large = width * height > min(room / _LEAST_AREA, _LARGEST_PART * index.size)
         if too_wide or too_large:
             continue
-        taken = [label.box for label in labels]
-        for y, x in _best_places(small == segment + 1, height / step, width / step):
+        mask = small == segment + 1
+        for y, x in _best_places(mask, height / step, width / step):
             center = (x * step + step // 2, y * step + step // 2)
             box = _box_inside(center, (width, height), picture.size)
-            if not any(_overlap(box, other) for other in taken):
+            x0, y0, x1, y1 = (edge // step for edge in box)
+            cover = mask[y0 : y1 + 1, x0 : x1 + 1].mean()
+            free = not any(_overlap(box, label.box) for label in labels)
+            if free and cover >= _LEAST_COVER[is_stuff[segment]]:
                 label = Label(texts[segment], colors[segment], box)
                 labels.append(label)
                 _write(picture, label, font, (padding - left, padding - top))
