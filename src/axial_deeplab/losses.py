@@ -71,21 +71,20 @@ class PanopticLoss(nn.Module):
         Raises:
             ValueError: sizes that do not fit.
         """
-        with torch.autocast(outputs["semantic_logits"].device.type, enabled=False):
-            semantic = bootstrapped_cross_entropy(
-                outputs["semantic_logits"],
-                targets["semantic_target"],
-                targets["semantic_weight"],
-                self.top_k_fraction,
-                ignore_label=self.ignore_label,
-                convention=self.convention,
-            )
-            center = center_loss(
-                outputs["center_heatmap"], targets["center_target"], targets["center_weight"], self.convention
-            )
-            offset = offset_loss(
-                outputs["offsets"], targets["offset_target"], targets["offset_weight"], self.convention
-            )
+        semantic = bootstrapped_cross_entropy(
+            outputs["semantic_logits"],
+            targets["semantic_target"],
+            targets["semantic_weight"],
+            self.top_k_fraction,
+            ignore_label=self.ignore_label,
+            convention=self.convention,
+        )
+        center = center_loss(
+            outputs["center_heatmap"], targets["center_target"], targets["center_weight"], self.convention
+        )
+        offset = offset_loss(
+            outputs["offsets"], targets["offset_target"], targets["offset_weight"], self.convention
+        )
         losses = {
             "semantic": self.semantic_weight * semantic,
             "center": self.center_weight * center,

@@ -92,12 +92,13 @@ def test_flip_mirrors_image_and_map(mirror: float, mirrored: bool) -> None:
     np.testing.assert_array_equal(unflipped.image, sample.image)
 
 
-def test_targets_of_the_flipped_sample_are_the_flipped_targets() -> None:
+@pytest.mark.parametrize("crop_size", [(14, 15), (11, 20)])
+def test_targets_of_the_flipped_sample_are_the_flipped_targets(crop_size: tuple[int, int]) -> None:
     # a and b have odd widths: half coordinates would round to the other side.
     sample = sample_of(scene())
     targets = PanopticTargets({1}, sigma=2)
     plain, flipped = (
-        apply(sample, Draws(mirror=mirror, y=0.4, x=0.3), crop_size=(14, 15), scale_range=(1, 1))
+        apply(sample, Draws(mirror=mirror, y=0.4, x=0.3), crop_size=crop_size, scale_range=(1, 1))
         for mirror in (0.9, 0.0)
     )
     assert plain.panoptic is not None
