@@ -1,13 +1,15 @@
 """Mean and mean square of the three terms of the attention logits, without the logits."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.precision import full_precision
-from axial_deeplab.ops.reference import inside_span, query_blocks, split_queries, windows_of_keys
+from axial_deeplab.ops.reference import split_queries, windows_of_keys
 
+# Positions in a block of a local span: larger ones have more logits at their edges, smaller ones more
+# moments.
+BLOCK = 8
 # Logits of a local span that exist at the same time: 64 MiB in float32.
 CHUNK_LOGITS = 2**24
 
@@ -19,8 +21,8 @@ def logit_moments(
 
     Over a whole axis `sum_op (q_o·k_p)² = <sum_o q_o q_oᵀ, sum_p k_p k_pᵀ>`, and over the window of any query
     `sum_p (q_o·r_{p-o})² = q_oᵀ (sum_p r_{p-o} r_{p-o}ᵀ) q_o`, whose inner sums are differences of prefix
-    sums over the table: the cost is linear in L. Only q·k of a local span forms its logits, a chunk of
-    lines at a time.
+    sums over the table: the cost is linear in L. A local span treats q·k in the same way, block by block, and
+    forms only the logits at the edges of the blocks' windows, a chunk of lines at a time.
 
     Shapes:
         as in `axial_attention`: q, k (B, L, M, N, D); rel_q, rel_k (R, D) or None, whose moments are then
@@ -38,7 +40,7 @@ def logit_moments(
     with full_precision(q.device):
         q, k = q.to(dtype), k.to(dtype)
         zero = q.new_zeros(heads)
-        sums = [_content_sums(q, k) if reach == length - 1 else _local_content_sums(q, k, 2 * reach + 1)]
+        sums = [_content_sums(q, k) if reach == length - 1 else _local_content_sums(q, k, reach)]
         sums.append((zero, zero) if rel_q is None else _positional_sums(q, rel_q.to(dtype), reach))
         # Seen from the key, the distances run the other way.
         sums.append((zero, zero) if rel_k is None else _positional_sums(k, rel_k.to(dtype).flip(0), reach))
@@ -65,28 +67,51 @@ def _content_sums(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _local_content_sums(q: Tensor, k: Tensor, span: int) -> tuple[Tensor, Tensor]:
+def _local_content_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Return the sums over a local span of q·k and of its square, (N,) each."""
     images, length, lines, heads, _ = q.shape
-    block, reach = query_blocks(length, span)
-    logits_of_a_line = max(images * length * heads * (block + 2 * reach), 1)
-    chunk = max(CHUNK_LOGITS // logits_of_a_line, 1)
+    _, _, edge = _key_blocks(reach)
+    chunk = max(CHUNK_LOGITS // max(images * length * heads * 2 * edge, 1), 1)
     first, second = q.new_zeros(heads), q.new_zeros(heads)
     for start in range(0, lines, chunk):
         part = q[:, :, start : start + chunk], k[:, :, start : start + chunk]
         # Recomputed in the backward pass, so that the logits of one chunk are all that is ever stored.
-        sums = checkpoint(_chunk_sums, *part, span, use_reentrant=False, preserve_rng_state=False)
+        sums = checkpoint(_chunk_sums, *part, reach, use_reentrant=False, preserve_rng_state=False)
         first, second = first + sums[0], second + sums[1]
     return first, second
 
 
-def _chunk_sums(q: Tensor, k: Tensor, span: int) -> tuple[Tensor, Tensor]:
-    length = q.shape[1]
-    block, reach = query_blocks(length, span)
-    queries, keys = (x.permute(0, 2, 3, 1, 4).contiguous() for x in (q, k))  # (B, M, N, L, D)
-    logits = split_queries(queries, block) @ windows_of_keys(keys, block, reach).mT
-    logits = logits.masked_fill(~inside_span(length, span, block, reach, q.device), 0.0)
-    return logits.sum((0, 1, 3, 4, 5)), logits.square().sum((0, 1, 3, 4, 5))
+def _key_blocks(reach: int) -> tuple[int, int, int]:
+    """Return the size of a block, how many blocks on each side are in reach of all its queries, and the rest.
+
+    The rest is the number of positions beyond those blocks, on each side, that some query of the block
+    reaches.
+    """
+    size = min(BLOCK, reach + 1)
+    seen_by_all = (reach - size + 1) // size
+    return size, seen_by_all, reach - seen_by_all * size
+
+
+def _chunk_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Add the second moments of the blocks that a whole block of queries reaches, and the logits at the edges."""
+    size, seen_by_all, edge = _key_blocks(reach)
+    q, k = (x.permute(0, 2, 3, 1, 4).contiguous() for x in (q, k))  # (B, M, N, L, D)
+    queries, keys = split_queries(q, size), split_queries(k, size)  # (B, M, N, blocks, size, D)
+    block = torch.arange(queries.shape[3], device=q.device)
+    first_block = (block - seen_by_all).clamp_min(0)
+    behind = (block + seen_by_all + 1).clamp_max(len(block))
+    key_sums = _range_sums(keys.sum(-2), first_block, behind, 3)
+    key_products = _range_sums(keys.mT @ keys, first_block, behind, 3)
+    first = (queries.sum(-2) * key_sums).sum((0, 1, 3, 4))
+    second = ((queries.mT @ queries) * key_products).sum((0, 1, 3, 4, 5))
+
+    window = windows_of_keys(k, size, reach)  # (B, M, N, blocks, size + 2 reach, D)
+    edges = torch.cat((window[..., :edge, :], window[..., size + 2 * reach - edge :, :]), -2)
+    p = torch.arange(-reach, size + reach, device=q.device)
+    p = torch.cat((p[:edge], p[size + 2 * reach - edge :]))
+    outside = (p - torch.arange(size, device=q.device)[:, None]).abs() > reach
+    logits = (queries @ edges.mT).masked_fill(outside, 0.0)
+    return first + logits.sum((0, 1, 3, 4, 5)), second + logits.square().sum((0, 1, 3, 4, 5))
 
 
 def _positional_sums(x: Tensor, table: Tensor, reach: int) -> tuple[Tensor, Tensor]:
@@ -98,16 +123,16 @@ def _positional_sums(x: Tensor, table: Tensor, reach: int) -> tuple[Tensor, Tens
     i = torch.arange(length, device=x.device)
     first = (reach - i).clamp_min(0)
     behind = (reach + length - i).clamp_max(2 * reach + 1)
-    row_sums = _range_sums(rows, first, behind)  # (L, D)
-    product_sums = _range_sums(rows[:, :, None] * rows[:, None], first, behind)  # (L, D, D)
+    row_sums = _range_sums(rows, first, behind, 0)  # (L, D)
+    product_sums = _range_sums(rows[:, :, None] * rows[:, None], first, behind, 0)  # (L, D, D)
     by_position = x.permute(1, 3, 4, 0, 2).flatten(3)  # (L, N, D, B·M)
     means = (by_position.sum(-1) * row_sums[:, None]).sum((0, 2))
     squares = ((by_position @ by_position.mT) * product_sums[:, None]).sum((0, 2, 3))
     return means, squares
 
 
-def _range_sums(x: Tensor, first: Tensor, behind: Tensor) -> Tensor:
-    """Return the sum of the rows first <= i < behind of x for each pair, by prefix sums."""
-    padding = (0, 0) * (x.dim() - 1) + (1, 0)
-    prefix = F.pad(x.cumsum(0), padding)
-    return prefix[behind] - prefix[first]
+def _range_sums(x: Tensor, first: Tensor, behind: Tensor, dim: int) -> Tensor:
+    """Return for each pair the sum of x over first <= index < behind along a dimension, by prefix sums."""
+    zero = torch.zeros_like(x.narrow(dim, 0, 1))
+    prefix = torch.cat((zero, x.cumsum(dim)), dim)
+    return prefix.index_select(dim, behind) - prefix.index_select(dim, first)
