@@ -1,12 +1,20 @@
 """Training: what it leaves, resuming exactly, kills, several processes, refusals."""
 
+import csv
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from axial_deeplab.config import Config, config_from_dict, config_to_dict, read_config
@@ -39,10 +47,6 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
-
-
-def without_run(path: Path) -> str:
-    return path.read_text()
 
 
 def test_leaves_weights_checkpoints_settings_and_logs(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,14 +95,143 @@ def test_resuming_from_any_checkpoint_is_exact(
         assert (again / "metrics.csv").read_text() == (output / "metrics.csv").read_text(), start.name
 
 
-def test_kill_at_a_write_leaves_the_checkpoint_before(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(trainer={**config_to_dict(tiny_config())["trainer"]})
+def test_killed_again_and_again_is_exact(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    steps = {"max_steps": 300, "lookahead_steps": 1}
+    config = _merged(
+        tiny_config(),
+        optim=steps,
+        trainer={"checkpoint_interval": 1, "val_interval": 100, "log_interval": 50, "resume": "last"},
+    )
+    straight = train(_merged(config, trainer={"output": str(tmp_path / "straight")}))
+    output = Path(config.trainer.output)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(config_to_dict(config)))
+    command = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config", str(settings)]
+    delays = random.Random(0)
+    kills = 0
+    while kills < 2:
+        before = _modified(output / LAST)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        while _modified(output / LAST) == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delays.uniform(0, 0.5))
+        assert process.poll() is None, process.communicate()[1]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        step = torch.load(output / LAST, weights_only=True)["global_step"]
+        assert 0 < step < 300
+    assert_same_weights(train(config), straight)
+    assert not list(output.glob(f".{LAST}.*")), "half-written files are cleared away"
+    assert (output / "metrics.csv").read_text() == (straight.parent / "metrics.csv").read_text()
+
+
+def test_two_processes_learn_what_one_does(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = _merged(tiny_config(), optim={"lr": 1e-3, "max_steps": 5})
+    train(config)
+    settings = tmp_path / "settings.yaml"
+    both = {"output": str(tmp_path / "both"), "devices": 2, "strategy": "ddp"}
+    settings.write_text(yaml.safe_dump(config_to_dict(_merged(config, trainer=both))))
+    command = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config", str(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 images in total = 2 devices x 1 accumulated x 2") == 1
+    one, two = _metrics(tmp_path / "run"), _metrics(tmp_path / "both")
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, rel=1e-3, abs=1e-4), name
+    load_weights(tmp_path / "both" / "weights.safetensors")
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _metrics(folder: Path) -> dict[str, list[float]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]}
+
+
+def test_new_run_does_not_overwrite_a_run(tiny_config: MakeConfig) -> None:
+    config = tiny_config()
+    train(config)
+    with pytest.raises(ValueError, match=r"trainer.output must be a folder without last.ckpt, got .*; give --resume"):
+        train(config)
+    before = (Path(config.trainer.output) / LAST).read_bytes()
+    # A finished run that is resumed has nothing left to do but to write its weights.
+    weights = train(_merged(config, trainer={"resume": "last"}))
+    assert (Path(config.trainer.output) / LAST).read_bytes() == before
+    load_weights(weights)
+
+
+def test_no_validation_data_no_validation(tiny_config: MakeConfig) -> None:
+    config = tiny_config(data={"val": {}})
     train(config)
     output = Path(config.trainer.output)
-    (output / f".{LAST}.abc{LAST[4:]}").write_bytes(b"half a checkpoint")
-    load_weights(output / LAST)
-    train(_merged(config, trainer={"resume": "last"}))
-    assert not list(output.glob(f".{LAST}.*"))
+    assert (output / LAST).exists()
+    assert not (output / BEST).exists()
+
+
+def test_starts_from_weights(tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = train(tiny_config())
+    again = _merged(tiny_config(), model={"weights": str(weights)}, trainer={"output": str(tmp_path / "fine")})
+    train(again)
+    assert "tensors loaded" in capsys.readouterr().out
+    first_loss = {folder: _metrics(tmp_path / folder)["train/total"][0] for folder in ("run", "fine")}
+    assert first_loss["fine"] < first_loss["run"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"trainer": {"batch_size": 5, "accumulate": 2}}, "trainer.batch_size must be a multiple of .* 1 x 2, got 5"),
+        ({"trainer": {"devices": 0}}, "trainer must be settings that this machine can run, got: "),
+        ({"trainer": {"accelerator": "gpuu"}}, "trainer must be settings that this machine can run, got: "),
+        ({"trainer": {"strategy": "dpp"}}, "trainer must be settings that this machine can run, got: "),
+        ({"trainer": {"precision": "17"}}, "trainer must be settings that this machine can run, got: "),
+        ({"trainer": {"resume": "nowhere.ckpt"}}, "trainer.resume must be a checkpoint, got nowhere.ckpt"),
+        ({"model": {"name": "axial_deeplab_q"}}, "name must be a network of list_models"),
+        ({"data": {"train": {}}}, "data.train.images must be a path, got null"),
+    ],
+)
+def test_refuses(sections: dict[str, Any], message: str, tiny_config: MakeConfig) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train(tiny_config(**sections))
+
+
+def test_refuses_a_checkpoint_of_another_run(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config()
+    train(config)
+    last = str(Path(config.trainer.output) / LAST)
+    with pytest.raises(ValueError, match=r"optim.lr must be 0.01 as in .*last.ckpt, got 0.5; leave it, or start"):
+        train(_merged(config, trainer={"resume": last}, optim={"lr": 0.5}))
+    with pytest.raises(ValueError, match=r"model.overrides.num_heads must be 2 as in"):
+        train(_merged(config, trainer={"resume": last}, model={"overrides": {"num_heads": 4}}))
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(Path(last).read_bytes()[:-100])
+    with pytest.raises(ValueError, match="trainer.resume must be a checkpoint of `axial-deeplab train`, got .*broken"):
+        train(_merged(config, trainer={"resume": str(broken)}))
+    other = tmp_path / "other.json"
+    other.write_text(Path(config.data.train.json or "").read_text().replace("disc", "ball"))
+    data = {"train": {**vars(config.data.train), "json": str(other)}, "val": {}}
+    with pytest.raises(ValueError, match=r"data.train.json must have the categories of trainer.resume .*; they differ in id 8 \(ball\)"):
+        train(_merged(config, trainer={"resume": last}, data=data))
+    data = {"train": {**vars(config.data.train), "json": str(other)}}
+    with pytest.raises(ValueError, match=r"data.val.json must have the categories of data.train.json"):
+        train(_merged(config, trainer={"output": str(tmp_path / "new")}, data=data))
+
+
+def test_broken_image_is_one_line_also_from_a_worker(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(trainer={"num_workers": 1})
+    images = tmp_path / "images"
+    shutil.copytree(config.data.train.images or "", images)
+    for path in images.iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    data = {"train": {**vars(config.data.train), "images": str(images)}}
+    with pytest.raises(ValueError, match=r"images/\d\.png") as caught:
+        train(_merged(config, data=data))
+    assert "Traceback" not in str(caught.value)
 
 
 def _merged(config: Config, **sections: dict[str, Any]) -> Config:

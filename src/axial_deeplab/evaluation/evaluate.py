@@ -1,14 +1,13 @@
 """Panoptic quality and mIoU of a network on a data set in COCO panoptic format."""
 
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -17,8 +16,8 @@ from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.coco import CocoPanopticDataset, Sample
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
-from axial_deeplab.inference import predict_panoptic
-from axial_deeplab.panoptic_format import Segment, semantic_map
+from axial_deeplab.inference import PanopticPrediction, Predictor, predict_panoptic
+from axial_deeplab.panoptic_format import PanopticWriter, semantic_map
 from axial_deeplab.post_processing import PostProcessing
 
 
@@ -30,11 +29,15 @@ class EvaluationResult:
         panoptic: panoptic quality of all, things, stuff and each class, percent.
         semantic: intersection over union of the classes, percent.
         num_images: how many images that is.
+        network_ms: mean time of the network for an image, milliseconds.
+        post_processing_ms: mean time from its outputs to the segments of an image, milliseconds.
     """
 
     panoptic: PanopticQualityResult
     semantic: SemanticIoUResult
     num_images: int
+    network_ms: float
+    post_processing_ms: float
 
     def summary(self) -> dict[str, float]:
         """Return the numbers that a training logs, percent."""
@@ -49,17 +52,35 @@ class EvaluationResult:
         }
 
     def to_text(self, *, classwise: bool = False) -> str:
-        """Return the table of panoptic quality and a line with mIoU.
+        """Return the table of panoptic quality, then mIoU and the time for an image.
 
         Args:
             classwise: add a line for each class.
         """
-        table = self.panoptic.to_text(classwise=classwise)
-        return f"{table}\n{self.num_images} images, in percent; mIoU {self.semantic.mean_iou:.1f}"
+        return (
+            f"{self.panoptic.to_text(classwise=classwise)}\n"
+            f"mIoU {self.semantic.mean_iou:.1f}; {self.num_images} images; all qualities in percent\n"
+            f"time for an image: network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms"
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers, percent; the panoptic keys are panopticapi's."""
-        return self.panoptic.to_json() | {"semantic": self.semantic.to_json(), "num_images": self.num_images}
+        """Return plain numbers, percent and milliseconds; the panoptic keys are panopticapi's."""
+        return self.panoptic.to_json() | {
+            "semantic": self.semantic.to_json(),
+            "num_images": self.num_images,
+            "network_ms": self.network_ms,
+            "post_processing_ms": self.post_processing_ms,
+        }
+
+
+class EvaluationState(NamedTuple):
+    """Sums over images, which add up over processes."""
+
+    panoptic: NDArray[np.float64]
+    semantic: NDArray[np.int64]
+    num_images: int
+    network_ms: float
+    post_processing_ms: float
 
 
 class PanopticEvaluator:
@@ -68,11 +89,15 @@ class PanopticEvaluator:
     Args:
         categories: of the data set.
         post_processing: from the outputs of the network to segments.
+        max_size: longest side in pixels that the network sees, None for no limit.
     """
 
-    def __init__(self, categories: Categories, post_processing: PostProcessing) -> None:
+    def __init__(
+        self, categories: Categories, post_processing: PostProcessing, *, max_size: int | None = None
+    ) -> None:
         self.categories = categories
         self.post_processing = post_processing
+        self.max_size = max_size
         self.reset()
 
     def reset(self) -> None:
@@ -80,8 +105,10 @@ class PanopticEvaluator:
         self.panoptic_quality = PanopticQuality(self.categories)
         self.semantic_iou = SemanticIoU(len(self.categories), ignore_label=-1)
         self.num_images = 0
+        self.network_ms = 0.0
+        self.post_processing_ms = 0.0
 
-    def update(self, model: nn.Module, sample: Sample) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
+    def update(self, model: nn.Module, sample: Sample) -> PanopticPrediction:
         """Predict an image and add its score.
 
         Args:
@@ -89,29 +116,119 @@ class PanopticEvaluator:
             sample: an image with ground truth.
 
         Returns:
-            The predicted panoptic map (H, W) and its segments.
+            The prediction.
         """
         assert sample.panoptic is not None
-        panoptic, segments = predict_panoptic(model, sample.image, self.post_processing)
-        self.panoptic_quality.update(sample.panoptic, sample.segments, panoptic, segments)
-        self.semantic_iou.update(
-            semantic_map(sample.panoptic, ignore_label=-1), semantic_map(panoptic, ignore_label=-1)
-        )
+        prediction = predict_panoptic(model, sample.image, self.post_processing, max_size=self.max_size)
+        self.panoptic_quality.update(sample.panoptic, sample.segments, prediction.panoptic, prediction.segments)
+        self.semantic_iou.update(semantic_map(sample.panoptic, ignore_label=-1), prediction.semantic)
         self.num_images += 1
-        return panoptic, segments
+        self.network_ms += prediction.network_ms
+        self.post_processing_ms += prediction.post_processing_ms
+        return prediction
 
-    def state(self) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-        """Return the sums so far, to be merged with those of other processes."""
-        return self.panoptic_quality.state, self.semantic_iou.confusion, self.num_images
+    def state(self) -> EvaluationState:
+        """Return the sums so far, to be added to those of other processes."""
+        return EvaluationState(
+            self.panoptic_quality.state,
+            self.semantic_iou.confusion,
+            self.num_images,
+            self.network_ms,
+            self.post_processing_ms,
+        )
 
-    def load_states(self, states: Iterable[tuple[NDArray[np.float64], NDArray[np.int64], int]]) -> None:
+    def load_states(self, states: Sequence[EvaluationState]) -> None:
         """Replace the sums by those of several processes together."""
         self.reset()
-        for quality, confusion, num_images in states:
-            self.panoptic_quality.state += quality
-            self.semantic_iou.confusion += confusion
-            self.num_images += num_images
+        for state in states:
+            self.panoptic_quality.state += state.panoptic
+            self.semantic_iou.confusion += state.semantic
+            self.num_images += state.num_images
+            self.network_ms += state.network_ms
+            self.post_processing_ms += state.post_processing_ms
 
     def compute(self) -> EvaluationResult:
         """Return the quality of all images so far."""
-        return EvaluationResult(self.panoptic_quality.compute(), self.semantic_iou.compute(), self.num_images)
+        num_images = max(self.num_images, 1)
+        return EvaluationResult(
+            self.panoptic_quality.compute(),
+            self.semantic_iou.compute(),
+            self.num_images,
+            self.network_ms / num_images,
+            self.post_processing_ms / num_images,
+        )
+
+
+def evaluate(
+    weights: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    panoptic: str | os.PathLike[str],
+    json: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    max_size: int | None = None,
+    limit: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    **knobs: Any,
+) -> EvaluationResult:
+    """Predict the images of a data set at their size and measure panoptic quality and mIoU.
+
+    Args:
+        weights: file of weights, checkpoint, or name of shipped weights.
+        images: folder of the images.
+        panoptic: folder of the panoptic PNG files.
+        json: the panoptic JSON.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+        max_size: longest side in pixels that the network sees, None for no limit.
+        limit: only the first so many images, None for all.
+        output: keep the predictions in this folder, as panoptic/*.png and panoptic.json.
+        progress: show a progress bar.
+        knobs: arguments of `PostProcessing` that replace those stored with the weights.
+
+    Raises:
+        ValueError: the weights, the data or a knob are not valid, or the classes of the weights are not those of the data.
+        OSError: a file is missing or cannot be written.
+    """
+    predictor = Predictor(weights, device, max_size=max_size, **knobs)
+    dataset = CocoPanopticDataset(images, panoptic, json, limit=limit)
+    require_same_classes(dataset.categories, predictor.categories, f"json {json}", f"weights {weights}")
+    evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, max_size=max_size)
+    with ExitStack() as stack:
+        writer = None
+        if output is not None:
+            folder = Path(output)
+            writer = PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories)
+            stack.enter_context(writer)
+        for index in tqdm(range(len(dataset)), disable=not progress, desc="evaluate"):
+            sample = dataset[index]
+            prediction = evaluator.update(predictor.model, sample)
+            if writer is not None:
+                writer.add(
+                    prediction.panoptic,
+                    prediction.segments,
+                    image_file_name=sample.file_name,
+                    image_id=sample.image_id,
+                )
+    return evaluator.compute()
+
+
+def require_same_classes(given: Categories, expected: Categories, given_name: str, expected_name: str) -> None:
+    """Refuse two label spaces that differ in more than colors.
+
+    Args:
+        given: one label space.
+        expected: the other.
+        given_name: what the message calls the first.
+        expected_name: what the message calls the other.
+
+    Raises:
+        ValueError: ids, names or things differ.
+    """
+    classes, wanted = ([(c.id, c.name, c.is_thing) for c in space] for space in (given, expected))
+    if classes != wanted:
+        odd = next((c for c in classes if c not in wanted), None) or next(c for c in wanted if c not in classes)
+        raise ValueError(
+            f"{given_name} must have the categories of {expected_name}, got {len(classes)} for {len(wanted)}; "
+            f"they differ in id {odd[0]} ({odd[1]})"
+        )

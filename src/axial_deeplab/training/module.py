@@ -51,7 +51,7 @@ class PanopticTraining(lightning.LightningModule):
         """Return the total loss of a batch of `TrainingDataset`."""
         losses = self.loss(self.model(batch["image"]), batch)
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "total")
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
         return losses["total"]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -70,9 +70,9 @@ class PanopticTraining(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log PQ and mIoU of the images of all processes."""
         if self.trainer.world_size > 1:
-            counts: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(counts, self.evaluator.state())
-            self.evaluator.load_states(counts)
+            states: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, self.evaluator.state())
+            self.evaluator.load_states(states)
         for name, value in self.evaluator.compute().summary().items():
             self.log(f"val/{name}", value, prog_bar=name == "PQ", rank_zero_only=False)
 

@@ -20,7 +20,7 @@ from axial_deeplab.config import Config, config_to_dict
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.transforms import TrainingDataset
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
 from axial_deeplab.files import atomic_path
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.norm import convert_sync_batchnorm
@@ -150,11 +150,7 @@ def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset
     if config.data.val == type(config.data.val)():
         return train_data, None
     val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
-    if val_data.categories != train_data.categories:
-        raise ValueError(
-            f"data.val.json must have the categories of data.train.json, got others in {config.data.val.json}; "
-            "give both files the same list"
-        )
+    require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
     return train_data, val_data
 
 
@@ -199,7 +195,7 @@ def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) 
             use_distributed_sampler=False,
             default_root_dir=output,
         )
-    except (MisconfigurationException, TypeError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         message = " ".join(str(error).split())
         raise ValueError(f"trainer must be settings that this machine can run, got: {message}") from None
 
@@ -250,8 +246,8 @@ def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Co
             f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} "
             f"({type(error).__name__}); weights alone can be given as --model.weights"
         ) from None
-    if run["categories"] != module.categories.to_json():
-        raise ValueError(f"trainer.resume must be of this data set, got {checkpoint} with other categories; use its data")
+    stored_classes = Categories.from_json(run["categories"], source=str(checkpoint))
+    require_same_classes(module.categories, stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
     before, now = _flat(run["config"]), _flat(config_to_dict(config))
     changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
     for key, (old, new) in changes.items():
