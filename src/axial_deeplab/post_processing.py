@@ -14,8 +14,8 @@ from torch import Tensor
 
 from axial_deeplab.panoptic_format import LABEL_DIVISOR, Segment
 
-# Elements of the largest temporary tensor: it should stay in the cache of a CPU core, and keep a GPU busy.
-_CPU_BLOCK, _GPU_BLOCK = 2**18, 2**25
+# Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
+_CPU_BLOCK, _GPU_BLOCK = 2**20, 2**25
 _INT32_MAX = 2**31 - 1
 
 
