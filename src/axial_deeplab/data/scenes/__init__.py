@@ -1,6 +1,6 @@
-"""Procedural street and nature scenes: the built-in data set."""
+"""The built-in data set: procedural street and nature scenes with exact panoptic annotations."""
 
-from axial_deeplab.data.scenes.data_set import SCENES_VERSION, write_scenes
-from axial_deeplab.data.scenes.scene import CATEGORIES, Scene, SceneSegment, draw_scene
+from axial_deeplab.data.scenes.scene import SCENE_CATEGORIES, Scene, SceneSegment, draw_scene
+from axial_deeplab.data.scenes.writer import SCENES_VERSION, write_scenes
 
-__all__ = ["CATEGORIES", "SCENES_VERSION", "Scene", "SceneSegment", "draw_scene", "write_scenes"]
+__all__ = ["SCENES_VERSION", "SCENE_CATEGORIES", "Scene", "SceneSegment", "draw_scene", "write_scenes"]
