@@ -1,6 +1,6 @@
-"""The built-in data set: procedural street and nature scenes with exact panoptic annotations."""
+"""Procedural street and nature scenes: the built-in data set."""
 
-from axial_deeplab.data.scenes.scene import SCENE_CATEGORIES, Scene, SceneSegment, draw_scene
-from axial_deeplab.data.scenes.writer import SCENES_VERSION, write_scenes
+from axial_deeplab.data.scenes.data_set import SCENES_VERSION, write_scenes
+from axial_deeplab.data.scenes.scene import CATEGORIES, Scene, SceneSegment, draw_scene
 
-__all__ = ["SCENES_VERSION", "SCENE_CATEGORIES", "Scene", "SceneSegment", "draw_scene", "write_scenes"]
+__all__ = ["CATEGORIES", "SCENES_VERSION", "Scene", "SceneSegment", "draw_scene", "write_scenes"]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.scenes.canvas import Canvas, Owner
 from axial_deeplab.data.scenes.layouts import LAYOUTS, SHARES
 from axial_deeplab.data.scenes.light import draw_light
@@ -14,31 +13,28 @@ from axial_deeplab.data.scenes.noise import grain
 # Pixels below which a segment is left unlabeled: instances, groups, and stuff (of a picture of 256 x 384).
 LEAST_THING, LEAST_CROWD, LEAST_STUFF = 28, 120, 160
 
-MIN_SIZE = 32
-
-SCENE_CATEGORIES = Categories(
-    [
-        Category(1, "person", is_thing=True, color=(220, 20, 60)),
-        Category(3, "car", is_thing=True, color=(0, 70, 200)),
-        Category(6, "bus", is_thing=True, color=(0, 150, 190)),
-        Category(9, "boat", is_thing=True, color=(165, 42, 120)),
-        Category(13, "sign", is_thing=True, color=(250, 170, 30)),
-        Category(16, "bird", is_thing=True, color=(255, 77, 255)),
-        Category(18, "dog", is_thing=True, color=(190, 110, 40)),
-        Category(20, "sheep", is_thing=True, color=(255, 220, 180)),
-        Category(38, "balloon", is_thing=True, color=(150, 60, 255)),
-        Category(101, "sky", is_thing=False, color=(110, 170, 220)),
-        Category(103, "building", is_thing=False, color=(110, 90, 90)),
-        Category(104, "road", is_thing=False, color=(128, 64, 128)),
-        Category(107, "pavement", is_thing=False, color=(244, 160, 200)),
-        Category(110, "grass", is_thing=False, color=(130, 210, 80)),
-        Category(112, "tree", is_thing=False, color=(40, 120, 45)),
-        Category(115, "mountain", is_thing=False, color=(150, 130, 170)),
-        Category(118, "water", is_thing=False, color=(40, 130, 180)),
-        Category(121, "sand", is_thing=False, color=(230, 210, 140)),
-    ]
+CATEGORIES: tuple[tuple[int, str, bool, tuple[int, int, int]], ...] = (
+    (1, "person", True, (220, 20, 60)),
+    (3, "car", True, (0, 70, 200)),
+    (6, "bus", True, (0, 150, 190)),
+    (9, "boat", True, (165, 42, 120)),
+    (13, "sign", True, (250, 170, 30)),
+    (16, "bird", True, (255, 77, 255)),
+    (18, "dog", True, (190, 110, 40)),
+    (20, "sheep", True, (255, 220, 180)),
+    (38, "balloon", True, (150, 60, 255)),
+    (101, "sky", False, (110, 170, 220)),
+    (103, "building", False, (110, 90, 90)),
+    (104, "road", False, (128, 64, 128)),
+    (107, "pavement", False, (244, 160, 200)),
+    (110, "grass", False, (130, 210, 80)),
+    (112, "tree", False, (40, 120, 45)),
+    (115, "mountain", False, (150, 130, 170)),
+    (118, "water", False, (40, 130, 180)),
+    (121, "sand", False, (230, 210, 140)),
 )
-CATEGORY_BY_NAME = {category.name: category for category in SCENE_CATEGORIES}
+CATEGORY_IDS = {name: number for number, name, _, _ in CATEGORIES}
+COLORS = {name: color for _, name, _, color in CATEGORIES}
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,11 @@ def draw_scene(seed: tuple[int, int] | np.random.SeedSequence, height: int = 256
     Raises:
         ValueError: the size is too small, or a seed is negative.
     """
-    check_request(min(seed) if isinstance(seed, tuple) else 0, height, width)
+    for name, value in (("height", height), ("width", width)):
+        if value < 32:
+            raise ValueError(f"{name} must be at least 32 pixels, got {value}; draw larger scenes")
+    if isinstance(seed, tuple) and min(seed) < 0:
+        raise ValueError(f"seed must be at least 0, got {min(seed)}; choose a natural number")
     rng = np.random.default_rng(seed)
     layout = str(rng.choice(list(LAYOUTS), p=SHARES))
     canvas = LAYOUTS[layout](height, width, draw_light(rng), rng)
@@ -86,19 +86,6 @@ def draw_scene(seed: tuple[int, int] | np.random.SeedSequence, height: int = 256
     image, owners = _photograph(picture, owners, canvas, rng)
     ids, segments = _annotate(owners, canvas.owners)
     return Scene(image, ids, segments, layout)
-
-
-def check_request(seed: int, height: int, width: int) -> None:
-    """Refuse what cannot be drawn.
-
-    Raises:
-        ValueError: the size is too small, or the seed is negative.
-    """
-    for name, value in (("height", height), ("width", width)):
-        if value < MIN_SIZE:
-            raise ValueError(f"{name} must be at least {MIN_SIZE} pixels, got {value}; draw larger scenes")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}; choose a natural number")
 
 
 def _photograph(
@@ -152,7 +139,7 @@ def _annotate(
             continue
         assert owner.category is not None
         ids[label] = _free_id(owner.category, {segment.id for segment in segments})
-        category_id = CATEGORY_BY_NAME[owner.category].id
+        category_id = CATEGORY_IDS[owner.category]
         segments.append(
             SceneSegment(int(ids[label]), category_id, area, _box(labels == label), owner.is_crowd)
         )
@@ -161,7 +148,7 @@ def _annotate(
 
 def _free_id(category: str, used: set[int]) -> int:
     """Return an unused id whose color is close to the category's, so that the PNG can be looked at."""
-    red, green, blue = CATEGORY_BY_NAME[category].color or (0, 0, 0)
+    red, green, blue = COLORS[category]
     step = 0
     while True:
         shades = ((red + 23 * step) % 256, (green + 41 * step) % 256, (blue + 11 * step) % 256)
