@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from axial_deeplab.ops import numba_cpu, reference
-from axial_deeplab.ops.axial_attention import axial_attention, explain
 
 INPUTS = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale")
 
@@ -76,8 +75,9 @@ def check_error_budget(arguments: list[Tensor | None], span: int | None) -> None
         assert fused[name].shape == value.shape
         if value.numel() == 0:
             continue
-        # Errors of few numbers scatter by luck: the floor is two rounding errors of the largest number.
-        floor = 2 * torch.finfo(torch.float32).eps * value.abs().max()
+        # The errors of a few numbers scatter by luck, and terms of order 1 may cancel: the floor is two
+        # rounding errors of the largest number or term.
+        floor = 2 * torch.finfo(torch.float32).eps * value.abs().max().clamp(min=1)
         budget = (3 if name.startswith("grad") else 2) * (plain[name] - value).abs().max() + floor
         assert (fused[name] - value).abs().max() <= budget, name
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops._threads import run_in_threads
+from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
 WORK_FOR_A_THREAD = 500_000
-# Each chunk of units sums the gradients of the tables on its own, so the result depends on the shapes alone, not on
-# the number of threads.
-BACKWARD_CHUNKS = 32
+# Each chunk of units sums the gradients of the tables on its own, so the result depends on the shapes
+# alone, not on the number of threads. More chunks occupy more threads and take more memory.
+FEWEST_CHUNKS, MOST_CHUNKS, UNITS_IN_A_CHUNK = 16, 64, 8
 
 _numba_is_missing = find_spec("numba") is None
 
@@ -53,8 +53,8 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Position-sensitive attention along one axis, Eq. 3 and 4; logits are never stored.
 
-    The arguments are those of `axial_attention`, already checked. Half precision is computed in float32; the results
-    have the precision of `v`. It can be differentiated once.
+    The arguments are those of `axial_attention`, already checked. Half precision is computed in float32;
+    the results have the precision of `v`. It can be differentiated once.
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     tensors = [None if x is None else x.to(dtype) for x in (q, k, v, rel_q, rel_k, rel_v, logit_scale)]
@@ -77,7 +77,7 @@ def _forward(
     content, positional, maxima = _allocate_outputs(q, k, v, rel_q, rel_k, rel_v, logit_scale, span)
     call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
     call.set_tensors(CONTENT=content, POSITIONAL=positional)
-    call.run("forward", chunks=max(BACKWARD_CHUNKS, 4 * torch.get_num_threads()))
+    call.run("forward")
     return content, positional, maxima
 
 
@@ -118,8 +118,10 @@ def _backward(
     call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
     call.set_tensors(CONTENT=grad_content, POSITIONAL=grad_positional)
     call.set_tensors(GRAD_Q=grads[0], GRAD_K=grads[1], GRAD_V=grads[2])
-    table_grads = call.run("backward", chunks=BACKWARD_CHUNKS).sum(0)
-    call.collect_table_gradients(table_grads, grads[3:])
+    for column, grad in zip(("GRAD_REL_Q", "GRAD_REL_K", "GRAD_REL_V", "GRAD_SCALE"), grads[3:], strict=True):
+        if grad.dim() == 2:
+            call.set_address(column, grad)
+    call.run("backward")
     return grads
 
 
@@ -168,7 +170,7 @@ def _empty_like_image(x: Tensor) -> Tensor:
 
 
 class _Call:
-    """One call of a kernel: its table of arguments and what must stay alive until it returns."""
+    """One call of a kernel: its table of arguments, and the tensors that must live until it returns."""
 
     def __init__(
         self,
@@ -182,94 +184,87 @@ class _Call:
         span: int | None,
         maxima: Tensor,
     ) -> None:
-        self.kernels = kernels = _kernels()
         self.batch, self.length, self.lines, self.heads, self.head_dim = q.shape
         self.value_dim = v.shape[-1]
         self.reach = max(self.length - 1 if span is None else min(self.length - 1, span // 2), 0)
-        self.max_distance = next((x.shape[0] // 2 for x in (rel_q, rel_k, rel_v) if x is not None), 0)
+        max_distance = next((x.shape[0] // 2 for x in (rel_q, rel_k, rel_v) if x is not None), 0)
         self.like = q
+        self.layout = _layout()
         self.kept: list[Tensor] = []
-        self.arguments = np.zeros(kernels.COLUMNS, dtype=np.int64)
-        self.arguments[kernels.BATCH : kernels.MAX_DISTANCE + 1] = (
+        self.arguments = np.zeros(self.layout.COLUMNS, dtype=np.int64)
+        self.arguments[self.layout.BATCH : self.layout.MAX_DISTANCE + 1] = (
             *(self.batch, self.length, self.lines, self.heads, self.head_dim),
-            *(self.value_dim, self.reach, self.max_distance),
+            *(self.value_dim, self.reach, max_distance),
         )
-        scale = q.new_ones(3, self.heads) if logit_scale is None else logit_scale
-        addresses = {"SCALE": scale, "MAXIMA": maxima, "REL_Q": rel_q, "REL_K": rel_k, "REL_V": rel_v}
-        for column, tensor in addresses.items():
-            if tensor is not None:
-                self.set_address(column, tensor.contiguous())
+        self.set_address(
+            "SCALE", q.new_ones(3, self.heads) if logit_scale is None else logit_scale.contiguous()
+        )
+        self.set_address("MAXIMA", maxima)
+        for column, table in (("REL_Q", rel_q), ("REL_K", rel_k), ("REL_V", rel_v)):
+            if table is not None:
+                self.set_address(column, table.contiguous())
         self.set_tensors(Q=q, K=k, V=v)
 
     def set_address(self, column: str, tensor: Tensor) -> None:
         self.kept.append(tensor)
-        self.arguments[getattr(self.kernels, column)] = tensor.data_ptr()
+        self.arguments[getattr(self.layout, column)] = tensor.data_ptr()
 
     def set_tensors(self, **tensors: Tensor) -> None:
         """Set the addresses and strides of tensors (B, L, M, N, C)."""
         for column, tensor in tensors.items():
             dense = tensor if tensor.stride(-1) == 1 else tensor.contiguous()
             self.set_address(column, dense)
-            first = getattr(self.kernels, column) + 1
+            first = getattr(self.layout, column) + 1
             self.arguments[first : first + 4] = dense.stride()[:4]
 
-    def run(self, direction: str, chunks: int) -> Tensor:
-        """Run a kernel and return the gradients of the tables and scales, one row for each chunk of the work."""
-        kernels, sizes = self.kernels, (self.head_dim, self.value_dim)
+    def run(self, direction: str) -> None:
+        """Run the kernel "forward" or "backward"."""
         units = self.batch * self.lines * self.heads
-        chunks = min(chunks, units)
-        if direction == "forward":
-            scratch_size, grads_size = kernels.forward_scratch_size(self.length, *sizes), 0
-        else:
-            scratch_size = kernels.backward_scratch_size(self.length, *sizes)
-            grads_size = kernels.table_grads_size(self.reach, *sizes, self.heads)
-        table_grads = self.like.new_empty(chunks, grads_size)
         if units == 0 or self.length == 0:
-            return table_grads.new_zeros(1, grads_size)
+            return
+        layout = self.layout
+        chunks = min(units, max(FEWEST_CHUNKS, min(units // UNITS_IN_A_CHUNK, MOST_CHUNKS)))
+        sizes = (self.head_dim, self.value_dim)
+        backward = direction == "backward"
+        scratch_rule = layout.backward_scratch_size if backward else layout.forward_scratch_size
+        scratch_size = layout.round_up(scratch_rule(self.length, *sizes), 16)
+        grads_size = layout.table_grads_size(self.reach, *sizes, self.heads) if backward else 0
+        threads = self.threads(units, chunks)
+        self.set_address("TABLES", self.like.new_empty(layout.tables_size(self.reach, *sizes)))
+        self.set_address("SCRATCH", self.like.new_empty(threads * scratch_size))
+        self.set_address("TABLE_GRADS", self.like.new_empty(chunks * grads_size))
+        self.arguments[layout.SCRATCH_SIZE] = scratch_size
+        self.arguments[layout.TABLE_GRADS_SIZE] = grads_size
+        self.arguments[layout.CHUNKS] = chunks
+
+        dtype = str(self.like.dtype).removeprefix("torch.")
+        address = self.arguments.ctypes.data
+        _compiled("expand_tables", dtype).ctypes(address)
+        run_in_threads(_compiled(direction, dtype), address, threads)
+        if backward:
+            _compiled("collect_table_grads", dtype).ctypes(address)
+
+    def threads(self, units: int, chunks: int) -> int:
+        """Return how many threads pay."""
         work = (
             units
             * self.length
             * min(self.length, 2 * self.reach + 1)
             * (3 * self.head_dim + 2 * self.value_dim)
         )
-        threads = max(1, min(torch.get_num_threads(), chunks, work // WORK_FOR_A_THREAD))
-        scratch_size = kernels.round_up(scratch_size, 64)
-        self.set_address("TABLES", self.like.new_empty(kernels.tables_size(self.reach, *sizes)))
-        self.set_address("SCRATCH", self.like.new_empty(threads * scratch_size))
-        self.set_address("TABLE_GRADS", table_grads)
-        self.arguments[kernels.SCRATCH_SIZE] = scratch_size
-        self.arguments[kernels.TABLE_GRADS_SIZE] = grads_size
-        self.arguments[kernels.CHUNKS] = chunks
-        dtype = str(self.like.dtype).removeprefix("torch.")
-        _compiled(f"expand_tables_{dtype}").ctypes(self.arguments.ctypes.data)
-        run_in_threads(_compiled(f"{direction}_{dtype}"), self.arguments.ctypes.data, threads)
-        return table_grads
-
-    def collect_table_gradients(self, total: Tensor, grads: list[Tensor]) -> None:
-        """Add the gradients of the expanded tables to those of the tables (zeros), likewise for the scales."""
-        kernels = self.kernels
-        rows = kernels.table_rows(self.reach)
-        distances = torch.arange(-self.reach, self.reach + 1).clamp(-self.max_distance, self.max_distance)
-        start = 0
-        for grad, width in zip(grads, (self.head_dim, self.head_dim, self.value_dim), strict=False):
-            padded = kernels.round_up(width, kernels.LANES)
-            if grad.dim() == 2:
-                expanded = total[start : start + rows * padded].view(rows, padded)
-                expanded = expanded[kernels.MARGIN : kernels.MARGIN + 2 * self.reach + 1, :width]
-                grad.index_add_(0, distances + self.max_distance, expanded)
-            start += rows * padded
-        if grads[3].dim() == 2:
-            grads[3].copy_(total[start : start + 3 * self.heads].view(3, self.heads))
+        return max(1, min(torch.get_num_threads(), chunks, work // WORK_FOR_A_THREAD))
 
 
 @cache
-def _kernels() -> ModuleType:
-    """Return the module of the kernels, which imports Numba: half a second that only users of it shall wait."""
-    from axial_deeplab.ops import _numba_kernels
+def _layout() -> ModuleType:
+    """Return the module of the layout, on first use: it imports Numba, which takes a second."""
+    from axial_deeplab.ops.cpu_kernels import layout
 
-    return _numba_kernels
+    return layout
 
 
 @cache
-def _compiled(name: str) -> Any:
-    return _kernels().compiled(name)
+def _compiled(name: str, dtype: str) -> Any:
+    from axial_deeplab.ops.cpu_kernels.entries import compiled
+
+    return compiled(name, dtype)

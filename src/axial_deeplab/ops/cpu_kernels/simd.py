@@ -1,9 +1,10 @@
 """Explicit vectors and tiles of vectors for Numba kernels.
 
-Numba leaves vectorization to LLVM's heuristics, which fail on the short, runtime-sized loops of axial attention. The
-functions here are one or a few LLVM instructions on vectors of eight numbers, or on tiles of four vectors (rows), typed
-after the pointer that they load from (fp32 or fp64). LLVM maps a vector to whatever the processor has: one AVX
-register, two SSE or NEON registers. Where a function takes several operands, a vector stands for a tile of equal rows.
+Numba leaves vectorization to LLVM's heuristics, which fail on the short, runtime-sized loops of axial
+attention. The functions here are one or a few LLVM instructions on vectors of eight numbers, or on
+tiles of four vectors (rows), typed after the pointer that they load from (fp32 or fp64). LLVM maps a
+vector to whatever the processor has: one AVX register, two SSE or NEON registers. Where a function
+takes several operands, a vector stands for a tile of equal rows.
 
 They can be called from compiled code only.
 """
@@ -11,10 +12,12 @@ They can be called from compiled code only.
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, models, register_model
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import extending, types
+from numba.extending import models, register_model
 from numpy.polynomial import Chebyshev, Polynomial
+
+intrinsic: Any = extending.intrinsic  # Calls of its results have other arguments than the definitions.
 
 LANES = 8
 ROWS = 4  # A tile: enough independent sums to hide the latency of a fused multiply-add.
@@ -106,7 +109,7 @@ def _tile(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
     return tile
 
 
-# --- pointers and scalars -------------------------------------------------------------------------------------------
+# --- pointers and scalars -----------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -160,15 +163,15 @@ def take_ticket(typing_context: Any, pointer: Any) -> Any:
     return types.int64(pointer), generate
 
 
-# --- loads and stores -----------------------------------------------------------------------------------------------
+# --- loads and stores ---------------------------------------------------------------------------------------
 
 
-def _element(
-    builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, pitch: ir.Value | None = None, row: int = 0
-) -> ir.Value:
-    if pitch is not None and row:
-        index = builder.add(index, builder.mul(pitch, ir.Constant(_INDEX, row)))
-    return builder.gep(pointer, [index])
+def _row_elements(
+    builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, pitch: ir.Value
+) -> list[ir.Value]:
+    """The addresses of `pointer[index + row * pitch]`."""
+    indices = [builder.add(index, builder.mul(pitch, ir.Constant(_INDEX, row))) for row in range(ROWS)]
+    return [builder.gep(pointer, [row_index]) for row_index in indices]
 
 
 def _load(builder: ir.IRBuilder, dtype: types.Float, element: ir.Value) -> ir.Value:
@@ -184,7 +187,7 @@ def load(typing_context: Any, pointer: Any, index: Any) -> Any:
     """The vector `pointer[index : index + LANES]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _load(builder, pointer.dtype, _element(builder, *arguments))
+        return _load(builder, pointer.dtype, builder.gep(arguments[0], [arguments[1]]))
 
     return VectorType(pointer.dtype)(pointer, types.int64), generate
 
@@ -194,7 +197,7 @@ def store(typing_context: Any, pointer: Any, index: Any, vector: Any) -> Any:
     """Set `pointer[index : index + LANES]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        _store(builder, pointer.dtype, arguments[2], _element(builder, *arguments[:2]))
+        _store(builder, pointer.dtype, arguments[2], builder.gep(arguments[0], [arguments[1]]))
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, vector), generate
@@ -205,7 +208,7 @@ def load_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any) -> Any:
     """The tile whose row i is the vector at `pointer[index + i * pitch]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = [_element(builder, *arguments, row=row) for row in range(ROWS)]
+        elements = _row_elements(builder, *arguments)
         return _tile(builder, [_load(builder, pointer.dtype, element) for element in elements])
 
     return TileType(pointer.dtype)(pointer, types.int64, types.int64), generate
@@ -216,7 +219,7 @@ def splat_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any) -> Any
     """The tile whose row i is the number `pointer[index + i * pitch]` in every lane."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = [_element(builder, *arguments, row=row) for row in range(ROWS)]
+        elements = _row_elements(builder, *arguments)
         return _tile(builder, [_repeat(builder, builder.load(element)) for element in elements])
 
     return TileType(pointer.dtype)(pointer, types.int64, types.int64), generate
@@ -227,8 +230,9 @@ def store_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any, tile: 
     """Store row i of the tile at `pointer[index + i * pitch]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        for row, vector in enumerate(_rows(builder, arguments[3])):
-            _store(builder, pointer.dtype, vector, _element(builder, *arguments[:3], row=row))
+        elements = _row_elements(builder, *arguments[:3])
+        for element, vector in zip(elements, _rows(builder, arguments[3]), strict=True):
+            _store(builder, pointer.dtype, vector, element)
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, types.int64, tile), generate
@@ -240,8 +244,8 @@ def store_first_lane(typing_context: Any, pointer: Any, index: Any, tile: Any) -
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         lane = ir.Constant(ir.IntType(32), 0)
-        for row, vector in enumerate(_rows(builder, arguments[2])):
-            element = _element(builder, *arguments[:2], pitch=ir.Constant(_INDEX, 1), row=row)
+        elements = _row_elements(builder, arguments[0], arguments[1], ir.Constant(_INDEX, 1))
+        for element, vector in zip(elements, _rows(builder, arguments[2]), strict=True):
             builder.store(builder.extract_element(vector, lane), element)
         return context.get_dummy_value()
 
@@ -288,7 +292,7 @@ def shift_up(typing_context: Any, tile: Any, last: Any) -> Any:
     return tile(tile, last), generate
 
 
-# --- arithmetic -----------------------------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------------------
 
 
 def _elementwise(operation: Callable[..., ir.Value], summary: str, operands: int) -> Any:
@@ -383,8 +387,8 @@ def sum_rows(typing_context: Any, tile: Any) -> Any:
 def mask_span(typing_context: Any, logits: Any, p: Any, o: Any, reach: Any, length: Any) -> Any:
     """Set the logits outside the span to -inf.
 
-    Lane j of row i is the logit of query o + i and position p + j; it stays if |p + j - o - i| <= reach and both are
-    in 0 ... length - 1.
+    Lane j of row i is the logit of query o + i and position p + j; it stays if |p + j - o - i| <= reach
+    and both are in 0 ... length - 1.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -410,8 +414,8 @@ def mask_span(typing_context: Any, logits: Any, p: Any, o: Any, reach: Any, leng
     return logits(logits, types.int64, types.int64, types.int64, types.int64), generate
 
 
-# 2^f on [-1/2, 1/2] as a polynomial; interpolation at the Chebyshev points of these degrees leaves a relative error
-# below 1e-8 (fp32) and 1e-17 (fp64).
+# 2^f on [-1/2, 1/2] as a polynomial; interpolation at the Chebyshev points of these degrees leaves a
+# relative error below 1e-8 (fp32) and 1e-17 (fp64).
 _EXP2_DEGREE = {32: 6, 64: 12}
 # The smallest exponent of a normal number; what lies below becomes zero.
 _EXP2_LOWEST = {32: -126.0, 64: -1022.0}

@@ -1,9 +1,9 @@
 """Running a C function on PyTorch's own threads.
 
-A second pool of threads beside PyTorch's would fight with it: OpenMP threads spin for a while after each parallel
-region, on the very cores that the second pool wants. So the function is handed to the OpenMP runtime that PyTorch has
-loaded. Where there is none to be found, short-lived Python threads run the function, which works without the lock of
-the interpreter.
+A second pool of threads beside PyTorch's would fight with it: OpenMP threads spin for a while after
+each parallel region, on the very cores that the second pool wants. So the function is handed to the
+OpenMP runtime that PyTorch has loaded. Where there is none to be found, short-lived Python threads run
+the function, which works without the lock of the interpreter.
 """
 
 import ctypes
@@ -52,7 +52,8 @@ def _openmp_parallel() -> Any:
         return None
     for library in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
         try:
-            # Symbols are looked up in what the library depends on, too: libgomp, libiomp5 and libomp have this one.
+            # Symbols are looked up in what the library depends on, too: libgomp, libiomp5 and libomp
+            # have this one.
             start = ctypes.CDLL(str(library)).GOMP_parallel
         except (OSError, AttributeError):
             continue

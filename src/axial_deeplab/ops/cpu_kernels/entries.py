@@ -1,0 +1,64 @@
+"""The C functions that Python calls: kernels for one type of numbers, compiled on first use and cached on
+disk."""
+
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import cfunc, types
+
+from axial_deeplab.ops.cpu_kernels.backward import backward
+from axial_deeplab.ops.cpu_kernels.forward import forward
+from axial_deeplab.ops.cpu_kernels.tables import collect_table_grads, expand_tables
+
+
+def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[int], None]]:
+    """The kernels for numbers of the type of `like`.
+
+    Numba finds compiled code again by the closure of a function. So each of them mentions the version of
+    the sources: code of other sources is then never taken from the cache.
+    """
+
+    def expand_tables_entry(address: int) -> None:
+        if version:
+            expand_tables(address, like)
+
+    def forward_entry(address: int) -> None:
+        if version:
+            forward(address, like)
+
+    def backward_entry(address: int) -> None:
+        if version:
+            backward(address, like)
+
+    def collect_table_grads_entry(address: int) -> None:
+        if version:
+            collect_table_grads(address, like)
+
+    return {
+        "expand_tables": expand_tables_entry,
+        "forward": forward_entry,
+        "backward": backward_entry,
+        "collect_table_grads": collect_table_grads_entry,
+    }
+
+
+@cache
+def compiled(name: str, dtype: str) -> Any:
+    """The C function `name` for float32 or float64; it takes the address of the table of arguments."""
+    function = entry_points(np.dtype(dtype).type(0), _version())[name]
+    signature = types.void(types.int64)
+    try:
+        return cfunc(signature, cache=True)(function)
+    except RuntimeError:  # Neither the folder of this file nor that of the user can be written.
+        return cfunc(signature)(function)
+
+
+@cache
+def _version() -> int:
+    """A number that changes with the sources of the kernels, never 0."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return zlib.crc32(b"".join(source.read_bytes() for source in sources)) | 1

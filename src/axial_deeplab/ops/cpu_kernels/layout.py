@@ -1,0 +1,207 @@
+"""What the compiled loops share: the table of arguments, sizes of memory, packing, the logits.
+
+All arguments of a kernel stand in one table of integers (addresses, sizes, strides) whose columns are
+named here. The numbers at all addresses have the type of the argument `like`.
+"""
+
+from typing import Any
+
+from numba import njit
+from numba.extending import register_jitable
+
+from axial_deeplab.ops.cpu_kernels.simd import (
+    LANES,
+    ROWS,
+    advance,
+    fill,
+    fill_tile,
+    fma,
+    load,
+    load_rows,
+    load_scalar,
+    mask_span,
+    multiply,
+    pointer_like,
+    splat_rows,
+    store,
+    store_scalar,
+)
+
+Pointer = Any  # to numbers of one floating-point type
+Scalar = Any
+Tile = Any
+
+kernel: Any = njit
+# A tile stays in registers only within one function.
+inlined: Any = njit(forceinline=True)
+# Sizes are also asked for by Python.
+size_rule: Any = register_jitable
+
+LOG2_E = 1.4426950408889634
+
+MARGIN = LANES  # Zeros on either side of what is read at shifted positions.
+BLOCK = 16  # Queries of which the backward pass keeps the weights and their gradients.
+
+# Columns of the table of arguments. A tensor has five: address, strides of B, L, M and N; its channels
+# are dense.
+(NEXT_THREAD, NEXT_CHUNK, CHUNKS) = range(3)
+(BATCH, LENGTH, LINES, HEADS, HEAD_DIM, VALUE_DIM, REACH, MAX_DISTANCE) = range(3, 11)
+(SCALE, MAXIMA) = range(11, 13)  # (3, N); largest logit of each query (units, L up to whole tiles), base 2
+(REL_Q, REL_K, REL_V, GRAD_REL_Q, GRAD_REL_K, GRAD_REL_V, GRAD_SCALE) = range(13, 20)  # 0: absent
+(TABLES, SCRATCH, SCRATCH_SIZE, TABLE_GRADS, TABLE_GRADS_SIZE) = range(20, 25)
+# In the backward pass CONTENT and POSITIONAL are the gradients of the outputs.
+(Q, K, V, CONTENT, POSITIONAL, GRAD_Q, GRAD_K, GRAD_V) = range(25, 65, 5)
+COLUMNS = 65
+
+
+# --- sizes --------------------------------------------------------------------------------------------------
+
+
+@size_rule
+def round_up(number: int, multiple: int) -> int:
+    return (number + multiple - 1) // multiple * multiple
+
+
+@size_rule
+def positions_pitch(length: int) -> int:
+    """The length of a row of (channels, positions), zeros behind the last position."""
+    return round_up(length + LANES, LANES)
+
+
+@size_rule
+def weights_pitch(length: int) -> int:
+    """The length of a row of weights, a margin on both sides."""
+    return round_up(length + 3 * MARGIN, LANES)
+
+
+@size_rule
+def table_rows(reach: int) -> int:
+    """The distances of an expanded relative table: those of the span and margins."""
+    return round_up(2 * reach + 1 + 3 * MARGIN, LANES)
+
+
+@size_rule
+def tables_size(reach: int, head_dim: int, value_dim: int) -> int:
+    padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    return table_rows(reach) * (2 * head_dim + value_dim + 2 * padded[0] + padded[1])
+
+
+@size_rule
+def table_grads_size(reach: int, head_dim: int, value_dim: int, heads: int) -> int:
+    """The gradients of the three expanded tables and of the scales."""
+    rows = table_rows(reach)
+    return rows * (2 * round_up(head_dim, LANES) + round_up(value_dim, LANES)) + round_up(3 * heads, LANES)
+
+
+@size_rule
+def forward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
+    rows = round_up(length, ROWS)
+    key_dim, padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    packed = rows * key_dim + positions_pitch(length) * head_dim + rows * padded
+    return packed + ROWS * weights_pitch(length) + 2 * ROWS * padded
+
+
+@size_rule
+def backward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
+    rows = round_up(length, ROWS) + 2 * MARGIN
+    key_dim, padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    packed = rows * (4 * key_dim + 3 * padded) + positions_pitch(length) * (head_dim + value_dim)
+    return packed + 2 * BLOCK * weights_pitch(length) + ROWS * key_dim + 3 * LANES
+
+
+# --- packing ------------------------------------------------------------------------------------------------
+
+
+@kernel
+def clear(target: Pointer, size: int) -> None:
+    """Zero `size` numbers, a multiple of the lanes."""
+    zero = fill(target, 0.0)
+    for i in range(0, size, LANES):
+        store(target, i, zero)
+
+
+@kernel
+def copy_rows(source: Pointer, stride: int, target: Pointer, pitch: int, rows: int, width: int) -> None:
+    """Copy (rows, width) between row distances `stride` and `pitch`."""
+    whole = width // LANES * LANES
+    for row in range(rows):
+        for i in range(0, whole, LANES):
+            store(target, row * pitch + i, load(source, row * stride + i))
+        for i in range(whole, width):
+            store_scalar(target, row * pitch + i, load_scalar(source, row * stride + i))
+
+
+@kernel
+def transpose_rows(source: Pointer, stride: int, target: Pointer, pitch: int, rows: int, width: int) -> None:
+    """Copy (rows, width) to (width, rows)."""
+    for row in range(rows):
+        for i in range(width):
+            store_scalar(target, i * pitch + row, load_scalar(source, row * stride + i))
+
+
+@kernel
+def tensor_of_unit(
+    arguments: Pointer, tensor: int, image: int, line: int, head: int, like: Scalar
+) -> Pointer:
+    """The address of a tensor's first position for one unit."""
+    start = image * load_scalar(arguments, tensor + 1)
+    start += line * load_scalar(arguments, tensor + 3) + head * load_scalar(arguments, tensor + 4)
+    return advance(pointer_like(load_scalar(arguments, tensor), like), start)
+
+
+@kernel
+def position_stride(arguments: Pointer, tensor: int) -> int:
+    return load_scalar(arguments, tensor + 2)
+
+
+# --- one unit -----------------------------------------------------------------------------------------------
+
+
+@kernel
+def unit_of(arguments: Pointer, unit: int) -> Any:
+    """Image, line and head of a unit; heads vary fastest: neighbors in memory follow each other."""
+    lines, heads = load_scalar(arguments, LINES), load_scalar(arguments, HEADS)
+    return unit // (lines * heads), unit // heads % lines, unit % heads
+
+
+@inlined
+def scales_of_head(arguments: Pointer, head: int, factor: float, like: Scalar) -> Any:
+    """The scales of the three terms, times a factor."""
+    heads = load_scalar(arguments, HEADS)
+    scales = advance(pointer_like(load_scalar(arguments, SCALE), like), head)
+    return (
+        fill(scales, load_scalar(scales, 0) * factor),
+        fill(scales, load_scalar(scales, heads) * factor),
+        fill(scales, load_scalar(scales, 2 * heads) * factor),
+    )
+
+
+@inlined
+def tile_of_logits(
+    queries: Pointer,
+    keys: Pointer,
+    q_table: Pointer,
+    k_table: Pointer,
+    scales: Any,
+    p: int,
+    o: int,
+    head_dim: int,
+    length: int,
+    reach: int,
+) -> Tile:
+    """The logits, base 2, of queries o ... o + 3 for positions p ... p + 7; -inf outside the span."""
+    query_pitch = round_up(head_dim, LANES)
+    key_pitch = positions_pitch(length)
+    table_pitch = table_rows(reach)
+    distance = p - o + reach
+    content = fill_tile(queries, 0.0)
+    by_query = fill_tile(queries, 0.0)
+    by_key = fill_tile(queries, 0.0)
+    for d in range(head_dim):
+        query = splat_rows(queries, o * query_pitch + d, query_pitch)
+        key = load(keys, d * key_pitch + p)
+        content = fma(query, key, content)
+        by_query = fma(query, load_rows(q_table, d * table_pitch + distance, -1), by_query)
+        by_key = fma(load_rows(k_table, d * table_pitch + distance, -1), key, by_key)
+    logits = fma(content, scales[0], fma(by_query, scales[1], multiply(by_key, scales[2])))
+    return mask_span(logits, p, o, reach, length)
