@@ -93,7 +93,7 @@ def _key_blocks(reach: int) -> tuple[int, int, int]:
 
 
 def _chunk_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Add the second moments of the blocks that a whole block of queries reaches, and the logits at the edges."""
+    """Add the second moments of the blocks that a whole block of queries reaches and the logits beyond."""
     size, seen_by_all, edge = _key_blocks(reach)
     q, k = (x.permute(0, 2, 3, 1, 4).contiguous() for x in (q, k))  # (B, M, N, L, D)
     queries, keys = split_queries(q, size), split_queries(k, size)  # (B, M, N, blocks, size, D)
