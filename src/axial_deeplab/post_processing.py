@@ -15,7 +15,7 @@ from torch import Tensor
 from axial_deeplab.panoptic_format import LABEL_DIVISOR, Segment
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
-_CPU_BLOCK, _GPU_BLOCK = 2**20, 2**25
+_CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
 _INT32_MAX = 2**31 - 1
 
 
@@ -104,7 +104,7 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
         along_x = x[block, None] - center_x
         distance.addcmul_(along_x, along_x)
         torch.argmin(distance, dim=1, out=nearest[block])
-    instances[pixels] = nearest + 1
+    instances[pixels] = nearest.add_(1)
     return instances.view(height, width)
 
 
@@ -307,7 +307,7 @@ def describe_segments(
     values, index = panoptic.unique(return_inverse=True)
     train_ids = (values.long() // label_divisor - 1).clamp(min=0)  # void: any class, it is left out below
     chosen = semantic_logits.gather(0, train_ids[index][None])[0].float()
-    probability = (chosen - log_partition).exp_()
+    probability = chosen.sub_(log_partition).exp_()
     sums = torch.bincount(index.flatten(), weights=probability.flatten().double(), minlength=len(values))
     num = len(values)
     cells = index + num * torch.arange(height, device=index.device)[:, None]
