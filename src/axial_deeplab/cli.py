@@ -109,6 +109,23 @@ def evaluate(arguments: Arguments) -> None:
 
 
 @command
+def scenes(arguments: Arguments) -> None:
+    """Draw scenes and write them as a data set in COCO panoptic format."""
+    parser = Parser(scenes)
+    parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--num-images", type=int, required=True, metavar="N", help="how many scenes")
+    parser.add_argument("--seed", type=int, default=0, help="scenes of another seed are others (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=256, help="pixels (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=384, help="pixels (default: %(default)s)")
+    parser.add_argument("--num-workers", type=int, default=1, help="processes that draw (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.data.scenes import write_scenes
+
+    write_scenes(**vars(options))
+    print(f"{options.num_images} scenes written to {options.output}")
+
+
+@command
 def pq(arguments: Arguments) -> None:
     """Compare two data sets in COCO panoptic format, as panopticapi's script does, and print panoptic quality."""
     parser = Parser(pq)
