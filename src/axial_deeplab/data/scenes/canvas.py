@@ -1,7 +1,7 @@
 """The canvas: a picture and its owner map, drawn together at twice the size.
 
-Every stroke goes to both, so a pixel of the annotation is exactly what the picture shows: the picture is averaged down,
-and the pixel belongs to whoever owns most of its four quarters.
+Every stroke goes to both, so the annotation is exactly what the picture shows: the picture is averaged
+down, and a pixel belongs to whoever owns most of its four quarters.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ class Camera:
     height: float
 
     def project(self, lateral: float, up: float, depth: float) -> Point:
-        """Return the pixel (x, y) of a point given in meters to the side, above the ground, and from the camera."""
+        """Return the pixel (x, y) of a point: meters to the side, above the ground, from the camera."""
         return self.center + self.focal * lateral / depth, self.horizon + self.focal * (
             self.height - up
         ) / depth
@@ -62,7 +62,9 @@ class Owner:
         category: name of the category, None for void.
         is_instance: whether the owner is a segment of its own; otherwise it joins the stuff of its category.
         is_crowd: whether the owner is a group.
-        fine, medium, ground: contrast of the pixel-sized grain, the blotches, and the noise that lies on the ground.
+        fine: contrast of the pixel-sized grain.
+        medium: contrast of the blotches.
+        ground: contrast of the noise that lies on the ground and shrinks with distance.
         is_ground: whether shadows fall on it.
     """
 
@@ -109,7 +111,7 @@ class Canvas:
     def fill(
         self, number: int, outline: Sequence[Point], surface: Image.Image | Color, haze: float = 0.0
     ) -> None:
-        """Fill a polygon (pixels of the finished picture) with a color or with a picture of the canvas's size."""
+        """Fill a polygon (finished pixels) with a color or with a picture of the canvas's size."""
         points = [(x * SUPERSAMPLING, y * SUPERSAMPLING) for x, y in outline]
         self.owner_draw.polygon(points, fill=number)
         if isinstance(surface, Image.Image):
@@ -125,7 +127,7 @@ class Canvas:
         self.picture_draw.polygon(points, fill=self.light.lit(color, haze))
 
     def row_gradient(self, colors: Sequence[tuple[float, Color]]) -> Image.Image:
-        """Return a picture of the canvas's size whose color depends on the row alone; `colors` are (row, color) stops."""
+        """Return a picture of the canvas's size whose color depends on the row: stops (row, color)."""
         rows = (np.arange(self.picture.height) + 0.5) / SUPERSAMPLING
         stops = [row for row, _ in colors]
         column = np.stack([np.interp(rows, stops, [color[c] for _, color in colors]) for c in range(3)], -1)
@@ -147,14 +149,14 @@ class Canvas:
         self.shadow_draw.ellipse((x - radius_x, y - radius_y, x + radius_x, y + radius_y), fill=255)
 
     def finish(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the picture (H, W, 3) and the owner map (H, W) at the finished size, textured and shadowed."""
+        """Return the picture (H, W, 3), textured and shadowed, and the owner map (H, W)."""
         return self._textured(owners := self._owners_by_majority()), owners
 
     def _owners_by_majority(self) -> NDArray[np.uint8]:
         """Give each pixel to whoever owns most of its four quarters; a tie goes to the one drawn last."""
         fine = np.asarray(self.owner_map)
         quarters = [fine[0::2, 0::2], fine[0::2, 1::2], fine[1::2, 0::2], fine[1::2, 1::2]]
-        # A sorting network of five exchanges: whoever holds two quarters is a neighbor of himself after sorting.
+        # A sorting network of five exchanges: after sorting, equal owners are neighbors.
         for i, j in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
             quarters[i], quarters[j] = (
                 np.minimum(quarters[i], quarters[j]),
@@ -191,7 +193,7 @@ class Canvas:
 
 
 class Pen:
-    """Draws one owner's parts in meters: u to the right, v upward, from the point where it touches the ground.
+    """Draws one owner's parts in meters: u to the right, v upward, from where it touches the ground.
 
     Args:
         canvas: the canvas.

@@ -19,14 +19,14 @@ def sky(canvas: Canvas, rng: np.random.Generator) -> None:
     light, height, width = canvas.light, canvas.height, canvas.width
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     ramp = np.clip(rows * height / max(canvas.camera.horizon, 1.0), 0, 1) ** 1.2
-    picture = (1 - ramp) * np.float32(light.zenith) + ramp * np.float32(light.skyline)
+    picture = (1 - ramp) * np.array(light.zenith, np.float32) + ramp * np.array(light.skyline, np.float32)
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     glow = (
         np.exp(-((columns - 0.75 * light.sun) ** 2) * 2.2)
         * (0.25 + 0.75 * ramp)
         * (0.34 if light.name == "dusk" else 0.18)
     )
-    picture = picture + glow * (np.float32((255, 236, 200)) - picture)
+    picture = picture + glow * (np.array((255, 236, 200), np.float32) - picture)
     if light.clouds > 0.03:
         field = fractal(rng, height, width, height / 4.5, 5, stretch=2.4, gain=0.55)
         density = np.clip((field + 3.0 * light.clouds - 1.9) * 1.1, 0, 1)[..., None]
@@ -34,7 +34,7 @@ def sky(canvas: Canvas, rng: np.random.Generator) -> None:
         below = np.roll(field, -max(height // 40, 1), axis=0)[..., None]
         body = np.clip(0.78 + 0.22 * (field[..., None] - below) * 2.0, 0.62, 1.0)
         cover = density * (0.45 + 0.5 * (1 - ramp))
-        picture = picture + cover * (np.float32(light.cloud) * body - picture)
+        picture = picture + cover * (np.array(light.cloud, np.float32) * body - picture)
     small = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
     canvas.picture.paste(small.resize(canvas.picture.size, Image.Resampling.BILINEAR))
     number = canvas.own(Owner("sky", fine=0.006, medium=0.0))
@@ -104,17 +104,20 @@ def mountains(canvas: Canvas, rng: np.random.Generator, base: float, rise: float
         relief = fractal(rng, bottom - top, width, max(rise * 0.5, 4.0), 5, gain=0.62)
         slope = np.gradient(line)[None, :] * 0.35 + np.gradient(relief, axis=1) * 2.6
         face = np.clip(0.92 + 0.24 * np.sign(light.sun) * np.clip(slope, -1.6, 1.6), 0.5, 1.35)[..., None]
-        color = np.broadcast_to(np.float32(rock), (bottom - top, width, 3))
+        color = np.broadcast_to(np.array(rock, np.float32), (bottom - top, width, 3))
         if snowy:
             below = (np.arange(top, bottom)[:, None] - line[None, :]) / rise + 0.07 * relief
             above = (base - np.arange(top, bottom)[:, None]) / rise
             snow = np.clip((above - 0.52 - 0.5 * below) * 14, 0, 1)[..., None]
-            color = color + snow * (np.float32((240, 243, 250)) - color)
+            color = color + snow * (np.array((240, 243, 250), np.float32) - color)
         foot = np.clip((np.arange(top, bottom)[:, None, None] - base) / rise + 0.42, 0, 1)
-        color = color + foot * (np.float32((92, 110, 84)) - color)
+        color = color + foot * (np.array((92, 110, 84), np.float32) - color)
         # The foot of a mountain stands in more haze than its top.
         veil = np.clip(haze + 0.35 * foot * (1 - haze), 0, 0.85)
-        shown = color * face * np.float32(light.tint) * (1 - veil) + np.float32(light.skyline) * veil
+        shown = (
+            color * face * np.array(light.tint, np.float32) * (1 - veil)
+            + np.array(light.skyline, np.float32) * veil
+        )
         picture = Image.new("RGB", (width, canvas.height))
         picture.paste(Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8)), (0, top))
         number = canvas.own(Owner("mountain", fine=0.02, medium=0.02))
@@ -166,7 +169,7 @@ def water(
     number = canvas.own(Owner("water", fine=0.0, medium=0.0, ground=0.0, is_ground=True))
     surface = canvas.row_gradient(stops)
     rows, columns = canvas.height, canvas.width
-    first, last = max(int(top), 0), min(int(math.ceil(bottom)) + 1, rows)
+    first, last = max(int(top), 0), min(math.ceil(bottom) + 1, rows)
     if last - first >= 2:
         band = _ripples(rng, canvas, first, last)
         shown_band = np.asarray(
@@ -177,7 +180,7 @@ def water(
         )
         glint = np.clip(band - 1.25, 0, 1)[..., None] * (0.8 if light.name in ("day", "dusk") else 0.35)
         shown_band = shown_band * (1 + 0.09 * band[..., None])
-        shown_band += glint * (np.float32((255, 244, 220)) - shown_band)
+        shown_band += glint * (np.array((255, 244, 220), np.float32) - shown_band)
         patch = Image.fromarray(np.clip(shown_band, 0, 255).astype(np.uint8))
         surface.paste(
             patch.resize(

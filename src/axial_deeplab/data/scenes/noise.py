@@ -35,7 +35,7 @@ def fractal(
     for _ in range(octaves):
         rows, columns = int(height / cell) + 2, int(width / (cell * stretch)) + 2
         grid = rng.standard_normal((rows, columns), np.float32)
-        # The window is a fraction of the grid, so that a cell is exactly `cell` pixels whatever the image size.
+        # The window is a fraction of the grid, so that a cell is exactly `cell` pixels at any size.
         window = (0.0, 0.0, width / (cell * stretch) + 0.5, height / cell + 0.5)
         wave = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC, box=window)
         total += weight * np.asarray(wave)
@@ -60,7 +60,7 @@ def _mirrored(index: NDArray[np.int64]) -> NDArray[np.int64]:
 def grain(
     rng: np.random.Generator, height: int, width: int, cell: float, octaves: int
 ) -> NDArray[np.float32]:
-    """Cut a window at random from the fixed noise: cheaper than fresh noise, and as good for a fine texture."""
+    """Cut a random window from the fixed noise: cheaper than fresh noise, as good for a fine texture."""
     top, left = (int(start) for start in rng.integers(0, TILE_SIZE, 2))
     rows = _mirrored(np.arange(top, top + height))
     columns = _mirrored(np.arange(left, left + width))

@@ -39,7 +39,7 @@ COLORS = {name: color for _, name, _, color in CATEGORIES}
 
 @dataclass(frozen=True)
 class SceneSegment:
-    """One segment: its id in the annotation PNG, its category, its area and its box (left, top, width, height)."""
+    """One segment: its id in the PNG, category, area, and box (left, top, width, height)."""
 
     id: int
     category_id: int
@@ -50,7 +50,7 @@ class SceneSegment:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture (H, W, 3) uint8, the segment id of each pixel (H, W) int32 with 0 = void, and the segments."""
+    """A picture (H, W, 3), the segment id of each pixel (H, W) with 0 = void, and the segments."""
 
     image: NDArray[np.uint8]
     ids: NDArray[np.int32]
@@ -91,7 +91,7 @@ def draw_scene(seed: tuple[int, int] | np.random.SeedSequence, height: int = 256
 def _photograph(
     picture: NDArray[np.uint8], owners: NDArray[np.uint8], canvas: Canvas, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Add what a lens and a sensor do: vignette, exposure, white balance, noise, and now and then a dark frame."""
+    """Add what a camera does: vignette, exposure, white balance, noise, now and then a dark frame."""
     height, width = owners.shape
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]

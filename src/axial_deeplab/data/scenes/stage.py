@@ -8,7 +8,7 @@ import numpy as np
 from axial_deeplab.data.scenes import people_and_animals as living
 from axial_deeplab.data.scenes import vehicles
 from axial_deeplab.data.scenes.canvas import Canvas, Owner, Pen, smooth
-from axial_deeplab.data.scenes.landscape import tree
+from axial_deeplab.data.scenes.landscape import foliage, tree
 from axial_deeplab.data.scenes.light import Color, hsv, shade, vary
 
 Box = tuple[float, float, float, float]
@@ -215,8 +215,6 @@ class Stage:
         self.later(row - 0.01, lambda: tree(canvas, rng, kind, x, row, tall, color, haze))
 
     def _leaves(self, kind: str) -> Color:
-        from axial_deeplab.data.scenes.landscape import foliage
-
         if kind == "conifer":
             return vary(self.rng, (52, 86, 62), 0.12)
         return foliage(self.rng, self.autumn)

@@ -1,6 +1,7 @@
 """Cars, buses, boats, hot-air balloons and traffic signs, drawn in meters from the point where they stand."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -339,7 +340,7 @@ def balloon(pen: Pen, rng: np.random.Generator) -> None:
     pen.box(-1.15, 0.0, 1.15, 2.1, (126, 86, 50))
     pen.box(-1.25, 1.75, 1.25, 2.2, (92, 60, 36))
     edges = [7.6 * math.sin(math.pi * (k / gores - 0.5)) for k in range(gores + 1)]
-    for row, ((v0, r0), (v1, r1)) in enumerate(zip(levels, levels[1:], strict=False)):
+    for row, ((v0, r0), (v1, r1)) in enumerate(pairwise(levels)):
         for k in range(gores):
             index = {"gores": k, "bands": row // 2, "checks": k + row // 2}[pattern]
             middle = (k + 0.5) / gores * 2 - 1
