@@ -68,11 +68,18 @@ class DataConfig:
     """What is learned."""
     val: SplitConfig = SplitConfig()
     """What PQ and mIoU are measured on during training; leave all null for no validation."""
+    train_limit: int | None = None
+    """Learn from this many images, the first ones, or null for all."""
     val_limit: int | None = None
     """Validate on this many images, the first ones, or null for all."""
+    max_size: int | None = None
+    """Longest side in pixels that the network sees in training and validation: larger images are reduced for it, and
+    its predictions enlarged again. Give evaluate and predict the same. null for no limit."""
 
     def __post_init__(self) -> None:
-        _require(self.val_limit is None or self.val_limit > 0, "data.val_limit", "null or positive", self.val_limit)
+        for name in ("train_limit", "val_limit", "max_size"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"data.{name}", "null or positive", value)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,11 @@ def train(config: Config) -> Path:
     module = PanopticTraining(
         model,
         PanopticLoss(ignore_label=ignore_label, **_settings(config.loss)),
-        PanopticEvaluator(categories, PostProcessing(categories.thing_ids, **_settings(config.post_processing))),
+        PanopticEvaluator(
+            categories,
+            PostProcessing(categories.thing_ids, **_settings(config.post_processing)),
+            max_size=config.data.max_size,
+        ),
         categories,
         config,
     )
@@ -105,7 +109,13 @@ def train(config: Config) -> Path:
     batch_size = _batch_size_of_a_process(config, trainer)
     targets = PanopticTargets(categories.thing_ids, ignore_label=ignore_label, **_settings(config.target))
     batches = PanopticBatches(
-        TrainingDataset(train_data, targets, seed=config.trainer.seed, **_settings(config.augmentation)),
+        TrainingDataset(
+            train_data,
+            targets,
+            seed=config.trainer.seed,
+            max_size=config.data.max_size,
+            **_settings(config.augmentation),
+        ),
         val_data,
         batch_size=batch_size,
         accumulate=config.trainer.accumulate,
@@ -146,7 +156,7 @@ def _fit(
 
 
 def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:
-    train_data = CocoPanopticDataset(*config.data.train.require("data.train"))
+    train_data = CocoPanopticDataset(*config.data.train.require("data.train"), limit=config.data.train_limit)
     if config.data.val == type(config.data.val)():
         return train_data, None
     val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
