@@ -1,6 +1,7 @@
 """The built-in data set: determinism, agreement of its files, sizes, and what it must contain."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,10 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match="No space left"):
         write_scenes(tmp_path / "out", 2, 0, height=32, width=32, progress_bar=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_drawing_is_the_one_that_the_shipped_weights_know(golden: Callable[[str], Path]) -> None:
+    """A change of the drawing must raise SCENES_VERSION, and come with new weights and a new golden file."""
+    expected = read_panoptic_png(golden(f"scenes_{SCENES_VERSION}.png"))
+    drawn = np.concatenate([draw_scene((0, index), 96, 144).ids for index in range(6)])
+    assert np.mean(drawn == expected) > 0.995
