@@ -138,18 +138,10 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     elif extra < 0.6:
         _winding_track(canvas, rng)
     if rng.random() < 0.5:
-        row = camera.horizon + float(rng.uniform(0.1, 0.2)) * span
-        x = float(rng.uniform(0.1, 0.9)) * width
-        stage.later(
-            row,
-            lambda: buildings.house(
-                canvas,
-                rng,
-                x,
-                row,
-                max(camera.scale_at(row), 0.028 * height),
-                light.haze(camera.depth_at(row), 0.6),
-            ),
+        _put_house(
+            stage,
+            camera.horizon + float(rng.uniform(0.1, 0.2)) * span,
+            float(rng.uniform(0.1, 0.9)) * width,
         )
     for _ in range(int(rng.integers(1, 6))):
         kind = str(rng.choice(["broadleaf", "conifer", "poplar", "bush"], p=[0.5, 0.25, 0.1, 0.15]))
@@ -177,6 +169,13 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     send_up(canvas, stage, rng, camera.horizon * 0.85, balloons=0.45, birds=0.35)
     stage.finish()
     return canvas
+
+
+def _put_house(stage: Stage, row: float, x: float) -> None:
+    canvas = stage.canvas
+    scale = max(canvas.camera.scale_at(row), 0.028 * canvas.height)
+    haze = canvas.light.haze(canvas.camera.depth_at(row), 0.6)
+    stage.later(row, lambda: buildings.house(canvas, stage.rng, x, row, scale, haze))
 
 
 def _winding_track(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from axial_deeplab.files import atomic_directory
 from axial_deeplab.panoptic_format import write_panoptic_png
 
 # Raised whenever the same seed gives other pictures: weights and scores belong to one version.
-SCENES_VERSION = "1.0"
+SCENES_VERSION = "1.1"
 
 
 def write_scenes(
