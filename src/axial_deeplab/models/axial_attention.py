@@ -275,9 +275,11 @@ class AxialBlock(nn.Module):
         self.height_attention = attention(axis="height")
         self.width_attention = attention(axis="width")
         self.up = convolution(width, out_channels, activation=False)
+        # A block starts as its shortcut: gradients explode in a deep stack of random attention.
+        nn.init.zeros_(self.up.norm.weight)
         self.shortcut: ConvNorm | None = None
         if in_channels != out_channels:
-            self.shortcut = convolution(in_channels, out_channels, stride=stride, activation=False)
+            self.shortcut = convolution(in_channels, out_channels, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.checkpoint and self.training and torch.is_grad_enabled():
@@ -296,10 +298,10 @@ class AxialBlock(nn.Module):
         if self.stride > 1 and self.stride_mode == "average_pool":
             y = F.avg_pool2d(y, self.stride, ceil_mode=True)
         y = self.up(F.relu(y))
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
         if self.shortcut is not None:
             x = self.shortcut(x)
-        elif self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
         return F.relu(y + x)
 
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
