@@ -101,11 +101,28 @@ def evaluate(arguments: Arguments) -> None:
         *_data_set(options),
         output=options.output,
         limit=options.limit,
-        progress=True,
+        progress=sys.stderr.isatty(),
         **_prediction_options(options),
     )
     print(result.to_text(classwise=options.classwise))
     _write_json(options.json_out, result.to_json())
+
+
+@command
+def predict(arguments: Arguments) -> None:
+    """Segment images: an overlay and a panoptic PNG for each, and one COCO panoptic JSON."""
+    parser = Parser(predict)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of shipped weights")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    _add_prediction_options(parser)
+    options = parser.parse_args(arguments)
+    from axial_deeplab.inference import Predictor
+    from axial_deeplab.prediction import predict_files
+
+    predictor = Predictor(options.weights, **_prediction_options(options))
+    count = predict_files(options.images, options.output, predictor, progress=sys.stderr.isatty())
+    print(f"{count} images predicted: {options.output}/panoptic.json, panoptic/, overlays/")
 
 
 @command
@@ -180,16 +197,17 @@ def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
 
 def _add_prediction_options(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
+    parser.add_argument("--max-size", type=int, metavar="N", help="longest side in pixels that the network sees")
     knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
     knobs.add_argument("--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap")
-    knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square, in pixels, that has one center")
+    knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
     knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
     knobs.add_argument("--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void")
 
 
 def _prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
-    names = ("center_threshold", "nms_kernel", "top_k", "stuff_area")
+    names = ("max_size", "center_threshold", "nms_kernel", "top_k", "stuff_area")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return {"device": options.device, **given}
 
