@@ -206,7 +206,9 @@ def test_stride_modes(in_channels: int, size: tuple[int, int]) -> None:
     assert not torch.allclose(sliced(x), pooled(x))
     attended = pooled.width_attention(pooled.height_attention(pooled.down(x)))
     residual = pooled.up(F.relu(F.avg_pool2d(attended, 2, ceil_mode=True)))
-    shortcut = x[:, :, ::2, ::2] if pooled.shortcut is None else pooled.shortcut(x)
+    shortcut = x[:, :, ::2, ::2]
+    if pooled.shortcut is not None:
+        shortcut = pooled.shortcut(shortcut)
     torch.testing.assert_close(pooled(x), F.relu(residual + shortcut))
 
 
@@ -301,6 +303,15 @@ def test_memory_of_a_local_span_is_linear_in_the_size() -> None:
     with LargestTensor() as mode:
         layer(torch.randn(1, 2, 3000, 1, requires_grad=True)).sum().backward()
     assert mode.elements < 3000 * 60
+
+
+def test_exports_with_a_dynamic_size() -> None:
+    block = small_block(in_channels=5, stride=2).eval()
+    sizes = {2: torch.export.Dim("height", min=3, max=100), 3: torch.export.Dim("width", min=3, max=100)}
+    exported = torch.export.export(block, (torch.randn(2, 5, 9, 12),), dynamic_shapes={"x": sizes}).module()
+    for size in ((9, 12), (3, 40), (16, 7)):
+        x = torch.randn(2, 5, *size)
+        torch.testing.assert_close(exported(x), block(x))
 
 
 def test_initialization() -> None:

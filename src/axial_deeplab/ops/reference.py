@@ -92,8 +92,9 @@ def query_blocks(length: int, span: int | None) -> tuple[int, int]:
 
 def split_queries(x: Tensor, block: int) -> Tensor:
     """Cut (..., L, D) into (..., blocks, block, D), zeros behind the last position."""
-    missing = -x.shape[-2] % block
-    return (F.pad(x, (0, 0, 0, missing)) if missing else x).unflatten(-2, (-1, block))
+    if x.shape[-2] == block:
+        return x.unsqueeze(-3)
+    return F.pad(x, (0, 0, 0, -x.shape[-2] % block)).unflatten(-2, (-1, block))
 
 
 def windows_of_keys(x: Tensor, block: int, reach: int) -> Tensor:
@@ -109,7 +110,9 @@ def relative_table(table: Tensor, block: int, window: int, reach: int) -> Tensor
     farthest = table.shape[0] // 2
     distances = torch.arange(1 - block, window, device=table.device) - reach
     rows = table[distances.clamp(-farthest, farthest) + farthest]  # (block + window - 1, D)
-    return rows.unfold(0, window, 1).flip(0)  # query o starts at distance -o - reach
+    # Query o starts at distance -o - reach. Unlike unfold, as_strided exports with a dynamic length.
+    width = rows.shape[1]
+    return rows.as_strided((block, width, window), (width, 1, width)).flip(0)
 
 
 def inside_span(length: int, span: int, block: int, reach: int, device: torch.device) -> Tensor:
