@@ -117,12 +117,10 @@ def predict(arguments: Arguments) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     _add_prediction_options(parser)
     options = parser.parse_args(arguments)
-    from axial_deeplab.inference import Predictor
-    from axial_deeplab.prediction import predict_files
+    from axial_deeplab.inference import Predictor, predict_files
 
     predictor = Predictor(options.weights, **_prediction_options(options))
-    count = predict_files(options.images, options.output, predictor, progress=sys.stderr.isatty())
-    print(f"{count} images predicted: {options.output}/panoptic.json, panoptic/, overlays/")
+    print(predict_files(predictor, options.images, options.output, progress=sys.stderr.isatty()))
 
 
 @command
