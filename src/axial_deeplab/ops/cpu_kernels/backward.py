@@ -164,8 +164,8 @@ def backward_unit(
                 store_rows(grad_logits, row + p, pitch, grad_weight)
                 total = add(total, weight)
                 delta = fma(weight, grad_weight, delta)
-            # The sum is at least 1, but for the rows behind the last query, where all is zero.
-            norm = reciprocal(maximum(spread_sum(total), fill_tile(queries, 0.5)))
+            # The sum is at least 1 or NaN, but for the rows behind the last query, where all is zero.
+            norm = reciprocal(maximum(fill_tile(queries, 0.5), spread_sum(total)))
             delta = multiply(spread_sum(delta), norm)
             for p in range(start, stop, LANES):
                 weight = multiply(load_rows(weights, row + p, pitch), norm)
