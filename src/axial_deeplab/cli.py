@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(words)
+
+
+def _run(words: Arguments) -> int:
     try:
         if not words or words[0] in ("-h", "--help"):
             print(_help())
@@ -55,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif words[0] in COMMANDS:
             COMMANDS[words[0]](words[1:])
         else:
-            raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {words[0]}; see axial-deeplab --help")
+            raise ValueError(
+                f"command must be one of {', '.join(COMMANDS)}, got {words[0]}; see axial-deeplab --help"
+            )
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has seen enough; Python must not complain when it flushes at exit.
@@ -85,7 +94,9 @@ def train(arguments: Arguments) -> None:
 def evaluate(arguments: Arguments) -> None:
     """Predict the images of a data set and print panoptic quality and mIoU, in percent."""
     parser = Parser(evaluate)
-    parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of shipped weights")
+    parser.add_argument(
+        "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
+    )
     parser.add_argument("--config", help="take images, panoptic and json from data.val of this YAML file")
     _add_data_set(parser)
     _add_prediction_options(parser)
@@ -113,7 +124,9 @@ def predict(arguments: Arguments) -> None:
     """Segment images: an overlay and a panoptic PNG for each, and one COCO panoptic JSON."""
     parser = Parser(predict)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of shipped weights")
+    parser.add_argument(
+        "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     _add_prediction_options(parser)
     options = parser.parse_args(arguments)
@@ -129,10 +142,14 @@ def scenes(arguments: Arguments) -> None:
     parser = Parser(scenes)
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--num-images", type=int, required=True, metavar="N", help="how many scenes")
-    parser.add_argument("--seed", type=int, default=0, help="scenes of another seed are others (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="scenes of another seed are others (default: %(default)s)"
+    )
     parser.add_argument("--height", type=int, default=256, help="pixels (default: %(default)s)")
     parser.add_argument("--width", type=int, default=384, help="pixels (default: %(default)s)")
-    parser.add_argument("--num-workers", type=int, default=1, help="processes that draw (default: %(default)s)")
+    parser.add_argument(
+        "--num-workers", type=int, default=1, help="processes that draw (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.scenes import write_scenes
 
@@ -142,19 +159,31 @@ def scenes(arguments: Arguments) -> None:
 
 @command
 def pq(arguments: Arguments) -> None:
-    """Compare two data sets in COCO panoptic format, as panopticapi's script does, and print panoptic quality."""
-    parser = Parser(pq)
-    parser.add_argument("--gt-json", "--gt_json_file", required=True, metavar="FILE", help="JSON of the ground truth")
-    parser.add_argument("--gt-folder", "--gt_folder", metavar="DIR", help="its PNG files (default: beside the JSON)")
-    parser.add_argument("--pred-json", "--pred_json_file", required=True, metavar="FILE", help="JSON of the predictions")
-    parser.add_argument("--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)")
+    """Compare two data sets in COCO panoptic format, as panopticapi's script does, and print panoptic
+    quality.""" parser = Parser(pq)
+    parser.add_argument(
+        "--gt-json", "--gt_json_file", required=True, metavar="FILE", help="JSON of the ground truth"
+    )
+    parser.add_argument(
+        "--gt-folder", "--gt_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
+    )
+    parser.add_argument(
+        "--pred-json", "--pred_json_file", required=True, metavar="FILE", help="JSON of the predictions"
+    )
+    parser.add_argument(
+        "--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
+    )
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     options = parser.parse_args(arguments)
     from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 
     result = evaluate_files(
-        options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, progress=sys.stderr.isatty()
+        options.gt_json,
+        options.gt_folder,
+        options.pred_json,
+        options.pred_folder,
+        progress=sys.stderr.isatty(),
     )
     print(result.to_text(classwise=options.classwise))
     _write_json(options.json, result.to_json())
@@ -164,14 +193,24 @@ def pq(arguments: Arguments) -> None:
 def demo(arguments: Arguments) -> None:
     """Predict built-in scenes that training never saw; print panoptic quality and time, draw a picture."""
     parser = Parser(demo)
-    parser.add_argument("--output", default="demo", metavar="DIR", help="folder of the pictures (default: %(default)s)")
-    parser.add_argument("--weights", default="axial_deeplab_nano_scenes", help="file, or name of shipped weights (default: %(default)s)")
+    parser.add_argument(
+        "--output", default="demo", metavar="DIR", help="folder of the pictures (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights",
+        default="axial_deeplab_nano_scenes",
+        help="file, or name of shipped weights (default: %(default)s)",
+    )
     parser.add_argument("--num-images", type=int, default=50, help="how many scenes (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
     options = parser.parse_args(arguments)
     from axial_deeplab.demo import run_demo
 
-    print(run_demo(options.output, weights=options.weights, num_images=options.num_images, device=options.device))
+    print(
+        run_demo(
+            options.output, weights=options.weights, num_images=options.num_images, device=options.device
+        )
+    )
 
 
 def _add_data_set(parser: Parser) -> None:
@@ -187,7 +226,9 @@ def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
     if options.config is None:
         missing = [f"--{key}" for key in ("images", "panoptic", "json") if key not in given]
         if missing:
-            raise ValueError(f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; add it")
+            raise ValueError(
+                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; add it"
+            )
         return SplitConfig(**given).require("data.val")
     val = read_config(options.config).data.val
     return SplitConfig(**{**vars(val), **given}).require("data.val")
@@ -195,12 +236,18 @@ def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
 
 def _add_prediction_options(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
-    parser.add_argument("--max-size", type=int, metavar="N", help="longest side in pixels that the network sees")
+    parser.add_argument(
+        "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"
+    )
     knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
-    knobs.add_argument("--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap")
+    knobs.add_argument(
+        "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
+    )
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
     knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
-    knobs.add_argument("--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void")
+    knobs.add_argument(
+        "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
+    )
 
 
 def _prediction_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -224,7 +271,9 @@ def _require_lightning() -> None:
     from importlib.util import find_spec
 
     if find_spec("lightning") is None:
-        raise ValueError('training needs the package lightning, which is missing; pip install "axial-deeplab[train]"')
+        raise ValueError(
+            'training needs the package lightning, which is missing; pip install "axial-deeplab[train]"'
+        )
 
 
 def _write_json(path: str | None, numbers: dict[str, Any]) -> None:
@@ -253,9 +302,15 @@ def _help() -> str:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _show_warning(message: Warning | str, *origin: Any) -> None:
+    """Print a warning as one line, without the place in the source code that nobody asked for."""
+    print(f"axial-deeplab: warning: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(error: Exception | str) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
+        # The second name, if any, is what a temporary file should have been renamed to.
+        return f"{error.strerror}: {error.filename2 or error.filename}; correct the path or its permissions"
     return " ".join(str(error).split()) or type(error).__name__
 
 

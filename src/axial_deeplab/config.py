@@ -1,7 +1,8 @@
-"""Every setting of a training run: what it means, its default, and how a YAML file and the command line give it.
+"""Every setting of a training run: what it means, its default, and how a YAML file and the command line
+give it.
 
-A `Config` travels in the checkpoint as plain types (`config_to_dict`, `config_from_dict`). The classes of the library
-take plain arguments and never see it; only `training/` and `evaluation/evaluate.py` do.
+A `Config` travels in the checkpoint as plain types (`config_to_dict`, `config_from_dict`). The classes of
+the library take plain arguments and never see it; only `training/` and `evaluation/evaluate.py` do.
 """
 
 import dataclasses
@@ -9,9 +10,11 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import yaml
 
 
 def _require(condition: bool, name: str, rule: str, value: object) -> None:
@@ -55,7 +58,9 @@ class SplitConfig:
         """
         for key in ("images", "panoptic", "json"):
             if not getattr(self, key):
-                raise ValueError(f"{name}.{key} must be a path, got null; set it in the YAML or give --{name}.{key} PATH")
+                raise ValueError(
+                    f"{name}.{key} must be a path, got null; set it in the YAML or give --{name}.{key} PATH"
+                )
         assert self.images and self.panoptic and self.json
         return self.images, self.panoptic, self.json
 
@@ -73,8 +78,8 @@ class DataConfig:
     val_limit: int | None = None
     """Validate on this many images, the first ones, or null for all."""
     max_size: int | None = None
-    """Longest side in pixels that the network sees in training and validation: larger images are reduced for it, and
-    its predictions enlarged again. Give evaluate and predict the same. null for no limit."""
+    """Longest side in pixels that the network sees in training and validation: larger images are reduced
+    for it, and its predictions enlarged again. Give evaluate and predict the same. null for no limit."""
 
     def __post_init__(self) -> None:
         for name in ("train_limit", "val_limit", "max_size"):
@@ -97,9 +102,21 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
-        _require(0 < low <= high, "augmentation.scale_range", "two positive numbers in rising order", self.scale_range)
-        _require(min(self.crop_size) > 0, "augmentation.crop_size", "two positive numbers of pixels", self.crop_size)
-        _require(0 <= self.color_jitter <= 1, "augmentation.color_jitter", "between 0 and 1", self.color_jitter)
+        _require(
+            0 < low <= high,
+            "augmentation.scale_range",
+            "two positive numbers in rising order",
+            self.scale_range,
+        )
+        _require(
+            min(self.crop_size) > 0,
+            "augmentation.crop_size",
+            "two positive numbers of pixels",
+            self.crop_size,
+        )
+        _require(
+            0 <= self.color_jitter <= 1, "augmentation.color_jitter", "between 0 and 1", self.color_jitter
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +175,12 @@ class OptimConfig:
     def __post_init__(self) -> None:
         _require(self.lr > 0, "optim.lr", "positive", self.lr)
         _require(self.max_steps > 0, "optim.max_steps", "positive", self.max_steps)
-        _require(0 <= self.warmup_steps < self.max_steps, "optim.warmup_steps", "between 0 and max_steps", self.warmup_steps)
+        _require(
+            0 <= self.warmup_steps < self.max_steps,
+            "optim.warmup_steps",
+            "between 0 and max_steps",
+            self.warmup_steps,
+        )
         _require(self.lookahead_steps > 0, "optim.lookahead_steps", "positive", self.lookahead_steps)
         _require(0 < self.lookahead_alpha <= 1, "optim.lookahead_alpha", "in (0, 1]", self.lookahead_alpha)
 
@@ -170,7 +192,8 @@ class TrainerConfig:
     batch_size: int = 32
     """Images of one optimizer step in total, over all devices and accumulated batches."""
     accumulate: int = 1
-    """Forward passes of one optimizer step: each device sees batch_size / (devices x accumulate) images at a time."""
+    """Forward passes of one optimizer step: each device sees batch_size / (devices x accumulate) images at
+    a time."""
     accelerator: str = "auto"
     """cpu, gpu, or auto."""
     devices: int | str = "auto"
@@ -201,7 +224,14 @@ class TrainerConfig:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "num_nodes", "val_interval", "checkpoint_interval", "log_interval"):
+        for name in (
+            "batch_size",
+            "accumulate",
+            "num_nodes",
+            "val_interval",
+            "checkpoint_interval",
+            "log_interval",
+        ):
             _require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
         _require(self.num_workers >= 0, "trainer.num_workers", "zero or more", self.num_workers)
 
@@ -267,7 +297,9 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
-    parser.add_argument("--config", action="config", help="YAML file of settings; the options after it override it")
+    parser.add_argument(
+        "--config", action=_ConfigFile, help="YAML file of settings; the options after it override it"
+    )
     parser.add_class_arguments(Config)
     try:
         parsed = parser.parse_args(list(arguments))
@@ -277,6 +309,24 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
     settings = parsed.as_dict()
     settings.pop("config", None)
     return config_from_dict(settings)
+
+
+class _ConfigFile(jsonargparse.ActionConfigFile):  # type: ignore[misc]
+    """The option --config, which names the file that cannot be read: the parser itself would not."""
+
+    def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} must be a YAML file of settings, got: {error}; see the examples in configs/"
+            ) from None
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{path} must be a YAML file of settings, got {type(content).__name__}; "
+                "write lines like `optim: {lr: 0.01}`"
+            )
+        super().__call__(parser, settings, path, option)
 
 
 def read_config(path: str) -> Config:
@@ -323,9 +373,16 @@ def _from_dict(cls: Any, settings: Mapping[str, Any], prefix: str) -> Any:
     arguments: dict[str, Any] = {}
     for key, value in settings.items():
         if key not in hints:
-            raise ValueError(f"{prefix}{key} must be a known setting, got {value!r}; known here: {', '.join(hints)}")
+            raise ValueError(
+                f"{prefix}{key} must be a known setting, got {value!r}; known here: {', '.join(hints)}"
+            )
         hint = hints[key]
         if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                known = ", ".join(typing.get_type_hints(hint))
+                raise ValueError(
+                    f"{prefix}{key} must be a section with settings, got {value!r}; known there: {known}"
+                )
             arguments[key] = _from_dict(hint, value, f"{prefix}{key}.")
         elif isinstance(value, list) and _origin(hint) is tuple:
             arguments[key] = tuple(value)

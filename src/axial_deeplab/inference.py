@@ -285,13 +285,20 @@ def predict_files(
                 target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
                 with atomic_path(target) as temporary:
                     prediction.draw(legend=legend).save(temporary, quality=92)
+        if len(failures) == len(files):
+            raise ValueError(f"inputs must be readable images, got none: {_listed(failures)}")
     if failures:
         raise ValueError(
             f"inputs must be readable images, got {len(failures)} of {len(files)} that are not "
-            f"(the others are written): {'; '.join(failures)}"
+            f"(the others are written): {_listed(failures)}"
         )
     num = len(files)
     return PredictedFiles(json_path, num, network_ms / num, post_processing_ms / num)
+
+
+def _listed(failures: Sequence[str], limit: int = 5) -> str:
+    more = [f"and {len(failures) - limit} more"] if len(failures) > limit else []
+    return "; ".join([*failures[:limit], *more])
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -399,9 +406,10 @@ def _refuse_too_large(height: int, width: int, num_classes: int, device: torch.d
 
 
 def _too_large(height: int, width: int) -> str:
+    better = max(64, max(height, width) // 4)
     return (
         f"image must fit into memory, got {height} x {width} pixels (height x width); "
-        f"give max_size, such as {max(64, max(height, width) // 4)}, to reduce it for the network"
+        f"give max_size, such as {better} (--max-size {better}), to reduce it for the network"
     )
 
 

@@ -418,8 +418,7 @@ class PanopticWriter:
         self._png_names: set[str] = set()
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.json_path.parent.mkdir(parents=True, exist_ok=True)
+        # The folders appear with their first file: a failure before leaves nothing.
         return self
 
     def __exit__(

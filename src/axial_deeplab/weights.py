@@ -258,7 +258,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        # Of a path, torch.load would believe the suffix rather than the content.
+        with path.open("rb") as file:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} must hold tensors and plain values only, got other Python objects; "

@@ -15,6 +15,7 @@ import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from axial_deeplab.config import Config, config_to_dict
 from axial_deeplab.data.categories import Categories
@@ -41,7 +42,14 @@ COLUMNS = (
 )
 
 # Settings on which the numbers stored in a checkpoint depend.
-FIXED_BY_CHECKPOINT = ("model", "optim.lr", "optim.weight_decay", "trainer.batch_size", "trainer.accumulate", "trainer.seed")
+FIXED_BY_CHECKPOINT = (
+    "model",
+    "optim.lr",
+    "optim.weight_decay",
+    "trainer.batch_size",
+    "trainer.accumulate",
+    "trainer.seed",
+)
 
 
 class ProgressBar(TQDMProgressBar):
@@ -67,8 +75,8 @@ class ProgressBar(TQDMProgressBar):
 def train(config: Config) -> Path:
     """Train a network as the settings say.
 
-    The output folder gets config.yaml, metrics.csv, TensorBoard's logs, last.ckpt, best.ckpt (by PQ), and at the end
-    weights.safetensors with the weights of the last step.
+    The output folder gets config.yaml, metrics.csv, TensorBoard's logs, last.ckpt, best.ckpt (by PQ), and
+    at the end weights.safetensors with the weights of the last step.
 
     Args:
         config: the settings.
@@ -77,7 +85,8 @@ def train(config: Config) -> Path:
         The file of the final weights.
 
     Raises:
-        ValueError: settings that contradict each other, the data or the checkpoint; a data set that is not valid.
+        ValueError: settings that contradict each other, the data or the checkpoint; a data set that is not
+            valid.
         OSError: a file that cannot be read or written.
     """
     _quieten_lightning()
@@ -86,9 +95,7 @@ def train(config: Config) -> Path:
     torch.manual_seed(config.trainer.seed)
     train_data, val_data = _data_sets(config)
     categories = train_data.categories
-    model = create_model(
-        config.model.name, num_classes=len(categories), span=config.model.span, **config.model.overrides
-    )
+    model = _model(config, len(categories))
     if config.model.weights is not None and resume is None:
         print(load_matching(model, config.model.weights))
     # Void is 255 in every data set but one with so many classes that 255 is one of them.
@@ -162,6 +169,19 @@ def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset
     val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
     require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
     return train_data, val_data
+
+
+def _model(config: Config, num_classes: int) -> nn.Module:
+    name, overrides = config.model.name, config.model.overrides
+    try:
+        return create_model(name, num_classes=num_classes, span=config.model.span, **overrides)
+    except (TypeError, RuntimeError, ZeroDivisionError) as error:
+        # The networks check what their arguments mean, but a text for a number breaks them anywhere.
+        message = " ".join(str(error).split())
+        raise ValueError(
+            f"model.overrides must be arguments that make a {name}, got {overrides} "
+            f"({type(error).__name__}: {message}); correct types and values"
+        ) from None
 
 
 def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) -> lightning.Trainer:
@@ -240,7 +260,9 @@ def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
         return last if last.exists() else None
     checkpoint = Path(config.trainer.resume)
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"trainer.resume must be a checkpoint, got {checkpoint}, which does not exist")
+        raise FileNotFoundError(
+            f"trainer.resume must be a checkpoint, got {checkpoint}, which does not exist"
+        )
     return checkpoint
 
 
@@ -262,7 +284,9 @@ def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Co
     changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
     for key, (old, new) in changes.items():
         if any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
-            raise ValueError(f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run")
+            raise ValueError(
+                f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run"
+            )
     changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
     step = int(stored["global_step"])
     print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))
@@ -307,7 +331,8 @@ def _quieten_lightning() -> None:
     """Keep Lightning's tips and device lists out of the output: the summary says what matters."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
-        # Both are true, and handled: the sample stream starts where the checkpoint ended; images differ in size.
+        # Both are true, and handled: the sample stream starts where the checkpoint ended; images differ in
+        # size.
         ".*resuming from a checkpoint that ended before the epoch ended.*",
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
