@@ -4,16 +4,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models.registry import create_model, list_models
+    from axial_deeplab.inference import Predictor
+    from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
+    from axial_deeplab.models.registry import create_model, list_models
+    from axial_deeplab.ops.axial_attention import axial_attention
+    from axial_deeplab.post_processing import PostProcessing
+    from axial_deeplab.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "create_model", "list_models"]
+__all__ = [
+    "AxialAttention",
+    "AxialBlock",
+    "PostProcessing",
+    "Predictor",
+    "__version__",
+    "axial_attention",
+    "create_model",
+    "list_models",
+    "load_weights",
+    "save_weights",
+]
 
 # Public name -> the module that defines it; imported on first use, so that the command line starts quickly.
 _MODULE_OF_NAME = {
+    "AxialAttention": "models.axial_attention",
+    "AxialBlock": "models.axial_attention",
+    "PostProcessing": "post_processing",
+    "Predictor": "inference",
+    "axial_attention": "ops.axial_attention",
     "create_model": "models.registry",
     "list_models": "models.registry",
+    "load_weights": "weights",
+    "save_weights": "weights",
 }
 
 
