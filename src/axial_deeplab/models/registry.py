@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from axial_deeplab.models.attention_resnet import AttentionResNet
 from axial_deeplab.models.axial_deeplab import PanopticDeepLab
 from axial_deeplab.models.axial_resnet import AxialResNet
 from axial_deeplab.models.backbone import Backbone
@@ -102,14 +103,23 @@ def _entries() -> dict[str, BackboneEntry | SegmentationEntry]:
     entries["axial_resnet26_s"] = BackboneEntry(
         AxialResNet, {"width_multiplier": 0.5, "depths": (1, 2, 4, 1)}
     )
+    for width in (0.5, 0.75, 1.25, 1.5):
+        entries[f"ps_attention_resnet50_x{str(width).replace('.', '_')}"] = BackboneEntry(
+            AttentionResNet, {"width_multiplier": width}
+        )
     backbones = {
         "resnet50": BackboneEntry(ResNet),
         "resnet101": BackboneEntry(ResNet, {"depths": (3, 4, 23, 3)}),
         "xception71": BackboneEntry(Xception71),
+        "sasa_resnet50": BackboneEntry(AttentionResNet, {"attention": "sasa"}),
+        "sasa_bn_resnet50": BackboneEntry(AttentionResNet, {"attention": "sasa_bn"}),
+        "ps_attention_resnet50": BackboneEntry(AttentionResNet),
+        "full_sasa_resnet50": BackboneEntry(AttentionResNet, {"attention": "sasa", "stem": "attention"}),
     }
     for name, entry in backbones.items():
         entries[name] = entry
-        stem = {"stem": "three_conv"} if entry.network is ResNet else {}
+        own_stem = entry.network is Xception71 or "stem" in entry.arguments
+        stem = {} if own_stem else {"stem": "three_conv"}
         entries[f"panoptic_deeplab_{name}"] = SegmentationEntry(
             entry, {"output_stride": 16, "aspp": True, **stem}
         )
