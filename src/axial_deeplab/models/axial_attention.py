@@ -168,7 +168,8 @@ class AxialAttention(nn.Module):
         """Return the scales (3, N) of the logit terms and the bias (N,) of their sum."""
         if self.logit_norm is None:
             return None, None
-        terms = [True, self.rel_q is not None, self.rel_k is not None]
+        # Numbers, not a mask: a mask has no known size on the meta device.
+        terms = [0] + [1] * (self.rel_q is not None) + [2] * (self.rel_k is not None)
 
         def moments() -> tuple[Tensor, Tensor, int]:
             mean, mean_of_squares = logit_moments(q, k, self.rel_q, self.rel_k, span=self.span)
@@ -176,8 +177,9 @@ class AxialAttention(nn.Module):
             return mean[terms], mean_of_squares[terms], count_logits(images, length, lines, self.span)
 
         scale, bias = self.logit_norm(moments)
-        if not all(terms):
-            scale = scale.new_zeros(3, self.num_heads).index_put((scale.new_tensor(terms).bool(),), scale)
+        if len(terms) < 3:
+            absent = scale.new_zeros(3, self.num_heads)
+            scale = absent.index_put((torch.tensor(terms, device=scale.device),), scale)
         return scale, bias
 
 
