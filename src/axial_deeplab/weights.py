@@ -266,7 +266,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} must hold tensors and plain values only, got other Python objects; "
             "such a file can run code, give one that `axial-deeplab train` wrote"
         ) from None
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; give another file") from None
     metadata = checkpoint.get("axial_deeplab") if isinstance(checkpoint, dict) else None

@@ -133,7 +133,7 @@ def train(config: Config) -> Path:
     if trainer.world_size > 1:
         module.model = convert_sync_batchnorm(model)
     if config.trainer.channels_last:
-        module.model = module.model.to(memory_format=torch.channels_last)
+        module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if trainer.is_global_zero:
         print(_summary(config, trainer, module, len(train_data), batch_size))
         _write_config(config, output / "config.yaml")
@@ -252,8 +252,8 @@ def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
     if config.trainer.resume is None:
         if last.exists():
             raise ValueError(
-                f"trainer.output must be a folder without {LAST}, got {output}; give --resume to go on with that run, "
-                "or another --trainer.output"
+                f"trainer.output must be a folder without {LAST}, got {output}; give --resume to go on with "
+                "that run, or another --trainer.output"
             )
         return None
     if config.trainer.resume == "last":
@@ -273,7 +273,7 @@ def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Co
     try:
         stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         run = stored["axial_deeplab"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, KeyError, TypeError, EOFError) as error:
         raise ValueError(
             f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} "
             f"({type(error).__name__}); weights alone can be given as --model.weights"
@@ -311,9 +311,9 @@ def _summary(
     epochs = optim.max_steps * settings.batch_size / num_images
     return (
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {len(module.categories)} categories\n"
-        f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x {settings.accumulate} "
-        f"accumulated x {batch_size}; learning rate {optim.lr:g}; precision {trainer.precision}; "
-        f"device {trainer.strategy.root_device}\n"
+        f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x "
+        f"{settings.accumulate} accumulated x {batch_size}; learning rate {optim.lr:g}; "
+        f"precision {trainer.precision}; device {trainer.strategy.root_device}\n"
         f"{optim.max_steps} steps = {epochs:.1f} epochs of {num_images} images; output {settings.output}"
     )
 
@@ -331,10 +331,10 @@ def _quieten_lightning() -> None:
     """Keep Lightning's tips and device lists out of the output: the summary says what matters."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
-        # Both are true, and handled: the sample stream starts where the checkpoint ended; images differ in
-        # size.
+        # True, and handled: the sample stream starts where the checkpoint ended.
         ".*resuming from a checkpoint that ended before the epoch ended.*",
         ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*litlogger.*",
         ".*LeafSpec.*",
