@@ -59,6 +59,7 @@ class PanopticDeepLab(nn.Module):
         pixel_std: divides the images; None is ImageNet's standard deviation.
         norm_eps: epsilon of the batch norms of decoders and heads.
         norm_momentum: weight of the new batch in their running statistics.
+        impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
 
     Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
     """
@@ -91,6 +92,7 @@ class PanopticDeepLab(nn.Module):
         pixel_std: Sequence[float] | None = None,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        impl: str = "auto",
     ) -> None:
         super().__init__()
         mean = _per_channel("pixel_mean", pixel_mean, IMAGENET_MEAN, in_channels)
@@ -136,6 +138,7 @@ class PanopticDeepLab(nn.Module):
                 span=span,
                 max_span=max_span,
                 checkpoint=checkpoint,
+                impl=impl,
                 **norm,
             )
             self.instance_decoder = None

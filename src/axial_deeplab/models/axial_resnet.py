@@ -42,6 +42,7 @@ class AxialResNet(Backbone):
         features_only: make no classifier and return the maps res2 to res5.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
+        impl: implementation of the attention, see `ops.axial_attention`.
 
     Source: section 3.2 of the paper. The stem's channels are not in its text; they follow from its parameter
     counts.
@@ -67,6 +68,7 @@ class AxialResNet(Backbone):
         features_only: bool = False,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        impl: str = "auto",
     ) -> None:
         check_depths(depths)
         widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
@@ -88,6 +90,7 @@ class AxialResNet(Backbone):
                 max_span=max_span,
                 stride_mode=stride_mode,
                 checkpoint=checkpoint,
+                impl=impl,
                 **norm,
             )
 

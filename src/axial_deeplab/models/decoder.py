@@ -154,6 +154,7 @@ class AxialDecoder(nn.Module):
         checkpoint: recompute each block in the backward pass.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
+        impl: implementation of the attention, see `ops.axial_attention`.
 
     Source: appendix B of the paper: one block at each upsampling stage, three blocks "analogous to the three
     5x5 convolutions in Panoptic-DeepLab". There, the third convolution is that of the heads, so the third
@@ -173,6 +174,7 @@ class AxialDecoder(nn.Module):
         checkpoint: bool = False,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        impl: str = "auto",
     ) -> None:
         super().__init__()
         norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
@@ -186,6 +188,7 @@ class AxialDecoder(nn.Module):
                 span=span,
                 max_span=max_span,
                 checkpoint=checkpoint,
+                impl=impl,
                 **norm,
             )
 

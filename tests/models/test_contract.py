@@ -1,0 +1,230 @@
+"""What every network of the registry promises, whatever its family.
+
+Widths and depths are reduced, so that the networks keep their structure and a run takes milliseconds; names
+that differ in width alone then build the same network, which the costly tests check once. The attention is
+the reference, which has nothing to compile; the others are compared with it in tests/ops.
+"""
+
+import copy
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from axial_deeplab import create_model, list_models
+from axial_deeplab.models.axial_deeplab import PanopticDeepLab
+from axial_deeplab.models.backbone import FEATURE_NAMES
+from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
+from axial_deeplab.models.registry import ENTRIES, SegmentationEntry
+
+NUM_CLASSES = 5
+
+
+def reduction(name: str) -> dict[str, Any]:
+    """Return the overrides that make a network small."""
+    entry = ENTRIES[name]
+    backbone = getattr(entry, "backbone", entry)
+    overrides: dict[str, Any] = {"width_multiplier": 0.0625 if "xception" in name else 0.125}
+    if "depths" in entry.options:
+        overrides["depths"] = (1, 1, 1, 2)
+    if backbone.arguments.get("stem") == "axial":
+        overrides["stem_multiplier"] = 0.25
+    if "impl" in backbone.options:
+        overrides["impl"] = "reference"
+    if isinstance(entry, SegmentationEntry):
+        overrides |= {"semantic_channels": 32, "instance_channels": 16, "instance_head_channels": 8}
+    return overrides
+
+
+def families() -> list[str]:
+    """Return one name of each reduced network."""
+    names: dict[str, str] = {}
+    for name in list_models():
+        with torch.device("meta"):
+            network = create_model(name, **reduction(name))
+        names.setdefault(repr(network), name)
+    return sorted(names.values())
+
+
+FAMILIES = families()
+# One of the panoptic networks around the same backbones is enough for the costly tests.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in FAMILIES if not name.startswith("panoptic_deeplab_")),
+    ("panoptic_deeplab_resnet50", {}),
+    ("axial_deeplab_s", {"decoder": "axial"}),
+    ("axial_deeplab_s", {"span": 5}),
+]
+
+
+def build(name: str, **overrides: Any) -> nn.Module:
+    torch.manual_seed(0)
+    arguments = {"num_classes": NUM_CLASSES, **reduction(name), **overrides}
+    model = create_model(name, **arguments)
+    for module in model.modules():
+        # Residual branches may start at zero, which would hide what is in them.
+        if isinstance(module, BatchNorm2d | LogitNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model
+
+
+def images(model: nn.Module, height: int, width: int, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    x = torch.rand(batch, 3, height, width, generator=generator)
+    return 255 * x if isinstance(model, PanopticDeepLab) else 4 * x - 2
+
+
+def outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
+    y = model(x)
+    return list(y.values()) if isinstance(y, dict) else [y]
+
+
+def loss(y: list[Tensor]) -> Tensor:
+    """Return a sum with fixed random weights: batch norm would make a plain sum or its square constant."""
+    generator = torch.Generator().manual_seed(7)
+    return torch.stack([(x * torch.randn(x.shape, generator=generator)).sum() for x in y]).sum()
+
+
+def assert_equal(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-5) -> None:
+    for x, y in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance * float(y.detach().abs().max()))
+
+
+@pytest.mark.parametrize("name", list_models())
+@torch.no_grad()
+def test_any_size(name: str) -> None:
+    model = build(name).eval()
+    for height, width in ((33, 47), (32, 64), (50, 21)):
+        y = outputs(model, images(model, height, width))
+        shapes = [tuple(x.shape) for x in y]
+        if isinstance(model, PanopticDeepLab):
+            assert shapes == [(1, channels, height, width) for channels in (NUM_CLASSES, 1, 2)]
+        else:
+            assert shapes == [(1, NUM_CLASSES)]
+        assert all(x.isfinite().all() for x in y)
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_xl", "full_axial_resnet_xl", "panoptic_deeplab_xception71"])
+def test_full_size_on_the_meta_device(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name).eval()
+        y = outputs(model, torch.empty(1, 3, 65, 97))
+    segmentation = isinstance(model, PanopticDeepLab)
+    assert tuple(y[0].shape) == ((1, 133, 65, 97) if segmentation else (1, 1000))
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "deeplab" not in name])
+@torch.no_grad()
+def test_feature_maps(name: str) -> None:
+    for output_stride in (32, 16, 8):
+        backbone = build(name, features_only=True, output_stride=output_stride).eval()
+        features = backbone(torch.randn(1, 3, 50, 33))
+        assert list(features) == list(FEATURE_NAMES)
+        strides = {name: min(4 * 2**i, output_stride) for i, name in enumerate(FEATURE_NAMES)}
+        assert backbone.feature_strides == strides
+        assert {name: tuple(x.shape) for name, x in features.items()} == {
+            name: (1, backbone.feature_channels[name], math.ceil(50 / stride), math.ceil(33 / stride))
+            for name, stride in strides.items()
+        }
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_nano", "full_axial_resnet_s", "resnet50", "xception71"])
+@torch.no_grad()
+def test_other_numbers_of_channels(name: str) -> None:
+    model = build(name, in_channels=1).eval()
+    x = images(model, 33, 47)[:, :1]
+    assert all(y.isfinite().all() for y in outputs(model, x))
+
+
+@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+def test_backward_reaches_every_parameter(name: str, overrides: dict[str, Any]) -> None:
+    model = build(name, **overrides).train()
+    loss(outputs(model, images(model, 17, 33, batch=2))).backward()
+    unreached = [
+        name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)
+    ]
+    assert unreached == []
+
+
+@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+@torch.no_grad()
+def test_save_and_load(name: str, overrides: dict[str, Any]) -> None:
+    model = build(name, **overrides).train()
+    x = images(model, 17, 33, batch=2)
+    model(x)  # moves the running statistics
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    twin = create_model(**json.loads(json.dumps(model.config)))
+    twin.load_state_dict(torch.load(file, weights_only=True))
+    assert twin.config == model.config
+    for ours, theirs in zip(outputs(twin.eval(), x), outputs(model.eval(), x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+@torch.no_grad()
+def test_an_image_alone_gives_what_it_gives_in_a_batch(name: str, overrides: dict[str, Any]) -> None:
+    model = build(name, **overrides).train()
+    x = images(model, 17, 33, batch=3)
+    model(x)
+    model.eval()
+    assert_equal(outputs(model, x[1:2]), [y[1:2] for y in outputs(model, x)])
+
+
+@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+def test_checkpointing_changes_nothing(name: str, overrides: dict[str, Any]) -> None:
+    plain = build(name, **overrides).train()
+    checkpointed = build(name, checkpoint=True, **overrides).train()
+    checkpointed.load_state_dict(copy.deepcopy(plain.state_dict()))
+    x = images(plain, 17, 33, batch=2)
+    saved: dict[str, list[int]] = {"plain": [], "checkpointed": []}
+    results = []
+    for key, model in (("plain", plain), ("checkpointed", checkpointed)):
+
+        def count(t: Tensor, key: str = key) -> Tensor:
+            saved[key].append(t.numel())
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            y = outputs(model, x)
+        stored = sum(saved[key])
+        loss(y).backward()
+        results.append((stored, y, [p.grad for p in model.parameters()], list(model.buffers())))
+    (plain_size, *plain_values), (small_size, *small_values) = results
+    assert small_size < plain_size
+    for ours, theirs in zip(small_values, plain_values, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+SHALLOW = {"depths": (1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_s", "resnet50"])
+def test_compiles_as_one_graph(name: str) -> None:
+    torch._dynamo.reset()
+    model = build(name, **SHALLOW).train()
+    x = images(model, 17, 33, batch=2)
+    twin = copy.deepcopy(model)
+    compiled = torch.compile(twin, backend="eager", fullgraph=True)
+    ours, theirs = outputs(compiled, x), outputs(model, x)
+    assert_equal(ours, theirs, 1e-4)
+    loss(ours).backward()
+    loss(theirs).backward()
+    for (parameter_name, a), b in zip(twin.named_parameters(), model.parameters(), strict=True):
+        greatest = max(float(p.grad.abs().max()) for p in model.parameters())
+        assert (a.grad - b.grad).abs().max() < 1e-4 * greatest, parameter_name
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_s", "full_axial_resnet_s", "panoptic_deeplab_resnet50"])
+@torch.no_grad()
+def test_exports(name: str) -> None:
+    model = build(name, **SHALLOW).eval()
+    x = images(model, 33, 47)
+    program = torch.export.export(model, (x,))
+    y = program.module()(x)
+    assert_equal(list(y.values()) if isinstance(y, dict) else [y], outputs(model, x))
