@@ -1,5 +1,4 @@
-"""Every setting of a training run: what it means, its default, and how a YAML file and the command line
-give it.
+"""Every setting of a training run, its default, and how a YAML file and the command line give it.
 
 A `Config` travels in the checkpoint as plain types (`config_to_dict`, `config_from_dict`). The classes of
 the library take plain arguments and never see it; only `training/` and `evaluation/evaluate.py` do.
@@ -10,7 +9,6 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jsonargparse
@@ -61,8 +59,7 @@ class SplitConfig:
                 raise ValueError(
                     f"{name}.{key} must be a path, got null; set it in the YAML or give --{name}.{key} PATH"
                 )
-        assert self.images and self.panoptic and self.json
-        return self.images, self.panoptic, self.json
+        return str(self.images), str(self.panoptic), str(self.json)
 
 
 @dataclass(frozen=True)
@@ -192,8 +189,7 @@ class TrainerConfig:
     batch_size: int = 32
     """Images of one optimizer step in total, over all devices and accumulated batches."""
     accumulate: int = 1
-    """Forward passes of one optimizer step: each device sees batch_size / (devices x accumulate) images at
-    a time."""
+    """Forward passes of one optimizer step, each of batch_size / (devices x accumulate) images a device."""
     accelerator: str = "auto"
     """cpu, gpu, or auto."""
     devices: int | str = "auto"
@@ -311,12 +307,14 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
     return config_from_dict(settings)
 
 
-class _ConfigFile(jsonargparse.ActionConfigFile):  # type: ignore[misc]
+class _ConfigFile(jsonargparse.ActionConfigFile):
     """The option --config, which names the file that cannot be read: the parser itself would not."""
 
     def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            # From the open file, so that the message names it.
+            with open(path, encoding="utf-8") as file:
+                content = yaml.safe_load(file)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path} must be a YAML file of settings, got: {error}; see the examples in configs/"

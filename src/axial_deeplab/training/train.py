@@ -179,7 +179,7 @@ def _model(config: Config, num_classes: int) -> nn.Module:
         # The networks check what their arguments mean, but a text for a number breaks them anywhere.
         message = " ".join(str(error).split())
         raise ValueError(
-            f"model.overrides must be arguments that make a {name}, got {overrides} "
+            f"model.overrides must be arguments of {name}, got {overrides} "
             f"({type(error).__name__}: {message}); correct types and values"
         ) from None
 

@@ -1,0 +1,455 @@
+"""Every kind of bad input that `test_bad_input.py` gives the command line, and what the one line must say."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+
+from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.models.registry import create_model
+from axial_deeplab.weights import save_weights
+
+CATEGORIES = Categories([Category(3, "ground", False), Category(7, "box", True), Category(8, "disc", True)])
+SMALL = {"width_multiplier": 0.0625, "depths": [1, 1, 1, 1], "num_heads": 2, "max_span": 9}
+SMALL |= {"semantic_channels": 8, "instance_channels": 8, "instance_head_channels": 8}
+SMALL |= {"semantic_low_level_channels": [4, 4], "instance_low_level_channels": [4, 4]}
+SMALL |= {"impl": "reference"}  # compiling the fast attention would take longer than all tests here
+SPLIT = {"images": "images", "panoptic": "panoptic", "json": "panoptic.json"}
+SETTINGS = {
+    "model": {"name": "axial_deeplab_nano", "span": 9, "overrides": SMALL},
+    "data": {"train": SPLIT},
+    "augmentation": {"crop_size": [33, 33]},
+    "optim": {"max_steps": 1, "warmup_steps": 0, "lookahead_steps": 1},
+    "trainer": {
+        "batch_size": 2,
+        "num_workers": 0,
+        "accelerator": "cpu",
+        "progress_bar": False,
+        "output": "run",
+    },
+}
+
+# Every command runs in a folder of its own that has these files.
+PREDICT = "predict images/0.jpg --device cpu --weights tiny.safetensors --output out"
+DATA = "--images images --panoptic panoptic --json panoptic.json"
+EVALUATE = f"evaluate --device cpu --weights tiny.safetensors {DATA}"
+PQ = "pq --gt-json panoptic.json --gt-folder panoptic --pred-json predicted.json --pred-folder predicted"
+TRAIN = "train --config train.yaml"
+SCENES = "scenes --num-images 1 --height 32 --width 32"
+
+Break = Callable[[], object]
+
+
+class Case(NamedTuple):
+    """A command, what is broken before it runs, and what its one line must say."""
+
+    words: str
+    names: str
+    mends: str
+    breaks: Break = lambda: None
+
+
+def remove(path: str) -> Break:
+    return lambda: Path(path).unlink()
+
+
+def cut(path: str, size: int) -> Break:
+    return lambda: Path(path).write_bytes(Path(path).read_bytes()[:size])
+
+
+def write(path: str, text: str) -> Break:
+    return lambda: Path(path).write_text(text)
+
+
+def folder(path: str) -> Break:
+    return lambda: Path(path).mkdir()
+
+
+def picture(path: str, mode: str, size: tuple[int, int] = (48, 40)) -> Break:
+    return lambda: Image.new(mode, size).save(path)
+
+
+def edited(change: Callable[[dict[str, Any]], object], path: str = "panoptic.json") -> Break:
+    """Change the document of a JSON file."""
+
+    def edit() -> None:
+        document = json.loads(Path(path).read_text())
+        change(document)
+        Path(path).write_text(json.dumps(document))
+
+    return edit
+
+
+def first_segment(**values: Any) -> Break:
+    return edited(lambda document: document["annotations"][0]["segments_info"][0].update(values))
+
+
+def last_segment(document: Mapping[str, Any]) -> dict[str, Any]:
+    return document["annotations"][0]["segments_info"][-1]
+
+
+def add_segment_without_pixels(document: Mapping[str, Any]) -> None:
+    document["annotations"][0]["segments_info"].append({"id": 4242, "category_id": 7})
+
+
+def same_id_twice(document: Mapping[str, Any]) -> None:
+    last_segment(document)["id"] = document["annotations"][0]["segments_info"][0]["id"]
+
+
+def weights(change: Callable[[dict[str, torch.Tensor], dict[str, str]], object]) -> Break:
+    """Change tensors and metadata of the file of weights."""
+
+    def rewrite() -> None:
+        with safetensors.safe_open("tiny.safetensors", framework="pt") as file:
+            texts, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        change(state, texts)
+        safetensors.torch.save_file(state, "tiny.safetensors", metadata=texts)
+
+    return rewrite
+
+
+def weights_of_a_classifier() -> None:
+    model = create_model("axial_resnet26_s", num_classes=3, width_multiplier=0.0625, num_heads=2, max_span=9)
+    save_weights("tiny.safetensors", model, CATEGORIES)
+
+
+def rename_to_deeper_model(state: object, texts: dict[str, str]) -> None:
+    texts["model"] = json.dumps({**json.loads(texts["model"]), "depths": [1, 1, 2, 1]})
+
+
+WEIGHT = "semantic_head.final.weight"
+OTHER_CATEGORIES = json.dumps([{**entry, "id": entry["id"] + 1} for entry in CATEGORIES.to_json()])
+
+CASES = {
+    # The command line itself.
+    "unknown_command": Case("evalute", "evalute", "must be one of train, evaluate"),
+    "unknown_option": Case(f"{PREDICT} --colour", "--colour", "see axial-deeplab predict --help"),
+    "option_without_value": Case(f"{PREDICT} --top-k", "--top-k", "expected one argument"),
+    "option_of_wrong_type": Case(f"{PREDICT} --top-k many", "--top-k", "invalid int value: 'many'"),
+    "top_k_0": Case(f"{PREDICT} --top-k 0", "top_k", "must be"),
+    "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel", "must be"),
+    "threshold_below_0": Case(f"{PREDICT} --center-threshold -1", "center_threshold", "must be"),
+    "stuff_area_below_0": Case(f"{PREDICT} --stuff-area -1", "stuff_area", "must be"),
+    "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),
+    "limit_0": Case(f"{EVALUATE} --limit 0", "limit", "must be at least 1 image"),
+    "unknown_device": Case(f"{PREDICT} --device gpu9", "gpu9", "try cpu"),
+    # Images.
+    "missing_image": Case(
+        PREDICT, "images/0.jpg", "must be images or folders of images", remove("images/0.jpg")
+    ),
+    "truncated_jpeg": Case(PREDICT, "images/0.jpg", "replace the file", cut("images/0.jpg", 500)),
+    "no_image": Case(PREDICT, "images/0.jpg", "replace the file", write("images/0.jpg", "hello")),
+    "empty_image_file": Case(PREDICT, "images/0.jpg", "replace the file", write("images/0.jpg", "")),
+    "float_image": Case(
+        PREDICT.replace("0.jpg", "0.tif"),
+        "images/0.tif",
+        "rescale them to 8 bits",
+        picture("images/0.tif", "F"),
+    ),
+    "empty_folder": Case(
+        "predict empty --weights tiny.safetensors --output out",
+        "the folder empty",
+        "must have images",
+        folder("empty"),
+    ),
+    "folder_without_images": Case(
+        "predict notes --weights tiny.safetensors --output out",
+        "the folder notes",
+        "must have images",
+        lambda: (Path("notes").mkdir(), Path("notes/notes.txt").write_text("x")),
+    ),
+    # The data set: files.
+    "no_data_set": Case("evaluate --weights tiny.safetensors", "--images", "add it"),
+    "data_missing_image": Case(
+        EVALUATE, "images/1.jpg", "add them or correct the path", remove("images/1.jpg")
+    ),
+    "data_empty_folder": Case(
+        f"{EVALUATE} --images empty", "empty/0.jpg and 1 more", "correct the path", folder("empty")
+    ),
+    "data_truncated_jpeg": Case(EVALUATE, "images/1.jpg", "replace the file", cut("images/1.jpg", 500)),
+    "data_image_of_wrong_size": Case(
+        EVALUATE, "images/1.jpg", "must be 40 x 48 pixels", picture("images/1.jpg", "RGB", (40, 40))
+    ),
+    "missing_png": Case(EVALUATE, "panoptic/1.png", "correct the path", remove("panoptic/1.png")),
+    "truncated_png": Case(EVALUATE, "panoptic/1.png", "write the file again", cut("panoptic/1.png", 100)),
+    "png_of_wrong_size": Case(
+        EVALUATE, "panoptic/1.png", "at the size of the image", picture("panoptic/1.png", "RGB", (40, 40))
+    ),
+    "palette_png": Case(EVALUATE, "panoptic/1.png", "got palette of", picture("panoptic/1.png", "P")),
+    "greyscale_png": Case(
+        EVALUATE, "panoptic/1.png", "got greyscale of 8 bits", picture("panoptic/1.png", "L")
+    ),
+    "png_of_16_bits": Case(
+        EVALUATE, "panoptic/1.png", "got greyscale of 16 bits", picture("panoptic/1.png", "I;16")
+    ),
+    "transparent_png": Case(
+        EVALUATE, "panoptic/1.png", "save it without alpha", picture("panoptic/1.png", "RGBA")
+    ),
+    "jpeg_as_png": Case(
+        EVALUATE, "panoptic/1.png", "convert it", lambda: shutil.copy("images/1.jpg", "panoptic/1.png")
+    ),
+    # The data set: the JSON.
+    "missing_json": Case(EVALUATE, "panoptic.json", "correct the path", remove("panoptic.json")),
+    "json_is_a_folder": Case(f"{EVALUATE} --json panoptic", "panoptic", "correct the path"),
+    "truncated_json": Case(EVALUATE, "panoptic.json", "write it again", cut("panoptic.json", 200)),
+    "binary_json": Case(f"{EVALUATE} --json images/0.jpg", "images/0.jpg", "must be a JSON file"),
+    "json_is_a_list": Case(EVALUATE, "panoptic.json", "see the COCO format", write("panoptic.json", "[]")),
+    "json_without_categories": Case(
+        EVALUATE,
+        "panoptic.json: categories",
+        "must be a list of id, name",
+        edited(lambda d: d.pop("categories")),
+    ),
+    "json_without_images": Case(
+        EVALUATE, "panoptic.json: images", "at least one image", edited(lambda d: d.pop("images"))
+    ),
+    "image_without_annotation": Case(
+        EVALUATE, "image 2 (1.jpg)", "add it or remove the image", edited(lambda d: d["annotations"].pop())
+    ),
+    "annotation_without_image": Case(EVALUATE, "got 2", "add the image", edited(lambda d: d["images"].pop())),
+    "image_id_twice": Case(
+        EVALUATE, "got 1 twice", "correct the file", edited(lambda d: d["images"][1].update(id=1))
+    ),
+    "category_without_isthing": Case(
+        EVALUATE,
+        'categories[1] (id 7) "box" isthing',
+        "add it",
+        edited(lambda d: d["categories"][1].pop("isthing")),
+    ),
+    "category_id_twice": Case(
+        EVALUATE, "got 7 twice", "change one of them", edited(lambda d: d["categories"][2].update(id=7))
+    ),
+    "unknown_category": Case(
+        EVALUATE,
+        "category_id must be in categories, got 99",
+        "add the category",
+        first_segment(category_id=99),
+    ),
+    "id_0": Case(
+        EVALUATE, "segment id must be from 1", "0 is void, number the segments from 1", first_segment(id=0)
+    ),
+    "id_too_large": Case(EVALUATE, f"got {2**24}", "must be from 1 to 16777215", first_segment(id=2**24)),
+    "id_twice": Case(
+        EVALUATE, "segment ids must be unique", "number the segments anew", edited(same_id_twice)
+    ),
+    "id_is_a_text": Case(
+        EVALUATE, "segment id must be of type int, got 'x'", "correct the file", first_segment(id="x")
+    ),
+    "id_without_segment": Case(
+        EVALUATE,
+        "panoptic/0.png (image 1)",
+        "add the segments to the JSON",
+        edited(lambda d: d["annotations"][0]["segments_info"].pop()),
+    ),
+    "path_out_of_the_folder": Case(
+        EVALUATE, "'../1.jpg'", "without '..'", edited(lambda d: d["images"][1].update(file_name="../1.jpg"))
+    ),
+    "absolute_path": Case(
+        EVALUATE,
+        "'/1.png'",
+        "use a relative path",
+        edited(lambda d: d["annotations"][1].update(file_name="/1.png")),
+    ),
+    # Weights.
+    "missing_weights": Case(f"{PREDICT} --weights w.safetensors", "w.safetensors", "correct the path"),
+    "unknown_shipped_name": Case(
+        f"{PREDICT} --weights axial_deeplab_nan", "axial_deeplab_nan", "shipped weights"
+    ),
+    "weights_are_a_folder": Case(f"{PREDICT} --weights images", "images", "correct the path"),
+    "truncated_weights": Case(
+        PREDICT, "tiny.safetensors", "give a file that", cut("tiny.safetensors", 20_000)
+    ),
+    "empty_weights": Case(PREDICT, "tiny.safetensors", "give a file that", cut("tiny.safetensors", 0)),
+    "image_as_weights": Case(f"{PREDICT} --weights images/0.jpg", "images/0.jpg", "give a file that"),
+    "pickle_as_weights": Case(
+        PREDICT,
+        "tiny.safetensors",
+        "give a file that",
+        lambda: Path("tiny.safetensors").write_bytes(pickle.dumps(Case)),
+    ),
+    "module_as_weights": Case(
+        PREDICT,
+        "other Python objects",
+        "such a file can run code, give one that",
+        lambda: torch.save(torch.nn.Linear(1, 1), "tiny.safetensors"),
+    ),
+    "state_dict_as_weights": Case(
+        PREDICT,
+        "tiny.safetensors",
+        "give one that",
+        lambda: torch.save({"a": torch.ones(1)}, "tiny.safetensors"),
+    ),
+    "foreign_safetensors": Case(
+        PREDICT, "got None", "save_weights", weights(lambda state, texts: texts.clear())
+    ),
+    "weights_of_a_classifier": Case(
+        PREDICT, "axial_resnet26_s", "choose weights of", weights_of_a_classifier
+    ),
+    "weights_of_another_model": Case(
+        PREDICT,
+        "of axial_deeplab_nano, got",
+        "are these weights of another model?",
+        weights(rename_to_deeper_model),
+    ),
+    "missing_tensor": Case(
+        PREDICT, f"1 missing: {WEIGHT}", "another model?", weights(lambda state, _: state.pop(WEIGHT))
+    ),
+    "non_finite_weights": Case(
+        PREDICT, WEIGHT, "lower learning rate", weights(lambda state, _: state[WEIGHT].fill_(np.nan))
+    ),
+    "weights_of_other_classes": Case(
+        EVALUATE,
+        "they differ in id 3 (ground)",
+        "must have the categories of weights tiny.safetensors",
+        weights(lambda state, texts: texts.update(categories=OTHER_CATEGORIES)),
+    ),
+    "unknown_knob_in_weights": Case(
+        PREDICT,
+        "got nms in the weights",
+        "choose from",
+        weights(lambda state, texts: texts.update(post_processing='{"nms": 3}')),
+    ),
+    # Outputs. The tests may run as root, whom permissions do not stop; a file in the way stops everybody.
+    "output_below_a_file": Case(f"{PREDICT} --output train.yaml/out", "train.yaml", "correct the path"),
+    "output_is_a_file": Case(f"{PREDICT} --output train.yaml", "train.yaml", "give another path"),
+    "evaluate_output_is_a_file": Case(f"{EVALUATE} --output train.yaml", "train.yaml", "correct the path"),
+    "numbers_below_a_file": Case(f"{PQ} --json train.yaml/n.json", "train.yaml", "correct the path"),
+    "numbers_are_a_folder": Case(f"{PQ} --json images", "images", "correct the path"),
+    "train_output_is_a_file": Case(
+        f"{TRAIN} --trainer.output tiny.safetensors", "tiny.safetensors", "correct the path"
+    ),
+    "scenes_below_a_file": Case(f"{SCENES} --output train.yaml/s", "train.yaml", "correct the path"),
+    "scenes_into_a_folder_with_files": Case(
+        f"{SCENES} --output images", "images", "choose another or remove it"
+    ),
+    # Scenes.
+    "no_scenes": Case(f"{SCENES} --output s --num-images 0", "num_images", "choose a larger number"),
+    "seed_below_0": Case(f"{SCENES} --output s --seed -1", "seed", "choose a larger number"),
+    "scenes_too_small": Case(f"{SCENES} --output s --height 8", "height", "draw larger scenes"),
+    # Comparing two data sets.
+    "pq_without_an_image": Case(
+        PQ, "got none for image 2", "predict it", edited(lambda d: d["annotations"].pop(), "predicted.json")
+    ),
+    "pq_segment_without_pixels": Case(
+        PQ,
+        "predicted/0.png (image 1)",
+        "got none of 4242; remove the segments",
+        edited(add_segment_without_pixels, "predicted.json"),
+    ),
+    "pq_of_wrong_size": Case(
+        PQ, "predicted/1.png", "at the size of the image", picture("predicted/1.png", "RGB", (9, 9))
+    ),
+    "pq_missing_folder": Case(f"{PQ} --pred-folder nowhere", "nowhere", "name it beside predicted.json"),
+    "pq_missing_png": Case(PQ, "predicted/1.png", "correct the path", remove("predicted/1.png")),
+    # Settings.
+    "missing_config": Case("train --config nowhere.yaml", "nowhere.yaml", "correct the path"),
+    "config_is_no_mapping": Case(TRAIN, "train.yaml", "write lines like", write("train.yaml", "- a\n- b\n")),
+    "config_is_no_yaml": Case(
+        TRAIN, "train.yaml", "see the examples", write("train.yaml", "model: [1\ndata: {")
+    ),
+    "config_is_an_image": Case("train --config images/0.jpg", "images/0.jpg", "see the examples"),
+    "config_is_a_folder": Case("train --config images", "images", "correct the path"),
+    "empty_config": Case(TRAIN, "train.yaml", "write lines like", write("train.yaml", "")),
+    "wrong_key": Case(TRAIN, "lrr", "axial-deeplab train --help", write("train.yaml", "optim: {lrr: 1}")),
+    "wrong_section": Case(TRAIN, "optimizer", "train --help", write("train.yaml", "optimizer: {lr: 1}")),
+    "wrong_type": Case(TRAIN, "optim.lr", "fast", write("train.yaml", "optim: {lr: fast}")),
+    "wrong_length": Case(TRAIN, "crop_size", "33", write("train.yaml", "augmentation: {crop_size: [33]}")),
+    "section_of_wrong_type": Case(
+        TRAIN, "optim must be a section", "known there: lr", write("train.yaml", "optim: 3")
+    ),
+    "value_out_of_range": Case(
+        TRAIN, "optim.lr must be positive, got -1", "--optim.lr", write("train.yaml", "optim: {lr: -1}")
+    ),
+    "knob_out_of_range": Case(f"{TRAIN} --post_processing.top_k 0", "top_k", "must be"),
+    "evaluate_config_wrong_key": Case(
+        "evaluate --weights tiny.safetensors --config train.yaml",
+        "lrr",
+        "axial-deeplab train --help",
+        write("train.yaml", "optim: {lrr: 1}"),
+    ),
+    "evaluate_config_without_data": Case(
+        "evaluate --weights tiny.safetensors --config train.yaml",
+        "data.val.images",
+        "set it in the YAML",
+    ),
+    "unknown_model": Case(
+        f"{TRAIN} --model.name axial_deeplab_nan", "'axial_deeplab_nan'", "did you mean axial_deeplab_nano"
+    ),
+    "unknown_override": Case(
+        f'{TRAIN} --model.overrides {{"widht_multiplier":1}}',
+        "'widht_multiplier'",
+        "choose from width_multiplier",
+    ),
+    "override_of_wrong_type": Case(
+        f'{TRAIN} --model.overrides {{"num_heads":"two"}}', "{'num_heads': 'two'}", "correct types and values"
+    ),
+    "override_out_of_range": Case(f'{TRAIN} --model.overrides {{"num_heads":0}}', "num_heads", "must be"),
+    "override_below_0": Case(
+        f'{TRAIN} --model.overrides {{"semantic_channels":-8}}', "'semantic_channels': -8", "correct"
+    ),
+    "override_of_a_setting": Case(
+        f'{TRAIN} --model.overrides {{"num_classes":9}}', "num_classes", "correct types and values"
+    ),
+    "even_span": Case(
+        f"{TRAIN} --model.span 4", "span must be a positive odd number of positions, got 4", "try 5"
+    ),
+    "batch_size_not_divisible": Case(
+        f"{TRAIN} --trainer.accumulate 3",
+        "trainer.batch_size",
+        "must be a multiple of devices x accumulate = 1 x 3",
+    ),
+    "unknown_precision": Case(f"{TRAIN} --trainer.precision 12", "12", "trainer must be settings"),
+    "unknown_accelerator": Case(
+        f"{TRAIN} --trainer.accelerator abacus", "abacus", "trainer must be settings"
+    ),
+    "start_from_missing_weights": Case(f"{TRAIN} --model.weights w.ckpt", "w.ckpt", "correct the path"),
+    "resume_missing_checkpoint": Case(f"{TRAIN} --resume w.ckpt", "w.ckpt", "does not exist"),
+    "resume_from_weights": Case(f"{TRAIN} --resume tiny.safetensors", "tiny.safetensors", "--model.weights"),
+    "train_missing_image": Case(TRAIN, "images/1.jpg", "correct the path", remove("images/1.jpg")),
+    "train_data_of_other_classes": Case(
+        f"{TRAIN} --data.val.images images --data.val.panoptic panoptic --data.val.json predicted.json",
+        "they differ in id 3 (dirt)",
+        "data.val.json must have the categories of data.train.json",
+        edited(lambda d: d["categories"][0].update(name="dirt"), "predicted.json"),
+    ),
+}
+
+# Beside the files there is last.ckpt, of a training of one step with train.yaml.
+CASES_WITH_CHECKPOINT = {
+    "new_run_into_the_folder_of_another": Case(
+        f"{TRAIN} --trainer.output .", "trainer.output", "give --resume to go on"
+    ),
+    "resume_of_another_model": Case(
+        f"{TRAIN} --resume last.ckpt --model.name axial_deeplab_s",
+        "model.name must be axial_deeplab_nano as in last.ckpt, got axial_deeplab_s",
+        "leave it, or start a new run",
+    ),
+    "resume_with_another_span": Case(
+        f"{TRAIN} --resume last.ckpt --model.span 7",
+        "model.span must be 9 as in last.ckpt, got 7",
+        "leave it",
+    ),
+    "resume_on_other_classes": Case(
+        f"{TRAIN} --resume last.ckpt",
+        "they differ in id 3 (dirt)",
+        "must have the categories of trainer.resume last.ckpt",
+        edited(lambda d: d["categories"][0].update(name="dirt")),
+    ),
+    "resume_of_a_truncated_checkpoint": Case(
+        f"{TRAIN} --resume last.ckpt", "trainer.resume", "must be a checkpoint of", cut("last.ckpt", 30_000)
+    ),
+    "truncated_checkpoint_as_weights": Case(
+        f"{PREDICT} --weights last.ckpt",
+        "last.ckpt must be a complete checkpoint",
+        "give another file",
+        cut("last.ckpt", 30_000),
+    ),
+}

@@ -1,0 +1,198 @@
+"""Bad input on the command line: one line that names it and how to mend it, exit code 2, no leftovers."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from axial_deeplab.cli import main
+from axial_deeplab.models.registry import create_model
+from axial_deeplab.panoptic_format import PanopticWriter, Segment
+from axial_deeplab.weights import save_weights
+from bad_input_cases import (
+    CASES,
+    CASES_WITH_CHECKPOINT,
+    CATEGORIES,
+    EVALUATE,
+    PQ,
+    PREDICT,
+    SETTINGS,
+    SMALL,
+    TRAIN,
+    add_segment_without_pixels,
+    cut,
+    edited,
+    last_segment,
+    picture,
+)
+
+
+@pytest.fixture(scope="module")
+def good_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a data set of two images, a copy of it as predictions, weights, and settings that fit."""
+    root = tmp_path_factory.mktemp("good")
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir()
+    values = {10_000: 0, 20_001: 1, 30_001: 2}
+    for name in ("panoptic", "predicted"):
+        with PanopticWriter(root / name, root / f"{name}.json", CATEGORIES) as writer:
+            for number in range(2):
+                Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(
+                    root / "images" / f"{number}.jpg"
+                )
+                panoptic = np.full((40, 48), 10_000, np.int32)
+                panoptic[5:15, 5:15], panoptic[20:35, 20:40] = 20_001, 30_001
+                segments = [
+                    Segment(id=v, train_id=t, area=int((panoptic == v).sum())) for v, t in values.items()
+                ]
+                writer.add(panoptic, segments, image_file_name=f"{number}.jpg")
+    torch.manual_seed(0)
+    model = create_model("axial_deeplab_nano", num_classes=3, span=9, **SMALL)
+    save_weights(root / "tiny.safetensors", model, CATEGORIES, extra={"post_processing": {"stuff_area": 1}})
+    (root / "train.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return root
+
+
+@pytest.fixture
+def files(good_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder with files that a test may break."""
+    root = tmp_path / "files"
+    shutil.copytree(good_files, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def run(capsys: pytest.CaptureFixture[str], words: str) -> tuple[int, str, str]:
+    code = main(words.split())
+    return code, *capsys.readouterr()
+
+
+def contents(root: Path) -> dict[str, bytes | None]:
+    paths = sorted(root.rglob("*"))
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None for path in paths
+    }
+
+
+def check_refused(capsys: pytest.CaptureFixture[str], words: str, names: str, mends: str) -> None:
+    before = contents(Path())
+    code, out, err = run(capsys, words)
+    assert code == 2, out + err
+    assert err.startswith("axial-deeplab: error: "), err
+    assert err.count("\n") == 1, err
+    assert err.endswith("\n")
+    assert names in err
+    assert mends in err
+    assert contents(Path()) == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_refused_in_one_line(name: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = CASES[name]
+    case.breaks()
+    check_refused(capsys, case.words, case.names, case.mends)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(good_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train for one step."""
+    root = tmp_path_factory.mktemp("trained") / "files"
+    shutil.copytree(good_files, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        assert main(TRAIN.split()) == 0
+    return root / "run" / "last.ckpt"
+
+
+@pytest.mark.parametrize("name", CASES_WITH_CHECKPOINT)
+def test_bad_use_of_a_checkpoint_is_refused_in_one_line(
+    name: str, checkpoint: Path, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(checkpoint, files)
+    case = CASES_WITH_CHECKPOINT[name]
+    case.breaks()
+    check_refused(capsys, case.words, case.names, case.mends)
+
+
+def test_a_damaged_image_ends_training_without_checkpoint(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut("images/1.jpg", 500)()
+    code, _, err = run(capsys, TRAIN)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "axial-deeplab: error: images/1.jpg must be a complete image" in err
+    assert "replace the file" in err
+    assert not [
+        path for path in contents(files) if path.endswith((".ckpt", ".safetensors")) and "run" in path
+    ]
+    assert not list(files.rglob(".*"))
+
+
+def test_damaged_images_do_not_stop_the_others(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut("images/1.jpg", 500)()
+    code, _, err = run(capsys, PREDICT.replace("images/0.jpg", "images"))
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "got 1 of 2 that are not (the others are written): images/1.jpg must be a complete image" in err
+    assert [image["file_name"] for image in json.loads(Path("out/panoptic.json").read_text())["images"]] == [
+        "0.jpg"
+    ]
+    assert not list(files.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "change"),
+    [
+        (
+            EVALUATE,
+            "panoptic/0.png (image 1): segments 4242 of the JSON have no pixel",
+            add_segment_without_pixels,
+        ),
+        (PQ, "panoptic/0.png (image 1): segments 4242 of the JSON have no pixel", add_segment_without_pixels),
+        (
+            PQ,
+            "panoptic.json: area of 1 segments is not what the PNG has",
+            lambda d: last_segment(d).update(area=1),
+        ),
+    ],
+    ids=["evaluate_segment_without_pixels", "pq_segment_without_pixels", "pq_stale_area"],
+)
+def test_what_can_be_mended_is_one_line_of_warning(
+    words: str, message: str, change: Callable[[Any], object], files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(change)()
+    code, out, err = run(capsys, words)
+    assert code == 0, err
+    assert "PQ" in out
+    assert err.startswith("axial-deeplab: warning: ")
+    assert err.count("\n") == 1, err
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (20_000, 50), (50, 20_000)], ids=lambda size: f"{size[0]}x{size[1]}"
+)
+def test_images_of_odd_sizes_are_predicted(
+    size: tuple[int, int], files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture("images/0.jpg", "RGB", size)()
+    code, _, err = run(capsys, f"{PREDICT} --top-k 5")
+    assert (code, err) == (0, "")
+    with Image.open("out/panoptic/0.png") as png, Image.open("out/overlay/0.jpg") as overlay:
+        assert png.size == overlay.size == size
+
+
+def test_an_image_beyond_the_memory_is_refused(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("images/0.jpg", "RGB", (20_000, 50))()
+    monkeypatch.setattr("os.sysconf", lambda name: 1000)
+    check_refused(
+        capsys, PREDICT, "images/0.jpg: image must fit into memory, got 50 x 20000", "--max-size 5000"
+    )
