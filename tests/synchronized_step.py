@@ -19,6 +19,10 @@ def build_model() -> nn.Module:
     blocks = (AxialBlock(4, 8, 6, num_heads=2, max_span=4), AxialBlock(6, 8, 6, num_heads=2, span=3))
     sigmoid = AxialBlock(6, 8, 6, num_heads=2, max_span=4, activation="sigmoid")
     model = nn.Sequential(blocks[0], nn.BatchNorm2d(6, eps=1e-3), *blocks[1:], sigmoid, BatchNorm2d(6))
+    for block in model:
+        if isinstance(block, AxialBlock):
+            # It starts at zero, where no gradient would reach the attention.
+            nn.init.ones_(block.up.get_parameter("norm.weight"))
     return model.double()
 
 

@@ -159,7 +159,7 @@ def test_gradients_of_a_training_step_are_exact() -> None:
         y: Tensor = torch.func.functional_call(layer, state, (x,))
         return y
 
-    assert torch.autograd.gradcheck(forward, (x, *parameters.values()))
+    assert torch.autograd.gradcheck(forward, (x, *parameters.values()), fast_mode=True)
 
 
 @pytest.mark.parametrize("span", [None, 3])
@@ -225,10 +225,10 @@ def test_training_on_very_small_maps(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("train", [True, False])
 def test_empty_batch(train: bool) -> None:
-    block = small_block().train(train)
+    block = small_block(stride=2).train(train)
     y = block(torch.randn(0, 6, 4, 5))
     y.sum().backward()
-    assert y.shape == (0, 6, 4, 5)
+    assert y.shape == (0, 6, 2, 3)
     assert all(buffer.isfinite().all() for buffer in block.buffers())
 
 
@@ -307,7 +307,7 @@ def test_memory_of_a_local_span_is_linear_in_the_size() -> None:
 
 def test_exports_with_a_dynamic_size() -> None:
     block = small_block(in_channels=5, stride=2).eval()
-    sizes = {2: torch.export.Dim("height", min=3, max=100), 3: torch.export.Dim("width", min=3, max=100)}
+    sizes = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     exported = torch.export.export(block, (torch.randn(2, 5, 9, 12),), dynamic_shapes={"x": sizes}).module()
     for size in ((9, 12), (3, 40), (16, 7)):
         x = torch.randn(2, 5, *size)

@@ -143,6 +143,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
     expected = synchronized_step.step(synchronized_step.build_model(), *synchronized_step.batch())
     assert any("logit_norm.running_var" in name for name in expected)
+    assert all(value.any() for name, value in expected.items() if name.endswith("attention.rel_q"))
     for name, value in expected.items():
         values = [part[name] for part in parts]
         if name in ("output", "images"):

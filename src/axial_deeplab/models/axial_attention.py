@@ -145,9 +145,8 @@ class AxialAttention(nn.Module):
         y = self.content_norm(self._image(content))
         if positional is not None and self.positional_norm is not None:
             y = y + self.positional_norm(self._image(positional))
-        if self.stride == 1:
-            return y
-        return y[:, :, :: self.stride] if self.axis == "height" else y[:, :, :, :: self.stride]
+        strides = (self.stride, 1) if self.axis == "height" else (1, self.stride)
+        return _subsample(y, strides)
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the views (B, L, M, N, D) of the queries, keys and values in (B, C, H, W)."""
@@ -278,7 +277,7 @@ class AxialBlock(nn.Module):
         self.width_attention = attention(axis="width")
         self.up = convolution(width, out_channels, activation=False)
         # A block starts as its shortcut: gradients explode in a deep stack of random attention.
-        nn.init.zeros_(self.up.norm.weight)
+        nn.init.zeros_(self.up.get_parameter("norm.weight"))
         self.shortcut: ConvNorm | None = None
         if in_channels != out_channels:
             self.shortcut = convolution(in_channels, out_channels, activation=False)
@@ -300,8 +299,7 @@ class AxialBlock(nn.Module):
         if self.stride > 1 and self.stride_mode == "average_pool":
             y = F.avg_pool2d(y, self.stride, ceil_mode=True)
         y = self.up(F.relu(y))
-        if self.stride > 1:
-            x = x[:, :, :: self.stride, :: self.stride]
+        x = _subsample(x, (self.stride, self.stride))
         if self.shortcut is not None:
             x = self.shortcut(x)
         return F.relu(y + x)
@@ -309,6 +307,12 @@ class AxialBlock(nn.Module):
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the first pass and of the second, which must not count the batch twice."""
         return nullcontext(), keep_running_statistics(self)
+
+
+def _subsample(x: Tensor, strides: tuple[int, int]) -> Tensor:
+    """Take every stride-th row and column of (B, C, H, W)."""
+    # Pooling of single pixels leaves no gaps in memory; those of a slice cannot be exported for every size.
+    return x if strides == (1, 1) else F.avg_pool2d(x, 1, strides)
 
 
 def _check_channels(out_channels: int, key_channels: int | None, num_heads: int) -> None:
