@@ -290,6 +290,7 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
 
     Raises:
         ValueError: an unknown key, a value of a wrong type or outside its range, a YAML file that is none.
+        OSError: the YAML file cannot be read.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
@@ -316,8 +317,9 @@ class _ConfigFile(jsonargparse.ActionConfigFile):
             with open(path, encoding="utf-8") as file:
                 content = yaml.safe_load(file)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
+            message = " ".join(str(error).split())
             raise ValueError(
-                f"{path} must be a YAML file of settings, got: {error}; see the examples in configs/"
+                f"{path} must be a YAML file of settings, got: {message}; see the examples in configs/"
             ) from None
         if not isinstance(content, dict):
             raise ValueError(
@@ -335,6 +337,7 @@ def read_config(path: str) -> Config:
 
     Raises:
         ValueError: see `parse_config`.
+        OSError: the file cannot be read.
     """
     return parse_config(["--config", path])
 
