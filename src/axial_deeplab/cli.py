@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         return _run(words)
 
 
@@ -159,8 +159,8 @@ def scenes(arguments: Arguments) -> None:
 
 @command
 def pq(arguments: Arguments) -> None:
-    """Compare two data sets in COCO panoptic format, as panopticapi's script does, and print panoptic
-    quality.""" parser = Parser(pq)
+    """Compare predictions with the ground truth, both as COCO panoptic files, and print panoptic quality."""
+    parser = Parser(pq)
     parser.add_argument(
         "--gt-json", "--gt_json_file", required=True, metavar="FILE", help="JSON of the ground truth"
     )
