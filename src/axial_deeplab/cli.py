@@ -213,6 +213,38 @@ def demo(arguments: Arguments) -> None:
     )
 
 
+@command
+def models(arguments: Arguments) -> None:
+    """List the networks with their parameters and multiply-adds, beside the published digits."""
+    parser = Parser(models)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks (default: all)")
+    parser.add_argument("--input", metavar="HxW", help="size of the image; counts activations, too")
+    parser.add_argument("--span", type=int, metavar="M", help="positions that a query attends to")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of create_model")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown")
+    form.add_argument("--json", action="store_true", help="print a list of objects")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.tables import models_table, select_rows
+
+    rows = select_rows(options.names, input_size=options.input, span=options.span, settings=options.set)
+    if options.json:
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        print(models_table(rows, markdown=options.markdown))
+
+
+@command
+def tables(arguments: Arguments) -> None:
+    """Count the paper's tables of parameters and multiply-adds and write them as Markdown."""
+    parser = Parser(tables)
+    parser.add_argument("--output", default="docs/tables.md", metavar="FILE", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.tables import write_tables
+
+    print(write_tables(options.output))
+
+
 def _add_data_set(parser: Parser) -> None:
     parser.add_argument("--images", metavar="DIR", help="folder of the photographs")
     parser.add_argument("--panoptic", metavar="DIR", help="folder of the panoptic PNG files")

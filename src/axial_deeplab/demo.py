@@ -1,4 +1,4 @@
-"""The demonstration: scenes that training never saw, their panoptic quality, the time for an image, and a picture."""
+"""The demonstration: scenes that training never saw, their panoptic quality, the time, and a picture."""
 
 import os
 import tempfile
@@ -12,6 +12,7 @@ from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_cl
 from axial_deeplab.files import atomic_path
 from axial_deeplab.inference import Predictor
 from axial_deeplab.visualization import draw_overlay, legend_entries, side_by_side
+from axial_deeplab.visualization.legend import LegendEntry
 
 SHIPPED_WEIGHTS = "axial_deeplab_nano_scenes"
 # The recipe trains on seed 0 and validates on seed 1.
@@ -50,7 +51,8 @@ def run_demo(
         dataset = CocoPanopticDataset(folder / "images", folder / "panoptic", folder / "panoptic.json")
         require_same_classes(categories, dataset.categories, f"weights {weights}", "the built-in scenes")
         evaluator = PanopticEvaluator(categories, predictor.post_processing)
-        rows, entries = [], {}
+        rows: list[list[Image.Image]] = []
+        entries: dict[LegendEntry, None] = {}
         # The first image of a process takes longer: compilation, threads, memory.
         predictor(dataset[0].image)
         for index in range(len(dataset)):

@@ -27,7 +27,11 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = (40, 52)) -> tuple[An
         ids.append((train_id + 1) * 10_000 + 1)
     image += rng.integers(0, 20, image.shape, dtype=np.uint8)
     present = [value for value in ids if (panoptic == value).any()]
-    return image, panoptic, [Segment(id=v, train_id=v // 10_000 - 1, area=int((panoptic == v).sum())) for v in present]
+    return (
+        image,
+        panoptic,
+        [Segment(id=v, train_id=v // 10_000 - 1, area=int((panoptic == v).sum())) for v in present],
+    )
 
 
 @pytest.fixture(scope="session")

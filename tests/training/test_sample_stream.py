@@ -24,7 +24,9 @@ def test_resumed_stream_goes_on() -> None:
 
 def test_processes_share_the_batch_of_one_process() -> None:
     whole = list(SampleStream(7, batch_size=4, num_batches=5, seed=1))
-    parts = [list(SampleStream(7, batch_size=2, num_batches=5, seed=1, rank=r, world_size=2)) for r in range(2)]
+    parts = [
+        list(SampleStream(7, batch_size=2, num_batches=5, seed=1, rank=r, world_size=2)) for r in range(2)
+    ]
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
 
 

@@ -49,7 +49,9 @@ def assert_same_weights(one: Path, other: Path) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
-def test_leaves_weights_checkpoints_settings_and_logs(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaves_weights_checkpoints_settings_and_logs(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tiny_config()
     weights = train(config)
     output = Path(config.trainer.output)
@@ -85,13 +87,20 @@ def test_resuming_from_any_checkpoint_is_exact(
     steps = {int(path.name.split("step")[1].split("-")[0]) for path in starts}
     assert steps == {2, 4, 6, 8, 10}
     # One in the middle, one after a validation, one by PQ, the last; all kinds within the time of a test.
-    chosen = [starts[0], next(p for p in starts if "step4-last" in p.name), next(p for p in starts if "best" in p.name), starts[-1]]
+    chosen = [
+        starts[0],
+        next(p for p in starts if "step4-last" in p.name),
+        next(p for p in starts if "best" in p.name),
+        starts[-1],
+    ]
     for number, start in enumerate(chosen):
         again = tmp_path / f"again{number}"
         shutil.copytree(output, again)
         (again / LAST).unlink()
         settings = trainer | {"output": str(again), "resume": str(start)}
-        assert_same_weights(train(_merged(tiny_config(), trainer=settings, optim=optim)), output / "weights.safetensors")
+        assert_same_weights(
+            train(_merged(tiny_config(), trainer=settings, optim=optim)), output / "weights.safetensors"
+        )
         assert (again / "metrics.csv").read_text() == (output / "metrics.csv").read_text(), start.name
 
 
@@ -107,7 +116,9 @@ def test_kill_at_a_random_moment_loses_nothing(tiny_config: MakeConfig, tmp_path
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(config_to_dict(config)))
     command = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config", str(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         while not last.exists() and process.poll() is None:
             time.sleep(0.01)
@@ -148,7 +159,9 @@ def _metrics(folder: Path) -> dict[str, list[float]]:
 def test_new_run_does_not_overwrite_a_run(tiny_config: MakeConfig) -> None:
     config = tiny_config()
     train(config)
-    with pytest.raises(ValueError, match=r"trainer.output must be a folder without last.ckpt, got .*; give --resume"):
+    with pytest.raises(
+        ValueError, match=r"trainer.output must be a folder without last.ckpt, got .*; give --resume"
+    ):
         train(config)
     before = (Path(config.trainer.output) / LAST).read_bytes()
     # A finished run that is resumed has nothing left to do but to write its weights.
@@ -165,9 +178,13 @@ def test_no_validation_data_no_validation(tiny_config: MakeConfig) -> None:
     assert not (output / BEST).exists()
 
 
-def test_starts_from_weights(tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_starts_from_weights(
+    tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = train(tiny_config())
-    again = _merged(tiny_config(), model={"weights": str(weights)}, trainer={"output": str(tmp_path / "fine")})
+    again = _merged(
+        tiny_config(), model={"weights": str(weights)}, trainer={"output": str(tmp_path / "fine")}
+    )
     train(again)
     assert "tensors loaded" in capsys.readouterr().out
     first_loss = {folder: _metrics(tmp_path / folder)["train/total"][0] for folder in ("run", "fine")}
@@ -177,7 +194,10 @@ def test_starts_from_weights(tiny_config: MakeConfig, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"trainer": {"batch_size": 5, "accumulate": 2}}, "trainer.batch_size must be a multiple of .* 1 x 2, got 5"),
+        (
+            {"trainer": {"batch_size": 5, "accumulate": 2}},
+            "trainer.batch_size must be a multiple of .* 1 x 2, got 5",
+        ),
         ({"trainer": {"devices": 0}}, "trainer must be settings that this machine can run, got: "),
         ({"trainer": {"accelerator": "gpuu"}}, "trainer must be settings that this machine can run, got: "),
         ({"trainer": {"strategy": "dpp"}}, "trainer must be settings that this machine can run, got: "),
@@ -196,18 +216,25 @@ def test_refuses_a_checkpoint_of_another_run(tiny_config: MakeConfig, tmp_path: 
     config = tiny_config()
     train(config)
     last = str(Path(config.trainer.output) / LAST)
-    with pytest.raises(ValueError, match=r"optim.lr must be 0.01 as in .*last.ckpt, got 0.5; leave it, or start"):
+    with pytest.raises(
+        ValueError, match=r"optim.lr must be 0.01 as in .*last.ckpt, got 0.5; leave it, or start"
+    ):
         train(_merged(config, trainer={"resume": last}, optim={"lr": 0.5}))
     with pytest.raises(ValueError, match=r"model.overrides.num_heads must be 2 as in"):
         train(_merged(config, trainer={"resume": last}, model={"overrides": {"num_heads": 4}}))
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(Path(last).read_bytes()[:-100])
-    with pytest.raises(ValueError, match="trainer.resume must be a checkpoint of `axial-deeplab train`, got .*broken"):
+    with pytest.raises(
+        ValueError, match=r"trainer\.resume must be a checkpoint of `axial-deeplab train`, got .*broken"
+    ):
         train(_merged(config, trainer={"resume": str(broken)}))
     other = tmp_path / "other.json"
     other.write_text(Path(config.data.train.json or "").read_text().replace("disc", "ball"))
     data = {"train": {**vars(config.data.train), "json": str(other)}, "val": {}}
-    with pytest.raises(ValueError, match=r"data.train.json must have the categories of trainer.resume .*; they differ in id 8 \(ball\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"data.train.json must have the categories of trainer.resume .*; they differ in id 8 \(ball\)",
+    ):
         train(_merged(config, trainer={"resume": last}, data=data))
     data = {"train": {**vars(config.data.train), "json": str(other)}}
     with pytest.raises(ValueError, match=r"data.val.json must have the categories of data.train.json"):

@@ -60,7 +60,8 @@ class EvaluationResult:
         return (
             f"{self.panoptic.to_text(classwise=classwise)}\n"
             f"mIoU {self.semantic.mean_iou:.1f}; {self.num_images} images; all qualities in percent\n"
-            f"time for an image: network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms"
+            f"time for an image: network {self.network_ms:.0f} ms, "
+            f"post-processing {self.post_processing_ms:.0f} ms"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +121,9 @@ class PanopticEvaluator:
         """
         assert sample.panoptic is not None
         prediction = predict_panoptic(model, sample.image, self.post_processing, max_size=self.max_size)
-        self.panoptic_quality.update(sample.panoptic, sample.segments, prediction.panoptic, prediction.segments)
+        self.panoptic_quality.update(
+            sample.panoptic, sample.segments, prediction.panoptic, prediction.segments
+        )
         self.semantic_iou.update(semantic_map(sample.panoptic, ignore_label=-1), prediction.semantic)
         self.num_images += 1
         self.network_ms += prediction.network_ms
@@ -187,7 +190,8 @@ def evaluate(
         knobs: arguments of `PostProcessing` that replace those stored with the weights.
 
     Raises:
-        ValueError: the weights, the data or a knob are not valid, or the classes of the weights are not those of the data.
+        ValueError: the weights, the data or a knob are not valid, or the classes of the weights are not
+            those of the data.
         OSError: a file is missing or cannot be written.
     """
     predictor = Predictor(weights, device, max_size=max_size, **knobs)
@@ -213,7 +217,9 @@ def evaluate(
     return evaluator.compute()
 
 
-def require_same_classes(given: Categories, expected: Categories, given_name: str, expected_name: str) -> None:
+def require_same_classes(
+    given: Categories, expected: Categories, given_name: str, expected_name: str
+) -> None:
     """Refuse two label spaces that differ in more than colors.
 
     Args:
@@ -227,8 +233,10 @@ def require_same_classes(given: Categories, expected: Categories, given_name: st
     """
     classes, wanted = ([(c.id, c.name, c.is_thing) for c in space] for space in (given, expected))
     if classes != wanted:
-        odd = next((c for c in classes if c not in wanted), None) or next(c for c in wanted if c not in classes)
+        odd = next((c for c in classes if c not in wanted), None) or next(
+            c for c in wanted if c not in classes
+        )
         raise ValueError(
-            f"{given_name} must have the categories of {expected_name}, got {len(classes)} for {len(wanted)}; "
-            f"they differ in id {odd[0]} ({odd[1]})"
+            f"{given_name} must have the categories of {expected_name}, "
+            f"got {len(classes)} for {len(wanted)}; they differ in id {odd[0]} ({odd[1]})"
         )

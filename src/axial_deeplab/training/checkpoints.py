@@ -15,9 +15,11 @@ BEST = "best.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint beside its final name, flush it to the disk, rename it: a reader never sees half of one."""
+    """Write a checkpoint beside its final name and rename it: a reader never sees half of one."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Write `checkpoint` to `path`."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
@@ -26,10 +28,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(lightning.Callback):
-    """Write last.ckpt every few steps and after each validation, and best.ckpt when PQ is higher than ever before.
+    """Write last.ckpt every few steps and after each validation, best.ckpt when PQ is higher than ever.
 
-    A checkpoint is written after the validation of its step where there is one, so a resumed run neither repeats nor
-    leaves out a validation.
+    A checkpoint is written after the validation of its step where there is one, so a resumed run neither
+    repeats nor leaves out a validation.
 
     Args:
         folder: where the checkpoints go.
@@ -38,7 +40,9 @@ class Checkpoints(lightning.Callback):
         max_steps: optimizer steps of the whole training; the last one is always written.
     """
 
-    def __init__(self, folder: str | Path, *, interval: int, val_interval: int | None, max_steps: int) -> None:
+    def __init__(
+        self, folder: str | Path, *, interval: int, val_interval: int | None, max_steps: int
+    ) -> None:
         self.folder = Path(folder)
         self.interval = interval
         self.val_interval = val_interval

@@ -18,7 +18,7 @@ class MetricsFile(Logger):
     Args:
         path: the file.
         columns: names of the metrics, without the leading `step`; other metrics are not written.
-        first_step: metrics of this step and later ones, left by a killed run, are removed: the run will repeat them.
+        first_step: what a killed run left of this step and later ones is removed: the run will repeat it.
     """
 
     def __init__(self, path: str | Path, columns: tuple[str, ...], *, first_step: int = 0) -> None:
@@ -57,7 +57,7 @@ class MetricsFile(Logger):
         rows = []
         if self.path.exists():
             with self.path.open(newline="") as file:
-                # A kill may have cut the last line short; such a line has no valid step or lies after the checkpoint.
+                # A kill may have cut the last line short, but never one of a step before the checkpoint.
                 rows = [
                     row
                     for row in csv.DictReader(file)

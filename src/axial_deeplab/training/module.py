@@ -1,7 +1,7 @@
 """The training and validation step, for Lightning's `Trainer`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -44,8 +44,10 @@ class PanopticTraining(lightning.LightningModule):
         self.config = config
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
-        """Make what is random in the network a function of seed, step and process, so that a resumed run repeats it."""
-        torch.manual_seed((self.config.trainer.seed * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank)
+        """Seed what is random in the network by seed, step and process, so that a resumed run repeats it."""
+        torch.manual_seed(
+            (self.config.trainer.seed * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank
+        )
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
@@ -77,7 +79,7 @@ class PanopticTraining(lightning.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name == "PQ", rank_zero_only=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return RAdam inside Lookahead with warm-up and polynomial decay, one change of the learning rate a step."""
+        """Return RAdam inside Lookahead, and a learning rate that warms up and decays step by step."""
         optim = self.config.optim
         optimizer = radam_lookahead(
             self.model,
@@ -95,7 +97,7 @@ class PanopticTraining(lightning.LightningModule):
         """Add all that is needed to rebuild and use the model, as plain types."""
         config = config_to_dict(self.config)
         checkpoint["axial_deeplab"] = {
-            "model": dict(self.model.config),
+            "model": dict(cast("Mapping[str, Any]", self.model.config)),
             "categories": self.categories.to_json(),
             "post_processing": config["post_processing"],
             "config": config,

@@ -10,14 +10,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class Lookahead(Optimizer):
-    """Slow weights that follow the fast ones of another optimizer: every k steps, slow += alpha (fast - slow), fast = slow.
+    """Slow weights that follow the fast ones of another optimizer, which start anew from them every k steps.
 
-    The model always holds the fast weights. Right after every k-th step the two are equal, and that is where to evaluate
-    and to store the model. The slow weights live in the state of each parameter under `slow`, beside the state of the
-    inner optimizer, so `state_dict` holds both and loading it goes on exactly.
+    At every k-th step slow += alpha (fast - slow), then fast = slow. The model always holds the fast weights:
+    right after a k-th step, where both are equal, is the time to evaluate and to store it. The slow weights
+    live in the state of each parameter under `slow`, beside the state of the inner optimizer, so that
+    `state_dict` holds both and loading it goes on exactly.
 
     Args:
-        optimizer: the inner optimizer; its parameter groups and its state are shared, and it must not be stepped itself.
+        optimizer: the inner optimizer, which shares its groups and state and must not be stepped itself.
         num_steps: the k of the formula, in optimizer steps.
         alpha: part of the way from the slow to the fast weights, in (0, 1].
 
@@ -44,7 +45,7 @@ class Lookahead(Optimizer):
         """Step the inner optimizer, and at every k-th call the slow weights.
 
         Args:
-            closure: recomputes the loss and the gradients; Lightning runs the forward and backward pass in it.
+            closure: computes the loss and the gradients.
 
         Returns:
             What the closure returns.
@@ -121,7 +122,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def radam_lookahead(
-    model: nn.Module, *, lr: float, weight_decay: float = 0.0, lookahead_steps: int = 5, lookahead_alpha: float = 0.5
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    lookahead_steps: int = 5,
+    lookahead_alpha: float = 0.5,
 ) -> Lookahead:
     """Return the optimizer of the paper for a model.
 
