@@ -19,7 +19,9 @@ def golden() -> Callable[[str], Path]:
         for folder in (HERE / "golden", SHARED / "golden"):
             if (folder / name).exists():
                 return folder / name
-        pytest.skip(f"golden file {name} is not in the repository; set AXIAL_DEEPLAB_SHARED to the folder that has it")
+        pytest.skip(
+            f"golden file {name} is not in the repository; set AXIAL_DEEPLAB_SHARED to the folder that has it"
+        )
 
     return find
 
@@ -31,7 +33,9 @@ def shared_data() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         folder = SHARED / "data" / name
         if not folder.exists():
-            pytest.skip(f"data set {name} is absent; set AXIAL_DEEPLAB_SHARED to the folder that has data/{name}")
+            pytest.skip(
+                f"data set {name} is absent; set AXIAL_DEEPLAB_SHARED to the folder that has data/{name}"
+            )
         return folder
 
     return find

@@ -200,7 +200,7 @@ class TrainerConfig:
     """How several devices work together, a name that Lightning knows (ddp, fsdp ...)."""
     precision: str = "auto"
     """auto (bf16-mixed on GPUs that support it, else 32), or a precision that Lightning knows."""
-    channels_last: bool = False
+    channels_last: bool = True
     """Keep activations in channels-last order, faster on most devices."""
     num_workers: int = 2
     """Processes that read and augment images, for each device."""
