@@ -262,9 +262,8 @@ class GlobalAttention2d(nn.Module):
         if self.logit_norm is not None:
 
             def moments() -> tuple[Tensor, Tensor, int]:
-                mean, mean_of_squares = logit_moments(
-                    *(y.flatten(1, 2)[:, :, None] for y in (q, k)), None, None
-                )
+                one_line = [y.flatten(1, 2)[:, :, None] for y in (q, k)]  # (B, H·W, 1, N, D)
+                mean, mean_of_squares = logit_moments(one_line[0], one_line[1], None, None)
                 return mean[:1], mean_of_squares[:1], q.shape[0] * (q.shape[1] * q.shape[2]) ** 2
 
             scale, _ = self.logit_norm(moments)

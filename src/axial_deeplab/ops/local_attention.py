@@ -61,24 +61,23 @@ def local_attention_2d(
             None if table is None else _crop_table(table.to(dtype), kernel_size, reach)
             for table in (rel_q, rel_k, rel_v)
         ]
-        chunks = []
         rows = height if rows_per_chunk is None else rows_per_chunk
+
+        def attend(queries: Tensor, top: int) -> tuple[Tensor, Tensor | None]:
+            window = slice(top, top + queries.shape[1] + 2 * reach[0])
+            return _attend(queries, keys[:, window], values[:, window], *tables, scale, reach, top, height)
+
+        chunks: list[tuple[Tensor, Tensor | None]] = []
         for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            window = slice(top, bottom + 2 * reach[0])
-            arguments = (q[:, top:bottom].to(dtype), keys[:, window], values[:, window], *tables, scale)
+            queries = q[:, top : top + rows].to(dtype)
             if rows < height and torch.is_grad_enabled():
-                chunks.append(
-                    checkpoint(
-                        _attend, *arguments, reach, top, height, use_reentrant=False, preserve_rng_state=False
-                    )
-                )
+                chunk = checkpoint(attend, queries, top, use_reentrant=False, preserve_rng_state=False)
             else:
-                chunks.append(_attend(*arguments, reach, top, height))
+                chunk = attend(queries, top)
+            chunks.append(chunk)
         content = torch.cat([chunk[0] for chunk in chunks], dim=1).to(v.dtype)
-        if rel_v is None:
-            return content, None
-        return content, torch.cat([chunk[1] for chunk in chunks], dim=1).to(v.dtype)
+        positional = [chunk[1] for chunk in chunks if chunk[1] is not None]
+        return content, torch.cat(positional, dim=1).to(v.dtype) if positional else None
 
 
 def local_logit_moments(

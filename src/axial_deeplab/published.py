@@ -1,0 +1,188 @@
+"""The parameters and multiply-adds that the paper prints, each beside the network that it belongs to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+IMAGENET = (224, 224)
+COCO = (1025, 1025)
+CITYSCAPES = (1025, 2049)
+MAPILLARY = (2177, 2177)
+
+# Scales of multi-scale testing, each with and without a flip; they follow from the ratios of the digits.
+COCO_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+MAPILLARY_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+# All published panoptic rows of Axial-DeepLab have this span, those of COCO included: their digits say so.
+SPAN_65 = {"span": 65}
+NO_ASPP = {"aspp": False}
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of the paper's tables.
+
+    Attributes:
+        label: the paper's name of the network.
+        name: ours, for `create_model`.
+        input_size: height and width of the image, pixels.
+        params: the printed parameters in millions; None where the paper prints none.
+        madds: the printed multiply-adds in billions, or with a T behind in trillions; None likewise.
+        options: arguments of `create_model`.
+        variant: what distinguishes the row from the network's usual one of this input size, for people.
+        scales: of multi-scale testing with flips; empty is a single pass.
+    """
+
+    label: str
+    name: str
+    input_size: tuple[int, int]
+    params: str | None = None
+    madds: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    scales: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name and, if it is not the usual one, the variant."""
+        return f"{self.name} {self.variant}".rstrip()
+
+    @property
+    def params_m(self) -> float | None:
+        """Printed parameters in millions."""
+        return None if self.params is None else float(self.params)
+
+    @property
+    def madds_b(self) -> float | None:
+        """Printed multiply-adds in billions."""
+        if self.madds is None:
+            return None
+        return 1000 * float(self.madds[:-1]) if self.madds.endswith("T") else float(self.madds)
+
+
+def _axial_deeplab(size: str, input_size: tuple[int, int], params: str, madds: str) -> PublishedRow:
+    return PublishedRow(
+        f"Axial-DeepLab-{size.upper()}", f"axial_deeplab_{size}", input_size, params, madds, SPAN_65
+    )
+
+
+def _multi_scale(row: PublishedRow, madds: str, scales: tuple[float, ...]) -> PublishedRow:
+    return PublishedRow(
+        f"{row.label}, multi-scale",
+        row.name,
+        row.input_size,
+        row.params,
+        madds,
+        row.options,
+        "multi-scale",
+        scales,
+    )
+
+
+def _span(span: int, madds: str) -> PublishedRow:
+    return PublishedRow(
+        f"Axial-ResNet-L, span {span}",
+        "axial_deeplab_l",
+        CITYSCAPES,
+        None,
+        madds,
+        {"span": span},
+        f"span={span}" if span != 65 else "",
+    )
+
+
+def _with_and_without_aspp(
+    label: str, backbone: str, without: tuple[str, str], with_aspp: tuple[str, str]
+) -> list[PublishedRow]:
+    name = f"panoptic_deeplab_{backbone}"
+    return [
+        PublishedRow(label, name, CITYSCAPES, *without, NO_ASPP, "aspp=false"),
+        PublishedRow(f"{label} + ASPP", name, CITYSCAPES, *with_aspp),
+    ]
+
+
+def _table_9(size: str) -> list[PublishedRow]:
+    """Return output strides and decoders; what the paper prints of them is accuracy alone."""
+    rows = []
+    for decoder in ("dual", "axial"):
+        for output_stride in (32, 16, 8) if decoder == "dual" else (32, 16):
+            options: dict[str, Any] = {**SPAN_65, "output_stride": output_stride}
+            label = f"Axial-DeepLab-{size.upper()}, output stride {output_stride}"
+            variant = f"output_stride={output_stride}" if output_stride != 16 else ""
+            if decoder == "axial":
+                options["decoder"] = decoder
+                label += ", axial decoder"
+                variant = f"{variant} decoder=axial".strip()
+            rows.append(
+                PublishedRow(label, f"axial_deeplab_{size}", CITYSCAPES, options=options, variant=variant)
+            )
+    return rows
+
+
+_RESNET_50 = PublishedRow("ResNet-50", "resnet50", IMAGENET, "25.6", "4.1")
+_SASA = PublishedRow("Conv-Stem + Attention", "sasa_resnet50", IMAGENET, "18.0", "3.5")
+_SASA_BN = PublishedRow("Conv-Stem + Attention + BN", "sasa_bn_resnet50", IMAGENET, "18.0", "3.5")
+_PS = PublishedRow("Conv-Stem + PS-Attention", "ps_attention_resnet50", IMAGENET, "18.0", "3.7")
+_AXIAL_S = PublishedRow("Conv-Stem + Axial-Attention (S)", "axial_resnet_s", IMAGENET, "12.4", "2.8")
+_FULL_SASA = PublishedRow("Full Attention", "full_sasa_resnet50", IMAGENET, "18.0", "3.6")
+_FULL_AXIAL_S = PublishedRow("Full Axial-Attention (S)", "full_axial_resnet_s", IMAGENET, "12.5", "3.3")
+_XCEPTION_COCO = PublishedRow(
+    "Panoptic-DeepLab (Xception-71)", "panoptic_deeplab_xception71", COCO, "46.7", "274.0"
+)
+_XCEPTION_MAPILLARY = PublishedRow(
+    "Panoptic-DeepLab (Xception-71)", "panoptic_deeplab_xception71", MAPILLARY, "46.7", "1.24T"
+)
+_L_COCO = _axial_deeplab("l", COCO, "44.9", "343.9")
+_L_MAPILLARY = _axial_deeplab("l", MAPILLARY, "44.9", "1.55T")
+
+TABLES: dict[str, list[PublishedRow]] = {
+    "Table 1: ImageNet, 224 x 224": [
+        _RESNET_50, _SASA, _SASA_BN, _PS, _AXIAL_S, _FULL_SASA, _FULL_AXIAL_S,
+    ],
+    "Table 2: COCO, 1025 x 1025": [
+        _XCEPTION_COCO,
+        _multi_scale(_XCEPTION_COCO, "3081.4", COCO_SCALES),
+        _axial_deeplab("s", COCO, "12.1", "110.4"),
+        _axial_deeplab("m", COCO, "25.9", "209.9"),
+        _L_COCO,
+        _multi_scale(_L_COCO, "3867.7", COCO_SCALES),
+    ],
+    "Table 4: Mapillary Vistas, 2177 x 2177": [
+        _XCEPTION_MAPILLARY,
+        _multi_scale(_XCEPTION_MAPILLARY, "31.35T", MAPILLARY_SCALES),
+        _L_MAPILLARY,
+        _multi_scale(_L_MAPILLARY, "39.35T", MAPILLARY_SCALES),
+    ],
+    "Tables 5 and 6: Cityscapes, 1025 x 2049": [
+        *_with_and_without_aspp("ResNet-50", "resnet50", ("24.8", "374.8"), ("30.0", "390.0")),
+        *_with_and_without_aspp("Attention", "sasa_bn_resnet50", ("17.3", "317.7"), ("22.5", "332.9")),
+        *_with_and_without_aspp(
+            "PS-Attention", "ps_attention_resnet50", ("17.3", "326.7"), ("22.5", "341.9")
+        ),
+        _axial_deeplab("s", CITYSCAPES, "12.1", "220.8"),
+        _axial_deeplab("m", CITYSCAPES, "25.9", "419.6"),
+        _axial_deeplab("l", CITYSCAPES, "44.9", "687.4"),
+        _axial_deeplab("xl", CITYSCAPES, "173.0", "2446.8"),
+    ],
+    "Table 7: spans on Cityscapes, 1025 x 2049": [
+        PublishedRow(
+            "ResNet-101", "panoptic_deeplab_resnet101", CITYSCAPES, "43.8", "530.0", NO_ASPP, "aspp=false"
+        ),
+        _span(5, "617.4"), _span(9, "622.1"), _span(17, "631.5"), _span(33, "650.2"), _span(65, "687.4"),
+    ],
+    "Table 9: output stride and decoder on Cityscapes, 1025 x 2049": _table_9("l"),
+    "Table 10: widths on ImageNet, 224 x 224": [
+        PublishedRow("PS-Attention x0.5", "ps_attention_resnet50_x0_5", IMAGENET, "5.1", "1.2"),
+        PublishedRow("PS-Attention x0.75", "ps_attention_resnet50_x0_75", IMAGENET, "10.5", "2.3"),
+        _PS,
+        PublishedRow("PS-Attention x1.25", "ps_attention_resnet50_x1_25", IMAGENET, "27.5", "5.6"),
+        PublishedRow("PS-Attention x1.5", "ps_attention_resnet50_x1_5", IMAGENET, "39.0", "7.8"),
+        _AXIAL_S,
+        PublishedRow("Conv-Stem + Axial-Attention (M)", "axial_resnet_m", IMAGENET, "26.4", "5.7"),
+        PublishedRow("Conv-Stem + Axial-Attention (L)", "axial_resnet_l", IMAGENET, "45.6", "9.6"),
+        _FULL_AXIAL_S,
+        PublishedRow("Full Axial-Attention (M)", "full_axial_resnet_m", IMAGENET, "26.5", "6.8"),
+        PublishedRow("Full Axial-Attention (L)", "full_axial_resnet_l", IMAGENET, "45.8", "11.6"),
+    ],
+}  # fmt: skip
+"""The tables of the paper that give parameters or multiply-adds, or ask for them, by their titles."""
