@@ -227,7 +227,7 @@ class _Call:
         sizes = (self.head_dim, self.value_dim)
         backward = direction == "backward"
         scratch_rule = layout.backward_scratch_size if backward else layout.forward_scratch_size
-        scratch_size = layout.round_up(scratch_rule(self.length, *sizes), 16)
+        scratch_size = scratch_rule(self.length, *sizes)
         grads_size = layout.table_grads_size(self.reach, *sizes, self.heads) if backward else 0
         threads = self.threads(units, chunks)
         self.set_address("TABLES", self.like.new_empty(layout.tables_size(self.reach, *sizes)))

@@ -46,7 +46,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     kernel,
     position_stride,
     positions_pitch,
-    round_up,
+    prefetch_unit,
     scales_of_head,
     table_rows,
     tensor_of_unit,
@@ -54,6 +54,8 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     transpose_rows,
     unit_of,
     weights_pitch,
+    whole_tiles,
+    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
@@ -91,8 +93,8 @@ def backward_unit(
     """The gradients of one unit; those of the tables and scales are added to `table_grads`."""
     length, reach = load_scalar(arguments, LENGTH), load_scalar(arguments, REACH)
     head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_pitch, value_pitch = round_up(head_dim, LANES), round_up(value_dim, LANES)
-    rows = round_up(length, ROWS)
+    key_pitch, value_pitch = whole_vectors(head_dim), whole_vectors(value_dim)
+    rows = whole_tiles(length)
     padded_rows = rows + 2 * MARGIN
     pitch = weights_pitch(length)
 
@@ -172,7 +174,7 @@ def backward_unit(
                 grad_weight = load_rows(grad_logits, row + p, pitch)
                 store_rows(weights, row + p, pitch, weight)
                 store_rows(grad_logits, row + p, pitch, multiply(weight, subtract(grad_weight, delta)))
-            for p in (start - MARGIN, start + round_up(stop - start, LANES)):
+            for p in (start - MARGIN, start + whole_vectors(stop - start)):
                 store_rows(weights, row + p, pitch, fill_tile(queries, 0.0))
                 store_rows(grad_logits, row + p, pitch, fill_tile(queries, 0.0))
 
@@ -267,7 +269,7 @@ def tile_of_weight_gradients(
     reach: int,
 ) -> Tile:
     """The gradients of the weights of queries o ... o + 3 for positions p ... p + 7."""
-    grad_pitch = round_up(value_dim, LANES)
+    grad_pitch = whole_vectors(value_dim)
     value_pitch = positions_pitch(length)
     table_pitch = table_rows(reach)
     distance = p - o + reach
@@ -449,7 +451,10 @@ def backward(address: int, like: Scalar) -> None:
     while chunk < chunks:
         chunk_grads = advance(table_grads, chunk * table_grads_size)
         clear(chunk_grads, table_grads_size)
-        for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        stop = units * (chunk + 1) // chunks
+        for unit in range(units * chunk // chunks, stop):
+            if unit + 1 < stop:
+                prefetch_unit(arguments, 8, unit + 1, like)
             image, line, head = unit_of(arguments, unit)
             backward_unit(arguments, image, line, head, scratch, chunk_grads, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

@@ -43,7 +43,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     kernel,
     position_stride,
     positions_pitch,
-    round_up,
+    prefetch_unit,
     scales_of_head,
     table_rows,
     tensor_of_unit,
@@ -51,6 +51,8 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     transpose_rows,
     unit_of,
     weights_pitch,
+    whole_tiles,
+    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
@@ -84,8 +86,8 @@ def attend_unit(arguments: Pointer, image: int, line: int, head: int, scratch: P
     """The outputs of one unit and the largest logit of each query."""
     length, reach = load_scalar(arguments, LENGTH), load_scalar(arguments, REACH)
     head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_pitch, value_pitch = round_up(head_dim, LANES), round_up(value_dim, LANES)
-    rows = round_up(length, ROWS)
+    key_pitch, value_pitch = whole_vectors(head_dim), whole_vectors(value_dim)
+    rows = whole_tiles(length)
 
     queries = scratch
     keys = advance(queries, rows * key_pitch)
@@ -196,7 +198,10 @@ def forward(address: int, like: Scalar) -> None:
     chunks = load_scalar(arguments, CHUNKS)
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
     while chunk < chunks:
-        for unit in range(units * chunk // chunks, units * (chunk + 1) // chunks):
+        stop = units * (chunk + 1) // chunks
+        for unit in range(units * chunk // chunks, stop):
+            if unit + 1 < stop:
+                prefetch_unit(arguments, 5, unit + 1, like)
             image, line, head = unit_of(arguments, unit)
             attend_unit(arguments, image, line, head, scratch, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

@@ -6,6 +6,7 @@ named here. The numbers at all addresses have the type of the argument `like`.
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
@@ -22,6 +23,7 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     mask_span,
     multiply,
     pointer_like,
+    prefetch,
     splat_rows,
     store,
     store_scalar,
@@ -40,17 +42,18 @@ size_rule: Any = register_jitable
 LOG2_E = 1.4426950408889634
 
 MARGIN = LANES  # Zeros on either side of what is read at shifted positions.
+CACHE_LINE = 16  # Numbers: 64 bytes of float32; half as many of float64 are seldom worth a second request.
 BLOCK = 16  # Queries of which the backward pass keeps the weights and their gradients.
 
 # Columns of the table of arguments. A tensor has five: address, strides of B, L, M and N; its channels
-# are dense.
-(NEXT_THREAD, NEXT_CHUNK, CHUNKS) = range(3)
-(BATCH, LENGTH, LINES, HEADS, HEAD_DIM, VALUE_DIM, REACH, MAX_DISTANCE) = range(3, 11)
-(SCALE, MAXIMA) = range(11, 13)  # (3, N); largest logit of each query (units, L up to whole tiles), base 2
-(REL_Q, REL_K, REL_V, GRAD_REL_Q, GRAD_REL_K, GRAD_REL_V, GRAD_SCALE) = range(13, 20)  # 0: absent
-(TABLES, SCRATCH, SCRATCH_SIZE, TABLE_GRADS, TABLE_GRADS_SIZE) = range(20, 25)
+# are dense. (They are not plain integers, for each of which Numba would compile a function anew.)
+(NEXT_THREAD, NEXT_CHUNK, CHUNKS) = np.arange(3)
+(BATCH, LENGTH, LINES, HEADS, HEAD_DIM, VALUE_DIM, REACH, MAX_DISTANCE) = np.arange(3, 11)
+(SCALE, MAXIMA) = np.arange(11, 13)  # (3, N); largest logits (units, L up to whole tiles), base 2
+(REL_Q, REL_K, REL_V, GRAD_REL_Q, GRAD_REL_K, GRAD_REL_V, GRAD_SCALE) = np.arange(13, 20)  # 0: absent
+(TABLES, SCRATCH, SCRATCH_SIZE, TABLE_GRADS, TABLE_GRADS_SIZE) = np.arange(20, 25)
 # In the backward pass CONTENT and POSITIONAL are the gradients of the outputs.
-(Q, K, V, CONTENT, POSITIONAL, GRAD_Q, GRAD_K, GRAD_V) = range(25, 65, 5)
+(Q, K, V, CONTENT, POSITIONAL, GRAD_Q, GRAD_K, GRAD_V) = np.arange(25, 65, 5)
 COLUMNS = 65
 
 
@@ -58,53 +61,56 @@ COLUMNS = 65
 
 
 @size_rule
-def round_up(number: int, multiple: int) -> int:
-    return (number + multiple - 1) // multiple * multiple
+def whole_vectors(count: int) -> int:
+    """The numbers in the vectors that hold `count` numbers."""
+    return (count + LANES - 1) // LANES * LANES
+
+
+@size_rule
+def whole_tiles(count: int) -> int:
+    """The rows in the tiles that hold `count` rows."""
+    return (count + ROWS - 1) // ROWS * ROWS
 
 
 @size_rule
 def positions_pitch(length: int) -> int:
     """The length of a row of (channels, positions), zeros behind the last position."""
-    return round_up(length + LANES, LANES)
+    return whole_vectors(length + LANES)
 
 
 @size_rule
 def weights_pitch(length: int) -> int:
     """The length of a row of weights, a margin on both sides."""
-    return round_up(length + 3 * MARGIN, LANES)
+    return whole_vectors(length + 3 * MARGIN)
 
 
 @size_rule
 def table_rows(reach: int) -> int:
     """The distances of an expanded relative table: those of the span and margins."""
-    return round_up(2 * reach + 1 + 3 * MARGIN, LANES)
+    return whole_vectors(2 * reach + 1 + 3 * MARGIN)
 
 
-@size_rule
 def tables_size(reach: int, head_dim: int, value_dim: int) -> int:
-    padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    padded = whole_vectors(head_dim), whole_vectors(value_dim)
     return table_rows(reach) * (2 * head_dim + value_dim + 2 * padded[0] + padded[1])
 
 
-@size_rule
 def table_grads_size(reach: int, head_dim: int, value_dim: int, heads: int) -> int:
     """The gradients of the three expanded tables and of the scales."""
     rows = table_rows(reach)
-    return rows * (2 * round_up(head_dim, LANES) + round_up(value_dim, LANES)) + round_up(3 * heads, LANES)
+    return rows * (2 * whole_vectors(head_dim) + whole_vectors(value_dim)) + whole_vectors(3 * heads)
 
 
-@size_rule
 def forward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
-    rows = round_up(length, ROWS)
-    key_dim, padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    rows = whole_tiles(length)
+    key_dim, padded = whole_vectors(head_dim), whole_vectors(value_dim)
     packed = rows * key_dim + positions_pitch(length) * head_dim + rows * padded
     return packed + ROWS * weights_pitch(length) + 2 * ROWS * padded
 
 
-@size_rule
 def backward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
-    rows = round_up(length, ROWS) + 2 * MARGIN
-    key_dim, padded = round_up(head_dim, LANES), round_up(value_dim, LANES)
+    rows = whole_tiles(length) + 2 * MARGIN
+    key_dim, padded = whole_vectors(head_dim), whole_vectors(value_dim)
     packed = rows * (4 * key_dim + 3 * padded) + positions_pitch(length) * (head_dim + value_dim)
     return packed + 2 * BLOCK * weights_pitch(length) + ROWS * key_dim + 3 * LANES
 
@@ -164,6 +170,21 @@ def unit_of(arguments: Pointer, unit: int) -> Any:
     return unit // (lines * heads), unit // heads % lines, unit % heads
 
 
+@kernel
+def prefetch_unit(arguments: Pointer, tensors: int, unit: int, like: Scalar) -> None:
+    """Bring a unit's rows of the first `tensors` tensors into the cache: they lie too far apart for the
+    processor to foresee."""
+    image, line, head = unit_of(arguments, unit)
+    for tensor in range(Q, Q + tensors * (K - Q), K - Q):
+        of_values = tensor in (V, CONTENT, POSITIONAL, GRAD_V)
+        width = load_scalar(arguments, VALUE_DIM if of_values else HEAD_DIM)
+        start = tensor_of_unit(arguments, tensor, image, line, head, like)
+        stride = position_stride(arguments, tensor)
+        for row in range(load_scalar(arguments, LENGTH)):
+            for i in range(0, width, CACHE_LINE):
+                prefetch(start, row * stride + i)
+
+
 @inlined
 def scales_of_head(arguments: Pointer, head: int, factor: float, like: Scalar) -> Any:
     """The scales of the three terms, times a factor."""
@@ -190,7 +211,7 @@ def tile_of_logits(
     reach: int,
 ) -> Tile:
     """The logits, base 2, of queries o ... o + 3 for positions p ... p + 7; -inf outside the span."""
-    query_pitch = round_up(head_dim, LANES)
+    query_pitch = whole_vectors(head_dim)
     key_pitch = positions_pitch(length)
     table_pitch = table_rows(reach)
     distance = p - o + reach

@@ -154,6 +154,22 @@ def store_scalar(typing_context: Any, pointer: Any, index: Any, number: Any) -> 
 
 
 @intrinsic
+def prefetch(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """Bring `pointer[index]` into the cache while other work goes on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        narrow = ir.IntType(32)
+        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, narrow, narrow, narrow])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        read, near, data = (ir.Constant(narrow, option) for option in (0, 3, 1))
+        builder.call(function, [address, read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), generate
+
+
+@intrinsic
 def take_ticket(typing_context: Any, pointer: Any) -> Any:
     """Return the int64 at `pointer` and increment it atomically: the next piece of work of a shared list."""
 

@@ -19,8 +19,8 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     Scalar,
     clear,
     kernel,
-    round_up,
     table_rows,
+    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
@@ -40,7 +40,7 @@ def expand_table(
 ) -> None:
     """Copy the rows of the distances -reach ... reach, as (width, distances) and as rows."""
     pitch = table_rows(reach)
-    padded = round_up(width, LANES)
+    padded = whole_vectors(width)
     clear(columns, width * pitch)
     clear(rows, padded * pitch)
     if present:
@@ -66,7 +66,7 @@ def expand_tables(address: int, like: Scalar) -> None:
         source = load_scalar(arguments, table)
         expand_table(pointer_like(source, like), source != 0, width, max_distance, reach, columns, rows)
         columns = advance(columns, table_rows(reach) * width)
-        rows = advance(rows, table_rows(reach) * round_up(width, LANES))
+        rows = advance(rows, table_rows(reach) * whole_vectors(width))
 
 
 @kernel
@@ -81,7 +81,7 @@ def collect_table_grads(address: int, like: Scalar) -> None:
     reach, max_distance = load_scalar(arguments, REACH), load_scalar(arguments, MAX_DISTANCE)
     for table in range(3):
         width = load_scalar(arguments, VALUE_DIM) if table == 2 else load_scalar(arguments, HEAD_DIM)
-        padded = round_up(width, LANES)
+        padded = whole_vectors(width)
         target = load_scalar(arguments, GRAD_REL_Q + table)
         if target != 0:
             add_table(grads, pointer_like(target, like), width, padded, max_distance, reach)
