@@ -57,15 +57,16 @@ def local_attention_2d(
     with full_precision(q.device):
         scale = q.new_ones(3, heads, dtype=dtype) if logit_scale is None else logit_scale.to(dtype)
         keys, values = (_pad(x.to(dtype), reach) for x in (k, v))
-        tables = [
+        table_q, table_k, table_v = (
             None if table is None else _crop_table(table.to(dtype), kernel_size, reach)
             for table in (rel_q, rel_k, rel_v)
-        ]
+        )
         rows = height if rows_per_chunk is None else rows_per_chunk
 
         def attend(queries: Tensor, top: int) -> tuple[Tensor, Tensor | None]:
             window = slice(top, top + queries.shape[1] + 2 * reach[0])
-            return _attend(queries, keys[:, window], values[:, window], *tables, scale, reach, top, height)
+            near = keys[:, window], values[:, window]
+            return _attend(queries, *near, table_q, table_k, table_v, scale, reach, top, height)
 
         chunks: list[tuple[Tensor, Tensor | None]] = []
         for top in range(0, height, rows):
