@@ -57,6 +57,8 @@ class AttentionBlock(nn.Module):
         self.down = ConvNorm(in_channels, width, **norm)
         self.attention = LocalAttention2d(width, width, stride=stride, **attention, **norm)
         self.up = ConvNorm(width, out_channels, activation=False, **norm)
+        # The block starts as its shortcut, like the axial block.
+        nn.init.zeros_(self.up.get_parameter("norm.weight"))
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
