@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from axial_deeplab.counting import (
     MaddsCounter,
@@ -263,8 +264,20 @@ def _counter(name: str, options: Options) -> MaddsCounter:
 
 @cache
 def _build(name: str, options: Options) -> nn.Module:
-    with torch.device("meta"):
+    with torch.device("meta"), _NoRandomNumbers():
         return create_model(name, **dict(options))
+
+
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves weights as they are allocated: without memory, too, drawing them takes longer than counting."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _hashable(options: Mapping[str, Any]) -> Options:
