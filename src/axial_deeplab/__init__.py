@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from axial_deeplab.inference import Predictor
     from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
+    from axial_deeplab.models.local_attention import GlobalAttention2d, LocalAttention2d
     from axial_deeplab.models.registry import create_model, list_models
     from axial_deeplab.ops.axial_attention import axial_attention
     from axial_deeplab.post_processing import PostProcessing
@@ -16,6 +17,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AxialAttention",
     "AxialBlock",
+    "GlobalAttention2d",
+    "LocalAttention2d",
     "PostProcessing",
     "Predictor",
     "__version__",
@@ -30,6 +33,8 @@ __all__ = [
 _MODULE_OF_NAME = {
     "AxialAttention": "models.axial_attention",
     "AxialBlock": "models.axial_attention",
+    "GlobalAttention2d": "models.local_attention",
+    "LocalAttention2d": "models.local_attention",
     "PostProcessing": "post_processing",
     "Predictor": "inference",
     "axial_attention": "ops.axial_attention",
