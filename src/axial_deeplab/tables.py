@@ -372,9 +372,9 @@ and activations count nothing. Multi-scale testing is the sum over scales, each 
 **As the paper counts.** For panoptic networks three conventions, found by arithmetic (below), differ from
 how the networks run: the image has one pixel less in height and width; depthwise convolutions are not
 counted; and without ASPP, the 1x1 projection in front of a decoder is counted after the map was resized to
-the next finer one, where a 1x1 convolution does the same four times as often. They are
-inferred from the digits; the paper does not state them. The rows of Xception-71, presumably Panoptic-DeepLab's
-own numbers, fit none of the three; theirs are counted as the network runs.
+the next finer one, where a 1x1 convolution does the same four times as often. They are inferred from the
+digits; the paper does not state them. The rows of Xception-71, presumably Panoptic-DeepLab's own numbers,
+fit none of the three; theirs are counted as the network runs.
 """
 
 _REMARKS = """## How the conventions were found
