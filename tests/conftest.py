@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a change is judged by what it changed, not by its luck.
+settings.register_profile("deterministic", derandomize=True)
+settings.load_profile("deterministic")
 
 HERE = Path(__file__).parent
 # The large golden files and the real photographs are not part of the repository.

@@ -60,12 +60,14 @@ def outputs_and_gradients(
     dtype: torch.dtype,
     *,
     rounding: float = 0.0,
+    noise_seed: int = 0,
 ) -> dict[str, Tensor]:
     """Outputs and gradients by their names; `rounding` is the relative size of noise on all that goes in."""
     generator = torch.Generator().manual_seed(1)
+    noise_generator = torch.Generator().manual_seed(noise_seed)
 
     def prepared(x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        noise = torch.randn(x.shape, generator=noise_generator, dtype=torch.float64)
         return (x.detach().double() * (1 + rounding * noise)).to(dtype)
 
     leaves = [None if x is None else prepared(x).requires_grad_() for x in arguments]
@@ -81,18 +83,23 @@ def outputs_and_gradients(
 def check_error_budget(arguments: list[Tensor | None], span: int | None) -> None:
     """The error against float64 is at most twice that of plain PyTorch, three times for gradients.
 
-    The largest of a few errors scatters by luck, so the error of plain PyTorch counts as no smaller than what
-    rounding the inputs alone would cause.
+    The largest of a few errors scatters by luck, and may belong to one number alone, so the error of PyTorch
+    counts as no smaller than the largest that rounding the inputs alone caused in eight draws.
     """
     epsilon = torch.finfo(torch.float32).eps
     exact = outputs_and_gradients(reference.attend, arguments, span, torch.float64)
     plain = outputs_and_gradients(reference.attend, arguments, span, torch.float32)
-    moved = outputs_and_gradients(reference.attend, arguments, span, torch.float64, rounding=epsilon)
+    moved = [
+        outputs_and_gradients(
+            reference.attend, arguments, span, torch.float64, rounding=epsilon, noise_seed=seed
+        )
+        for seed in range(8)
+    ]
     fused = outputs_and_gradients(numba_cpu.attend, arguments, span, torch.float32)
     assert fused.keys() == exact.keys()
     for name, value in exact.items():
         assert fused[name].shape == value.shape
-        unavoidable = max(float((x[name] - value).abs().max()) for x in (plain, moved))
+        unavoidable = max(float((x[name] - value).abs().max()) for x in (plain, *moved))
         budget = (3 if name.startswith("grad") else 2) * unavoidable + epsilon
         assert (fused[name] - value).abs().max() <= budget, name
 
