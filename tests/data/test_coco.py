@@ -125,6 +125,7 @@ def test_sizes_may_be_left_out_of_the_json(tmp_path: Path) -> None:
 def test_limit_takes_the_first_images(tmp_path: Path) -> None:
     paths = write(tmp_path)
     assert [sample.image_id for sample in CocoPanopticDataset(**paths, limit=1)] == [11]
+    assert CocoPanopticDataset(**paths, limit=1)[-1].image_id == 11
     assert len(CocoPanopticDataset(**paths, limit=5)) == 2
     with pytest.raises(ValueError, match="limit must be at least 1 image, got 0"):
         CocoPanopticDataset(**paths, limit=0)
@@ -150,6 +151,8 @@ def test_missing_files_are_found_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"images must be a folder .* got none at .*second\.png; add"):
         CocoPanopticDataset(**paths)
     assert len(CocoPanopticDataset(**paths, limit=1)) == 1
+    with pytest.raises(FileNotFoundError, match=r"second\.png"):
+        CocoPanopticDataset(**paths, require_files=False)[1]
     paths = write(tmp_path / "other")
     paths["panoptic"] = tmp_path / "nowhere"
     with pytest.raises(

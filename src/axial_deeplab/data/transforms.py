@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch.utils.data import Dataset
 
-from axial_deeplab.data.coco import CocoPanopticDataset, Sample
+from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.panoptic_format import VOID, PanopticMap, Segment, measure_segments
 from axial_deeplab.targets import PanopticTargets
 
@@ -119,11 +119,11 @@ class TrainingDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, dataset: CocoPanopticDataset, targets: PanopticTargets, *, seed: int = 0, **augmentation: Any
+        self, dataset: PanopticDataset, targets: PanopticTargets, *, seed: int = 0, **augmentation: Any
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}; choose another")
-        if dataset.panoptic_folder is None:
+        if not dataset.has_ground_truth:
             raise ValueError(
                 "dataset must have panoptic maps to train on, got images alone; give the panoptic folder"
             )
@@ -148,7 +148,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
             image uint8 (3, H, W), image_id, and the targets of `PanopticTargets`; H x W is the crop size.
 
         Raises:
-            ValueError, OSError: see `CocoPanopticDataset`.
+            ValueError, OSError: see `PanopticDataset`.
         """
         epoch, index = key if isinstance(key, tuple) else (int(self._epoch), key)
         sample = self.dataset[index]

@@ -1,0 +1,155 @@
+"""What every data set is to the rest: images in a fixed order, with panoptic maps or without."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.data.images import read_image
+from axial_deeplab.panoptic_format import LABEL_DIVISOR, ImageId, PanopticMap, Segment
+
+GroundTruth = tuple[PanopticMap, tuple[Segment, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image on its way from the file to its score.
+
+    Args:
+        image: RGB, uint8 (H, W, 3).
+        panoptic: the ground truth (H, W), None where there is none (test sets).
+        segments: one for each value of the map but void.
+        image_id: as the data set numbers it.
+        file_name: of the image, relative to its folder.
+        size: (height, width) in pixels.
+    """
+
+    image: NDArray[np.uint8]
+    panoptic: PanopticMap | None
+    segments: tuple[Segment, ...]
+    image_id: ImageId
+    file_name: str
+    size: tuple[int, int]
+
+
+class ImageRecord(NamedTuple):
+    """One image of a data set, not yet read.
+
+    Args:
+        image_id: as the data set numbers it.
+        file_name: of the image, relative to its folder.
+        image: its path.
+        ground_truth: path of its PNG, None where there is none (test sets).
+        size: (height, width) in pixels if the data set tells it.
+    """
+
+    image_id: ImageId
+    file_name: str
+    image: Path
+    ground_truth: Path | None
+    size: tuple[int, int] | None = None
+
+
+class PanopticDataset(Dataset[Sample], ABC):
+    """Images in a fixed order, with panoptic maps or without. The base class of all readers.
+
+    Args:
+        records: the images.
+        categories: the label space.
+        label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
+        limit: only the first so many images; None takes all.
+        require_files: look for all files now, not after hours of training; False leaves a missing one to be
+            found when it is read.
+
+    Raises:
+        ValueError: `limit` is not positive.
+        FileNotFoundError: a file is missing.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[ImageRecord],
+        categories: Categories,
+        *,
+        label_divisor: int = LABEL_DIVISOR,
+        limit: int | None = None,
+        require_files: bool = True,
+    ) -> None:
+        check_limit(limit)
+        self.records = tuple(records)[:limit]
+        self.categories = categories
+        self.label_divisor = label_divisor
+        if require_files:
+            _refuse_missing("images", [record.image for record in self.records])
+            _refuse_missing("panoptic", [record.ground_truth for record in self.records])
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """Whether the images have panoptic maps."""
+        return all(record.ground_truth is not None for record in self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one image.
+
+        Raises:
+            ValueError: a file is damaged, or image and annotation disagree; the message names the file.
+            OSError: a file cannot be opened.
+        """
+        record = self.records[index]
+        panoptic: PanopticMap | None = None
+        segments: tuple[Segment, ...] = ()
+        size = record.size
+        if record.ground_truth is not None:
+            panoptic, segments = self.read_ground_truth(index)
+            size = (panoptic.shape[0], panoptic.shape[1])
+        image = read_image(record.image, size=size)
+        size = (image.shape[0], image.shape[1])
+        return Sample(image, panoptic, segments, record.image_id, record.file_name, size)
+
+    @abstractmethod
+    def read_ground_truth(self, index: int) -> GroundTruth:
+        """Read the panoptic map of an image that has one, and its segments.
+
+        Raises:
+            ValueError: the file is damaged, or PNG and annotation disagree; the message names the file.
+            OSError: a file cannot be opened.
+        """
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a number of images that is not positive.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 image, got {limit}; None takes all")
+
+
+def _refuse_missing(name: str, paths: Sequence[Path | None]) -> None:
+    """Look for files by listing their folders: as fast for 100,000 files as for one."""
+    present: dict[Path, set[str]] = {}
+    missing = []
+    for path in paths:
+        if path is None:
+            continue
+        if path.parent not in present:
+            present[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+        if path.name not in present[path.parent]:
+            missing.append(path)
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise FileNotFoundError(
+            f"{name} must be a folder with all files of the data set, got none at {missing[0]}{more}; "
+            "add them or correct the path"
+        )
