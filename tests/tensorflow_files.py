@@ -1,0 +1,64 @@
+"""Writes TensorFlow checkpoints with any content, valid checksums included, to test their reader."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from axial_deeplab.conversion.binary import masked_crc32c
+
+MAGIC = bytes.fromhex("57fb808b247547db")
+ONE_SHARD = b"\x08\x01"
+
+
+def varint(number: int) -> bytes:
+    content = bytearray()
+    while number >= 0x80:
+        content.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*content, number])
+
+
+def message(*fields: tuple[int, int | bytes]) -> bytes:
+    """Return a protocol buffer of numbers and texts."""
+    return b"".join(
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
+        for number, value in fields
+    )
+
+
+def tensor_entry(
+    content: bytes, shape: tuple[int, ...], *, dtype: int = 1, shard: int = 0, offset: int = 0
+) -> bytes:
+    """Return the entry of a tensor in an index."""
+    shape_message = message(*((2, message((1, size))) for size in shape))
+    fields = message((1, dtype), (2, shape_message), (3, shard), (4, offset), (5, len(content)))
+    return fields + b"\x35" + masked_crc32c(content).to_bytes(4, "little")
+
+
+def block(entries: list[tuple[bytes, bytes]], *, end: bytes = bytes(4) + b"\1\0\0\0") -> bytes:
+    """Return the content of a block whose keys are all whole."""
+    return (
+        b"".join(b"\0" + varint(len(key)) + varint(len(value)) + key + value for key, value in entries) + end
+    )
+
+
+def signed(content: bytes, compression: int = 0) -> bytes:
+    """Return a block with its trailer."""
+    stored = content + bytes([compression])
+    return stored + masked_crc32c(stored).to_bytes(4, "little")
+
+
+def table(*blocks: bytes) -> bytes:
+    """Return a table of blocks with their trailers."""
+    places, position = [], 0
+    for number, stored in enumerate(blocks):
+        places.append((bytes([number + 1]), varint(position) + varint(len(stored) - 5)))
+        position += len(stored)
+    index = signed(block(places))
+    footer = (b"\0\0" + varint(position) + varint(len(index) - 5)).ljust(40, b"\0") + MAGIC
+    return b"".join(blocks) + index + footer
+
+
+def write_index(path: Path, entries: Mapping[bytes, bytes], header: bytes = ONE_SHARD) -> None:
+    path.write_bytes(table(signed(block(sorted({b"": header, **entries}.items())))))
