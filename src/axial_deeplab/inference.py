@@ -20,6 +20,7 @@ from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.images import read_image, to_rgb
 from axial_deeplab.files import atomic_path
 from axial_deeplab.image_files import find_images, numbers_of_names
+from axial_deeplab.models.fuse import fuse
 from axial_deeplab.panoptic_format import (
     PanopticMap,
     PanopticWriter,
@@ -166,7 +167,7 @@ class Predictor:
             )
         self.categories = loaded.categories
         self.post_processing = stored_post_processing(loaded, **knobs)
-        self.model = loaded.model.to(self.device).eval()
+        self.model = fuse(loaded.model).to(self.device)
         self._is_greyscale = loaded.metadata["model"].get("in_channels") == 1
 
     def __call__(self, image: ImageLike) -> Prediction:

@@ -233,3 +233,35 @@ def test_exports(name: str) -> None:
     program = torch.export.export(model, (x,))
     y = program.module()(x)
     assert_equal(list(y.values()) if isinstance(y, dict) else [y], outputs(model, x))
+
+
+def randomize_norms(model: nn.Module) -> None:
+    """Give all norms statistics, scales and biases as far from their initial ones as in a trained network."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, BatchNorm2d | LogitNorm):
+            module.running_mean.normal_(0.0, 0.5, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, 0.0, 0.5, generator=generator)
+
+
+@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+@torch.no_grad()
+def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
+    model = build(name, **overrides).eval()
+    randomize_norms(model)
+    before = copy.deepcopy(model.state_dict())
+    fused = model.fuse()
+    assert not any(isinstance(module, BatchNorm2d | LogitNorm) for module in fused.modules())
+    x = images(model, 33, 47, batch=2)
+    in_float32 = outputs(model, x), outputs(fused, x)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    model.double()
+    exact = outputs(model, x.double())
+    for ours, theirs in zip(outputs(model.fuse(), x.double()), exact, strict=True):
+        assert (ours - theirs).abs().max() < 1e-12 * theirs.std()
+    # Rounding alone makes such random networks differ by about as much.
+    for plain, ours, theirs in zip(*in_float32, exact, strict=True):
+        unavoidable = (plain - theirs).abs().max()
+        assert (ours - theirs).abs().max() < max(1e-5 * theirs.std(), 2 * unavoidable)

@@ -1,5 +1,6 @@
 """The attention ResNet: a residual network whose 3x3 convolutions are attention over squares of m x m."""
 
+import copy
 from collections import OrderedDict
 from typing import Any, Literal
 
@@ -9,7 +10,13 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
-from axial_deeplab.models.local_attention import LocalAttention2d, merge_heads, reset_projection
+from axial_deeplab.models.fuse import scale_and_shift
+from axial_deeplab.models.local_attention import (
+    LocalAttention2d,
+    fold_projection,
+    merge_heads,
+    reset_projection,
+)
 from axial_deeplab.models.norm import BatchNorm2d
 
 STAGE_WIDTH = 64
@@ -107,7 +114,7 @@ class SpatiallyAwareStem(nn.Module):
         self.row_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.column_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.mixture_embedding = nn.Parameter(torch.empty(num_mixtures, self.head_dim))
-        self.norm = BatchNorm2d(out_channels, norm_eps, norm_momentum)
+        self.norm: nn.Module = BatchNorm2d(out_channels, norm_eps, norm_momentum)
         reset_projection(self.qkv, 2 * out_channels, self.head_dim, unnormalized=True)
         for embedding in (self.row_embedding, self.column_embedding, self.mixture_embedding):
             nn.init.normal_(embedding)
@@ -126,6 +133,16 @@ class SpatiallyAwareStem(nn.Module):
         y = y.unflatten(3, (self.block_size, self.block_size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         y = self.norm(merge_heads(y[:, :height, :width]))
         return F.max_pool2d(y, self.block_size, ceil_mode=True)
+
+    def fused(self) -> "SpatiallyAwareStem":
+        """Return the stem for inference, its norm folded into the values."""
+        folded = copy.deepcopy(self).eval()
+        norm = scale_and_shift(self.norm, self.num_heads * self.head_dim)
+        # The weights of a mixture and of a softmax add up to one and hand on what is added to all values.
+        of_mixtures = (x.repeat(self.num_mixtures) for x in norm)
+        folded.qkv = fold_projection(self.qkv, nn.Identity(), *of_mixtures)
+        folded.norm = nn.Identity()
+        return folded
 
     def _mixture(self) -> Tensor:
         """Return the weights (16, num_mixtures) of the projections at each place of a block."""

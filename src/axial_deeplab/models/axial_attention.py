@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.convolutions import ConvNorm
+from axial_deeplab.models.fuse import scale_and_shift
+from axial_deeplab.models.local_attention import (
+    fold_projection,
+    logit_terms,
+    merge_heads,
+    split_heads,
+    spread_terms,
+)
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
 from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
@@ -127,7 +135,8 @@ class AxialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Channels last, each head's channels of a position lie together and no axis has to be moved.
         x = x.contiguous(memory_format=torch.channels_last)
-        q, k, v = self._heads(self.qkv_norm(self.qkv(x)))
+        qkv = split_heads(self.qkv_norm(self.qkv(x)), self.num_heads, self.key_dim, self.value_dim)
+        q, k, v = along_axis(self.axis, *qkv)
         logit_scale, logit_bias = self._normalize_logits(q, k)
         content, positional = axial_attention(
             q,
@@ -142,33 +151,20 @@ class AxialAttention(nn.Module):
             logit_bias=logit_bias,
             impl=self.impl,
         )
-        y = self.content_norm(self._image(content))
+        y = self.content_norm(merge_heads(*along_axis(self.axis, content)))
         if positional is not None and self.positional_norm is not None:
-            y = y + self.positional_norm(self._image(positional))
-        strides = (self.stride, 1) if self.axis == "height" else (1, self.stride)
-        return _subsample(y, strides)
+            y = y + self.positional_norm(merge_heads(*along_axis(self.axis, positional)))
+        return _subsample(y, _strides(self.axis, self.stride))
 
-    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the views (B, L, M, N, D) of the queries, keys and values in (B, C, H, W)."""
-        x = qkv.permute(0, 2, 3, 1)  # (B, H, W, C)
-        if self.axis == "width":
-            x = x.transpose(1, 2)
-        keys, values = self.num_heads * self.key_dim, self.num_heads * self.value_dim
-        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in x.split((keys, keys, values), dim=-1))
-        return q, k, v
-
-    def _image(self, x: Tensor) -> Tensor:
-        """Return the feature map (B, N V, H, W) of an output (B, L, M, N, V)."""
-        if self.axis == "width":
-            x = x.transpose(1, 2)
-        return x.flatten(3).permute(0, 3, 1, 2)
+    def fused(self) -> "FusedAxialAttention":
+        """Return the layer for inference, all its norms folded away."""
+        return FusedAxialAttention(self)
 
     def _normalize_logits(self, q: Tensor, k: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the scales (3, N) of the logit terms and the bias (N,) of their sum."""
         if self.logit_norm is None:
             return None, None
-        # Numbers, not a mask: a mask has no known size on the meta device.
-        terms = [0] + [1] * (self.rel_q is not None) + [2] * (self.rel_k is not None)
+        terms = logit_terms(self.rel_q, self.rel_k)
 
         def moments() -> tuple[Tensor, Tensor, int]:
             mean, mean_of_squares = logit_moments(q, k, self.rel_q, self.rel_k, span=self.span)
@@ -176,10 +172,80 @@ class AxialAttention(nn.Module):
             return mean[terms], mean_of_squares[terms], count_logits(images, length, lines, self.span)
 
         scale, bias = self.logit_norm(moments)
-        if len(terms) < 3:
-            absent = scale.new_zeros(3, self.num_heads)
-            scale = absent.index_put((torch.tensor(terms, device=scale.device),), scale)
-        return scale, bias
+        return spread_terms(scale, terms), bias
+
+
+class FusedAxialAttention(nn.Module):
+    """An `AxialAttention` in evaluation whose norms are constants.
+
+    The norms of the projection and of the content are in the weights of the projection, and so are the shifts
+    of both outputs, which a softmax hands on from the values.
+
+    Args:
+        layer: taken over as it is now.
+    """
+
+    logit_scale: Tensor | None
+    logit_bias: Tensor | None
+    positional_scale: Tensor | None
+    shift: Tensor | None
+
+    def __init__(self, layer: AxialAttention) -> None:
+        super().__init__()
+        self.axis = layer.axis
+        self.num_heads = layer.num_heads
+        self.key_dim = layer.key_dim
+        self.value_dim = layer.value_dim
+        self.span = layer.span
+        self.stride = layer.stride
+        self.activation = layer.activation
+        self.impl = layer.impl
+        self.rel_q, self.rel_k, self.rel_v = layer.rel_q, layer.rel_k, layer.rel_v
+        channels = layer.num_heads * layer.value_dim
+        content_scale, shift = scale_and_shift(layer.content_norm, channels)
+        positional_scale, positional_shift = scale_and_shift(layer.positional_norm, channels)
+        shift = shift + positional_shift
+        # The weights of a softmax add up to one and hand on what is added to all values.
+        hands_on = layer.activation == "softmax"
+        self.qkv = fold_projection(
+            layer.qkv, layer.qkv_norm, content_scale, shift if hands_on else torch.zeros_like(shift)
+        )
+        logit_scale = logit_bias = None
+        if layer.logit_norm is not None:
+            scale, logit_bias = layer.logit_norm.constants()
+            logit_scale = spread_terms(scale, logit_terms(layer.rel_q, layer.rel_k))
+        weight = layer.qkv.weight
+        self.register_buffer("logit_scale", logit_scale)
+        self.register_buffer("logit_bias", logit_bias)
+        self.register_buffer(
+            "positional_scale", positional_scale.unflatten(0, (self.num_heads, -1)).to(weight)
+        )
+        self.register_buffer("shift", None if hands_on else shift[:, None, None].to(weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        q, k, v = along_axis(
+            self.axis, *split_heads(self.qkv(x), self.num_heads, self.key_dim, self.value_dim)
+        )
+        content, positional = axial_attention(
+            q,
+            k,
+            v,
+            self.rel_q,
+            self.rel_k,
+            self.rel_v,
+            self.logit_scale,
+            span=self.span,
+            activation=self.activation,
+            logit_bias=self.logit_bias,
+            impl=self.impl,
+        )
+        if positional is not None and self.positional_scale is not None:
+            content = torch.addcmul(content, positional, self.positional_scale)
+        y = merge_heads(*along_axis(self.axis, content))
+        if self.shift is not None:
+            y = y + self.shift
+        return _subsample(y, _strides(self.axis, self.stride))
 
 
 class AxialBlock(nn.Module):
@@ -307,6 +373,15 @@ class AxialBlock(nn.Module):
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the first pass and of the second, which must not count the batch twice."""
         return nullcontext(), keep_running_statistics(self)
+
+
+def along_axis(axis: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Swap (B, H, W, N, C) and (B, L, M, N, C), in either direction."""
+    return tensors if axis == "height" else tuple(x.transpose(1, 2) for x in tensors)
+
+
+def _strides(axis: str, stride: int) -> tuple[int, int]:
+    return (stride, 1) if axis == "height" else (1, stride)
 
 
 def _subsample(x: Tensor, strides: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.backbone import Backbone
 from axial_deeplab.models.decoder import AxialDecoder, ConvDecoder
+from axial_deeplab.models.fuse import Fusible
 from axial_deeplab.models.heads import Head
 from axial_deeplab.models.resize import resize_bilinear, resize_offsets
 
@@ -22,7 +23,7 @@ ATROUS_RATES = (6, 12, 18)
 DecoderName = Literal["dual", "axial"]
 
 
-class PanopticDeepLab(nn.Module):
+class PanopticDeepLab(Fusible):
     """Axial-DeepLab or Panoptic-DeepLab, depending on the backbone.
 
     Shapes: images (B, in_channels, H, W), uint8 or float, 0 to 255, any H and W; returns semantic_logits (B,

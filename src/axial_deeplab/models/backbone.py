@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from axial_deeplab.models.fuse import Fusible
 from axial_deeplab.models.norm import keep_running_statistics
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
@@ -37,7 +38,7 @@ def check_depths(depths: Sequence[int]) -> None:
         )
 
 
-class Backbone(nn.Module):
+class Backbone(Fusible):
     """A network from normalized images to maps res2 to res5 and, unless `features_only`, to class logits.
 
     Shapes: images (B, in_channels, H, W), already normalized; the map at stride s (B, C, ceil(H/s),

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from axial_deeplab.models.fuse import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 
 
@@ -53,6 +54,13 @@ class ConvNorm(nn.Sequential):
         # He's normal distribution; fan out per group: a depthwise convolution counts its own channel alone.
         fan_out = out_channels // groups * kernel_size**2
         nn.init.normal_(convolution.weight, std=math.sqrt(2.0 / fan_out))
+
+    def fused(self) -> nn.Module:
+        """Return the convolution with the norm in its weights and bias, and ReLU where there is one."""
+        convolution, norm, *activation = self
+        assert isinstance(convolution, nn.Conv2d)
+        folded = folded_convolution(convolution, *scale_and_shift(norm, convolution.out_channels))
+        return nn.Sequential(OrderedDict(conv=folded, relu=activation[0])) if activation else folded
 
 
 class SeparableConv(nn.Sequential):

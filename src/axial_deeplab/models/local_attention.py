@@ -1,11 +1,13 @@
 """Attention layers in two dimensions: over a square around each position, and over the whole image."""
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from axial_deeplab.models.fuse import exact, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.ops.local_attention import count_local_logits, local_attention_2d, local_logit_moments
 from axial_deeplab.ops.logit_statistics import logit_moments
@@ -169,14 +171,17 @@ class LocalAttention2d(nn.Module):
             y = y + self.positional_norm(merge_heads(positional))
         return subsample(y, self.stride, self.stride_mode)
 
+    def fused(self) -> "FusedLocalAttention2d":
+        """Return the layer for inference, all its norms folded away."""
+        return FusedLocalAttention2d(self)
+
     def _normalize_logits(
         self, q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None
     ) -> Tensor | None:
         """Return the scales (3, N) of the logit terms, zero for absent ones."""
         if self.logit_norm is None:
             return None
-        # Numbers, not a mask: a mask has no known size on the meta device.
-        terms = [0] + [1] * (rel_q is not None) + [2] * (rel_k is not None)
+        terms = logit_terms(rel_q, rel_k)
 
         def moments() -> tuple[Tensor, Tensor, int]:
             mean, mean_of_squares = local_logit_moments(q, k, rel_q, rel_k, kernel_size=self.kernel_size)
@@ -188,10 +193,64 @@ class LocalAttention2d(nn.Module):
             )
 
         scale, _ = self.logit_norm(moments)
-        if len(terms) == 3:
-            return scale
-        absent = scale.new_zeros(3, self.num_heads)
-        return absent.index_put((torch.tensor(terms, device=scale.device),), scale)
+        return spread_terms(scale, terms)
+
+
+class FusedLocalAttention2d(nn.Module):
+    """A `LocalAttention2d` in evaluation whose norms are constants.
+
+    The norms of the projection and of the content are in the weights of the projection, the factors of the
+    positional norm in the table r^v; the shifts of both outputs are in the values, whose weights add up to
+    one.
+
+    Args:
+        layer: taken over as it is now.
+    """
+
+    rel_q: Tensor | None
+    rel_k: Tensor | None
+    rel_v: Tensor | None
+    logit_scale: Tensor | None
+
+    def __init__(self, layer: LocalAttention2d) -> None:
+        super().__init__()
+        self.num_heads = layer.num_heads
+        self.key_dim = layer.key_dim
+        self.value_dim = layer.value_dim
+        self.kernel_size = layer.kernel_size
+        self.stride = layer.stride
+        self.stride_mode = layer.stride_mode
+        self.rows_per_chunk = layer.rows_per_chunk
+        channels = layer.num_heads * layer.value_dim
+        content_scale, content_shift = scale_and_shift(layer.content_norm, channels)
+        scale, shift = scale_and_shift(layer.positional_norm, channels)
+        self.qkv = fold_projection(layer.qkv, layer.qkv_norm, content_scale, content_shift + shift)
+        logit_scale = None
+        if layer.logit_norm is not None:
+            terms = logit_terms(layer.rel_q, layer.rel_k)
+            logit_scale = spread_terms(layer.logit_norm.constants()[0], terms)
+        self.register_buffer("logit_scale", logit_scale)
+        for name, table in (("rel_q", layer.rel_q), ("rel_k", layer.rel_k), ("rel_v", layer.rel_v)):
+            self.register_buffer(name, None if table is None else table().detach())
+        if self.rel_v is not None:
+            self.rel_v *= scale.unflatten(0, (self.num_heads, 1, -1)).to(self.rel_v)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = split_heads(self.qkv(x), self.num_heads, self.key_dim, self.value_dim)
+        y, positional = local_attention_2d(
+            q,
+            k,
+            v,
+            self.rel_q,
+            self.rel_k,
+            self.rel_v,
+            self.logit_scale,
+            kernel_size=self.kernel_size,
+            rows_per_chunk=self.rows_per_chunk,
+        )
+        if positional is not None:
+            y = y + positional
+        return subsample(merge_heads(y), self.stride, self.stride_mode)
 
 
 class GlobalAttention2d(nn.Module):
@@ -277,6 +336,17 @@ class GlobalAttention2d(nn.Module):
         content = y[..., : self.value_dim].transpose(1, 2).unflatten(1, x.shape[-2:])  # (B, H, W, N, V)
         return subsample(self.content_norm(merge_heads(content)), self.stride, self.stride_mode)
 
+    def fused(self) -> "GlobalAttention2d":
+        """Return the layer for inference, all its norms folded into the projection."""
+        folded = copy.deepcopy(self).eval()
+        query_scale = None
+        if self.logit_norm is not None:
+            query_scale = exact(self.logit_norm.constants()[0][0]).repeat_interleave(self.key_dim)
+        content = scale_and_shift(self.content_norm, self.num_heads * self.value_dim)
+        folded.qkv = fold_projection(self.qkv, self.qkv_norm, *content, query_scale)
+        folded.qkv_norm, folded.logit_norm, folded.content_norm = nn.Identity(), None, nn.Identity()
+        return folded
+
 
 def reset_projection(qkv: nn.Conv2d, num_logit_channels: int, key_dim: int, unnormalized: bool) -> None:
     """Draw the weights of a projection to queries, keys and values for inputs and outputs of variance one.
@@ -291,6 +361,48 @@ def reset_projection(qkv: nn.Conv2d, num_logit_channels: int, key_dim: int, unno
     if unnormalized:
         with torch.no_grad():
             qkv.weight[:num_logit_channels] *= key_dim**-0.25
+
+
+def fold_projection(
+    qkv: nn.Conv2d,
+    norm: nn.Module,
+    value_scale: Tensor,
+    value_shift: Tensor,
+    query_scale: Tensor | None = None,
+) -> nn.Conv2d:
+    """Return a projection with its norm folded in, whose values and queries are then scaled and shifted.
+
+    Shapes: value_scale, value_shift (channels of the values,); query_scale (channels of the queries,).
+
+    Args:
+        qkv: the projection to queries, keys and values, in this order.
+        norm: what follows it.
+        value_scale: multiplies the values.
+        value_shift: is added to them then.
+        query_scale: multiplies the queries.
+    """
+    scale, shift = scale_and_shift(norm, qkv.out_channels)
+    values = slice(-len(value_scale), None)
+    scale[values] *= value_scale
+    shift[values] = shift[values] * value_scale + value_shift
+    if query_scale is not None:
+        scale[: len(query_scale)] *= query_scale
+        shift[: len(query_scale)] *= query_scale
+    return folded_convolution(qkv, scale, shift)
+
+
+def logit_terms(rel_q: object | None, rel_k: object | None) -> list[int]:
+    """Return which of the three terms a layer's logits have."""
+    # Numbers, not a mask: a mask has no known size on the meta device.
+    return [0] + [1] * (rel_q is not None) + [2] * (rel_k is not None)
+
+
+def spread_terms(scale: Tensor, terms: list[int]) -> Tensor:
+    """Return the scales (3, N) of all terms, zero for those that a layer does not have."""
+    if len(terms) == 3:
+        return scale
+    absent = scale.new_zeros(3, scale.shape[1])
+    return absent.index_put((torch.tensor(terms, device=scale.device),), scale)
 
 
 def split_heads(qkv: Tensor, num_heads: int, key_dim: int, value_dim: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -110,7 +110,13 @@ class LogitNorm(nn.Module):
         Returns:
             scale (num_terms, N) and shift (N,) or None.
         """
-        mean, variance = self._statistics(moments) if self.training else self._running_statistics()
+        return self._factors(*(self._statistics(moments) if self.training else self._running_statistics()))
+
+    def constants(self) -> tuple[Tensor, Tensor | None]:
+        """Return scale (num_terms, N) and shift (N,) or None of the evaluation mode."""
+        return self._factors(*self._running_statistics())
+
+    def _factors(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor | None]:
         scale = self.weight.to(variance.dtype) * torch.rsqrt(variance + self.eps)
         if self.bias is None:
             return scale, None

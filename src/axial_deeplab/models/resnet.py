@@ -8,21 +8,60 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.squeeze_excite import SqueezeExcite
+from axial_deeplab.models.switchable_convolution import SwitchableConvNorm
 
 STAGE_WIDTH = 64
 EXPANSION = 4
 
 
-class Bottleneck(nn.Module):
+class ConvBlock(nn.Module):
+    """What the residual blocks of convolutions share: shortcut, squeeze-and-excite, ReLU."""
+
+    shortcut: nn.Module
+    squeeze_excite: SqueezeExcite | None
+
+    def _finish_layers(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        squeeze_excite: bool,
+        final_relu: bool,
+        norm: dict[str, Any],
+    ) -> None:
+        """Make the layers that come after the convolutions."""
+        self.final_relu = final_relu
+        self.shortcut = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+        elif stride > 1:
+            # Pooling of single pixels: every stride-th row and column.
+            self.shortcut = nn.AvgPool2d(1, stride)
+        self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
+
+    def _finish(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the output of the block from that of its convolutions and its input."""
+        if self.squeeze_excite is not None:
+            y = self.squeeze_excite(y)
+        y = y + self.shortcut(x)
+        return F.relu(y) if self.final_relu else y
+
+
+class Bottleneck(ConvBlock):
     """A bottleneck residual block: 1x1 convolution, 3x3 (strided or atrous), 1x1 to four times the width.
 
     Shapes: (B, in_channels, H, W) -> (B, 4 * width, ceil(H/stride), ceil(W/stride)).
 
     Args:
         in_channels: channels of the input.
-        width: channels of the 3x3 convolution.
+        width: channels after the first convolution.
+        inner_width: channels of the 3x3 convolution's output; None is `width`.
         stride: of the 3x3 convolution, pixels.
         dilation: of the 3x3 convolution, pixels.
+        switchable: whether the 3x3 convolution is a `SwitchableConvNorm`.
+        squeeze_excite: whether squeeze-and-excite follows the convolutions.
+        final_relu: whether ReLU follows the sum with the shortcut.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
     """
@@ -32,23 +71,70 @@ class Bottleneck(nn.Module):
         in_channels: int,
         width: int,
         *,
+        inner_width: int | None = None,
         stride: int = 1,
         dilation: int = 1,
+        switchable: bool = False,
+        squeeze_excite: bool = False,
+        final_relu: bool = True,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
         norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        inner_width = inner_width or width
         out_channels = EXPANSION * width
+        convolution = SwitchableConvNorm if switchable else ConvNorm
         self.conv1 = ConvNorm(in_channels, width, **norm)
-        self.conv2 = ConvNorm(width, width, 3, stride=stride, dilation=dilation, **norm)
-        self.conv3 = ConvNorm(width, out_channels, activation=False, **norm)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or in_channels != out_channels:
-            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+        self.conv2 = convolution(width, inner_width, 3, stride=stride, dilation=dilation, **norm)
+        self.conv3 = ConvNorm(inner_width, out_channels, activation=False, **norm)
+        self._finish_layers(in_channels, out_channels, stride, squeeze_excite, final_relu, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return self._finish(self.conv3(self.conv2(self.conv1(x))), x)
+
+
+class BasicBlock(ConvBlock):
+    """A basic residual block: two 3x3 convolutions, the first one strided.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, ceil(H/stride), ceil(W/stride)).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of both convolutions.
+        stride: of the first convolution, pixels.
+        dilations: of the two convolutions, pixels.
+        switchable: whether the convolutions are `SwitchableConvNorm`.
+        squeeze_excite: whether squeeze-and-excite follows the convolutions.
+        final_relu: whether ReLU follows the sum with the shortcut.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilations: tuple[int, int] = (1, 1),
+        switchable: bool = False,
+        squeeze_excite: bool = False,
+        final_relu: bool = True,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        convolution = SwitchableConvNorm if switchable else ConvNorm
+        self.conv1 = convolution(in_channels, out_channels, 3, stride=stride, dilation=dilations[0], **norm)
+        self.conv2 = convolution(
+            out_channels, out_channels, 3, dilation=dilations[1], activation=False, **norm
+        )
+        self._finish_layers(in_channels, out_channels, stride, squeeze_excite, final_relu, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._finish(self.conv2(self.conv1(x)), x)
 
 
 class ResNet(Backbone):
