@@ -100,6 +100,10 @@ def test_help_explains_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("optim: {lookahead_steps: 0}", "optim.lookahead_steps must be positive, got 0"),
         ("optim: {lookahead_alpha: 2}", "optim.lookahead_alpha must be in"),
+        ("optim: {optimizer: adam}", r"optim.optimizer.*adam"),
+        ("optim: {schedule: step}", r"optim.schedule.*step"),
+        ("optim: {momentum: 1}", r"optim.momentum must be in \[0, 1\), got 1"),
+        ("optim: {ema_decay: 1}", r"optim.ema_decay must be null or in \[0, 1\), got 1"),
         (
             "optim: {lookahead_steps: 7}",
             "trainer.val_interval must be a multiple of optim.lookahead_steps = 7, got 5000",
@@ -132,7 +136,7 @@ def test_refuses_an_unknown_option_and_a_missing_file() -> None:
 
 def test_refuses_an_unknown_key_of_a_checkpoint() -> None:
     with pytest.raises(
-        ValueError, match=r"optim\.warm must be a known setting, got 3; known here: lr, warmup_steps"
+        ValueError, match=r"optim\.warm must be a known setting, got 3; known here: optimizer, schedule, lr, "
     ):
         config_from_dict({"optim": {"warm": 3}})
 

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import jsonargparse
 import yaml
@@ -150,8 +150,12 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """RAdam inside Lookahead, linear warm-up, then polynomial decay."""
+    """The optimizer, and a learning rate that warms up linearly and then decays."""
 
+    optimizer: Literal["radam_lookahead", "sgd"] = "radam_lookahead"
+    """radam_lookahead (RAdam inside Lookahead) or sgd (with Nesterov's momentum)."""
+    schedule: Literal["poly", "cosine"] = "poly"
+    """Decay of the learning rate: poly (a power of the steps that are left) or cosine."""
     lr: float = 1e-3
     """Highest learning rate, for the batch size as it stands: it is not scaled for you."""
     warmup_steps: int = 2000
@@ -159,13 +163,18 @@ class OptimConfig:
     max_steps: int = 200_000
     """Optimizer steps of the whole training; the learning rate is zero after the last."""
     poly_power: float = 0.9
-    """Exponent of the decay."""
+    """Exponent of the decay poly."""
+    momentum: float = 0.9
+    """Nesterov's momentum of sgd."""
+    ema_decay: float | None = None
+    """Decay of the moving average of the weights, which is then what is validated and left at the end, or
+    null for the weights themselves."""
     lookahead_steps: int = 5
     """Steps between two updates of the slow weights (k); 1 turns Lookahead off if lookahead_alpha is 1."""
     lookahead_alpha: float = 0.5
     """Part of the way that the slow weights go towards the fast ones."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of convolution kernels; norms, biases and relative tables never decay."""
+    """Weight decay of kernels, decoupled but for sgd; norms, biases and relative tables never decay."""
     gradient_clip: float | None = None
     """Largest norm of the gradient, or null for no limit."""
 
@@ -179,6 +188,13 @@ class OptimConfig:
             self.warmup_steps,
         )
         _require(self.lookahead_steps > 0, "optim.lookahead_steps", "positive", self.lookahead_steps)
+        _require(0 <= self.momentum < 1, "optim.momentum", "in [0, 1)", self.momentum)
+        _require(
+            self.ema_decay is None or 0 <= self.ema_decay < 1,
+            "optim.ema_decay",
+            "null or in [0, 1)",
+            self.ema_decay,
+        )
         _require(0 < self.lookahead_alpha <= 1, "optim.lookahead_alpha", "in (0, 1]", self.lookahead_alpha)
 
 
@@ -269,7 +285,7 @@ class Config:
 
     def __post_init__(self) -> None:
         # At these steps fast and slow weights coincide, so what is measured and stored is one set of weights.
-        k = self.optim.lookahead_steps
+        k = self.optim.lookahead_steps if self.optim.optimizer == "radam_lookahead" else 1
         for name, steps in (
             ("trainer.val_interval", self.trainer.val_interval),
             ("trainer.checkpoint_interval", self.trainer.checkpoint_interval),
@@ -359,6 +375,11 @@ def config_from_dict(settings: Mapping[str, Any]) -> Config:
         ValueError: an unknown key.
     """
     return _from_dict(Config, settings, "")
+
+
+def section_to_dict(section: Any) -> dict[str, Any]:
+    """Return the settings of one section by name, as they are."""
+    return {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
 
 
 def _plain(value: Any) -> Any:

@@ -1,16 +1,21 @@
-"""RAdam inside Lookahead against Algorithm 1 written out, and the learning rate by hand."""
+"""The optimizers written out, the learning rate and the average of weights by hand."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from axial_deeplab.training.optimizers import (
     Lookahead,
-    learning_rate_factor,
     parameter_groups,
     radam_lookahead,
+    sgd_nesterov,
+    update_average,
+    warmup_cosine,
     warmup_poly,
 )
 
@@ -135,10 +140,50 @@ def test_only_kernels_decay() -> None:
     }
 
 
+def factors(warmup: Callable[..., LambdaLR], **steps: Any) -> list[float]:
+    scheduler = warmup(torch.optim.SGD(make_model().parameters(), lr=1.0), **steps)
+    return [scheduler.lr_lambdas[0](step) for step in range(11)]
+
+
 def test_learning_rate_by_hand() -> None:
-    factors = [learning_rate_factor(s, warmup_steps=4, max_steps=10, power=1.0) for s in range(11)]
-    assert factors == pytest.approx([0.2, 0.4 * 0.9, 0.6 * 0.8, 0.8 * 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
-    assert learning_rate_factor(5, warmup_steps=0, max_steps=10) == pytest.approx(0.5**0.9)
+    poly = factors(warmup_poly, warmup_steps=4, max_steps=10, power=1.0)
+    assert poly == pytest.approx([0.2, 0.4 * 0.9, 0.6 * 0.8, 0.8 * 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    assert factors(warmup_poly, warmup_steps=0, max_steps=10)[5] == pytest.approx(0.5**0.9)
+    cosine = factors(warmup_cosine, warmup_steps=2, max_steps=10)
+    assert cosine[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert cosine[4] == pytest.approx(0.5 + 0.5**1.5)  # a quarter of the decay
+    assert cosine[6] == pytest.approx(0.5)
+    assert cosine[10] == pytest.approx(0.0)
+
+
+def test_sgd_decays_kernels_and_looks_ahead_as_nesterov() -> None:
+    model, plain = make_model().double(), make_model().double()
+    optimizer = sgd_nesterov(model, lr=0.1, momentum=0.5, weight_decay=0.2)
+    velocity = [torch.zeros_like(p) for p in plain.parameters()]
+    for number in range(3):
+        step(model, optimizer, number)
+        step(plain, torch.optim.SGD(plain.parameters(), lr=0.0), number)  # the gradients alone
+        with torch.no_grad():
+            for v, p in zip(velocity, plain.parameters(), strict=True):
+                gradient = p.grad + (0.2 * p if p.ndim == 4 else 0)
+                v.mul_(0.5).add_(gradient)
+                p.sub_(0.1 * (gradient + 0.5 * v))
+    for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_average_follows_the_weights_and_the_running_statistics() -> None:
+    model = make_model()
+    average = copy.deepcopy(model).requires_grad_(False)
+    start = copy.deepcopy(model.state_dict())
+    step(model, sgd_nesterov(model, lr=0.1), 0)
+    update_average(average, model, decay=0.9, num_steps=1)  # so early only 2 / 11 of the old is kept
+    for name, value in average.state_dict().items():
+        now = model.state_dict()[name]
+        expected = start[name] * 2 / 11 + now * 9 / 11 if value.is_floating_point() else now
+        torch.testing.assert_close(value, expected)
+    update_average(average, model, decay=0.0, num_steps=1000)
+    assert_equal(average, model)
 
 
 def test_scheduler_sets_the_learning_rate_of_each_step() -> None:

@@ -1,8 +1,8 @@
-"""The order of the images depends on nothing but the seed and the step."""
+"""The order of the images depends on nothing but the seed and the step; processes share them exactly."""
 
 import pytest
 
-from axial_deeplab.training.sample_stream import SampleStream
+from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
 
 
 def test_every_epoch_has_every_image_once_in_its_own_order() -> None:
@@ -37,3 +37,18 @@ def test_seed_changes_the_order() -> None:
 def test_refuses_an_empty_data_set() -> None:
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         SampleStream(0, 1, 1, seed=0)
+
+
+@pytest.mark.parametrize("num_samples", [1, 5, 8, 9])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_validation_has_every_image_once(num_samples: int, batch_size: int, world_size: int) -> None:
+    shares = [
+        list(ValidationShare(num_samples, batch_size, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1, "they wait for each other"
+    assert len(shares[0]) == len(ValidationShare(num_samples, batch_size, world_size=world_size))
+    indices = [index for share in shares for batch in share for index in batch]
+    assert sorted(indices) == list(range(num_samples))
+    assert all(len(batch) <= batch_size for share in shares for batch in share)

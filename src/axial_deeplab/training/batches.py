@@ -4,26 +4,26 @@ from collections.abc import Sequence, Sized
 from typing import Any
 
 import lightning
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
-from axial_deeplab.data.coco import Sample
-from axial_deeplab.training.sample_stream import SampleStream
+from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
 
 
 class ValidationBatch:
     """Samples as they are: Lightning would look into a list or a dataclass for tensors to move."""
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Any]) -> None:
         self.samples = samples
 
 
-class PanopticBatches(lightning.LightningDataModule):
-    """Training batches that go on where the optimizer stands, and validation images, one at a time.
+class TrainingBatches(lightning.LightningDataModule):
+    """Training batches that go on where the optimizer stands, and validation batches.
 
     Args:
         train: augmented images with targets; its keys are (epoch, index).
-        val: samples at their own size, or None.
+        val: what the validation takes, or None.
         batch_size: images that one process sees at a time.
+        val_batch_size: images that it sees at a time in the validation.
         accumulate: batches of an optimizer step.
         max_steps: optimizer steps of the whole training.
         num_workers: processes that read images, for each device.
@@ -33,9 +33,10 @@ class PanopticBatches(lightning.LightningDataModule):
     def __init__(
         self,
         train: Dataset[Any],
-        val: Dataset[Sample] | None,
+        val: Dataset[Any] | None,
         *,
         batch_size: int,
+        val_batch_size: int,
         accumulate: int,
         max_steps: int,
         num_workers: int,
@@ -46,6 +47,7 @@ class PanopticBatches(lightning.LightningDataModule):
         self.train = train
         self.val = val
         self.batch_size = batch_size
+        self.val_batch_size = val_batch_size
         self.accumulate = accumulate
         self.max_steps = max_steps
         self.num_workers = num_workers
@@ -65,14 +67,19 @@ class PanopticBatches(lightning.LightningDataModule):
         )
         return self._loader(self.train, batch_sampler=stream)
 
-    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return the validation images of this process."""
         assert self.trainer is not None
         if self.val is None:
             return []
         assert isinstance(self.val, Sized)
-        own = range(self.trainer.global_rank, len(self.val), self.trainer.world_size)
-        return self._loader(Subset(self.val, own), batch_size=1, collate_fn=ValidationBatch)
+        share = ValidationShare(
+            len(self.val),
+            self.val_batch_size,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return self._loader(self.val, batch_sampler=share, collate_fn=ValidationBatch)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment: last.ckpt and, by PQ, best.ckpt."""
+"""Checkpoints that survive a kill at any moment: last.ckpt and, by a score, best.ckpt."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(lightning.Callback):
-    """Write last.ckpt every few steps and after each validation, best.ckpt when PQ is higher than ever.
+    """Write last.ckpt every few steps and after each validation, best.ckpt when the score is higher than
+    ever.
 
     A checkpoint is written after the validation of its step where there is one, so a resumed run neither
     repeats nor leaves out a validation.
@@ -38,16 +39,18 @@ class Checkpoints(lightning.Callback):
         interval: optimizer steps between two writings of last.ckpt.
         val_interval: optimizer steps between two validations, None for no validation.
         max_steps: optimizer steps of the whole training; the last one is always written.
+        score: name of the logged number that chooses the best checkpoint, higher is better.
     """
 
     def __init__(
-        self, folder: str | Path, *, interval: int, val_interval: int | None, max_steps: int
+        self, folder: str | Path, *, interval: int, val_interval: int | None, max_steps: int, score: str
     ) -> None:
         self.folder = Path(folder)
         self.interval = interval
         self.val_interval = val_interval
         self.max_steps = max_steps
-        self.best_pq = float("-inf")
+        self.score = score
+        self.best_score = float("-inf")
         self._written_step = -1
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -78,10 +81,10 @@ class Checkpoints(lightning.Callback):
             self._write(trainer, LAST)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write best.ckpt if this PQ is the best so far, and last.ckpt."""
-        pq = float(trainer.callback_metrics["val/PQ"])
-        if pq > self.best_pq:
-            self.best_pq = pq
+        """Write best.ckpt if this score is the best so far, and last.ckpt."""
+        score = float(trainer.callback_metrics[self.score])
+        if score > self.best_score:
+            self.best_score = score
             self._write(trainer, BEST)
         self._write(trainer, LAST)
 
@@ -90,9 +93,9 @@ class Checkpoints(lightning.Callback):
         self._written_step = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best PQ so far."""
-        return {"best_pq": self.best_pq}
+        """Return the best score so far."""
+        return {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the best PQ of a checkpoint."""
-        self.best_pq = state_dict["best_pq"]
+        """Go on with the best score of a checkpoint."""
+        self.best_score = state_dict["best_score"]

@@ -1,47 +1,75 @@
-"""The training and validation step, for Lightning's `Trainer`."""
+"""What training networks of any task has in common, for Lightning's `Trainer`."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import lightning
 import torch
-import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import nn
 
 from axial_deeplab.config import Config, config_to_dict
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator
-from axial_deeplab.losses import PanopticLoss
-from axial_deeplab.training.batches import ValidationBatch
-from axial_deeplab.training.optimizers import radam_lookahead, warmup_poly
+from axial_deeplab.training.optimizers import (
+    radam_lookahead,
+    sgd_nesterov,
+    update_average,
+    warmup_cosine,
+    warmup_poly,
+)
+from axial_deeplab.weights import LoadReport, load_matching
 
 
-class PanopticTraining(lightning.LightningModule):
-    """A segmentation network with its losses, its optimizer and its validation.
+class TrainingModule(lightning.LightningModule):
+    """A network with its optimizer and, if wanted, the moving average of its weights.
 
     Args:
         model: the network, `axial_deeplab.create_model(...)`.
-        loss: the three losses.
-        evaluator: predicts and scores the validation images.
-        categories: of the data set, stored in checkpoints.
+        categories: of the data set, stored with the weights.
         config: the settings; this class reads `optim`, the rest goes to the checkpoint.
+
+    Attributes:
+        columns: names of what is logged, in order.
+        score: name of the number by which the best checkpoint is chosen, higher is better.
+        average: the network with averaged weights, or None.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: PanopticLoss,
-        evaluator: PanopticEvaluator,
-        categories: Categories,
-        config: Config,
-    ) -> None:
+    columns: ClassVar[tuple[str, ...]]
+    score: ClassVar[str]
+
+    def __init__(self, model: nn.Module, categories: Categories, config: Config) -> None:
         super().__init__()
         self.model = model
-        self.loss = loss
-        self.evaluator = evaluator
         self.categories = categories
         self.config = config
+        # A part of this module, so that checkpoints hold it and several processes agree on it.
+        self.average: nn.Module | None = None
+        if config.optim.ema_decay is not None:
+            self.average = copy.deepcopy(model).requires_grad_(False)
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The network that is validated, and whose weights the training leaves."""
+        return self.model if self.average is None else self.average
+
+    def load_initial_weights(self, source: str) -> LoadReport:
+        """Start from the weights of a file, as far as they fit.
+
+        Args:
+            source: what `load_matching` accepts.
+
+        Returns:
+            What became of each tensor.
+        """
+        report = load_matching(self.model, source)
+        if self.average is not None:
+            self.average.load_state_dict(self.model.state_dict())
+        return report
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what predictions need to know beside the network and the categories, as plain types."""
+        raise NotImplementedError
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Seed what is random in the network by seed, step and process, so that a resumed run repeats it."""
@@ -49,56 +77,46 @@ class PanopticTraining(lightning.LightningModule):
             (self.config.trainer.seed * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank
         )
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the total loss of a batch of `TrainingDataset`."""
-        losses = self.loss(self.model(batch["image"]), batch)
-        for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
-        return losses["total"]
-
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the learning rate of the step."""
         self.log("train/lr", optimizer.param_groups[0]["lr"])
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the images of the last validation."""
-        self.evaluator.reset()
-
-    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
-        """Predict the images of a batch and compare."""
-        for sample in batch.samples:
-            self.evaluator.update(self.model, sample)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log PQ and mIoU of the images of all processes."""
-        if self.trainer.world_size > 1:
-            states: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(states, self.evaluator.state())
-            self.evaluator.load_states(states)
-        for name, value in self.evaluator.compute().summary().items():
-            self.log(f"val/{name}", value, prog_bar=name == "PQ", rank_zero_only=False)
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Step the optimizer, then the average."""
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None:
+            decay = self.config.optim.ema_decay
+            assert decay is not None
+            update_average(self.average, self.model, decay=decay, num_steps=self.trainer.global_step)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return RAdam inside Lookahead, and a learning rate that warms up and decays step by step."""
+        """Return the optimizer, and a learning rate that warms up and decays step by step."""
         optim = self.config.optim
-        optimizer = radam_lookahead(
-            self.model,
-            lr=optim.lr,
-            weight_decay=optim.weight_decay,
-            lookahead_steps=optim.lookahead_steps,
-            lookahead_alpha=optim.lookahead_alpha,
-        )
-        scheduler = warmup_poly(
-            optimizer, warmup_steps=optim.warmup_steps, max_steps=optim.max_steps, power=optim.poly_power
-        )
+        optimizer: torch.optim.Optimizer
+        if optim.optimizer == "sgd":
+            optimizer = sgd_nesterov(
+                self.model, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
+            )
+        else:
+            optimizer = radam_lookahead(
+                self.model,
+                lr=optim.lr,
+                weight_decay=optim.weight_decay,
+                lookahead_steps=optim.lookahead_steps,
+                lookahead_alpha=optim.lookahead_alpha,
+            )
+        steps = {"warmup_steps": optim.warmup_steps, "max_steps": optim.max_steps}
+        if optim.schedule == "cosine":
+            scheduler = warmup_cosine(optimizer, **steps)
+        else:
+            scheduler = warmup_poly(optimizer, **steps, power=optim.poly_power)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that is needed to rebuild and use the model, as plain types."""
-        config = config_to_dict(self.config)
         checkpoint["axial_deeplab"] = {
             "model": dict(cast("Mapping[str, Any]", self.model.config)),
             "categories": self.categories.to_json(),
-            "post_processing": config["post_processing"],
-            "config": config,
+            **self.metadata(),
+            "config": config_to_dict(self.config),
         }

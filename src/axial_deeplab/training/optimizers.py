@@ -1,11 +1,12 @@
-"""RAdam inside Lookahead, linear warm-up, polynomial decay."""
+"""RAdam inside Lookahead, SGD, linear warm-up, polynomial and cosine decay, averages of weights."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer, RAdam
+from torch.optim import SGD, Optimizer, RAdam
 from torch.optim.lr_scheduler import LambdaLR
 
 
@@ -144,23 +145,75 @@ def radam_lookahead(
     return Lookahead(radam, num_steps=lookahead_steps, alpha=lookahead_alpha)
 
 
-def learning_rate_factor(step: int, *, warmup_steps: int, max_steps: int, power: float = 0.9) -> float:
-    """Return the part of the highest learning rate at a step: linear warm-up times polynomial decay.
+def sgd_nesterov(model: nn.Module, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> SGD:
+    """Return stochastic gradient descent with Nesterov's momentum for a model.
 
     Args:
-        step: optimizer steps done so far.
-        warmup_steps: steps of the warm-up; 0 for none.
-        max_steps: steps of the whole training.
-        power: exponent of the decay.
+        model: the network.
+        lr: highest learning rate.
+        momentum: part of the last step that is repeated, in [0, 1).
+        weight_decay: L2 penalty of the kernels, part of their gradients.
+
+    Source: the paper, section 4.1, which trains on ImageNet as SASA (Ramachandran et al. 2019) does.
     """
-    decay = max(0.0, 1.0 - step / max_steps) ** power
-    warmup = min(1.0, (step + 1) / (warmup_steps + 1))
-    return float(warmup * decay)
+    groups = parameter_groups(model, weight_decay)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
 
 def warmup_poly(optimizer: Optimizer, *, warmup_steps: int, max_steps: int, power: float = 0.9) -> LambdaLR:
-    """Return the scheduler of `learning_rate_factor`, to be stepped after each optimizer step."""
-    return LambdaLR(
-        optimizer,
-        lambda step: learning_rate_factor(step, warmup_steps=warmup_steps, max_steps=max_steps, power=power),
-    )
+    """Return a learning rate that decays as a power of the steps that are left, after a linear warm-up.
+
+    Args:
+        optimizer: holds the highest learning rate.
+        warmup_steps: steps of the warm-up; 0 for none.
+        max_steps: steps of the whole training.
+        power: exponent of the decay, which counts from the first step on.
+    """
+
+    def factor(step: int) -> float:
+        return _warmup(step, warmup_steps) * float(max(0.0, 1.0 - step / max_steps) ** power)
+
+    return LambdaLR(optimizer, factor)
+
+
+def warmup_cosine(optimizer: Optimizer, *, warmup_steps: int, max_steps: int) -> LambdaLR:
+    """Return a learning rate that decays to zero as half a cosine, after a linear warm-up.
+
+    Args:
+        optimizer: holds the highest learning rate.
+        warmup_steps: steps of the warm-up; 0 for none.
+        max_steps: steps of the whole training, warm-up included.
+    """
+
+    def factor(step: int) -> float:
+        progress = min(1.0, max(0, step - warmup_steps) / (max_steps - warmup_steps))
+        return _warmup(step, warmup_steps) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, factor)
+
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, *, decay: float, num_steps: int) -> None:
+    """Move the exponential average of a network's weights by one step, running statistics included.
+
+    average += (1 - d) (weights - average), d = min(decay, (1 + num_steps) / (10 + num_steps)): without the
+    smaller d of the first steps the random start would weigh for 1 / (1 - decay) steps.
+
+    Args:
+        average: a copy of the network, changed in place.
+        model: the network.
+        decay: d of a long training, in [0, 1).
+        num_steps: optimizer steps so far.
+
+    Source: SASA's protocol (Ramachandran et al. 2019), with the start of TensorFlow's averages.
+    """
+    new = 1.0 - min(decay, (1 + num_steps) / (10 + num_steps))
+    for old, current in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(current, new)
+        else:
+            old.copy_(current)

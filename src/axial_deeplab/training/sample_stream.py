@@ -1,4 +1,4 @@
-"""The order of the training images, a pure function of the seed and of the number of the step."""
+"""Which images a process sees: a pure function of the seed, of the number of the step and of its rank."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -61,6 +61,34 @@ class SampleStream(Sampler[list[tuple[int, int]]]):
         """Return (epoch, index in the data set) of the image with this number in the stream."""
         epoch, position = divmod(number, self.num_samples)
         return epoch, int(_order(self.seed, epoch, self.num_samples)[position])
+
+
+class ValidationShare(Sampler[list[int]]):
+    """The validation images of one process: over all processes each image occurs exactly once.
+
+    Every process has the same number of batches, since they wait for each other at the end; where the images
+    do not suffice, its last batch is smaller or empty.
+
+    Args:
+        num_samples: images of the data set.
+        batch_size: images of a batch.
+        rank: number of this process.
+        world_size: processes.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int = 1, *, rank: int = 0, world_size: int = 1) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in range(len(self)):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            yield list(range(first, min(first + self.batch_size, self.num_samples)))
 
 
 @lru_cache(maxsize=2)

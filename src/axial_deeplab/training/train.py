@@ -1,11 +1,10 @@
 """Training from the settings: data, network, Lightning's `Trainer`, and the weights at the end."""
 
-import dataclasses
 import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,29 @@ import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
 
-from axial_deeplab.config import Config, config_to_dict
+from axial_deeplab.config import Config, config_from_dict, config_to_dict
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.transforms import TrainingDataset
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
+from axial_deeplab.evaluation.evaluate import require_same_classes
 from axial_deeplab.files import atomic_path
-from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.norm import convert_sync_batchnorm
-from axial_deeplab.models.registry import create_model
-from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.targets import PanopticTargets
-from axial_deeplab.training.batches import PanopticBatches
+from axial_deeplab.training.batches import TrainingBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
 from axial_deeplab.training.metrics_file import MetricsFile
-from axial_deeplab.training.module import PanopticTraining
-from axial_deeplab.weights import load_matching, save_weights
+from axial_deeplab.training.module import TrainingModule
+from axial_deeplab.training.panoptic import panoptic_task
+from axial_deeplab.training.task import Task
+from axial_deeplab.weights import save_weights
 
 WEIGHTS = "weights.safetensors"
-
-COLUMNS = (
-    *("train/semantic", "train/center", "train/offset", "train/total", "train/lr"),
-    *("val/PQ", "val/SQ", "val/RQ", "val/PQ_things", "val/PQ_stuff", "val/mIoU"),
-)
 
 # Settings on which the numbers stored in a checkpoint depend.
 FIXED_BY_CHECKPOINT = (
     "model",
+    "optim.optimizer",
     "optim.lr",
     "optim.weight_decay",
+    "optim.ema_decay",
     "trainer.batch_size",
     "trainer.accumulate",
     "trainer.seed",
@@ -93,60 +84,46 @@ def train(config: Config) -> Path:
     output = Path(config.trainer.output)
     resume = _checkpoint_to_resume(config, output)
     torch.manual_seed(config.trainer.seed)
-    train_data, val_data = _data_sets(config)
-    categories = train_data.categories
-    model = _model(config, len(categories))
+    task = panoptic_task(config)
+    module = task.module
+    report = None
     if config.model.weights is not None and resume is None:
-        print(load_matching(model, config.model.weights))
-    # Void is 255 in every data set but one with so many classes that 255 is one of them.
-    ignore_label = 255 if len(categories) <= 255 else -1
-    module = PanopticTraining(
-        model,
-        PanopticLoss(ignore_label=ignore_label, **_settings(config.loss)),
-        PanopticEvaluator(
-            categories,
-            PostProcessing(categories.thing_ids, **_settings(config.post_processing)),
-            max_size=config.data.max_size,
-        ),
-        categories,
-        config,
-    )
+        report = module.load_initial_weights(config.model.weights)
     step = _check_resumed(resume, module, config)
-    trainer = _trainer(config, output, validates=val_data is not None, first_step=step)
+    trainer = _trainer(config, output, task, first_step=step)
     batch_size = _batch_size_of_a_process(config, trainer)
-    targets = PanopticTargets(categories.thing_ids, ignore_label=ignore_label, **_settings(config.target))
-    batches = PanopticBatches(
-        TrainingDataset(
-            train_data,
-            targets,
-            seed=config.trainer.seed,
-            max_size=config.data.max_size,
-            **_settings(config.augmentation),
-        ),
-        val_data,
+    if trainer.world_size > 1:
+        module.model = convert_sync_batchnorm(module.model)
+    if config.trainer.channels_last:
+        module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if trainer.is_global_zero:
+        if report is not None:
+            print(f"{config.model.weights}: {report}")
+        print(_summary(config, trainer, task, batch_size))
+        _write_config(config, output / "config.yaml")
+    _fit(trainer, module, _batches(config, task, batch_size), resume)
+    weights = output / WEIGHTS
+    if trainer.is_global_zero:
+        save_weights(weights, module.evaluated_model, module.categories, extra=module.metadata())
+        print(f"weights of step {trainer.global_step} written to {weights}")
+    return weights
+
+
+def _batches(config: Config, task: Task, batch_size: int) -> TrainingBatches:
+    return TrainingBatches(
+        task.train,
+        task.val,
         batch_size=batch_size,
+        val_batch_size=task.val_batch_size,
         accumulate=config.trainer.accumulate,
         max_steps=config.optim.max_steps,
         num_workers=config.trainer.num_workers,
         seed=config.trainer.seed,
     )
-    if trainer.world_size > 1:
-        module.model = convert_sync_batchnorm(model)
-    if config.trainer.channels_last:
-        module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if trainer.is_global_zero:
-        print(_summary(config, trainer, module, len(train_data), batch_size))
-        _write_config(config, output / "config.yaml")
-    _fit(trainer, module, batches, resume)
-    weights = output / WEIGHTS
-    if trainer.is_global_zero:
-        save_weights(weights, model, categories, extra={"post_processing": _settings(config.post_processing)})
-        print(f"weights of step {trainer.global_step} written to {weights}")
-    return weights
 
 
 def _fit(
-    trainer: lightning.Trainer, module: PanopticTraining, batches: PanopticBatches, checkpoint: Path | None
+    trainer: lightning.Trainer, module: TrainingModule, batches: TrainingBatches, checkpoint: Path | None
 ) -> None:
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
@@ -162,36 +139,16 @@ def _fit(
         raise type(error)(message.partition(": ")[2]) from None
 
 
-def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:
-    train_data = CocoPanopticDataset(*config.data.train.require("data.train"), limit=config.data.train_limit)
-    if config.data.val == type(config.data.val)():
-        return train_data, None
-    val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
-    require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
-    return train_data, val_data
-
-
-def _model(config: Config, num_classes: int) -> nn.Module:
-    name, overrides = config.model.name, config.model.overrides
-    try:
-        return create_model(name, num_classes=num_classes, span=config.model.span, **overrides)
-    except (TypeError, RuntimeError, ZeroDivisionError) as error:
-        # The networks check what their arguments mean, but a text for a number breaks them anywhere.
-        message = " ".join(str(error).split())
-        raise ValueError(
-            f"model.overrides must be arguments of {name}, got {overrides} "
-            f"({type(error).__name__}: {message}); correct types and values"
-        ) from None
-
-
-def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) -> lightning.Trainer:
+def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> lightning.Trainer:
     settings, optim = config.trainer, config.optim
+    validates = task.val is not None
     callbacks: list[lightning.Callback] = [
         Checkpoints(
             output,
             interval=settings.checkpoint_interval,
             val_interval=settings.val_interval if validates else None,
             max_steps=optim.max_steps,
+            score=task.module.score,
         )
     ]
     if settings.progress_bar:
@@ -215,7 +172,7 @@ def _trainer(config: Config, output: Path, *, validates: bool, first_step: int) 
             log_every_n_steps=settings.log_interval,
             callbacks=callbacks,
             logger=[
-                MetricsFile(output / "metrics.csv", COLUMNS, first_step=first_step),
+                MetricsFile(output / "metrics.csv", task.module.columns, first_step=first_step),
                 TensorBoardLogger(output, name="", version="tensorboard", purge_step=first_step),
             ],
             plugins=[AtomicCheckpointIO()],
@@ -266,7 +223,7 @@ def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
     return checkpoint
 
 
-def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Config) -> int:
+def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Config) -> int:
     """Return the step that training starts from; refuse a checkpoint of another run, tell what differs."""
     if checkpoint is None:
         return 0
@@ -280,7 +237,8 @@ def _check_resumed(checkpoint: Path | None, module: PanopticTraining, config: Co
         ) from None
     stored_classes = Categories.from_json(run["categories"], source=str(checkpoint))
     require_same_classes(module.categories, stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
-    before, now = _flat(run["config"]), _flat(config_to_dict(config))
+    # Through a `Config`, so that settings which are newer than the checkpoint have their defaults.
+    before, now = (_flat(config_to_dict(c)) for c in (config_from_dict(run["config"]), config))
     changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
     for key, (old, new) in changes.items():
         if any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
@@ -303,14 +261,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _summary(
-    config: Config, trainer: lightning.Trainer, module: PanopticTraining, num_images: int, batch_size: int
-) -> str:
+def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size: int) -> str:
     settings, optim = config.trainer, config.optim
-    parameters = sum(p.numel() for p in module.model.parameters())
+    num_classes = len(task.module.categories)
+    assert isinstance(task.train, Sized)
+    num_images = len(task.train)
+    parameters = sum(p.numel() for p in task.module.model.parameters())
     epochs = optim.max_steps * settings.batch_size / num_images
     return (
-        f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {len(module.categories)} categories\n"
+        f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {num_classes} categories\n"
         f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x "
         f"{settings.accumulate} accumulated x {batch_size}; learning rate {optim.lr:g}; "
         f"precision {trainer.precision}; device {trainer.strategy.root_device}\n"
@@ -321,10 +280,6 @@ def _summary(
 def _write_config(config: Config, path: Path) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
-
-
-def _settings(section: Any) -> dict[str, Any]:
-    return {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
 
 
 def _quieten_lightning() -> None:

@@ -1,0 +1,119 @@
+"""Training a panoptic network: its losses, its validation by PQ and mIoU, its data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.distributed
+from torch import Tensor, nn
+
+from axial_deeplab.config import Config, section_to_dict
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.transforms import TrainingDataset
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
+from axial_deeplab.losses import PanopticLoss
+from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.targets import PanopticTargets
+from axial_deeplab.training.batches import ValidationBatch
+from axial_deeplab.training.module import TrainingModule
+from axial_deeplab.training.task import Task, build_model
+
+
+class PanopticTraining(TrainingModule):
+    """A panoptic network with its losses and its validation.
+
+    Args:
+        model: the network, `axial_deeplab.create_model(...)`.
+        loss: the three losses.
+        evaluator: predicts and scores the validation images.
+        categories: of the data set.
+        config: the settings.
+    """
+
+    columns = (
+        *("train/semantic", "train/center", "train/offset", "train/total", "train/lr"),
+        *("val/PQ", "val/SQ", "val/RQ", "val/PQ_things", "val/PQ_stuff", "val/mIoU"),
+    )
+    score = "val/PQ"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: PanopticLoss,
+        evaluator: PanopticEvaluator,
+        categories: Categories,
+        config: Config,
+    ) -> None:
+        super().__init__(model, categories, config)
+        self.loss = loss
+        self.evaluator = evaluator
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the settings of the post-processing."""
+        return {"post_processing": section_to_dict(self.config.post_processing)}
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the total loss of a batch of `TrainingDataset`."""
+        losses = self.loss(self.model(batch["image"]), batch)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
+        return losses["total"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the images of the last validation."""
+        self.evaluator.reset()
+
+    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
+        """Predict the images of a batch and compare."""
+        for sample in batch.samples:
+            self.evaluator.update(self.evaluated_model, sample)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log PQ and mIoU of the images of all processes."""
+        if self.trainer.world_size > 1:
+            states: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, self.evaluator.state())
+            self.evaluator.load_states(states)
+        for name, value in self.evaluator.compute().summary().items():
+            self.log(f"val/{name}", value, prog_bar=name == "PQ", rank_zero_only=False)
+
+
+def panoptic_task(config: Config) -> Task:
+    """Return all that training a panoptic network needs.
+
+    Raises:
+        ValueError: settings that are not valid, or a data set that is not.
+        OSError: a file that cannot be read.
+    """
+    train_data, val_data = _data_sets(config)
+    categories = train_data.categories
+    # Void is 255 in every data set but one with so many classes that 255 is one of them.
+    ignore_label = 255 if len(categories) <= 255 else -1
+    post_processing = PostProcessing(categories.thing_ids, **section_to_dict(config.post_processing))
+    module = PanopticTraining(
+        build_model(config, len(categories)),
+        PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
+        PanopticEvaluator(categories, post_processing, max_size=config.data.max_size),
+        categories,
+        config,
+    )
+    targets = PanopticTargets(
+        categories.thing_ids, ignore_label=ignore_label, **section_to_dict(config.target)
+    )
+    augmented = TrainingDataset(
+        train_data,
+        targets,
+        seed=config.trainer.seed,
+        max_size=config.data.max_size,
+        **section_to_dict(config.augmentation),
+    )
+    return Task(module, augmented, val_data)
+
+
+def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:
+    train_data = CocoPanopticDataset(*config.data.train.require("data.train"), limit=config.data.train_limit)
+    if config.data.val == type(config.data.val)():
+        return train_data, None
+    val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
+    require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
+    return train_data, val_data
