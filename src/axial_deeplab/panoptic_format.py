@@ -56,6 +56,7 @@ __all__ = [
     "panoptic_id",
     "path_in_folder",
     "read_panoptic_png",
+    "relabel",
     "rgb2id",
     "semantic_map",
     "to_coco_annotation",
@@ -163,7 +164,7 @@ def find_runs(panoptic: IntArray) -> Runs:
     return Runs(flat[starts], starts, np.diff(starts, append=flat.size))
 
 
-def _relabel(panoptic: IntArray, mapping: Mapping[int, int]) -> PanopticMap:
+def relabel(panoptic: IntArray, mapping: Mapping[int, int]) -> PanopticMap:
     """Replace every value of a map; values that `mapping` lacks become 0."""
     runs = find_runs(panoptic)
     values, segment_of_run = np.unique(runs.values, return_inverse=True)
@@ -301,7 +302,7 @@ def from_coco_annotation(
                 id=mapping[entry.id], train_id=train_id, area=area, is_crowd=entry.is_crowd, bbox=tuple(box)
             )
         )
-    return _relabel(ids, mapping), tuple(segments)
+    return relabel(ids, mapping), tuple(segments)
 
 
 def to_coco_annotation(
@@ -355,7 +356,7 @@ def to_coco_annotation(
         segments_info.append(entry)
     plain_id = image_id if isinstance(image_id, str) else int(image_id)
     annotation = {"image_id": plain_id, "file_name": file_name, "segments_info": segments_info}
-    return annotation, _relabel(panoptic, mapping)
+    return annotation, relabel(panoptic, mapping)
 
 
 class _IdGenerator:

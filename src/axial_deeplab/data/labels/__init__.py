@@ -1,0 +1,1 @@
+"""The labels of public data sets: ids, names, things, colors. Facts only."""
