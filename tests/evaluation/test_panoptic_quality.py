@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps, evaluate_files
 from axial_deeplab.panoptic_format import (
     PanopticJson,
@@ -45,7 +46,8 @@ def counts(ground_truth, prediction, train_id, *, all_crowds=False):
     """Return the sum of IoU, TP, FP and FN of one class."""
     metric = PanopticQuality(CATEGORIES, all_crowds=all_crowds)
     metric.update(*ground_truth, *prediction)
-    return metric.state[:, train_id].tolist()
+    iou_high, iou_low, *matches = metric.state[:, train_id].tolist()
+    return [join_iou(iou_high, iou_low), *matches]
 
 
 # --- by hand

@@ -77,7 +77,7 @@ class EvaluationResult:
 class EvaluationState(NamedTuple):
     """Sums over images, which add up over processes."""
 
-    panoptic: NDArray[np.float64]
+    panoptic: NDArray[np.int64]
     semantic: NDArray[np.int64]
     num_images: int
     network_ms: float

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from axial_deeplab.data.categories import Categories
+from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.panoptic_format import (
     VOID,
@@ -33,13 +34,14 @@ MAX_DEFAULT_WORKERS = 4
 
 
 class PanopticQuality:
-    """Panoptic quality, image by image: a running sum of four numbers for each class.
+    """Panoptic quality, image by image: running sums for each class.
 
     A predicted and a true segment of one class match if their intersection over union is above 0.5; void
     pixels are taken out of the union. Predictions that lie to more than half in void and crowd of their class
     are not counted. Areas are always counted in the maps.
 
-    Shards are merged with `+=`; across processes sum the float64 array `state` (4, classes).
+    Shards are merged with `+=`; across processes sum the int64 array `state` (5, classes). The sums are
+    exact: the result depends neither on the order of the images nor on how they are shared out.
 
     Args:
         categories: the label space.
@@ -54,7 +56,7 @@ class PanopticQuality:
     def __init__(self, categories: Categories, *, all_crowds: bool = False) -> None:
         self.categories = categories
         self.all_crowds = all_crowds
-        self.state = np.zeros((4, len(categories)), dtype=np.float64)
+        self.state = np.zeros((5, len(categories)), dtype=np.int64)
 
     def update(
         self,
@@ -88,12 +90,12 @@ class PanopticQuality:
 
     def count(
         self, overlaps: "Overlaps", gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.int64]:
         """Return the state of one image alone.
 
         Returns:
-            (4, classes): the sum of IoU over the matched segments, then true positives, false positives and
-            false negatives.
+            (5, classes): the high and the low part of the sum of IoU over the matched segments (see
+            `exact_sums`), then true positives, false positives and false negatives.
 
         Raises:
             ValueError: a map and its segments do not fit together.
@@ -120,14 +122,12 @@ class PanopticQuality:
         is_false[of_pred[is_match]] = False
 
         matched_classes = gt.classes[of_gt[is_match]]
-        return np.stack(
-            [
-                np.bincount(matched_classes, weights=iou[is_match], minlength=num_classes),
-                np.bincount(matched_classes, minlength=num_classes),
-                np.bincount(pred.classes[is_false], minlength=num_classes),
-                np.bincount(gt.classes[is_missed], minlength=num_classes),
-            ]
-        )
+        state = np.zeros((5, num_classes), dtype=np.int64)
+        for row, part in enumerate(split_iou(iou[is_match])):
+            np.add.at(state[row], matched_classes, part)
+        for row, classes in enumerate((matched_classes, pred.classes[is_false], gt.classes[is_missed]), 2):
+            state[row] = np.bincount(classes, minlength=num_classes)
+        return state
 
     def _counting_crowds(self, gt: "_SegmentTable") -> NDArray[np.bool_]:
         if self.all_crowds:
@@ -264,7 +264,7 @@ def evaluate_files(
     pairs = _paired_annotations(ground_truth, predictions)
     metric = PanopticQuality(ground_truth.categories, all_crowds=all_crowds)
 
-    def evaluate(pair: tuple[AnnotationEntry, AnnotationEntry]) -> tuple[NDArray[np.float64], list[str]]:
+    def evaluate(pair: tuple[AnnotationEntry, AnnotationEntry]) -> tuple[NDArray[np.int64], list[str]]:
         gt_entry, pred_entry = pair
         gt_path = path_in_folder(gt_root, gt_entry.file_name)
         pred_path = path_in_folder(pred_root, pred_entry.file_name)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.categories import Categories
+from axial_deeplab.evaluation.exact_sums import join_iou
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,11 @@ class PanopticQualityResult:
         return "\n".join(lines)
 
 
-def summarize(categories: Categories, state: NDArray[np.float64]) -> PanopticQualityResult:
-    """Turn the sums of IoU, TP, FP and FN (4, classes) into qualities."""
+def summarize(categories: Categories, state: NDArray[np.int64]) -> PanopticQualityResult:
+    """Turn the sums of IoU (in two parts), TP, FP and FN (5, classes) into qualities."""
     classes = []
-    for category, (iou, tp, fp, fn) in zip(categories, state.T.tolist(), strict=True):
+    for category, (iou_high, iou_low, tp, fp, fn) in zip(categories, state.T.tolist(), strict=True):
+        iou = join_iou(iou_high, iou_low)
         weight = tp + fp / 2 + fn / 2
         sq = iou / tp if tp else 0.0
         pq, sq, rq = (iou / weight, sq, tp / weight) if weight else (math.nan,) * 3
@@ -136,9 +138,9 @@ def summarize(categories: Categories, state: NDArray[np.float64]) -> PanopticQua
                 pq=100 * pq,
                 sq=100 * sq,
                 rq=100 * rq,
-                tp=round(tp),
-                fp=round(fp),
-                fn=round(fn),
+                tp=tp,
+                fp=fp,
+                fn=fn,
             )
         )
     return PanopticQualityResult(
