@@ -14,6 +14,8 @@ from typing import Any, Literal
 import jsonargparse
 import yaml
 
+from axial_deeplab.config_files import read_settings
+
 
 def _require(condition: bool, name: str, rule: str, value: object) -> None:
     if not condition:
@@ -311,7 +313,7 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
     parser.add_argument(
-        "--config", action=_ConfigFile, help="YAML file of settings; the options after it override it"
+        "--config", action=_ConfigFile, help="YAML file of settings; later files and options override it"
     )
     parser.add_class_arguments(Config)
     try:
@@ -325,24 +327,10 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
 
 
 class _ConfigFile(jsonargparse.ActionConfigFile):
-    """The option --config, which names the file that cannot be read: the parser itself would not."""
+    """The option --config; the parser itself knows no `base` and does not name a file that it cannot read."""
 
     def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
-        try:
-            # From the open file, so that the message names it.
-            with open(path, encoding="utf-8") as file:
-                content = yaml.safe_load(file)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            message = " ".join(str(error).split())
-            raise ValueError(
-                f"{path} must be a YAML file of settings, got: {message}; see the examples in configs/"
-            ) from None
-        if not isinstance(content, dict):
-            raise ValueError(
-                f"{path} must be a YAML file of settings, got {type(content).__name__}; "
-                "write lines like `optim: {lr: 0.01}`"
-            )
-        super().__call__(parser, settings, path, option)
+        super().__call__(parser, settings, yaml.safe_dump(read_settings(path)), option)
 
 
 def read_config(path: str) -> Config:
