@@ -1,0 +1,241 @@
+"""Interleaved times and peak memory of several ways to compute the same thing."""
+
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+Step = Callable[[], object]
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+RESET_PEAK = "5"  # proc(5): resets the peak of the resident memory to its present size
+
+
+class Candidate(Protocol):
+    """One thing to be timed. It must be possible to pickle it: its memory is measured in a fresh process."""
+
+    @property
+    def label(self) -> str:
+        """Name in the table."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "cuda"."""
+        ...
+
+    def prepare(self) -> Step:
+        """Return what is timed, with all that it needs already built."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one candidate took.
+
+    Attributes:
+        label: name of the candidate.
+        times_ms: time of every round, milliseconds.
+        ratios: for every round, the time of the first candidate divided by that of this one: how many times
+            faster it was in the same moment.
+        peak_mb: memory at its highest point during the step beyond what was held before it, MB; None where
+            it was not measured.
+    """
+
+    label: str
+    times_ms: tuple[float, ...]
+    ratios: tuple[float, ...]
+    peak_mb: float | None = None
+
+    @property
+    def median_ms(self) -> float:
+        """Median time in milliseconds."""
+        return statistics.median(self.times_ms)
+
+    @property
+    def spread_ms(self) -> tuple[float, float]:
+        """Quartiles of the time in milliseconds."""
+        return quartiles(self.times_ms)
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios, which a busy machine disturbs less than the ratio of the medians."""
+        return statistics.median(self.ratios)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers for a JSON file."""
+        low, high = self.spread_ms
+        return {
+            "name": self.label,
+            "median_ms": round(self.median_ms, 4),
+            "quartiles_ms": [round(low, 4), round(high, 4)],
+            "fastest_ms": round(min(self.times_ms), 4),
+            "rounds": len(self.times_ms),
+            "times_faster_than_first": round(self.ratio, 4),
+            "ratio_quartiles": [round(x, 4) for x in quartiles(self.ratios)],
+            "peak_mb": None if self.peak_mb is None else round(self.peak_mb, 1),
+        }
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the first and third quartile; of a single value, twice that value."""
+    if len(values) < 2:
+        return values[0], values[0]
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, third
+
+
+def measure(
+    candidates: Sequence[Candidate], *, rounds: int, memory: bool = True, progress: bool = False
+) -> list[Measurement]:
+    """Time candidates in turns, so that whatever else the machine does slows all of them alike.
+
+    Args:
+        candidates: the first is the one that the others are compared with.
+        rounds: timed runs of each, after one that is not counted.
+        memory: whether each also runs once in a process of its own, where its peak memory is read.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: there is no candidate or no round.
+    """
+    if not candidates or rounds < 1:
+        raise ValueError(
+            f"rounds and candidates must be at least 1, got {rounds} and {len(candidates)}; name what to time"
+        )
+    peaks = [_peak_in_fresh_process(candidate) if memory else None for candidate in candidates]
+    steps = []
+    for candidate in candidates:
+        step = candidate.prepare()
+        _timed(step, candidate.device)
+        steps.append(step)
+    times: list[list[float]] = [[] for _ in candidates]
+    with tqdm(total=rounds, unit="round", disable=not progress, leave=False) as bar, no_collection():
+        for _ in range(rounds):
+            for candidate, step, own in zip(candidates, steps, times, strict=True):
+                own.append(1e3 * _timed(step, candidate.device))
+            bar.update()
+    return [
+        Measurement(
+            candidate.label,
+            tuple(own),
+            tuple(first / t for first, t in zip(times[0], own, strict=True)),
+            peak,
+        )
+        for candidate, own, peak in zip(candidates, times, peaks, strict=True)
+    ]
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector from running in the middle of a timed step."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _timed(step: Step, device: str) -> float:
+    """Return the seconds that a step takes."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak_in_fresh_process(candidate: Candidate) -> float | None:
+    """Return the peak memory of a candidate's step in MB; None where the system does not tell it."""
+    if candidate.device == "cpu" and not CLEAR_REFS.exists():
+        return None
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak_of_step, (candidate, torch.get_num_threads()))
+
+
+def _peak_of_step(candidate: Candidate, threads: int) -> float:
+    torch.set_num_threads(threads)
+    step = candidate.prepare()
+    if candidate.device == "cuda":
+        step()
+        allocated = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - allocated) / 1e6
+    # Compilers and libraries load at the first use; only the second run shows what the step itself takes.
+    # What the first run freed may still be resident and would hide the peak of the second.
+    step()
+    gc.collect()
+    _trim_heap()
+    resident = _resident_mb("VmRSS")
+    CLEAR_REFS.write_text(RESET_PEAK)
+    step()
+    return _resident_mb("VmHWM") - resident
+
+
+def _trim_heap() -> None:
+    """Give the freed part of the heap back to the system, where the C library can."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _resident_mb(field: str) -> float:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field + ":"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a time means nothing without: processor, vector units, threads, GPU and versions."""
+    processor, flags = _processor()
+    units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd") if name in flags]
+    return {
+        "processor": processor,
+        "vector_units": units,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **_versions("torch", "numba", "triton")},
+    }
+
+
+def _processor() -> tuple[str, set[str]]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), set()
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())
+    }
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return fields.get("model name") or platform.machine(), flags
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,286 @@
+"""The three benchmarks of the command line: what each compares, and its table, JSON and plot."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from axial_deeplab.benchmark.attention import (
+    SHAPES_AT_224,
+    SHAPES_OF_GROWTH,
+    AttentionCandidate,
+    Ceiling,
+    Shape,
+    measure_ceiling,
+)
+from axial_deeplab.benchmark.measure import Measurement, describe_machine, measure
+from axial_deeplab.benchmark.network import DTYPES, FIRST_AUTHOR_PREFIX, NetworkCandidate
+from axial_deeplab.files import atomic_path
+from axial_deeplab.models.registry import create_model
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was measured in one interleaved run.
+
+    Attributes:
+        what: was computed, such as "forward and backward".
+        case: on what, such as the shape of the layer.
+        measurements: one for each candidate; ratios are against the first.
+        ceiling_share: for each candidate, the share of the machine's ceiling that it reached; empty where
+            that was not measured.
+        size: of what the section is about, for the plot: pixels of an image, or the length of an axis.
+    """
+
+    what: str
+    case: str
+    measurements: Sequence[Measurement]
+    ceiling_share: Sequence[float] = ()
+    size: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Headline of the table."""
+        return f"{self.what}: {self.case}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers for a JSON file."""
+        rows = [measurement.to_json() for measurement in self.measurements]
+        for row, share in zip(rows, self.ceiling_share, strict=False):
+            row["share_of_ceiling"] = round(share, 4)
+        return {"title": self.title, "size": self.size, "rows": rows}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sections, and the machine on which they were measured."""
+
+    sections: Sequence[Section]
+    machine: dict[str, Any] = field(default_factory=describe_machine)
+    ceiling: Ceiling | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers for a JSON file."""
+        ceiling = {"ceiling": self.ceiling.to_json()} if self.ceiling else {}
+        sections = [section.to_json() for section in self.sections]
+        return {"machine": self.machine, **ceiling, "sections": sections}
+
+    def to_text(self) -> str:
+        """Return tables in Markdown, which also reads well in a terminal."""
+        lines = [describe(self.machine)]
+        if self.ceiling:
+            bandwidth, rate = self.ceiling.bytes_per_second / 1e9, self.ceiling.operations_per_second / 1e9
+            lines.append(f"Ceiling: copying {bandwidth:.1f} GB/s, matrix product {rate:.0f} GFLOP/s.")
+        for section in self.sections:
+            lines += ["", f"**{section.title}**", "", *_table(section)]
+        return "\n".join(lines)
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """Return the machine in one line."""
+    units = "/".join(machine["vector_units"])
+    libraries = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    gpu = f"; {machine['gpu']}" if machine["gpu"] else ""
+    return f"{machine['processor']} ({units}), {machine['threads']} threads{gpu}; {libraries}"
+
+
+def _table(section: Section) -> list[str]:
+    shares = list(section.ceiling_share)
+    header = ["", "median ms", "quartiles", "times faster", "peak MB"] + ["of ceiling"] * bool(shares)
+    lines = [" | ".join(["", *header, ""]).strip(), "| --- |" + " ---: |" * (len(header) - 1)]
+    for i, row in enumerate(section.measurements):
+        low, high = row.spread_ms
+        peak = (
+            "" if row.peak_mb is None else f"{row.peak_mb:.0f}" if row.peak_mb >= 10 else f"{row.peak_mb:.1f}"
+        )
+        cells = [row.label, _ms(row.median_ms), f"{_ms(low)} to {_ms(high)}", f"{row.ratio:.2f}", peak]
+        cells += [f"{100 * shares[i]:.0f} %"] if shares else []
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _ms(milliseconds: float) -> str:
+    """Three significant digits."""
+    digits = max(0, 2 - math.floor(math.log10(milliseconds))) if milliseconds > 0 else 0
+    return f"{milliseconds:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all three benchmarks share.
+
+    Attributes:
+        rounds: timed runs of each candidate.
+        memory: whether to measure peak memory, in a fresh process for each candidate.
+        device: "cpu" or "cuda".
+        dtype: "float32", "bfloat16" or "float16".
+        compiled: also measure through `torch.compile`, which needs a C++ compiler.
+        progress: whether to show progress bars.
+    """
+
+    rounds: int = 11
+    memory: bool = True
+    device: str = "cpu"
+    dtype: str = "float32"
+    compiled: bool = False
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, got {self.rounds}; 11 give a useful median")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype}; see --help")
+
+
+def benchmark_attention(
+    settings: Settings, shapes: Iterable[Shape] = (*SHAPES_AT_224, *SHAPES_OF_GROWTH)
+) -> Report:
+    """Time the operation: reference, fused kernel, and general attention on the part that it can express."""
+    ceiling = measure_ceiling(settings.dtype, settings.device)
+    fused = "triton" if settings.device == "cuda" else "numba"
+    sections = []
+    for shape in shapes:
+        for backward in (False, True):
+            base = AttentionCandidate(
+                shape, "reference", backward, dtype=settings.dtype, device=settings.device
+            )
+            candidates = [base, replace(base, impl=fused), replace(base, impl="sdpa")]
+            if settings.compiled:
+                candidates.insert(1, replace(base, compiled=True))
+                # On the CPU FlexAttention has no backward pass.
+                if settings.device == "cuda" or not backward:
+                    candidates.append(replace(base, impl="flex"))
+            measurements = _measure(candidates, settings)
+            least = 1e3 * ceiling.least_seconds(shape, backward, DTYPES[settings.dtype].itemsize)
+            shares = [least / measurement.median_ms for measurement in measurements]
+            what = "forward and backward" if backward else "forward"
+            sections.append(Section(what, str(shape), measurements, shares, shape.L))
+    return Report(sections, ceiling=ceiling)
+
+
+def benchmark_model(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    sizes: Sequence[tuple[int, int]] = ((224, 224),),
+    batches: Sequence[int] = (1, 8),
+    span: int | None = None,
+    reference: bool = True,
+    training: bool = False,
+    first_author: Path | None = None,
+) -> Report:
+    """Time whole networks, in inference or in training steps.
+
+    Args:
+        settings: see there.
+        names: networks of `list_models()`; ratios are against the first of the table.
+        sizes: of the images, height and width in pixels.
+        batches: images.
+        span: of the networks that attend.
+        reference: also measure the networks that attend with the reference implementation.
+        training: time training steps instead of inference.
+        first_author: a checkout of the first author's code: adds his axial50s and his plain ResNet-50.
+
+    Raises:
+        ValueError: a name, size or number is not as above.
+    """
+    sections = []
+    for height, width in sizes:
+        for batch in batches:
+            base = NetworkCandidate(
+                names[0],
+                batch,
+                height,
+                width,
+                training,
+                dtype=settings.dtype,
+                device=settings.device,
+                checkout=first_author,
+            )
+            candidates = _networks(base, names, span, reference, settings.compiled)
+            if first_author is not None and (height, width) == (224, 224):
+                theirs = [replace(base, name=FIRST_AUTHOR_PREFIX + name) for name in ("axial50s", "resnet50")]
+                candidates = theirs + candidates
+            images = "1 image" if batch == 1 else f"{batch} images"
+            what = f"{'training step' if training else 'inference'}, {settings.dtype}, {images}"
+            case = f"{height} x {width}"
+            sections.append(Section(what, case, _measure(candidates, settings), size=height * width))
+    return Report(sections)
+
+
+def _networks(
+    base: NetworkCandidate, names: Sequence[str], span: int | None, reference: bool, compiled: bool
+) -> list[NetworkCandidate]:
+    candidates = []
+    for name in names:
+        attends = _attends(name)
+        own = replace(base, name=name, span=span if attends else None)
+        candidates.append(own)
+        if attends and reference:
+            candidates.append(replace(own, impl="reference", fuse=False))
+        if compiled:
+            candidates.append(replace(own, compiled=True))
+    return candidates
+
+
+def _attends(name: str) -> bool:
+    import torch
+
+    with torch.device("meta"):
+        return any(hasattr(module, "impl") for module in create_model(name).modules())
+
+
+def _measure(candidates: Sequence[Any], settings: Settings) -> list[Measurement]:
+    return measure(candidates, rounds=settings.rounds, memory=settings.memory, progress=settings.progress)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width of a word such as `224x224`.
+
+    Raises:
+        ValueError: it is no such word.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ValueError(f"input must be HEIGHTxWIDTH in pixels, got {text}; write for example 224x224")
+    return int(height), int(width)
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw time and memory of every candidate against the size.
+
+    Raises:
+        ValueError: fewer than two sizes were measured, or matplotlib is missing.
+    """
+    curves: dict[str, list[tuple[int, Measurement]]] = {}
+    for section in report.sections:
+        for row in section.measurements:
+            if section.size is not None:
+                curves.setdefault(f"{row.label}, {section.what}", []).append((section.size, row))
+    curves = {label: points for label, points in curves.items() if len(points) > 1}
+    if not curves:
+        raise ValueError(
+            "plot must have at least two sizes, got one; give several, such as --input 224x224 448x448"
+        )
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError(
+            'plots need the package matplotlib, which is missing; pip install "axial-deeplab[plot]"'
+        ) from None
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    time_axes, memory_axes = figure.subplots(1, 2)
+    for label, points in curves.items():
+        sizes = [size for size, _ in points]
+        time_axes.loglog(sizes, [row.median_ms for _, row in points], marker="o", label=label)
+        peaks = [row.peak_mb for _, row in points]
+        if all(peak is not None and peak > 0 for peak in peaks):
+            memory_axes.loglog(sizes, peaks, marker="o", label=label)
+    for axes, what in ((time_axes, "median time (ms)"), (memory_axes, "peak memory (MB)")):
+        axes.set_xlabel("length of the axis" if max(sizes) < 5000 else "pixels of the image")
+        axes.set_ylabel(what)
+        axes.grid(alpha=0.3, which="both")
+    time_axes.legend(fontsize=7)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")

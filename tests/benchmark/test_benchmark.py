@@ -1,0 +1,165 @@
+"""The benchmark: what is timed computes the right thing, ratios and memory are what they say."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from axial_deeplab.benchmark import attention, measure, report
+from axial_deeplab.benchmark.attention import AttentionCandidate, Ceiling, Shape
+from axial_deeplab.benchmark.measure import Measurement
+from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
+from axial_deeplab.cli import main
+from axial_deeplab.ops.axial_attention import axial_attention
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """A step of known length and memory."""
+
+    seconds: float = 0.0
+    megabytes: int = 0
+    device: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        return f"{self.seconds} s"
+
+    def prepare(self) -> Callable[[], object]:
+        def step() -> None:
+            torch.ones(self.megabytes * 250_000)
+            time.sleep(self.seconds)
+
+        return step
+
+
+def test_times_and_ratios_are_those_of_the_steps() -> None:
+    slow, fast = measure.measure([Sleep(0.05), Sleep(0.01)], rounds=5, memory=False)
+    assert len(slow.times_ms) == 5
+    # A step never takes less than it sleeps; the order of the two is safe on any machine.
+    assert min(slow.times_ms) >= 50
+    assert min(fast.times_ms) >= 10
+    assert slow.ratio == 1
+    assert fast.ratios == tuple(a / b for a, b in zip(slow.times_ms, fast.times_ms, strict=True))
+
+
+@pytest.mark.skipif(not measure.CLEAR_REFS.exists(), reason="the peak is read from Linux's /proc")
+def test_peak_memory_is_that_of_the_step() -> None:
+    small, large = measure.measure([Sleep(0, 10), Sleep(0, 200)], rounds=1)
+    assert small.peak_mb == pytest.approx(10, abs=4)
+    assert large.peak_mb == pytest.approx(200, abs=4)
+
+
+def test_nothing_to_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="rounds and candidates must be at least 1, got 3 and 0"):
+        measure.measure([], rounds=3)
+
+
+def test_quartiles() -> None:
+    assert measure.quartiles([7.0]) == (7.0, 7.0)
+    assert measure.quartiles([5.0, 1.0, 3.0, 2.0, 4.0]) == (2.0, 4.0)
+
+
+@pytest.mark.parametrize("span", [None, 7])
+def test_general_attention_computes_the_content_output(span: int | None) -> None:
+    shape = Shape(2, 12, 3, 2, 4, 8, span)
+    arguments = attention.random_arguments(shape, torch.float64, "cpu")
+    content, _ = axial_attention(*arguments, span=span, impl="reference")
+    (general,) = attention._sdpa(*arguments, span=span)
+    torch.testing.assert_close(general, content.permute(0, 2, 3, 1, 4).flatten(0, 1))
+
+
+@pytest.mark.parametrize("impl", ["reference", "numba", "sdpa"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_candidates_of_attention_run(impl: str, backward: bool) -> None:
+    AttentionCandidate(Shape(1, 8, 2, 2, 4, 8), impl, backward).prepare()()
+
+
+def test_operations_are_those_of_the_existing_logits() -> None:
+    # 5 positions, reach 1: 2 + 3 + 3 + 3 + 2 logits for each of 2 lines and 3 heads.
+    shape = Shape(1, 5, 2, 3, 4, 8, span=3)
+    assert shape.logits == 13 * 6
+    assert shape.operations(backward=False) == 2 * 13 * 6 * (3 * 4 + 2 * 8)
+    assert shape.traffic(backward=False, item_size=4) == 4 * 30 * (4 + 4 + 8 + 2 * 8)
+
+
+def test_ceiling_is_set_by_the_slower_of_memory_and_arithmetic() -> None:
+    shape = Shape(1, 8, 1, 1, 4, 8)
+    bytes_moved, operations = shape.traffic(False, 4), shape.operations(False)
+    assert Ceiling(bytes_moved, 1e18).least_seconds(shape, False, 4) == 1
+    assert Ceiling(1e18, operations / 2).least_seconds(shape, False, 4) == 2
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_networks_are_built_as_they_are_timed(training: bool) -> None:
+    candidate = NetworkCandidate("axial_deeplab_nano", 1, 33, 33, training, span=5, impl="reference")
+    model = candidate.build()
+    assert model.training == training
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == training
+    attention_layers = [module for module in model.modules() if hasattr(module, "impl")]
+    assert attention_layers
+    assert all((module.impl, module.span) == ("reference", 5) for module in attention_layers)
+    candidate.prepare()()
+
+
+def test_first_authors_code_is_imported_from_its_folder(tmp_path: Path) -> None:
+    models = tmp_path / "lib" / "models"
+    models.mkdir(parents=True)
+    (models / "__init__.py").write_text("from .axialnet import *\n")
+    (models / "axialnet.py").write_text("from torch import nn\ndef axial50s():\n    return nn.Identity()\n")
+    with pytest.raises(ValueError, match="must be a network of the first author's code, got axial99"):
+        NetworkCandidate("first_author:axial99", checkout=tmp_path).build()
+    candidate = NetworkCandidate("first_author:axial50s", checkout=tmp_path)
+    assert isinstance(candidate.build(), torch.nn.Identity)
+    assert candidate.label == "axial50s (first author)"
+
+
+def test_a_folder_without_his_code_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="first_author must be a checkout"):
+        first_authors_models(tmp_path)
+
+
+def test_command_prints_table_json_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "benchmark model axial_deeplab_nano --input 17x17 33x33 --batch 1 --rounds 2 --no-memory".split()
+    assert main([*words, "--json", str(tmp_path / "t.json"), "--plot", str(tmp_path / "t.png")]) == 0
+    assert "axial_deeplab_nano (reference, not fused)" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "t.json").read_text())
+    assert [section["title"] for section in numbers["sections"]] == [
+        "inference, float32, 1 image: 17 x 17",
+        "inference, float32, 1 image: 33 x 33",
+    ]
+    assert numbers["machine"]["versions"]["torch"] == torch.__version__
+    assert (tmp_path / "t.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model --input 17", "input must be HEIGHTxWIDTH"),
+        ("model --rounds 0", "rounds must be at least 1"),
+        ("model --dtype int8", "dtype must be one of"),
+        ("model no_such_net", "name must be a network of list_models"),
+    ],
+)
+def test_wrong_words_are_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", *words.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_plot_needs_two_sizes(tmp_path: Path) -> None:
+    section = report.Section("inference", "x", [Measurement("a", (1.0,), (1.0,))], size=5)
+    with pytest.raises(ValueError, match="at least two sizes"):
+        report.draw(report.Report([section]), tmp_path / "a.png")
+
+
+def test_a_plot_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    rows = [Measurement("a", (1.0,), (1.0,))]
+    sections = [report.Section("inference", "x", rows, size=size) for size in (5, 6)]
+    with pytest.raises(ValueError, match=r'pip install "axial-deeplab\[plot\]"'):
+        report.draw(report.Report(sections), tmp_path / "a.png")
