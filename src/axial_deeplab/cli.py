@@ -6,15 +6,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axial_deeplab import __version__
 from axial_deeplab.command_line import COMMANDS, Arguments, Parser, command, first_line
-
-if TYPE_CHECKING:
-    from axial_deeplab.config import DataConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +72,7 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
     )
-    parser.add_argument("--config", help="take the data set from data.val of this YAML file")
+    parser.add_argument("--config", help="take images, panoptic and json from data.val of this YAML file")
     _add_data_set(parser)
     _add_prediction_options(parser)
     parser.add_argument("--limit", type=int, help="only the first so many images")
@@ -88,7 +84,7 @@ def evaluate(arguments: Arguments) -> None:
 
     result = evaluate_weights(
         options.weights,
-        _data_set(options),
+        *_data_set(options),
         output=options.output,
         limit=options.limit,
         progress=sys.stderr.isatty(),
@@ -214,76 +210,6 @@ def models(arguments: Arguments) -> None:
 
 
 @command
-def benchmark(arguments: Arguments) -> None:
-    """Time attention, whole networks or training steps, side by side; print ratios and peak memory."""
-    parser = Parser(benchmark)
-    parser.add_argument("what", choices=("attention", "model", "training"), help="what to time")
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        default=["axial_resnet_s", "resnet50"],
-        help="networks of `axial-deeplab models` (default: axial_resnet_s resnet50)",
-    )
-    parser.add_argument(
-        "--input", nargs="+", default=["224x224"], metavar="HxW", help="sizes of the images, pixels"
-    )
-    parser.add_argument(
-        "--batch", nargs="+", type=int, metavar="N", help="images (default: 1 8; training: 4)"
-    )
-    parser.add_argument("--span", type=int, metavar="M", help="positions that a query attends to")
-    parser.add_argument("--rounds", type=int, default=11, help="timed runs of each (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
-    parser.add_argument("--compile", action="store_true", help="also through torch.compile")
-    parser.add_argument("--no-reference", action="store_true", help="leave out the reference implementation")
-    parser.add_argument("--no-memory", action="store_true", help="do not measure the peak of the memory")
-    parser.add_argument(
-        "--first-author",
-        type=Path,
-        metavar="DIR",
-        help="a checkout of github.com/csrhddlam/axial-deeplab to compare with; its code is run",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
-    options = parser.parse_args(arguments)
-    from axial_deeplab.benchmark.report import (
-        Settings,
-        benchmark_attention,
-        benchmark_model,
-        draw,
-        parse_size,
-    )
-
-    settings = Settings(
-        rounds=options.rounds,
-        memory=not options.no_memory,
-        device=options.device,
-        dtype=options.dtype,
-        compiled=options.compile,
-        progress=sys.stderr.isatty(),
-    )
-    if options.what == "attention":
-        report = benchmark_attention(settings)
-    else:
-        training = options.what == "training"
-        report = benchmark_model(
-            settings,
-            options.names,
-            sizes=[parse_size(word) for word in options.input],
-            batches=options.batch or ([4] if training else [1, 8]),
-            span=options.span,
-            reference=not options.no_reference,
-            training=training,
-            first_author=options.first_author,
-        )
-    print(report.to_text())
-    _write_json(options.json, report.to_json())
-    if options.plot:
-        draw(report, options.plot)
-
-
-@command
 def tables(arguments: Arguments) -> None:
     """Count the paper's tables of parameters and multiply-adds and write them as Markdown."""
     parser = Parser(tables)
@@ -295,35 +221,24 @@ def tables(arguments: Arguments) -> None:
 
 
 def _add_data_set(parser: Parser) -> None:
-    parser.add_argument(
-        "--format", choices=("coco", "cityscapes", "mapillary"), help="of the data set (default: coco)"
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
-    parser.add_argument("--split", metavar="NAME", help="part of the data set, as its folders are called")
-    parser.add_argument("--annotations", metavar="NAME", help="gtFine, gtCoarse; v1.2, v2.0")
-    parser.add_argument("--images", metavar="DIR", help="coco: folder of the photographs")
-    parser.add_argument("--panoptic", metavar="DIR", help="coco: folder of the panoptic PNG files")
-    parser.add_argument("--json", metavar="FILE", help="coco: panoptic JSON")
+    parser.add_argument("--images", metavar="DIR", help="folder of the photographs")
+    parser.add_argument("--panoptic", metavar="DIR", help="folder of the panoptic PNG files")
+    parser.add_argument("--json", metavar="FILE", help="panoptic JSON")
 
 
-def _data_set(options: argparse.Namespace) -> "DataConfig":
-    """Return the data set of `--config`, with what the options give instead, as the part val."""
-    from axial_deeplab.config import DataConfig, SplitConfig, read_config
+def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
+    from axial_deeplab.config import SplitConfig, read_config
 
-    keys = ("images", "panoptic", "json", "root", "split", "annotations")
-    given = {key: getattr(options, key) for key in keys if getattr(options, key)}
+    given = {key: getattr(options, key) for key in ("images", "panoptic", "json") if getattr(options, key)}
     if options.config is None:
-        missing = [f"--{key}" for key in keys[:3] if key not in given]
-        if missing and options.root is None:
+        missing = [f"--{key}" for key in ("images", "panoptic", "json") if key not in given]
+        if missing:
             raise ValueError(
-                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; "
-                "add it, or give --root"
+                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; add it"
             )
-        data = DataConfig()
-    else:
-        data = read_config(options.config).data
-    val = replace(data.val, **given) if options.config else SplitConfig(**given)
-    return replace(data, format=options.format or data.format, val=val)
+        return SplitConfig(**given).require("data.val")
+    val = read_config(options.config).data.val
+    return SplitConfig(**{**vars(val), **given}).require("data.val")
 
 
 def _add_prediction_options(parser: Parser) -> None:
@@ -401,9 +316,6 @@ def _one_line(error: Exception | str) -> str:
         return f"{error.strerror}: {error.filename2 or error.filename}; correct the path or its permissions"
     return " ".join(str(error).split()) or type(error).__name__
 
-
-# Its commands join those above; at the end, for the list of help follows the order of definition.
-from axial_deeplab import weights_commands  # noqa: E402, F401
 
 if __name__ == "__main__":
     sys.exit(main())

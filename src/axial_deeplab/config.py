@@ -38,36 +38,30 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """One part of a data set in COCO panoptic format."""
+    """One part of a data set. COCO panoptic format wants three paths, or a root that has them by their usual
+    names; the other formats want the root, and the name of the split."""
 
     images: str | None = None
-    """Folder of the photographs."""
+    """coco: folder of the photographs."""
     panoptic: str | None = None
-    """Folder of the panoptic PNG files."""
+    """coco: folder of the panoptic PNG files."""
     json: str | None = None
-    """The panoptic JSON file."""
-
-    def require(self, name: str) -> tuple[str, str, str]:
-        """Return the three paths.
-
-        Args:
-            name: the key of this part, for the message.
-
-        Raises:
-            ValueError: one of them is not set.
-        """
-        for key in ("images", "panoptic", "json"):
-            if not getattr(self, key):
-                raise ValueError(
-                    f"{name}.{key} must be a path, got null; set it in the YAML or give --{name}.{key} PATH"
-                )
-        return str(self.images), str(self.panoptic), str(self.json)
+    """coco: the panoptic JSON file."""
+    root: str | None = None
+    """Folder of the whole data set, as its archives unpack."""
+    split: str | None = None
+    """Part of the data set: train, val, training, validation, train2017 ... as its folders are called."""
+    annotations: str | None = None
+    """cityscapes: gtFine (if null) or gtCoarse; mapillary: v1.2 (if null) or v2.0."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The data sets."""
 
+    format: Literal["coco", "cityscapes", "mapillary", "image_folder"] = "coco"
+    """How the data sets are stored: coco (the panoptic format, for data of your own, too), cityscapes or
+    mapillary (as downloaded), image_folder (a folder for each class, for classification)."""
     train: SplitConfig = SplitConfig()
     """What is learned."""
     val: SplitConfig = SplitConfig()
@@ -116,6 +110,32 @@ class AugmentationConfig:
         _require(
             0 <= self.color_jitter <= 1, "augmentation.color_jitter", "between 0 and 1", self.color_jitter
         )
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Classification networks alone; they share the crop size, the flip and the colors of `augmentation`."""
+
+    area_range: tuple[float, float] = (0.08, 1.0)
+    """Limits of the part of an image's area that a random crop covers."""
+    aspect_range: tuple[float, float] = (0.75, 1.3333333333333333)
+    """Limits of the width of this part over its height."""
+    label_smoothing: float = 0.0
+    """Part of the probability that the loss spreads evenly over all classes."""
+    val_size: int = 256
+    """Shorter side in pixels of the validation images, of which the center is cut."""
+    val_batch_size: int = 32
+    """Images that the validation takes at a time, on each device."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.label_smoothing < 1,
+            "classification.label_smoothing",
+            "in [0, 1)",
+            self.label_smoothing,
+        )
+        for name in ("val_size", "val_batch_size"):
+            _require(getattr(self, name) > 0, f"classification.{name}", "positive", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -274,6 +294,8 @@ class Config:
     """The data sets."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of the training images."""
+    classification: ClassificationConfig = ClassificationConfig()
+    """What classification networks alone need."""
     target: TargetConfig = TargetConfig()
     """What the heads learn."""
     loss: LossConfig = LossConfig()

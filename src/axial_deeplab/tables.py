@@ -121,7 +121,7 @@ def select_rows(
     Raises:
         ValueError: a name, size or setting is not as above.
     """
-    options = {**_parse_settings(settings), **({} if span is None else {"span": span})}
+    options = {**parse_settings(settings), **({} if span is None else {"span": span})}
     if not (options or input_size):
         return all_rows() if not names else [row for name in names for row in _rows_of(name)]
     size = None if input_size is None else parse_size(input_size)
@@ -188,8 +188,12 @@ def _chosen_row(name: str, input_size: tuple[int, int] | None, options: Mapping[
     return ModelRow(chosen, _count_row(chosen).counts, (activations.reference, activations.recomputing))
 
 
-def _parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Return the values of "key=value" words; what is no JSON is a string."""
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values of "key=value" words; what is no JSON is a string.
+
+    Raises:
+        ValueError: a word has another form.
+    """
     values: dict[str, Any] = {}
     for setting in settings:
         key, separator, value = setting.partition("=")

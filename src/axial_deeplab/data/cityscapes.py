@@ -36,6 +36,7 @@ class CityscapesDataset(PanopticDataset):
         root: folder that has `leftImg8bit`.
         split: train, val, test, or train_extra (coarse annotations alone). test has no ground truth.
         annotations: gtFine or gtCoarse; None takes gtFine, but gtCoarse for train_extra.
+        images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
         label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
         require_files: see `PanopticDataset`.
@@ -54,6 +55,7 @@ class CityscapesDataset(PanopticDataset):
         split: str,
         *,
         annotations: str | None = None,
+        images_only: bool = False,
         limit: int | None = None,
         label_divisor: int = LABEL_DIVISOR,
         require_files: bool = True,
@@ -65,7 +67,7 @@ class CityscapesDataset(PanopticDataset):
             raise ValueError(f"annotations must be gtFine or gtCoarse, got {annotations}; gtFine is usual")
         images = Path(root) / "leftImg8bit" / split
         # The files of test hold nothing but the regions that are never evaluated.
-        truth = None if split == "test" else Path(root) / annotations / split
+        truth = None if images_only or split == "test" else Path(root) / annotations / split
         paths = sorted(images.glob(f"*/*{IMAGE_SUFFIX}"))
         if not paths:
             raise FileNotFoundError(

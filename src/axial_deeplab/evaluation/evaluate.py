@@ -1,4 +1,4 @@
-"""Panoptic quality and mIoU of a network on a data set in COCO panoptic format."""
+"""Panoptic quality and mIoU of a network on a data set."""
 
 import os
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from axial_deeplab.config import DataConfig
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.data.coco import CocoPanopticDataset, Sample
+from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.inference import PanopticPrediction, Predictor, predict_panoptic
@@ -164,9 +166,7 @@ class PanopticEvaluator:
 
 def evaluate(
     weights: str | os.PathLike[str],
-    images: str | os.PathLike[str],
-    panoptic: str | os.PathLike[str],
-    json: str | os.PathLike[str],
+    data: DataConfig,
     *,
     device: str = "auto",
     max_size: int | None = None,
@@ -179,12 +179,10 @@ def evaluate(
 
     Args:
         weights: file of weights, checkpoint, or name of shipped weights.
-        images: folder of the images.
-        panoptic: folder of the panoptic PNG files.
-        json: the panoptic JSON.
+        data: the settings of the data set, whose part val it is.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
         max_size: longest side in pixels that the network sees, None for no limit.
-        limit: only the first so many images, None for all.
+        limit: only the first so many images, None for as many as the settings say.
         output: keep the predictions in this folder, as panoptic/*.png and panoptic.json.
         progress: show a progress bar.
         knobs: arguments of `PostProcessing` that replace those stored with the weights.
@@ -195,8 +193,9 @@ def evaluate(
         OSError: a file is missing or cannot be written.
     """
     predictor = Predictor(weights, device, max_size=max_size, **knobs)
-    dataset = CocoPanopticDataset(images, panoptic, json, limit=limit)
-    require_same_classes(dataset.categories, predictor.categories, f"json {json}", f"weights {weights}")
+    dataset = open_dataset(data, "val", limit=limit)
+    source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
+    require_same_classes(dataset.categories, predictor.categories, source, f"weights {weights}")
     evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, max_size=max_size)
     with ExitStack() as stack:
         writer = None

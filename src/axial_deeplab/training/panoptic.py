@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from axial_deeplab.config import Config, section_to_dict
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.transforms import TrainingDataset
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
 from axial_deeplab.losses import PanopticLoss
@@ -110,10 +111,10 @@ def panoptic_task(config: Config) -> Task:
     return Task(module, augmented, val_data)
 
 
-def _data_sets(config: Config) -> tuple[CocoPanopticDataset, CocoPanopticDataset | None]:
-    train_data = CocoPanopticDataset(*config.data.train.require("data.train"), limit=config.data.train_limit)
+def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:
+    train_data = open_dataset(config.data, "train")
     if config.data.val == type(config.data.val)():
         return train_data, None
-    val_data = CocoPanopticDataset(*config.data.val.require("data.val"), limit=config.data.val_limit)
+    val_data = open_dataset(config.data, "val")
     require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
     return train_data, val_data

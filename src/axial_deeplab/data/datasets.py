@@ -1,0 +1,100 @@
+"""From the settings to a data set: one function for every format."""
+
+from pathlib import Path
+from typing import Literal
+
+from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.data.cityscapes import CityscapesDataset
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.image_folder import ImageFolder
+from axial_deeplab.data.mapillary import MapillaryDataset
+from axial_deeplab.data.panoptic_dataset import PanopticDataset
+
+Part = Literal["train", "val"]
+
+
+def open_dataset(
+    data: DataConfig, part: Part, *, images_only: bool = False, limit: int | None = None
+) -> PanopticDataset:
+    """Open a part of a data set for panoptic segmentation.
+
+    Args:
+        data: the settings.
+        part: train or val.
+        images_only: read the images without their ground truth.
+        limit: only the first so many images; None takes as many as the settings say.
+
+    Raises:
+        ValueError: a setting is missing, or the data set is not valid.
+        OSError: a file is missing.
+    """
+    split: SplitConfig = getattr(data, part)
+    limit = getattr(data, f"{part}_limit") if limit is None else limit
+    name = f"data.{part}"
+    if data.format == "coco":
+        images, panoptic, json = _coco_paths(split, name, images_only=images_only)
+        return CocoPanopticDataset(images, panoptic, json, limit=limit)
+    if data.format == "image_folder":
+        raise ValueError(
+            "data.format must be coco, cityscapes or mapillary for panoptic segmentation, got image_folder; "
+            "choose another format, or a classification network as model.name"
+        )
+    reader = CityscapesDataset if data.format == "cityscapes" else MapillaryDataset
+    return reader(
+        _required(split, "root", name),
+        _required(split, "split", name),
+        annotations=split.annotations,
+        images_only=images_only,
+        limit=limit,
+    )
+
+
+def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] | None = None) -> ImageFolder:
+    """Open a part of a data set for classification: `root`, or the folder `split` in it.
+
+    Args:
+        data: the settings.
+        part: train or val.
+        classes: names of the classes in the order of their numbers; None takes those of the folders.
+
+    Raises:
+        ValueError: a setting is missing, or the data set is not valid.
+        OSError: a folder is missing.
+    """
+    if data.format != "image_folder":
+        raise ValueError(
+            f"data.format must be image_folder for classification, got {data.format}; "
+            "choose it, or a panoptic network as model.name"
+        )
+    split: SplitConfig = getattr(data, part)
+    root = Path(_required(split, "root", f"data.{part}"))
+    return ImageFolder(root / (split.split or ""), classes=classes, limit=getattr(data, f"{part}_limit"))
+
+
+def _coco_paths(split: SplitConfig, name: str, *, images_only: bool) -> tuple[str, str | None, str]:
+    """Return folder of images, folder of PNG files and JSON: those given, or where `root` has them."""
+    usual: dict[str, str] = {}
+    if split.root is not None:
+        root = Path(split.root)
+        if split.split is None:
+            paths = (root / "images", root / "panoptic", root / "panoptic.json")
+        else:
+            stem = root / "annotations" / f"panoptic_{split.split}"
+            paths = (root / split.split, stem, stem.with_name(f"{stem.name}.json"))
+        usual = dict(zip(("images", "panoptic", "json"), map(str, paths), strict=True))
+    found = {
+        key: getattr(split, key) or usual.get(key) or _required(split, key, name)
+        for key in ("images", "json", *([] if images_only else ["panoptic"]))
+    }
+    return found["images"], found.get("panoptic"), found["json"]
+
+
+def _required(split: SplitConfig, key: str, name: str) -> str:
+    value: str | None = getattr(split, key)
+    if not value:
+        what = "a name" if key == "split" else "a path"
+        raise ValueError(
+            f"{name}.{key} must be {what}, got null; set it in the YAML or give --{name}.{key} "
+            f"{'NAME' if key == 'split' else 'PATH'}"
+        )
+    return value
