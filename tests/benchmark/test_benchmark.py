@@ -125,7 +125,19 @@ def test_a_folder_without_his_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_command_prints_table_json_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "benchmark model axial_deeplab_nano --input 17x17 33x33 --batch 1 --rounds 2 --no-memory".split()
+    words = [
+        "benchmark",
+        "model",
+        "axial_deeplab_nano",
+        "--input",
+        "17x17",
+        "33x33",
+        "--batch",
+        "1",
+        "--rounds",
+        "2",
+        "--no-memory",
+    ]
     assert main([*words, "--json", str(tmp_path / "t.json"), "--plot", str(tmp_path / "t.png")]) == 0
     assert "axial_deeplab_nano (reference, not fused)" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "t.json").read_text())
