@@ -139,9 +139,3 @@ def test_refuses_an_unknown_key_of_a_checkpoint() -> None:
         ValueError, match=r"optim\.warm must be a known setting, got 3; known here: optimizer, schedule, lr, "
     ):
         config_from_dict({"optim": {"warm": 3}})
-
-
-def test_a_part_of_the_data_needs_its_three_paths() -> None:
-    with pytest.raises(ValueError, match=r"data\.val\.panoptic must be a path, got null"):
-        SplitConfig(images="a", json="b").require("data.val")
-    assert SplitConfig("a", "b", "c").require("data.val") == ("a", "b", "c")

@@ -1,0 +1,95 @@
+"""From the settings to a data set, for every format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.data.cityscapes import CityscapesDataset
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.datasets import open_dataset, open_image_folder
+from axial_deeplab.data.mapillary import MapillaryDataset
+from axial_deeplab.data.scenes import write_scenes
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("datasets") / "scenes"
+    write_scenes(folder, 2, seed=3, height=32, width=48, progress_bar=False)
+    return folder
+
+
+def test_coco_by_its_paths(scenes: Path) -> None:
+    paths = {
+        "images": f"{scenes}/images",
+        "panoptic": f"{scenes}/panoptic",
+        "json": f"{scenes}/panoptic.json",
+    }
+    data = DataConfig(val=SplitConfig(**paths), val_limit=1)
+    assert len(open_dataset(data, "val")) == 1
+    assert len(open_dataset(data, "val", limit=2)) == 2
+    with pytest.raises(ValueError, match=r"data\.train\.images must be a path, got null; set it in the YAML"):
+        open_dataset(data, "train")
+    without = SplitConfig(**{**paths, "panoptic": None})
+    with pytest.raises(ValueError, match=r"data\.val\.panoptic must be a path, got null"):
+        open_dataset(DataConfig(val=without), "val")
+    assert not open_dataset(DataConfig(val=without), "val", images_only=True).has_ground_truth
+
+
+def test_coco_by_its_root(scenes: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(DataConfig(val=SplitConfig(root=str(scenes))), "val")
+    assert isinstance(dataset, CocoPanopticDataset)
+    assert dataset[0].panoptic is not None
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "val2017").symlink_to(scenes / "images")
+    (tmp_path / "annotations" / "panoptic_val2017").symlink_to(scenes / "panoptic")
+    (tmp_path / "annotations" / "panoptic_val2017.json").symlink_to(scenes / "panoptic.json")
+    data = DataConfig(train=SplitConfig(root=str(tmp_path), split="val2017"))
+    assert len(open_dataset(data, "train")) == 2
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "mapillary"])
+def test_formats_of_their_own_need_root_and_split(name: str, tmp_path: Path) -> None:
+    def open_with(**settings: str) -> object:
+        return open_dataset(DataConfig(format=name, train=SplitConfig(**settings)), "train")  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match=r"data\.train\.root must be a path, got null"):
+        open_with(split="train")
+    with pytest.raises(
+        ValueError, match=r"data\.train\.split must be a name, got null; .* --data\.train\.split NAME"
+    ):
+        open_with(root=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="root must have"):
+        open_with(root=str(tmp_path), split="train")
+
+
+def test_each_format_has_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reader, name in ((CityscapesDataset, "cityscapes"), (MapillaryDataset, "mapillary")):
+        seen: dict[str, object] = {}
+
+        def remember(self: object, *place: object, seen: dict[str, object] = seen, **options: object) -> None:
+            seen.update(options, place=place)
+
+        monkeypatch.setattr(reader, "__init__", remember)
+        split = SplitConfig(root="r", split="s", annotations="a")
+        data = DataConfig(format=name, train=split, train_limit=3)  # type: ignore[arg-type]
+        assert isinstance(open_dataset(data, "train"), reader)
+        assert seen == {"place": ("r", "s"), "annotations": "a", "images_only": False, "limit": 3}
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "train" / name / "1.png")
+    data = DataConfig(
+        format="image_folder", train=SplitConfig(root=str(tmp_path), split="train"), train_limit=1
+    )
+    assert len(open_image_folder(data, "train")) == 1
+    direct = DataConfig(format="image_folder", val=SplitConfig(root=str(tmp_path / "train")))
+    assert open_image_folder(direct, "val", classes=("dog", "cat"))[0].class_index == 0
+    with pytest.raises(ValueError, match=r"data\.format must be coco, .* got image_folder; choose"):
+        open_dataset(data, "train")
+    with pytest.raises(ValueError, match=r"data\.format must be image_folder for classification, got coco"):
+        open_image_folder(DataConfig(), "train")
