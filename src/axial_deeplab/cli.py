@@ -6,11 +6,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axial_deeplab import __version__
 from axial_deeplab.command_line import COMMANDS, Arguments, Parser, command, first_line
+
+if TYPE_CHECKING:
+    from axial_deeplab.config import DataConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +76,7 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
     )
-    parser.add_argument("--config", help="take images, panoptic and json from data.val of this YAML file")
+    parser.add_argument("--config", help="take the data set from data.val of this YAML file")
     _add_data_set(parser)
     _add_prediction_options(parser)
     parser.add_argument("--limit", type=int, help="only the first so many images")
@@ -84,7 +88,7 @@ def evaluate(arguments: Arguments) -> None:
 
     result = evaluate_weights(
         options.weights,
-        *_data_set(options),
+        _data_set(options),
         output=options.output,
         limit=options.limit,
         progress=sys.stderr.isatty(),
@@ -221,24 +225,35 @@ def tables(arguments: Arguments) -> None:
 
 
 def _add_data_set(parser: Parser) -> None:
-    parser.add_argument("--images", metavar="DIR", help="folder of the photographs")
-    parser.add_argument("--panoptic", metavar="DIR", help="folder of the panoptic PNG files")
-    parser.add_argument("--json", metavar="FILE", help="panoptic JSON")
+    parser.add_argument(
+        "--format", choices=("coco", "cityscapes", "mapillary"), help="of the data set (default: coco)"
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument("--split", metavar="NAME", help="part of the data set, as its folders are called")
+    parser.add_argument("--annotations", metavar="NAME", help="gtFine, gtCoarse; v1.2, v2.0")
+    parser.add_argument("--images", metavar="DIR", help="coco: folder of the photographs")
+    parser.add_argument("--panoptic", metavar="DIR", help="coco: folder of the panoptic PNG files")
+    parser.add_argument("--json", metavar="FILE", help="coco: panoptic JSON")
 
 
-def _data_set(options: argparse.Namespace) -> tuple[str, str, str]:
-    from axial_deeplab.config import SplitConfig, read_config
+def _data_set(options: argparse.Namespace) -> "DataConfig":
+    """Return the data set of `--config`, with what the options give instead, as the part val."""
+    from axial_deeplab.config import DataConfig, SplitConfig, read_config
 
-    given = {key: getattr(options, key) for key in ("images", "panoptic", "json") if getattr(options, key)}
+    keys = ("images", "panoptic", "json", "root", "split", "annotations")
+    given = {key: getattr(options, key) for key in keys if getattr(options, key)}
     if options.config is None:
-        missing = [f"--{key}" for key in ("images", "panoptic", "json") if key not in given]
-        if missing:
+        missing = [f"--{key}" for key in keys[:3] if key not in given]
+        if missing and options.root is None:
             raise ValueError(
-                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; add it"
+                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; "
+                "add it, or give --root"
             )
-        return SplitConfig(**given).require("data.val")
-    val = read_config(options.config).data.val
-    return SplitConfig(**{**vars(val), **given}).require("data.val")
+        data = DataConfig()
+    else:
+        data = read_config(options.config).data
+    val = replace(data.val, **given) if options.config else SplitConfig(**given)
+    return replace(data, format=options.format or data.format, val=val)
 
 
 def _add_prediction_options(parser: Parser) -> None:
