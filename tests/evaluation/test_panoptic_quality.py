@@ -82,6 +82,16 @@ def test_each_prediction_loses_only_its_own_void():
     assert counts(ground_truth, prediction, DOG) == [6 / 6 + 5 / 6, 2, 0, 0]
 
 
+def test_segments_of_an_image_are_told_by_id():
+    ground_truth = draw("AAAS BBSS CC..", A=DOG, B=DOG, C=(DOG, "crowd"), S=SKY)
+    prediction = draw("pppS .qSS rr..", p=DOG, q=CAT, r=DOG, S=SKY)
+    metric = PanopticQuality(CATEGORIES)
+    matches = metric.match(*ground_truth, *prediction)
+    # A and p are ids 1000; B and q are 2000; r, in the crowd, does not count; the sky is 4000.
+    assert matches == ([(1000, 1000, 1.0), (4000, 4000, 1.0)], [2000], [2000])
+    assert not metric.state.any()
+
+
 def test_pq_is_not_symmetric():
     ground_truth = draw("AAA... AAA... BBB... BBB...", A=DOG, B=DOG)
     prediction = draw("pppppp ppppp. qqqq.. .qqq..", p=DOG, q=DOG)

@@ -101,6 +101,39 @@ class PanopticQuality:
             ValueError: a map and its segments do not fit together.
         """
         num_classes = len(self.categories)
+        gt, pred, matches = self._match(overlaps, gt_segments, pred_segments)
+        matched_classes = gt.classes[matches.of_gt]
+        state = np.zeros((5, num_classes), dtype=np.int64)
+        for row, part in enumerate(split_iou(matches.iou)):
+            np.add.at(state[row], matched_classes, part)
+        false_classes, missed_classes = pred.classes[matches.is_false], gt.classes[matches.is_missed]
+        for row, classes in enumerate((matched_classes, false_classes, missed_classes), 2):
+            state[row] = np.bincount(classes, minlength=num_classes)
+        return state
+
+    def match(
+        self,
+        gt_map: IntArray,
+        gt_segments: Sequence[Segment],
+        pred_map: IntArray,
+        pred_segments: Sequence[Segment],
+    ) -> "SegmentMatches":
+        """Tell which segments of one image match, which are false and which were missed; nothing is added.
+
+        The arguments are those of `update`.
+        """
+        gt, pred, matches = self._match(count_overlaps(gt_map, pred_map), gt_segments, pred_segments)
+        pairs = zip(gt.ids[matches.of_gt], pred.ids[matches.of_pred], matches.iou, strict=True)
+        return SegmentMatches(
+            [(int(gt_id), int(pred_id), float(iou)) for gt_id, pred_id, iou in pairs],
+            pred.ids[matches.is_false].tolist(),
+            gt.ids[matches.is_missed].tolist(),
+        )
+
+    def _match(
+        self, overlaps: "Overlaps", gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
+    ) -> tuple["_SegmentTable", "_SegmentTable", "_Matches"]:
+        num_classes = len(self.categories)
         gt = _SegmentTable.of("gt", gt_segments, overlaps.gt_ids, overlaps.areas, num_classes)
         pred = _SegmentTable.of("pred", pred_segments, overlaps.pred_ids, overlaps.areas, num_classes)
         gt_rows, pred_rows = gt.rows(overlaps.gt_ids), pred.rows(overlaps.pred_ids)
@@ -120,14 +153,7 @@ class PanopticQuality:
         ignored_area = predicted_area(in_void | (same_class & self._counting_crowds(gt)[gt_rows]))
         is_false = (pred.areas > 0) & (pred.classes >= 0) & (2 * ignored_area <= pred.areas)
         is_false[of_pred[is_match]] = False
-
-        matched_classes = gt.classes[of_gt[is_match]]
-        state = np.zeros((5, num_classes), dtype=np.int64)
-        for row, part in enumerate(split_iou(iou[is_match])):
-            np.add.at(state[row], matched_classes, part)
-        for row, classes in enumerate((matched_classes, pred.classes[is_false], gt.classes[is_missed]), 2):
-            state[row] = np.bincount(classes, minlength=num_classes)
-        return state
+        return gt, pred, _Matches(of_gt[is_match], of_pred[is_match], iou[is_match], is_false, is_missed)
 
     def _counting_crowds(self, gt: "_SegmentTable") -> NDArray[np.bool_]:
         if self.all_crowds:
@@ -136,6 +162,30 @@ class PanopticQuality:
         last_of_class = {gt.classes[row]: row for row in np.flatnonzero(gt.is_crowd)}
         counting[list(last_of_class.values())] = True
         return counting
+
+
+class SegmentMatches(NamedTuple):
+    """How the segments of one image compare, by their ids.
+
+    Attributes:
+        matched: true id, predicted id and intersection over union of each pair.
+        false: predicted ids without a match that count against the prediction.
+        missed: true ids without a match.
+    """
+
+    matched: list[tuple[int, int, float]]
+    false: list[int]
+    missed: list[int]
+
+
+class _Matches(NamedTuple):
+    """The same by the rows of the two tables."""
+
+    of_gt: IntArray
+    of_pred: IntArray
+    iou: NDArray[np.float64]
+    is_false: NDArray[np.bool_]
+    is_missed: NDArray[np.bool_]
 
 
 class Overlaps(NamedTuple):
