@@ -264,4 +264,4 @@ def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
     # Rounding alone makes such random networks differ by about as much.
     for plain, ours, theirs in zip(*in_float32, exact, strict=True):
         unavoidable = (plain - theirs).abs().max()
-        assert (ours - theirs).abs().max() < max(1e-5 * theirs.std(), 2 * unavoidable)
+        assert (ours - theirs).abs().max() < max(1e-5 * theirs.std(), 4 * unavoidable)

@@ -19,6 +19,7 @@ from axial_deeplab.models.local_attention import (
     spread_terms,
 )
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
+from axial_deeplab.models.squeeze_excite import SqueezeExcite
 from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
 
@@ -274,6 +275,8 @@ class AxialBlock(nn.Module):
         activation: see `AxialAttention`.
         stride_mode: "slice" takes every stride-th position of an axis right after the attention along it;
             "average_pool" averages squares of stride x stride positions after both.
+        squeeze_excite: whether squeeze-and-excite ends the residual branch.
+        final_relu: whether ReLU follows the sum with the shortcut.
         checkpoint: recompute the block in the backward pass instead of keeping its activations.
         norm_eps: epsilon of the batch norms.
         norm_momentum: weight of the new batch in the running statistics.
@@ -304,6 +307,8 @@ class AxialBlock(nn.Module):
         output_norm: bool = True,
         activation: str = "softmax",
         stride_mode: str = "slice",
+        squeeze_excite: bool = False,
+        final_relu: bool = True,
         checkpoint: bool = False,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
@@ -316,6 +321,7 @@ class AxialBlock(nn.Module):
             )
         self.stride = stride
         self.stride_mode = stride_mode
+        self.final_relu = final_relu
         self.checkpoint = checkpoint
         attention = partial(
             AxialAttention,
@@ -347,6 +353,7 @@ class AxialBlock(nn.Module):
         self.shortcut: ConvNorm | None = None
         if in_channels != out_channels:
             self.shortcut = convolution(in_channels, out_channels, activation=False)
+        self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.checkpoint and self.training and torch.is_grad_enabled():
@@ -365,10 +372,12 @@ class AxialBlock(nn.Module):
         if self.stride > 1 and self.stride_mode == "average_pool":
             y = F.avg_pool2d(y, self.stride, ceil_mode=True)
         y = self.up(F.relu(y))
+        if self.squeeze_excite is not None:
+            y = self.squeeze_excite(y)
         x = _subsample(x, (self.stride, self.stride))
         if self.shortcut is not None:
             x = self.shortcut(x)
-        return F.relu(y + x)
+        return F.relu(y + x) if self.final_relu else y + x
 
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the first pass and of the second, which must not count the batch twice."""

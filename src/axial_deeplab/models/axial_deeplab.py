@@ -47,7 +47,8 @@ class PanopticDeepLab(Fusible):
         semantic_low_level_channels: channels of the projections of res3 and res2 in the semantic decoder.
         instance_low_level_channels: the same in the instance decoder.
         aspp: whether ASPP stands in front of each of the dual decoders.
-        aspp_channels: channels of ASPP's branches.
+        aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
+            decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
         aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
         aspp_pool_size: see `decoder.ASPP`.
         atrous_rates: of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
@@ -55,8 +56,8 @@ class PanopticDeepLab(Fusible):
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
-        pixel_mean: subtracted from the images; None is ImageNet's mean (its average for other than 3
-            channels).
+        pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
+            average for other than 3 channels).
         pixel_std: divides the images; None is ImageNet's standard deviation.
         norm_eps: epsilon of the batch norms of decoders and heads.
         norm_momentum: weight of the new batch in their running statistics.
@@ -81,7 +82,7 @@ class PanopticDeepLab(Fusible):
         semantic_low_level_channels: tuple[int, int] = (64, 32),
         instance_low_level_channels: tuple[int, int] = (32, 16),
         aspp: bool = False,
-        aspp_channels: int = 256,
+        aspp_channels: int | tuple[int, int] | None = None,
         aspp_separable: bool = True,
         aspp_pool_size: tuple[int, int] | None = None,
         atrous_rates: Sequence[int] | None = None,
@@ -89,8 +90,8 @@ class PanopticDeepLab(Fusible):
         span: int | None = None,
         max_span: int = 255,
         checkpoint: bool = False,
-        pixel_mean: Sequence[float] | None = None,
-        pixel_std: Sequence[float] | None = None,
+        pixel_mean: float | Sequence[float] | None = None,
+        pixel_std: float | Sequence[float] | None = None,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
         impl: str = "auto",
@@ -108,14 +109,17 @@ class PanopticDeepLab(Fusible):
         if decoder == "dual":
             context: dict[str, Any] = {
                 "aspp": aspp,
-                "aspp_channels": aspp_channels if aspp else None,
                 "aspp_separable": aspp_separable,
                 "aspp_pool_size": aspp_pool_size,
                 "atrous_rates": atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES],
             }
+            semantic_aspp, instance_aspp = (
+                aspp_channels if isinstance(aspp_channels, tuple) else (aspp_channels,) * 2
+            )
             self.semantic_decoder: nn.Module = ConvDecoder(
                 backbone.feature_channels,
                 channels=semantic_channels,
+                aspp_channels=semantic_aspp,
                 low_level_channels=semantic_low_level_channels,
                 **context,
                 **norm,
@@ -123,6 +127,7 @@ class PanopticDeepLab(Fusible):
             self.instance_decoder = ConvDecoder(
                 backbone.feature_channels,
                 channels=instance_channels,
+                aspp_channels=instance_aspp,
                 low_level_channels=instance_low_level_channels,
                 **context,
                 **norm,
@@ -205,11 +210,13 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def _per_channel(
-    name: str, values: Sequence[float] | None, imagenet: tuple[float, ...], in_channels: int
+    name: str, values: float | Sequence[float] | None, imagenet: tuple[float, ...], in_channels: int
 ) -> Tensor:
     """Return the values as (C, 1, 1); by default ImageNet's, or their average where C is not 3."""
     if values is None:
-        values = imagenet if in_channels == 3 else (sum(imagenet) / 3,) * in_channels
+        values = imagenet if in_channels == 3 else sum(imagenet) / 3
+    if isinstance(values, int | float):
+        values = (values,) * in_channels
     if len(values) != in_channels:
         raise ValueError(
             f"{name} must be one value for each of the {in_channels} image channels, got {len(values)}; "

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,9 +94,10 @@ class Backbone(Fusible):
         features = self.forward_features(images)
         if self.classifier is None:
             return features
-        return self.classifier(features["res5"].mean(dim=(2, 3)))
+        *_, last = features.values()
+        return self.classifier(last.mean(dim=(2, 3)))
 
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, x: Any) -> Any:
         if not (self.checkpoint and self.training and torch.is_grad_enabled()):
             return block(x)
         return checkpoint(

@@ -14,6 +14,7 @@ from axial_deeplab.models.attention_resnet import AttentionResNet
 from axial_deeplab.models.axial_deeplab import PanopticDeepLab
 from axial_deeplab.models.axial_resnet import AxialResNet
 from axial_deeplab.models.backbone import Backbone
+from axial_deeplab.models.hybrid_resnet import HybridResNet
 from axial_deeplab.models.resnet import ResNet
 from axial_deeplab.models.xception import Xception71
 
@@ -74,13 +75,7 @@ def _keyword_arguments(function: Any) -> set[str]:
 WIDTH_MULTIPLIERS = {"s": 0.5, "m": 0.75, "l": 1.0, "xl": 2.0}
 
 # A tenth of S in size and far less attention at stride 4, where it is most expensive: for CPUs.
-NANO_BACKBONE = {
-    "width_multiplier": 0.25,
-    "depths": (1, 2, 3, 1),
-    "num_heads": 4,
-    "stem": "three_conv",
-    "output_stride": 16,
-}
+NANO_BACKBONE = {"width_multiplier": 0.25, "depths": (1, 2, 3, 1), "num_heads": 4, "stem": "three_conv"}
 NANO_DECODERS = {
     "semantic_channels": 96,
     "instance_channels": 64,
@@ -88,6 +83,35 @@ NANO_DECODERS = {
     "semantic_low_level_channels": (32, 16),
     "instance_low_level_channels": (16, 8),
 }
+
+
+# Networks that are public as deeplab2's: with its norms and, around them, its decoders and normalization.
+DEEPLAB2_NORM = {"norm_eps": 1e-3, "norm_momentum": 0.01}
+DEEPLAB2_PANOPTIC = {"pixel_mean": 127.5, "pixel_std": 127.5, "aspp_channels": 256}
+SWIDERNET_DEPTHS = {"1_1_1": (3, 6, 3, 3), "1_1_3": (9, 18, 9, 9), "1_1_4_5": (13, 27, 13, 13)}
+
+
+def _deeplab2_entries() -> dict[str, BackboneEntry | SegmentationEntry]:
+    wide = {"blocks": "wide", "depths": (3, 6, 3, 3), "axial_from_stride": None}
+    backbones: dict[str, dict[str, Any]] = {
+        "max_deeplab_s_backbone": {},
+        "max_deeplab_l_backbone": {**wide, "axial_from_stride": 16, "stacked_decoder": True},
+        "wide_resnet41": wide,
+    }
+    for scale, depths in SWIDERNET_DEPTHS.items():
+        backbones[f"axial_swidernet_{scale}"] = {**wide, "depths": depths, "axial_from_stride": 16}
+        backbones[f"swidernet_sac_{scale}"] = {**wide, "depths": depths, "switchable_from_stride": 32}
+    entries: dict[str, BackboneEntry | SegmentationEntry] = {}
+    for name, arguments in backbones.items():
+        backbone = BackboneEntry(HybridResNet, {**arguments, **DEEPLAB2_NORM})
+        panoptic: dict[str, Any] = {**DEEPLAB2_PANOPTIC}
+        if arguments.get("axial_from_stride", 16) is None:
+            panoptic |= {"aspp": True, "aspp_separable": False}
+        if "stacked_decoder" in arguments:
+            panoptic["stacked_decoder"] = False  # the decoders take res5, res3 and res2 alone
+        entries[name] = backbone
+        entries[f"panoptic_deeplab_{name}"] = SegmentationEntry(backbone, panoptic)
+    return entries
 
 
 def _entries() -> dict[str, BackboneEntry | SegmentationEntry]:
@@ -123,10 +147,10 @@ def _entries() -> dict[str, BackboneEntry | SegmentationEntry]:
         entries[f"panoptic_deeplab_{name}"] = SegmentationEntry(
             entry, {"output_stride": 16, "aspp": True, **stem}
         )
-    entries["axial_deeplab_nano"] = SegmentationEntry(
-        BackboneEntry(AxialResNet, NANO_BACKBONE), NANO_DECODERS
-    )
-    return entries
+    nano = BackboneEntry(AxialResNet, NANO_BACKBONE)
+    entries["axial_resnet_nano"] = nano
+    entries["axial_deeplab_nano"] = SegmentationEntry(nano, {"output_stride": 16, **NANO_DECODERS})
+    return entries | _deeplab2_entries()
 
 
 ENTRIES = _entries()
@@ -135,6 +159,25 @@ ENTRIES = _entries()
 def list_models(pattern: str = "*") -> list[str]:
     """Return the sorted names of the networks that match a shell pattern such as ``"axial_deeplab_*"``."""
     return sorted(fnmatch.filter(ENTRIES, pattern))
+
+
+def is_classifier(name: str) -> bool:
+    """Return whether a name is that of a classification network."""
+    return isinstance(ENTRIES.get(name), BackboneEntry)
+
+
+def find_entry(name: str) -> BackboneEntry | SegmentationEntry:
+    """Return what stands under a name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    entry = ENTRIES.get(name)
+    if entry is None:
+        close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else "see list_models()"
+        raise ValueError(f"name must be a network of list_models(), got {name!r}; {hint}")
+    return entry
 
 
 def create_model(
@@ -168,11 +211,7 @@ def create_model(
         ValueError: for an unknown name or argument, a span without attention, or `pretrained` without
             weights.
     """
-    entry = ENTRIES.get(name)
-    if entry is None:
-        close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else "see list_models()"
-        raise ValueError(f"name must be a network of list_models(), got {name!r}; {hint}")
+    entry = find_entry(name)
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()
     }
