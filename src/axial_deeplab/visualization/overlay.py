@@ -64,7 +64,7 @@ def draw_overlay(
     colors = [instance_color(categories.colors[s.train_id], s.id % label_divisor) for s in ordered]
     picture = _blend(image, np.array([VOID_COLOR, *colors], dtype=np.uint16)[index], opacity)
     _hatch(picture, image, index == 0)
-    _draw_boundaries(picture, index)
+    draw_boundaries(picture, index)
     result = Image.fromarray(picture)
     if labels:
         texts = [_label(segment, categories, scores=scores) for segment in ordered]
@@ -112,7 +112,7 @@ def _hatch(picture: NDArray[np.uint8], image: NDArray[np.uint8], void: NDArray[n
         picture[where] = (image[where] // 5) + np.array(color, dtype=np.uint8) * 4 // 5
 
 
-def _draw_boundaries(picture: NDArray[np.uint8], index: NDArray[np.int32]) -> None:
+def draw_boundaries(picture: NDArray[np.uint8], index: NDArray[np.int32]) -> None:
     """Draw a white line between segments, on a dark one where the picture is large enough for both."""
     length = _typical_length(index.shape)
     edges = np.zeros(index.shape, dtype=bool)
