@@ -66,6 +66,7 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
-        both_sections = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(below, value) if both_sections else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merged(below, value)
+        result[key] = value
     return result

@@ -277,7 +277,9 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} must have the entries state_dict and axial_deeplab, got another checkpoint; "
             "give one that `axial-deeplab train` wrote"
         )
-    prefix = "model."
+    # Where a training averages its weights, it is their average that it validates.
+    averaged = any(name.startswith("average.") for name in checkpoint["state_dict"])
+    prefix = "average." if averaged else "model."
     state = {
         name.removeprefix(prefix): tensor
         for name, tensor in checkpoint["state_dict"].items()

@@ -80,7 +80,7 @@ class TrainTransform:
         columns = _Span.draw(sample.size[1], magnification, self.crop_size[1], x)
         image = _resized(sample.image, rows, columns)
         if self.color_jitter:
-            image = _jittered(image, *factors.tolist())
+            image = jitter_colors(image, *factors.tolist())
 
         visible = sample.panoptic[rows.nearest()][:, columns.nearest()]
         if self.flip and mirror < 0.5:
@@ -207,7 +207,8 @@ def _resized(pixels: NDArray[np.uint8], rows: _Span, columns: _Span) -> Image.Im
     )
 
 
-def _jittered(image: Image.Image, brightness: float, contrast: float, saturation: float) -> Image.Image:
+def jitter_colors(image: Image.Image, brightness: float, contrast: float, saturation: float) -> Image.Image:
+    """Multiply brightness, contrast and saturation of an image by factors, in this order."""
     image = ImageEnhance.Brightness(image).enhance(brightness)
     image = ImageEnhance.Contrast(image).enhance(contrast)
     return ImageEnhance.Color(image).enhance(saturation)

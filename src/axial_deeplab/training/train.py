@@ -20,8 +20,10 @@ from axial_deeplab.data.categories import Categories
 from axial_deeplab.evaluation.evaluate import require_same_classes
 from axial_deeplab.files import atomic_path
 from axial_deeplab.models.norm import convert_sync_batchnorm
+from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.training.batches import TrainingBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
+from axial_deeplab.training.classification import classification_task
 from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
@@ -84,7 +86,7 @@ def train(config: Config) -> Path:
     output = Path(config.trainer.output)
     resume = _checkpoint_to_resume(config, output)
     torch.manual_seed(config.trainer.seed)
-    task = panoptic_task(config)
+    task = classification_task(config) if is_classifier(config.model.name) else panoptic_task(config)
     module = task.module
     report = None
     if config.model.weights is not None and resume is None:
