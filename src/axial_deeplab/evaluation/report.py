@@ -1,0 +1,207 @@
+"""One self-contained HTML page about an evaluation: scores, classes, confusions, examples, time."""
+
+import base64
+import heapq
+import io
+import math
+import os
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+from numpy.typing import NDArray
+from PIL import Image
+
+from axial_deeplab.data.categories import Categories
+from axial_deeplab.data.panoptic_dataset import Sample
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps
+from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
+from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
+from axial_deeplab.files import atomic_path
+from axial_deeplab.inference import PanopticPrediction
+from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
+from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.visualization.side_by_side import side_by_side
+
+PANEL_WIDTH = 420
+# With more classes the table of confusions has no room; the commonest mistakes are listed either way.
+MOST_CLASSES_OF_CONFUSION = 40
+MISTAKES_LISTED = 15
+
+
+@dataclass(order=True)
+class _Example:
+    """An image that is kept for the report; it is ordered by how much it deserves to be."""
+
+    rank: float
+    order: int
+    quality: float = field(compare=False)
+    file_name: str = field(compare=False)
+    picture: bytes = field(compare=False)
+
+
+class EvaluationReport:
+    """Collects what the page shows while images are evaluated; memory does not grow with their number.
+
+    Args:
+        categories: of the data set.
+        examples: how many of the best and of the worst images to show.
+    """
+
+    def __init__(self, categories: Categories, *, examples: int = 6) -> None:
+        self.categories = categories
+        self.examples = examples
+        self._best: list[_Example] = []
+        self._worst: list[_Example] = []
+        self._network_ms: list[float] = []
+        self._post_processing_ms: list[float] = []
+        self._metric = PanopticQuality(categories)
+
+    def add(self, sample: Sample, prediction: PanopticPrediction) -> None:
+        """Take an image and its prediction into account."""
+        assert sample.panoptic is not None
+        self._network_ms.append(prediction.network_ms)
+        self._post_processing_ms.append(prediction.post_processing_ms)
+        overlaps = count_overlaps(sample.panoptic, prediction.panoptic)
+        state = self._metric.count(overlaps, sample.segments, prediction.segments)
+        quality = summarize(self.categories, state).all.pq
+        if math.isnan(quality):
+            return  # nothing in the image counts
+        order = len(self._network_ms)
+        deserving = [
+            (kept, rank)
+            for kept, rank in ((self._best, quality), (self._worst, -quality))
+            if len(kept) < self.examples or rank > kept[0].rank
+        ]
+        if not deserving:
+            return
+        picture = _jpeg(self._draw(sample, prediction))
+        for kept, rank in deserving:
+            example = _Example(rank, -order, quality, sample.file_name, picture)
+            if len(kept) < self.examples:
+                heapq.heappush(kept, example)
+            else:
+                heapq.heappushpop(kept, example)
+
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        panoptic: PanopticQualityResult,
+        semantic: SemanticIoUResult,
+        confusion: NDArray[np.int64],
+        *,
+        title: str,
+    ) -> None:
+        """Write the page.
+
+        Args:
+            path: of the HTML file.
+            panoptic: panoptic quality of all images.
+            semantic: intersection over union of all images.
+            confusion: pixels of each true class that were predicted as each class, and as void in the last
+                column (classes, classes + 1).
+            title: headline, such as the names of the weights and of the data.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["percent"] = lambda x: "–" if math.isnan(x) else f"{x:.1f}"
+        template = environment.from_string(
+            files("axial_deeplab.evaluation").joinpath("report.html.jinja").read_text()
+        )
+        page = template.render(
+            title=title,
+            groups={"all": panoptic.all, "things": panoptic.things, "stuff": panoptic.stuff},
+            semantic=semantic,
+            classes=list(zip(panoptic.per_class, semantic.per_class, strict=True)),
+            mistakes=_commonest_mistakes(confusion, self.categories),
+            confusion=_confusion_table(confusion, self.categories),
+            examples={"Worst": _ordered(self._worst), "Best": _ordered(self._best)},
+            error_colors=ERROR_COLORS,
+            times={
+                "network": _statistics(self._network_ms),
+                "post-processing": _statistics(self._post_processing_ms),
+            },
+            num_images=len(self._network_ms),
+        )
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+
+    def _draw(self, sample: Sample, prediction: PanopticPrediction) -> Image.Image:
+        assert sample.panoptic is not None
+        truth, predicted = (
+            draw_overlay(sample.image, panoptic, segments, self.categories)
+            for panoptic, segments in (
+                (sample.panoptic, sample.segments),
+                (prediction.panoptic, prediction.segments),
+            )
+        )
+        matches = self._metric.match(
+            sample.panoptic, sample.segments, prediction.panoptic, prediction.segments
+        )
+        errors = draw_error_map(sample.image, sample.panoptic, prediction.panoptic, matches)
+        return side_by_side(
+            [[Image.fromarray(sample.image), truth, predicted, errors]],
+            ["image", "ground truth", "prediction", "errors"],
+            panel_width=PANEL_WIDTH,
+        )
+
+
+def _ordered(examples: list[_Example]) -> list[dict[str, Any]]:
+    """Return what the page shows of the examples, the most deserving first."""
+    return [
+        {
+            "file_name": example.file_name,
+            "quality": example.quality,
+            "picture": base64.b64encode(example.picture).decode(),
+        }
+        for example in sorted(examples, reverse=True)
+    ]
+
+
+def _commonest_mistakes(confusion: NDArray[np.int64], categories: Categories) -> list[dict[str, Any]]:
+    names = [*categories.names, "void"]
+    totals = confusion.sum(axis=1)
+    wrong = confusion.copy()
+    wrong[np.arange(len(wrong)), np.arange(len(wrong))] = 0
+    commonest = np.argsort(-wrong, axis=None, kind="stable")[:MISTAKES_LISTED]
+    mistakes = []
+    for true, predicted in zip(*np.unravel_index(commonest, wrong.shape), strict=True):
+        pixels = int(wrong[true, predicted])
+        if pixels:
+            share = 100 * pixels / int(totals[true])
+            mistakes.append({"true": names[true], "predicted": names[predicted], "share": share})
+    return mistakes
+
+
+def _confusion_table(confusion: NDArray[np.int64], categories: Categories) -> dict[str, Any] | None:
+    """Return shares in percent of each true class; None if there are too many classes to show."""
+    if len(categories) > MOST_CLASSES_OF_CONFUSION:
+        return None
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = 100 * confusion / np.maximum(totals, 1)
+    return {
+        "columns": [*categories.names, "void"],
+        "rows": [
+            (name, row.tolist())
+            for name, row, total in zip(categories.names, shares, totals[:, 0], strict=True)
+            if total
+        ],
+    }
+
+
+def _statistics(times_ms: list[float]) -> dict[str, float]:
+    if not times_ms:
+        return {}
+    median, slow = np.percentile(times_ms, [50, 95])
+    return {"mean": float(np.mean(times_ms)), "median": float(median), "95th percentile": float(slow)}
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,104 @@
+"""The HTML report: what it shows, that it needs nothing else, and that names cannot break out of it."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.data.panoptic_dataset import Sample
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
+from axial_deeplab.evaluation.report import EvaluationReport
+from axial_deeplab.evaluation.semantic_iou import SemanticIoU
+from axial_deeplab.inference import PanopticPrediction
+from axial_deeplab.panoptic_format import Segment, semantic_map
+
+CATEGORIES = Categories([Category(1, "sky", False), Category(2, "<script>alert(1)</script>", True)])
+SKY, THING = 10_000, 20_001
+
+
+def segmentation(edge):
+    """A map of 20 x 20 pixels whose first `edge` columns are the thing."""
+    panoptic = np.full((20, 20), SKY, dtype=np.int32)
+    panoptic[:, :edge] = THING
+    return panoptic, [
+        Segment(id=SKY, train_id=0, area=400 - 20 * edge),
+        Segment(id=THING, train_id=1, area=20 * edge),
+    ]
+
+
+def collect(edges, examples):
+    """Report predictions whose thing ends at `edges`; the true one ends at column 10."""
+    report = EvaluationReport(CATEGORIES, examples=examples)
+    metric, iou = PanopticQuality(CATEGORIES), SemanticIoU(2, ignore_label=-1)
+    truth, true_segments = segmentation(10)
+    for number, edge in enumerate(edges):
+        panoptic, segments = segmentation(edge)
+        image = np.zeros((20, 20, 3), dtype=np.uint8)
+        sample = Sample(image, truth, tuple(true_segments), number, f"{number}.jpg", (20, 20))
+        labels = semantic_map(panoptic, ignore_label=-1)
+        report.add(sample, PanopticPrediction(panoptic, tuple(segments), labels, 10.0, 2.0))
+        metric.update(truth, true_segments, panoptic, segments)
+        iou.update(semantic_map(truth, ignore_label=-1), labels)
+    return report, metric, iou
+
+
+class Texts(HTMLParser):
+    """The texts of a page and the tags that it has."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.texts, self.tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(data.strip())
+
+
+@pytest.fixture
+def page(tmp_path):
+    report, metric, iou = collect([10, 8, 1, 9, 5], examples=2)
+    report.write(tmp_path / "r.html", metric.compute(), iou.compute(), iou.confusion, title="A & B")
+    return (tmp_path / "r.html").read_text()
+
+
+def test_best_and_worst_images_are_shown_in_order(page):
+    captions = re.findall(r"<figcaption>(\d)\.jpg: PQ ([\d.]+)</figcaption>", page)
+    assert [number for number, _ in captions] == ["2", "4", "0", "3"]
+    assert captions[2][1] == "100.0"
+
+
+def test_scores_and_times_are_those_of_the_images(page):
+    _, metric, _ = collect([10, 8, 1, 9, 5], examples=2)
+    texts = Texts(page).texts
+    assert f"{metric.compute().all.pq:.1f}" in texts
+    assert "5 images; all qualities in percent." in texts
+    assert "10.0" in texts
+    # 2 + 9 + 1 + 5 of 50 columns of the thing were predicted as sky: 34 %.
+    assert "34.0 %" in texts
+
+
+def test_the_page_is_whole_in_itself_and_runs_nothing(page):
+    tags = Texts(page).tags
+    assert "script" not in [tag for tag, _ in tags]
+    assert "<script>alert(1)</script>" in Texts(page).texts
+    sources = [attributes["src"] for _, attributes in tags if "src" in attributes]
+    assert len(sources) == 4
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert "http" not in page
+    assert "<title>A &amp; B</title>" in page
+
+
+def test_many_classes_leave_out_the_table_of_confusions(tmp_path):
+    categories = Categories([Category(i, f"class {i}", False) for i in range(1, 60)])
+    report = EvaluationReport(categories)
+    metric, iou = PanopticQuality(categories), SemanticIoU(59, ignore_label=-1)
+    report.write(tmp_path / "r.html", metric.compute(), iou.compute(), iou.confusion, title="none")
+    page = (tmp_path / "r.html").read_text()
+    assert 'id="confusion"' not in page
+    assert "class 59" in page
