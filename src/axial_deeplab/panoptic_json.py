@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -58,12 +59,19 @@ class PanopticJson:
     categories: Categories
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, categories: Categories | None = None) -> "PanopticJson":
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        categories: Categories | None = None,
+        problems: list[str] | None = None,
+    ) -> "PanopticJson":
         """Read and check a file.
 
         Args:
             path: the JSON file.
             categories: the label space to check the segments against; None takes the file's own.
+            problems: gets what is wrong with single entries, which are then left out; None refuses the file.
 
         Raises:
             ValueError: the content is not a valid panoptic document; the message names file and entry.
@@ -75,30 +83,37 @@ class PanopticJson:
             categories = Categories.from_json(document.get("categories"), source=f"{path}: categories")
         images: dict[ImageId, ImageEntry] = {}
         for index, entry in enumerate(_list_of(document, "images", path)):
-            image = _image_entry(entry, f"{path}: images[{index}]")
-            if image.id in images:
-                raise ValueError(
-                    f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
-                )
-            images[image.id] = image
+            with refusing(problems):
+                image = _image_entry(entry, f"{path}: images[{index}]")
+                if image.id in images:
+                    raise ValueError(
+                        f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
+                    )
+                images[image.id] = image
         annotations: dict[ImageId, AnnotationEntry] = {}
         for index, entry in enumerate(_list_of(document, "annotations", path)):
-            annotation = _annotation_entry(entry, categories, f"{path}: annotations[{index}]")
-            if annotation.image_id in annotations:
-                raise ValueError(
-                    f"{path}: an image must have one annotation, got two for image {annotation.image_id!r}; "
-                    "remove one"
-                )
-            if images and annotation.image_id not in images:
-                raise ValueError(
-                    f"{path}: annotations[{index}] image_id must be in images, got {annotation.image_id!r}; "
-                    "add the image"
-                )
-            annotations[annotation.image_id] = annotation
+            with refusing(problems):
+                where = f"{path}: annotations[{index}]"
+                annotation = _annotation_entry(entry, categories, where)
+                if annotation.image_id in annotations:
+                    raise ValueError(
+                        f"{path}: an image must have one annotation, got two for image "
+                        f"{annotation.image_id!r}; remove one"
+                    )
+                if images and annotation.image_id not in images:
+                    raise ValueError(
+                        f"{where} image_id must be in images, got {annotation.image_id!r}; add the image"
+                    )
+                annotations[annotation.image_id] = annotation
         return cls(path, images, annotations, categories)
 
-    def annotated_images(self) -> Iterator[tuple[ImageEntry, AnnotationEntry]]:
+    def annotated_images(
+        self, *, problems: list[str] | None = None
+    ) -> Iterator[tuple[ImageEntry, AnnotationEntry]]:
         """Yield every image with its annotation.
+
+        Args:
+            problems: gets the images without annotation, which are then left out; None refuses them.
 
         Raises:
             ValueError: the file lists no images, or one has no annotation.
@@ -106,17 +121,34 @@ class PanopticJson:
         if not self.images:
             raise ValueError(f"{self.path}: images must list at least one image, got none; add them")
         for image in self.images.values():
-            if image.id not in self.annotations:
-                raise ValueError(
-                    f"{self.path}: every image must have an annotation, got none for image {image.id!r} "
-                    f"({image.file_name}); add it or remove the image"
-                )
-            yield image, self.annotations[image.id]
+            with refusing(problems):
+                if image.id not in self.annotations:
+                    raise ValueError(
+                        f"{self.path}: every image must have an annotation, got none for image "
+                        f"{image.id!r} ({image.file_name}); add it or remove the image"
+                    )
+            if image.id in self.annotations:
+                yield image, self.annotations[image.id]
 
     def image_size(self, image_id: ImageId) -> tuple[int, int] | None:
         """Return (height, width) in pixels as the file gives it, None where it does not."""
         image = self.images.get(image_id)
         return None if image is None else image.size
+
+
+@contextmanager
+def refusing(problems: list[str] | None) -> Iterator[None]:
+    """Collect the message of a ValueError or OSError instead of raising it, if there is a list to collect in.
+
+    Args:
+        problems: gets the messages; None lets the errors pass.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
 
 
 def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:

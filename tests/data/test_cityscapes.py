@@ -91,7 +91,7 @@ def test_equal_to_create_panoptic_images(golden: Find, tmp_path: Path) -> None:
         folder,
         folder / "cityscapes_panoptic_val",
         folder / "cityscapes_panoptic_val.json",
-        require_files=False,
+        problems=[],
     )
     dataset = CityscapesDataset(with_images(tmp_path, folder / "val", "val"), "val")
     assert dataset.categories == expected.categories

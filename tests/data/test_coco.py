@@ -152,7 +152,7 @@ def test_missing_files_are_found_at_once(tmp_path: Path) -> None:
         CocoPanopticDataset(**paths)
     assert len(CocoPanopticDataset(**paths, limit=1)) == 1
     with pytest.raises(FileNotFoundError, match=r"second\.png"):
-        CocoPanopticDataset(**paths, require_files=False)[1]
+        CocoPanopticDataset(**paths, problems=[])[1]
     paths = write(tmp_path / "other")
     paths["panoptic"] = tmp_path / "nowhere"
     with pytest.raises(

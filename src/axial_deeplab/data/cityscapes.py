@@ -20,6 +20,7 @@ from axial_deeplab.panoptic_format import (
     measure_segments,
     relabel,
 )
+from axial_deeplab.panoptic_json import refusing
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 # Values of an instanceIds file from here on are label id x 1000 + number of the instance.
@@ -39,7 +40,7 @@ class CityscapesDataset(PanopticDataset):
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
         label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
-        require_files: see `PanopticDataset`.
+        problems: see `PanopticDataset`.
 
     Raises:
         ValueError: `annotations` is neither.
@@ -58,7 +59,7 @@ class CityscapesDataset(PanopticDataset):
         images_only: bool = False,
         limit: int | None = None,
         label_divisor: int = LABEL_DIVISOR,
-        require_files: bool = True,
+        problems: list[str] | None = None,
     ) -> None:
         check_limit(limit)
         if annotations is None:
@@ -81,11 +82,10 @@ class CityscapesDataset(PanopticDataset):
             if truth is not None:
                 png = truth / path.parent.name / f"{image_id}_{annotations}_instanceIds.png"
             records.append(ImageRecord(image_id, path.relative_to(images).as_posix(), path, png))
-        if truth is not None and require_files:
-            _refuse_without_image(truth, records)
-        super().__init__(
-            records, CATEGORIES, label_divisor=label_divisor, limit=limit, require_files=require_files
-        )
+        if truth is not None:
+            with refusing(problems):
+                _refuse_without_image(truth, records)
+        super().__init__(records, CATEGORIES, label_divisor=label_divisor, limit=limit, problems=problems)
 
     def read_ground_truth(self, index: int) -> GroundTruth:
         """Read the instance ids of an image; see `PanopticDataset`."""

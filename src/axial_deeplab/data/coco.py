@@ -12,7 +12,7 @@ from axial_deeplab.data.panoptic_dataset import (
     check_limit,
 )
 from axial_deeplab.panoptic_format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png
-from axial_deeplab.panoptic_json import AnnotationEntry, PanopticJson, path_in_folder
+from axial_deeplab.panoptic_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
 
 __all__ = ["CocoPanopticDataset", "Sample"]
 
@@ -27,7 +27,7 @@ class CocoPanopticDataset(PanopticDataset):
         categories: the label space; None takes the JSON's.
         limit: only the first so many images; None takes all.
         label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
-        require_files: see `PanopticDataset`.
+        problems: see `PanopticDataset`.
 
     Raises:
         ValueError: the JSON is not valid, has no images, or an image has no annotation.
@@ -43,10 +43,10 @@ class CocoPanopticDataset(PanopticDataset):
         categories: Categories | None = None,
         limit: int | None = None,
         label_divisor: int = LABEL_DIVISOR,
-        require_files: bool = True,
+        problems: list[str] | None = None,
     ) -> None:
         check_limit(limit)
-        document = PanopticJson.read(json, categories=categories)
+        document = PanopticJson.read(json, categories=categories, problems=problems)
         self.images_folder = Path(images)
         self.panoptic_folder = None if panoptic is None else Path(panoptic)
         records: list[ImageRecord] = []
@@ -55,21 +55,23 @@ class CocoPanopticDataset(PanopticDataset):
             if not document.images:
                 raise ValueError(f"{json}: images must list at least one image, got none; add them")
             for image in document.images.values():
-                path = path_in_folder(self.images_folder, image.file_name)
-                records.append(ImageRecord(image.id, image.file_name, path, None, image.size))
+                with refusing(problems):
+                    path = path_in_folder(self.images_folder, image.file_name)
+                    records.append(ImageRecord(image.id, image.file_name, path, None, image.size))
         else:
-            for image, annotation in document.annotated_images():
-                path = path_in_folder(self.images_folder, image.file_name)
-                png = path_in_folder(self.panoptic_folder, annotation.file_name)
-                records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
-                annotations.append(annotation)
-        self._annotations = annotations[:limit]
+            for image, annotation in document.annotated_images(problems=problems):
+                with refusing(problems):
+                    path = path_in_folder(self.images_folder, image.file_name)
+                    png = path_in_folder(self.panoptic_folder, annotation.file_name)
+                    records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
+                    annotations.append(annotation)
+        self.annotations = annotations[:limit]
         super().__init__(
             records,
             document.categories,
             label_divisor=label_divisor,
             limit=limit,
-            require_files=require_files,
+            problems=problems,
         )
 
     def read_ground_truth(self, index: int) -> GroundTruth:
@@ -78,7 +80,7 @@ class CocoPanopticDataset(PanopticDataset):
         assert record.ground_truth is not None
         return from_coco_annotation(
             read_panoptic_png(record.ground_truth),
-            self._annotations[index],
+            self.annotations[index],
             self.categories,
             size=record.size,
             label_divisor=self.label_divisor,

@@ -12,7 +12,7 @@ from axial_deeplab.data.categories import Categories, Category, Color
 from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.image_files import SUFFIXES
 from axial_deeplab.panoptic_format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png, relabel
-from axial_deeplab.panoptic_json import AnnotationEntry, PanopticJson, path_in_folder
+from axial_deeplab.panoptic_json import PanopticJson, path_in_folder, refusing
 
 PANOPTIC_JSON = {"v1.2": "panoptic_2018.json", "v2.0": "panoptic_2020.json"}
 
@@ -40,7 +40,7 @@ class MapillaryDataset(PanopticDataset):
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
         label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
-        require_files: see `PanopticDataset`.
+        problems: see `PanopticDataset`.
 
     Raises:
         ValueError: the config or the panoptic JSON is not valid, or `annotations` is neither version.
@@ -56,7 +56,7 @@ class MapillaryDataset(PanopticDataset):
         images_only: bool = False,
         limit: int | None = None,
         label_divisor: int = LABEL_DIVISOR,
-        require_files: bool = True,
+        problems: list[str] | None = None,
     ) -> None:
         check_limit(limit)
         version = "v1.2" if annotations is None else annotations
@@ -65,7 +65,6 @@ class MapillaryDataset(PanopticDataset):
         root = Path(root)
         labels = _read_labels(_config_path(root, version))
         images = _images_by_stem(root, split)
-        self._annotations: list[AnnotationEntry] = []
         self._void_ids: frozenset[int] = frozenset()
         if images_only or split == "testing":
             categories = Categories(
@@ -76,19 +75,17 @@ class MapillaryDataset(PanopticDataset):
             records = [ImageRecord(stem, path.name, path, None) for stem, path in images.items()]
         else:
             path = _panoptic_json(root / split, version)
-            document = PanopticJson.read(path)
+            document = PanopticJson.read(path, problems=problems)
             void_names = {label.name for label in labels if not label.is_evaluated}
             categories = Categories(c for c in document.categories if c.name not in void_names)
             self._void_ids = frozenset(document.categories.ids) - frozenset(categories.ids)
-            records = _annotated_images(document, images, require_files=require_files)
-            self._annotations = [document.annotations[record.image_id] for record in records][:limit]
-        super().__init__(
-            records, categories, label_divisor=label_divisor, limit=limit, require_files=require_files
-        )
+            records = _annotated_images(document, images, problems=problems)
+            self.annotations = [document.annotations[record.image_id] for record in records][:limit]
+        super().__init__(records, categories, label_divisor=label_divisor, limit=limit, problems=problems)
 
     def read_ground_truth(self, index: int) -> GroundTruth:
         """Read the panoptic PNG of an image; see `PanopticDataset`."""
-        record, annotation = self.records[index], self._annotations[index]
+        record, annotation = self.records[index], self.annotations[index]
         path = record.ground_truth
         assert path is not None
         ids = read_panoptic_png(path)
@@ -162,23 +159,25 @@ def _panoptic_json(folder: Path, version: str) -> Path:
 
 
 def _annotated_images(
-    document: PanopticJson, images: dict[str, Path], *, require_files: bool
+    document: PanopticJson, images: dict[str, Path], *, problems: list[str] | None
 ) -> list[ImageRecord]:
     """Pair annotations and images by the stem of their names."""
     records = []
     folder = next(iter(images.values())).parent
     for annotation in document.annotations.values():
-        png = path_in_folder(document.path.parent, annotation.file_name)
-        image = images.get(png.stem, folder / f"{png.stem}.jpg")
-        size = document.image_size(annotation.image_id)
-        records.append(ImageRecord(annotation.image_id, image.name, image, png, size))
-    lost = sorted(images.keys() - {record.image.stem for record in records})
-    if lost and require_files:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        raise FileNotFoundError(
-            f"{document.path} must have an annotation of every image, got none of {images[lost[0]]}{more}; "
-            "remove the images or unpack the annotations again"
-        )
+        with refusing(problems):
+            png = path_in_folder(document.path.parent, annotation.file_name)
+            image = images.get(png.stem, folder / f"{png.stem}.jpg")
+            size = document.image_size(annotation.image_id)
+            records.append(ImageRecord(annotation.image_id, image.name, image, png, size))
     if not records:
         raise ValueError(f"{document.path} must have annotations, got none; unpack the archive again")
+    lost = sorted(images.keys() - {record.image.stem for record in records})
+    with refusing(problems):
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            raise FileNotFoundError(
+                f"{document.path} must have an annotation of every image, got none of "
+                f"{images[lost[0]]}{more}; remove the images or unpack the annotations again"
+            )
     return records

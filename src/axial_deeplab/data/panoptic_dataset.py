@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.images import read_image
-from axial_deeplab.panoptic_format import LABEL_DIVISOR, ImageId, PanopticMap, Segment
+from axial_deeplab.panoptic_format import LABEL_DIVISOR, AnnotationEntry, ImageId, PanopticMap, Segment
 
 GroundTruth = tuple[PanopticMap, tuple[Segment, ...]]
 
@@ -65,13 +65,16 @@ class PanopticDataset(Dataset[Sample], ABC):
         categories: the label space.
         label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
         limit: only the first so many images; None takes all.
-        require_files: look for all files now, not after hours of training; False leaves a missing one to be
-            found when it is read.
+        problems: gets what is wrong with single images, which are then left out; missing files are found when
+            they are read. None refuses the data set at once, not after hours of training.
 
     Raises:
         ValueError: `limit` is not positive.
         FileNotFoundError: a file is missing.
     """
+
+    # What files say of the segments of each image, in COCO panoptic format alone.
+    annotations: Sequence[AnnotationEntry] = ()
 
     def __init__(
         self,
@@ -80,13 +83,13 @@ class PanopticDataset(Dataset[Sample], ABC):
         *,
         label_divisor: int = LABEL_DIVISOR,
         limit: int | None = None,
-        require_files: bool = True,
+        problems: list[str] | None = None,
     ) -> None:
         check_limit(limit)
         self.records = tuple(records)[:limit]
         self.categories = categories
         self.label_divisor = label_divisor
-        if require_files:
+        if problems is None:
             _refuse_missing("images", [record.image for record in self.records])
             _refuse_missing("panoptic", [record.ground_truth for record in self.records])
 
