@@ -166,11 +166,6 @@ def is_classifier(name: str) -> bool:
     return isinstance(ENTRIES.get(name), BackboneEntry)
 
 
-def is_classifier(name: str) -> bool:
-    """Return whether a name is that of a classification network."""
-    return isinstance(ENTRIES.get(name), BackboneEntry)
-
-
 def find_entry(name: str) -> BackboneEntry | SegmentationEntry:
     """Return what stands under a name.
 
