@@ -1,0 +1,69 @@
+"""Commands that the documents show are understood, and files that they link to exist."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from axial_deeplab import cli
+from axial_deeplab.config import parse_config
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAM = "axial-deeplab"
+
+
+def shown_commands(document):
+    """Return the words of each command of ours in the console blocks of a document."""
+    found = []
+    for block in re.findall(r"```(?:console|bash|sh|shell)\n(.*?)```", document.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            names = [Path(word).name for word in words]
+            if PROGRAM in names and "install" not in words:
+                found.append(words[names.index(PROGRAM) + 1 :])
+    return found
+
+
+class UnderstoodError(Exception):
+    """Raised as soon as the words were parsed, before anything is done."""
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{document.relative_to(ROOT)}: {' '.join(words)[:60]}")
+    for document in DOCUMENTS
+    for words in shown_commands(document)
+]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_shown_commands_are_understood(words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    name, *rest = words
+    if name in ("train", "--help", "--version"):
+        if name == "train":
+            # "..." stands for words that the reader fills in.
+            parse_config([word for word in rest if word not in ("--resume", "...")])
+        return
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser, arguments=None, namespace=None):
+        parse_args(parser, arguments, namespace)
+        raise UnderstoodError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    with pytest.raises(UnderstoodError):
+        cli.COMMANDS[name](rest)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_linked_files_exist(document):
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
