@@ -12,10 +12,17 @@ from PIL import Image
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.image_files import find_images
-from axial_deeplab.inference import Predictor, choose_device, predict_files, predict_panoptic
+from axial_deeplab.inference import (
+    Predictor,
+    View,
+    choose_device,
+    predict_panoptic,
+    predict_panoptic_batch,
+)
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic_format import read_panoptic_png
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.predict_files import predict_files
 from axial_deeplab.weights import LoadedWeights, save_weights
 
 CATEGORIES = Categories(
@@ -157,11 +164,66 @@ class TestPredictor:
         assert [segment["name"] for segment in stricter(pixels).segments_info] == ["car"]
 
     def test_uneven_reduction(self, predictor):
-        prediction = predict_panoptic(
-            predictor.model, np.zeros((37, 101, 3), dtype=np.uint8), predictor.post_processing, max_size=13
-        )
+        image = np.zeros((37, 101, 3), dtype=np.uint8)
+        prediction = predict_panoptic(predictor.model, image, predictor.post_processing, View(max_size=13))
         assert prediction.panoptic.shape == prediction.semantic.shape == (37, 101)
         assert prediction.segments[0].area == 37 * 101
+
+    def test_images_of_different_sizes_together_are_as_alone(self, predictor):
+        pictures = [picture(12, 20), picture(9, 31), picture(12, 20)[:, ::-1], picture(12, 20)]
+        predictor.model.sizes.clear()
+        together = predictor.predict_batch(pictures)
+        assert predictor.model.sizes == [(3, 3, 12, 20), (1, 3, 9, 31)]
+        for image, prediction in zip(pictures, together, strict=True):
+            alone = predictor(image)
+            np.testing.assert_array_equal(prediction.segmentation, alone.segmentation)
+            np.testing.assert_array_equal(prediction.semantic, alone.semantic)
+            np.testing.assert_array_equal(prediction.image, image)
+            assert prediction.segments_info == alone.segments_info
+        assert predictor.predict_batch([]) == []
+
+    @pytest.mark.parametrize("span", [None, 5])
+    def test_real_network_sees_each_image_of_a_batch_as_alone(self, span):
+        torch.manual_seed(0)
+        model = create_model("axial_deeplab_nano", num_classes=3, span=span).eval()
+        random = np.random.default_rng(0)
+        images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((33, 49), (40, 31)) * 2]
+        outputs = []
+
+        class Keeping(PostProcessing):
+            """Keeps the maps that it is given."""
+
+            def __call__(self, maps):
+                outputs.append(maps)
+                return super().__call__(maps)
+
+        keeping = Keeping(CATEGORIES.thing_ids, stuff_area=0)
+        together = predict_panoptic_batch(model, images, keeping, View(flip=True))
+        # The order of the post-processing is that of the sizes: 0, 2, then 1, 3.
+        for call, index in enumerate((0, 2, 1, 3)):
+            alone = predict_panoptic(model, images[index], keeping, View(flip=True))
+            for name, values in outputs[4 + call].items():
+                torch.testing.assert_close(outputs[call][name], values, rtol=1e-5, atol=1e-5)
+            assert together[index].panoptic.shape == alone.panoptic.shape == images[index].shape[:2]
+
+    def test_scales_and_mirror_images(self, predictor):
+        predictor.model.sizes.clear()
+        several = Predictor(
+            LoadedWeights(predictor.model, CATEGORIES, {"model": {"name": "by_color"}}),
+            "cpu",
+            scales=(0.5, 1),
+            flip=True,
+            stuff_area=1,
+            nms_kernel=3,
+        )
+        segments = several(picture()).segments_info
+        assert several.model.sizes == [(1, 3, 6, 10)] * 2 + [(1, 3, 12, 20)] * 2
+        assert [segment["name"] for segment in segments] == ["car", "sky"]
+        assert several.view.scales == (0.5, 1)
+        loaded = LoadedWeights(predictor.model, CATEGORIES, {"model": {"name": "by_color"}})
+        assert Predictor(loaded, "cpu", scales="coco").view.scales == (0.5, 0.75, 1, 1.25, 1.5)
+        with pytest.raises(ValueError, match=r"scales must be positive numbers .*, got 0"):
+            Predictor(loaded, "cpu", scales=(0,))
 
     def test_knobs(self, predictor):
         assert predictor.post_processing == PostProcessing(CATEGORIES.thing_ids, stuff_area=1, nms_kernel=3)

@@ -71,7 +71,7 @@ def train(arguments: Arguments) -> None:
 
 @command
 def evaluate(arguments: Arguments) -> None:
-    """Predict the images of a data set and print panoptic quality and mIoU, in percent."""
+    """Predict the images of a data set and print panoptic quality, mIoU and, if asked, AP, in percent."""
     parser = Parser(evaluate)
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
@@ -79,23 +79,33 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument("--config", help="take the data set from data.val of this YAML file")
     _add_data_set(parser)
     _add_prediction_options(parser)
+    parser.add_argument(
+        "--ap",
+        choices=("cityscapes", "coco"),
+        help="measure the average precision of the instances, too, as this benchmark defines it",
+    )
     parser.add_argument("--limit", type=int, help="only the first so many images")
+    _add_workers(parser, "threads that read images ahead")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
     options = parser.parse_args(arguments)
     from axial_deeplab.evaluation.evaluate import evaluate as evaluate_weights
+    from axial_deeplab.evaluation.processes import is_first_process
 
     result = evaluate_weights(
         options.weights,
         _data_set(options),
         output=options.output,
+        ap=options.ap,
         limit=options.limit,
+        num_workers=options.num_workers,
         progress=sys.stderr.isatty(),
         **_prediction_options(options),
     )
-    print(result.to_text(classwise=options.classwise))
-    _write_json(options.json_out, result.to_json())
+    if is_first_process():
+        print(result.to_text(classwise=options.classwise))
+        _write_json(options.json_out, result.to_json())
 
 
 @command
@@ -109,7 +119,8 @@ def predict(arguments: Arguments) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     _add_prediction_options(parser)
     options = parser.parse_args(arguments)
-    from axial_deeplab.inference import Predictor, predict_files
+    from axial_deeplab.inference import Predictor
+    from axial_deeplab.predict_files import predict_files
 
     predictor = Predictor(options.weights, **_prediction_options(options))
     print(predict_files(predictor, options.images, options.output, progress=sys.stderr.isatty()))
@@ -152,6 +163,7 @@ def pq(arguments: Arguments) -> None:
     parser.add_argument(
         "--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
     )
+    _add_workers(parser, "threads that read and count")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     options = parser.parse_args(arguments)
@@ -162,6 +174,7 @@ def pq(arguments: Arguments) -> None:
         options.gt_folder,
         options.pred_json,
         options.pred_folder,
+        num_workers=options.num_workers,
         progress=sys.stderr.isatty(),
     )
     print(result.to_text(classwise=options.classwise))
@@ -261,6 +274,14 @@ def _add_prediction_options(parser: Parser) -> None:
     parser.add_argument(
         "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"
     )
+    parser.add_argument(
+        "--scales",
+        nargs="+",
+        metavar="S",
+        help="see the image at these magnifications and average, such as 0.5 1 2; "
+        "or coco, cityscapes, mapillary for the paper's",
+    )
+    parser.add_argument("--flip", action="store_true", help="see it mirrored, too, and average")
     knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
     knobs.add_argument(
         "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
@@ -276,7 +297,22 @@ def _prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = ("max_size", "center_threshold", "nms_kernel", "top_k", "stuff_area")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return {"device": options.device, **given}
+    if options.scales is not None:
+        from axial_deeplab.multi_scale import parse_scales
+
+        given["scales"] = parse_scales(options.scales)
+    return {"device": options.device, "flip": options.flip, **given}
+
+
+def _add_workers(parser: Parser, purpose: str) -> None:
+    parser.add_argument(
+        "--workers",
+        "--num-workers",
+        dest="num_workers",
+        type=int,
+        metavar="N",
+        help=f"{purpose} (default: one a processor, at most 4)",
+    )
 
 
 def _with_resume(arguments: Arguments) -> Arguments:

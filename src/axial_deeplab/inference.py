@@ -1,5 +1,4 @@
-"""From an image to its panoptic segmentation: one function for evaluation and prediction, one class for
-users, one function for many files."""
+"""From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
 import os
@@ -14,16 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.images import read_image, to_rgb
-from axial_deeplab.files import atomic_path
-from axial_deeplab.image_files import find_images, numbers_of_names
 from axial_deeplab.models.fuse import fuse
+from axial_deeplab.multi_scale import average_outputs, parse_scales
 from axial_deeplab.panoptic_format import (
     PanopticMap,
-    PanopticWriter,
     Segment,
     measure_segments,
     to_coco_annotation,
@@ -93,8 +89,33 @@ class Prediction:
         return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
 
 
+@dataclass(frozen=True)
+class View:
+    """How a network sees an image.
+
+    Args:
+        max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
+            the map is enlarged to the image; `stuff_area` still counts pixels of the image. None never
+            reduces.
+        scales: magnifications at which the network sees the (reduced) image; the outputs are averaged.
+        flip: whether it sees each of them mirrored, too.
+
+    Raises:
+        ValueError: max_size or a scale is not positive.
+    """
+
+    max_size: int | None = None
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_size is not None and self.max_size < 1:
+            raise ValueError(f"max_size must be at least 1 pixel, got {self.max_size}; None sets no limit")
+        object.__setattr__(self, "scales", parse_scales(self.scales))
+
+
 def predict_panoptic(
-    model: nn.Module, image: ImageArray, post_processing: PostProcessing, *, max_size: int | None = None
+    model: nn.Module, image: ImageArray, post_processing: PostProcessing, view: View | None = None
 ) -> PanopticPrediction:
     """Predict the panoptic segmentation of an image at its size.
 
@@ -102,32 +123,70 @@ def predict_panoptic(
         model: a segmentation network, on its device; evaluation mode is up to the caller.
         image: (H, W, C), uint8.
         post_processing: from the network's outputs to segments.
-        max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` still counts pixels of the image. None never
-            reduces.
+        view: how the network sees the image; None is at its size.
 
     Raises:
         ValueError: the image does not fit into memory, or the outputs are not finite.
     """
-    height, width = image.shape[:2]
-    reduced = _reduced(image, max_size)
-    factor = height * width / (reduced.shape[0] * reduced.shape[1])
+    return predict_panoptic_batch(model, [image], post_processing, view)[0]
+
+
+def predict_panoptic_batch(
+    model: nn.Module,
+    images: Sequence[ImageArray],
+    post_processing: PostProcessing,
+    view: View | None = None,
+) -> list[PanopticPrediction]:
+    """Predict images together, each as if it were alone.
+
+    Images of one size run through the network at once, others after each other: none is padded to the size
+    of another, which attention would see.
+
+    Args:
+        model: see `predict_panoptic`.
+        images: (H, W, C) each, uint8.
+        post_processing: see `predict_panoptic`.
+        view: see `predict_panoptic`.
+
+    Raises:
+        ValueError: the images of one size do not fit into memory, or the outputs are not finite.
+    """
+    view = view or View()
+    reduced = [_reduced(image, view.max_size) for image in images]
+    of_size: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(reduced):
+        of_size.setdefault(image.shape, []).append(index)
+    predictions: dict[int, PanopticPrediction] = {}
+    device = next(model.parameters()).device
+    for indices in of_size.values():
+        start = time.perf_counter()
+        outputs = _run(model, np.stack([reduced[index] for index in indices]), device, view)
+        _wait_for(device)
+        network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
+        for number, index in enumerate(indices):
+            own = {name: output[number : number + 1] for name, output in outputs.items()}
+            predictions[index] = _post_processed(own, images[index].shape[:2], post_processing, network_ms)
+    return [predictions[index] for index in range(len(images))]
+
+
+def _post_processed(
+    outputs: Mapping[str, Tensor], size: Sequence[int], post_processing: PostProcessing, network_ms: float
+) -> PanopticPrediction:
+    """Turn the outputs for one image into segments at its (height, width)."""
+    height, width = size
+    start = time.perf_counter()
+    seen_height, seen_width = outputs["semantic_logits"].shape[-2:]
+    factor = height * width / (seen_height * seen_width)
     if factor != 1:
         stuff_area = round(post_processing.stuff_area / factor)
         post_processing = dataclasses.replace(post_processing, stuff_area=stuff_area)
-    device = next(model.parameters()).device
-    start = time.perf_counter()
-    outputs = _run(model, reduced, device)
-    _wait_for(device)
-    between = time.perf_counter()
     panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
     panoptic = panoptic_tensor.cpu().numpy()
     semantic = semantic_tensor.to(torch.int32).cpu().numpy()
     if factor != 1:
         panoptic, semantic = (_enlarged(each, (height, width)) for each in (panoptic, semantic))
         segments = _remeasured(panoptic, segments)
-    end = time.perf_counter()
-    return PanopticPrediction(panoptic, segments, semantic, 1e3 * (between - start), 1e3 * (end - between))
+    return PanopticPrediction(panoptic, segments, semantic, network_ms, 1e3 * (time.perf_counter() - start))
 
 
 class Predictor:
@@ -138,13 +197,16 @@ class Predictor:
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps" ...
         max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
             for it. None for no limit.
+        scales: magnifications at which the network sees an image, whose outputs are averaged; or the name of
+            a data set, "coco", "cityscapes" or "mapillary", for those of the paper.
+        flip: whether it sees each of them mirrored, too.
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
     Raises:
         FileNotFoundError: there are no such weights.
         ValueError: the weights are broken or not those of a segmentation network, the device does not exist,
-            or a knob is unknown or out of its range.
+            or max_size, a scale or a knob is unknown or out of its range.
     """
 
     def __init__(
@@ -153,11 +215,11 @@ class Predictor:
         device: str | torch.device = "auto",
         *,
         max_size: int | None = None,
+        scales: str | Sequence[float] = (1.0,),
+        flip: bool = False,
         **knobs: Any,
     ) -> None:
-        if max_size is not None and max_size < 1:
-            raise ValueError(f"max_size must be at least 1 pixel, got {max_size}; None sets no limit")
-        self.max_size = max_size
+        self.view = View(max_size, parse_scales([scales] if isinstance(scales, str) else scales), flip)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -181,9 +243,28 @@ class Predictor:
             ValueError: the image is damaged, has another type or shape, or does not fit into memory.
             OSError: the file cannot be opened.
         """
-        pixels = _as_array(image)
-        seen = pixels.mean(axis=2, keepdims=True).astype(np.uint8) if self._is_greyscale else pixels
-        prediction = predict_panoptic(self.model, seen, self.post_processing, max_size=self.max_size)
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
+        """Segment images together; each prediction is what it would be alone.
+
+        Images of one size run through the network at once, which keeps a GPU busy; their memory adds up.
+
+        Args:
+            images: as for a single one, of any sizes.
+
+        Raises:
+            ValueError: an image is not valid, or those of one size do not fit into memory together.
+            OSError: a file cannot be opened.
+        """
+        pixels = [_as_array(image) for image in images]
+        seen = pixels
+        if self._is_greyscale:
+            seen = [each.mean(axis=2, keepdims=True).astype(np.uint8) for each in pixels]
+        predictions = predict_panoptic_batch(self.model, seen, self.post_processing, self.view)
+        return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
         annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
         return Prediction(
             segmentation=ids,
@@ -208,98 +289,6 @@ class Predictor:
             "area": entry["area"],
             "bbox": entry["bbox"],
         }
-
-
-@dataclass(frozen=True)
-class PredictedFiles:
-    """What `predict_files` wrote.
-
-    Args:
-        json_path: the COCO panoptic JSON.
-        num_images: images with a prediction.
-        network_ms: mean time of the network, milliseconds an image.
-        post_processing_ms: mean time of the post-processing, milliseconds an image.
-    """
-
-    json_path: Path
-    num_images: int
-    network_ms: float
-    post_processing_ms: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.num_images} images, predictions in {self.json_path.parent}; "
-            f"network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms an image"
-        )
-
-
-def predict_files(
-    predictor: Predictor,
-    inputs: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
-    *,
-    overlay: bool = True,
-    legend: bool = False,
-    progress: bool = False,
-) -> PredictedFiles:
-    """Predict image files and write what was found.
-
-    The output folder gets `panoptic.json` and `panoptic/*.png` in COCO panoptic format, and `overlay/*.jpg`.
-    Names follow the files; files of folders keep their place below the folder. Image ids are the numbers in
-    the names, as in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ...
-
-    Args:
-        predictor: makes the predictions.
-        inputs: image files, and folders of images, with their subfolders.
-        output: folder; made if it is missing, files of the same names are replaced.
-        overlay: draw the overlay pictures, at the size of the image.
-        legend: append a legend to them, which makes them higher.
-        progress: show a progress bar.
-
-    Raises:
-        ValueError: there is no image, or some could not be read (the others are written nevertheless).
-        OSError: an input does not exist, or the output cannot be written.
-    """
-    output = Path(output)
-    if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"output must be a folder, got the file {output}; give another path")
-    files = find_images(inputs, exclude=output)
-    image_ids = numbers_of_names(files)
-    json_path = output / "panoptic.json"
-    failures: list[str] = []
-    network_ms = post_processing_ms = 0.0
-    with PanopticWriter(output / "panoptic", json_path, predictor.categories) as writer:
-        bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
-        for (name, path), image_id in zip(bar, image_ids, strict=True):
-            try:
-                prediction = predictor(path)
-            except (ValueError, OSError) as error:
-                message = str(error)
-                failures.append(message if str(path) in message else f"{path}: {message}")
-                continue
-            network_ms += prediction.network_ms
-            post_processing_ms += prediction.post_processing_ms
-            annotation = writer.add(
-                prediction.panoptic, prediction.segments, image_file_name=name, image_id=image_id
-            )
-            if overlay:
-                target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
-                with atomic_path(target) as temporary:
-                    prediction.draw(legend=legend).save(temporary, quality=92)
-        if len(failures) == len(files):
-            raise ValueError(f"inputs must be readable images, got none: {_listed(failures)}")
-    if failures:
-        raise ValueError(
-            f"inputs must be readable images, got {len(failures)} of {len(files)} that are not "
-            f"(the others are written): {_listed(failures)}"
-        )
-    num = len(files)
-    return PredictedFiles(json_path, num, network_ms / num, post_processing_ms / num)
-
-
-def _listed(failures: Sequence[str], limit: int = 5) -> str:
-    more = [f"and {len(failures) - limit} more"] if len(failures) > limit else []
-    return "; ".join([*failures[:limit], *more])
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -375,14 +364,17 @@ def _reduced(image: ImageArray, max_size: int | None) -> ImageArray:
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
-def _run(model: nn.Module, image: ImageArray, device: torch.device) -> dict[str, Tensor]:
-    height, width = image.shape[:2]
-    config = getattr(model, "config", {})
-    _refuse_too_large(height, width, config.get("num_classes", 1), device)
-    pixels = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None]
+def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
+    """Return the outputs for images (B, H, W, C)."""
+    num_images, height, width = images.shape[:3]
+    num_classes = getattr(model, "config", {}).get("num_classes", 1)
+    # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
+    maps = 1 + max(view.scales) ** 2 + (len(view.scales) > 1 or view.flip)
+    _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     try:
         with torch.no_grad():
-            outputs = model(pixels.to(device))
+            outputs = average_outputs(model, pixels.to(device), scales=view.scales, flip=view.flip)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
@@ -393,7 +385,7 @@ def _run(model: nn.Module, image: ImageArray, device: torch.device) -> dict[str,
     return outputs
 
 
-def _refuse_too_large(height: int, width: int, num_classes: int, device: torch.device) -> None:
+def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
     """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
@@ -401,8 +393,7 @@ def _refuse_too_large(height: int, width: int, num_classes: int, device: torch.d
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     else:
         return
-    # float32 logits, heatmap and offsets at the padded size, and cropped to the image.
-    if 2 * 4 * (num_classes + 3) * height * width > memory:
+    if bytes_of_a_pixel * height * width > memory:
         raise ValueError(_too_large(height, width))
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.coco import Sample
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
-from axial_deeplab.panoptic_format import Segment
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer, require_same_classes
+from axial_deeplab.evaluation.processes import Processes
+from axial_deeplab.panoptic_format import PanopticWriter, Segment
 from axial_deeplab.post_processing import PostProcessing
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])
@@ -67,6 +68,20 @@ def test_scores_by_hand_and_shards_add_up() -> None:
     assert merged.summary()["PQ"] == result.panoptic.all.pq
     whole.reset()
     assert whole.compute().num_images == 0
+
+
+def test_several_processes_refuse_to_write_one_file_twice(tmp_path, monkeypatch):
+    panoptic = np.full((2, 2), 10_000, np.int32)
+    writers = [
+        PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", CATEGORIES) for _ in range(2)
+    ]
+    for writer, name in zip(writers, ("a.jpg", "a.png"), strict=True):
+        writer.add(panoptic, [Segment(id=10_000, train_id=0, area=4)], image_file_name=name, image_id=name)
+    shares = [[list(writer.images.items()) for writer in writers], [writer.annotations for writer in writers]]
+    monkeypatch.setattr(Processes, "gather", lambda self, items: shares.pop(0))
+    with pytest.raises(ValueError, match=r"must have different names, .* got 1 names of 2 images; take one"):
+        close_writer(writers[0], Processes(0, 2))
+    assert not (tmp_path / "panoptic.json").exists()
 
 
 def test_colors_may_differ_but_nothing_else() -> None:

@@ -1,8 +1,7 @@
-"""Panoptic quality and mIoU of a network on a data set."""
+"""Panoptic quality, mIoU and AP of a network on a data set."""
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,12 @@ from axial_deeplab.config import DataConfig
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import Sample
+from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, create_instance_ap
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
+from axial_deeplab.evaluation.processes import Processes, join_processes
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
-from axial_deeplab.inference import PanopticPrediction, Predictor, predict_panoptic
+from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
+from axial_deeplab.inference import PanopticPrediction, Predictor, View, predict_panoptic
 from axial_deeplab.panoptic_format import PanopticWriter, semantic_map
 from axial_deeplab.post_processing import PostProcessing
 
@@ -33,6 +35,7 @@ class EvaluationResult:
         num_images: how many images that is.
         network_ms: mean time of the network for an image, milliseconds.
         post_processing_ms: mean time from its outputs to the segments of an image, milliseconds.
+        instances: average precision of the instances, percent, if it was measured.
     """
 
     panoptic: PanopticQualityResult
@@ -40,11 +43,12 @@ class EvaluationResult:
     num_images: int
     network_ms: float
     post_processing_ms: float
+    instances: InstanceAPResult | None = None
 
     def summary(self) -> dict[str, float]:
         """Return the numbers that a training logs, percent."""
         quality = self.panoptic
-        return {
+        numbers = {
             "PQ": quality.all.pq,
             "SQ": quality.all.sq,
             "RQ": quality.all.rq,
@@ -52,15 +56,17 @@ class EvaluationResult:
             "PQ_stuff": quality.stuff.pq,
             "mIoU": self.semantic.mean_iou,
         }
+        return numbers if self.instances is None else numbers | {"AP": self.instances.ap}
 
     def to_text(self, *, classwise: bool = False) -> str:
-        """Return the table of panoptic quality, then mIoU and the time for an image.
+        """Return the table of panoptic quality, then AP, mIoU and the time for an image.
 
         Args:
             classwise: add a line for each class.
         """
+        instances = "" if self.instances is None else f"{self.instances.to_text()}\n"
         return (
-            f"{self.panoptic.to_text(classwise=classwise)}\n"
+            f"{self.panoptic.to_text(classwise=classwise)}\n{instances}"
             f"mIoU {self.semantic.mean_iou:.1f}; {self.num_images} images; all qualities in percent\n"
             f"time for an image: network {self.network_ms:.0f} ms, "
             f"post-processing {self.post_processing_ms:.0f} ms"
@@ -68,8 +74,10 @@ class EvaluationResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, percent and milliseconds; the panoptic keys are panopticapi's."""
+        instances = {} if self.instances is None else {"instances": self.instances.to_json()}
         return self.panoptic.to_json() | {
             "semantic": self.semantic.to_json(),
+            **instances,
             "num_images": self.num_images,
             "network_ms": self.network_ms,
             "post_processing_ms": self.post_processing_ms,
@@ -81,32 +89,48 @@ class EvaluationState(NamedTuple):
 
     panoptic: NDArray[np.int64]
     semantic: NDArray[np.int64]
+    instances: Any
     num_images: int
     network_ms: float
     post_processing_ms: float
 
 
 class PanopticEvaluator:
-    """Predict images one by one and sum up panoptic quality and mIoU.
+    """Predict images one by one and sum up panoptic quality, mIoU and, if asked, AP.
 
     Args:
         categories: of the data set.
         post_processing: from the outputs of the network to segments.
         max_size: longest side in pixels that the network sees, None for no limit.
+        scales: magnifications at which the network sees an image, whose outputs are averaged.
+        flip: whether it sees each of them mirrored, too.
+        ap: "cityscapes" or "coco", whose average precision of the instances is measured; None for none.
+
+    Raises:
+        ValueError: max_size, a scale or ap is not as above, or pycocotools is missing.
     """
 
     def __init__(
-        self, categories: Categories, post_processing: PostProcessing, *, max_size: int | None = None
+        self,
+        categories: Categories,
+        post_processing: PostProcessing,
+        *,
+        max_size: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        ap: str | None = None,
     ) -> None:
         self.categories = categories
         self.post_processing = post_processing
-        self.max_size = max_size
+        self.view = View(max_size, scales, flip)
+        self.ap = ap
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         self.panoptic_quality = PanopticQuality(self.categories)
         self.semantic_iou = SemanticIoU(len(self.categories), ignore_label=-1)
+        self.instance_ap = None if self.ap is None else create_instance_ap(self.ap, self.categories)
         self.num_images = 0
         self.network_ms = 0.0
         self.post_processing_ms = 0.0
@@ -122,10 +146,12 @@ class PanopticEvaluator:
             The prediction.
         """
         assert sample.panoptic is not None
-        prediction = predict_panoptic(model, sample.image, self.post_processing, max_size=self.max_size)
-        self.panoptic_quality.update(
-            sample.panoptic, sample.segments, prediction.panoptic, prediction.segments
-        )
+        prediction = predict_panoptic(model, sample.image, self.post_processing, self.view)
+        truth = Instances(sample.panoptic, sample.segments)
+        guess = Instances(prediction.panoptic, prediction.segments)
+        self.panoptic_quality.update(*truth, *guess)
+        if self.instance_ap is not None:
+            self.instance_ap.update(truth, guess, image_id=sample.image_id)
         self.semantic_iou.update(semantic_map(sample.panoptic, ignore_label=-1), prediction.semantic)
         self.num_images += 1
         self.network_ms += prediction.network_ms
@@ -137,6 +163,7 @@ class PanopticEvaluator:
         return EvaluationState(
             self.panoptic_quality.state,
             self.semantic_iou.confusion,
+            None if self.instance_ap is None else self.instance_ap.state,
             self.num_images,
             self.network_ms,
             self.post_processing_ms,
@@ -148,6 +175,8 @@ class PanopticEvaluator:
         for state in states:
             self.panoptic_quality.state += state.panoptic
             self.semantic_iou.confusion += state.semantic
+            if self.instance_ap is not None:
+                self.instance_ap.add_state(state.instances)
             self.num_images += state.num_images
             self.network_ms += state.network_ms
             self.post_processing_ms += state.post_processing_ms
@@ -161,6 +190,7 @@ class PanopticEvaluator:
             self.num_images,
             self.network_ms / num_images,
             self.post_processing_ms / num_images,
+            None if self.instance_ap is None else self.instance_ap.compute(),
         )
 
 
@@ -170,19 +200,30 @@ def evaluate(
     *,
     device: str = "auto",
     max_size: int | None = None,
+    scales: str | Sequence[float] = (1.0,),
+    flip: bool = False,
+    ap: str | None = None,
     limit: int | None = None,
+    num_workers: int | None = None,
     output: str | os.PathLike[str] | None = None,
     progress: bool = False,
     **knobs: Any,
 ) -> EvaluationResult:
-    """Predict the images of a data set at their size and measure panoptic quality and mIoU.
+    """Predict the images of a data set at their size; measure panoptic quality, mIoU and, if asked, AP.
+
+    Started by torchrun, several processes share the images out, and each returns the result of all images: to
+    the last bit that of a single process.
 
     Args:
         weights: file of weights, checkpoint, or name of shipped weights.
         data: the settings of the data set, whose part val it is.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
         max_size: longest side in pixels that the network sees, None for no limit.
+        scales: see `Predictor`.
+        flip: see `Predictor`.
+        ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
+        num_workers: threads that read images ahead; None is one a processor, at most 4.
         output: keep the predictions in this folder, as panoptic/*.png and panoptic.json.
         progress: show a progress bar.
         knobs: arguments of `PostProcessing` that replace those stored with the weights.
@@ -192,19 +233,23 @@ def evaluate(
             those of the data.
         OSError: a file is missing or cannot be written.
     """
-    predictor = Predictor(weights, device, max_size=max_size, **knobs)
-    dataset = open_dataset(data, "val", limit=limit)
-    source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
-    require_same_classes(dataset.categories, predictor.categories, source, f"weights {weights}")
-    evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, max_size=max_size)
-    with ExitStack() as stack:
+    num_workers = check_num_workers(num_workers)
+    with join_processes() as processes:
+        view: dict[str, Any] = {"max_size": max_size, "scales": scales, "flip": flip}
+        predictor = Predictor(weights, processes.device(device), **view, **knobs)
+        dataset = open_dataset(data, "val", limit=limit)
+        source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
+        require_same_classes(dataset.categories, predictor.categories, source, f"weights {weights}")
+        view["scales"] = predictor.view.scales
+        evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, **view, ap=ap)
         writer = None
         if output is not None:
             folder = Path(output)
             writer = PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories)
-            stack.enter_context(writer)
-        for index in tqdm(range(len(dataset)), disable=not progress, desc="evaluate"):
-            sample = dataset[index]
+        hidden = not (progress and processes.is_first)
+        own = processes.share(len(dataset))
+        samples = map_in_order(dataset.__getitem__, own, num_workers)
+        for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
             prediction = evaluator.update(predictor.model, sample)
             if writer is not None:
                 writer.add(
@@ -213,7 +258,29 @@ def evaluate(
                     image_file_name=sample.file_name,
                     image_id=sample.image_id,
                 )
+        evaluator.load_states(processes.gather(evaluator.state()))
+        if writer is not None:
+            close_writer(writer, processes)
     return evaluator.compute()
+
+
+def close_writer(writer: PanopticWriter, processes: Processes) -> None:
+    """Write one JSON of what all processes have written.
+
+    Raises:
+        ValueError: two of them wrote a PNG of the same name.
+        OSError: the JSON cannot be written.
+    """
+    writer.images = dict(processes.collect(list(writer.images.items())))
+    writer.annotations = processes.collect(writer.annotations)
+    names = {annotation["file_name"] for annotation in writer.annotations}
+    if len(names) < len(writer.annotations):
+        raise ValueError(
+            "images must have different names, suffixes aside, for several processes to write predictions, "
+            f"got {len(names)} names of {len(writer.annotations)} images; take one process"
+        )
+    if processes.is_first:
+        writer.close()
 
 
 def require_same_classes(

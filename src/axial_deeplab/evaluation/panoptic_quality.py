@@ -2,10 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
+from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic_format import (
     VOID,
     AnnotationEntry,
@@ -26,11 +26,6 @@ from axial_deeplab.panoptic_format import (
     path_in_folder,
     read_panoptic_png,
 )
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-MAX_DEFAULT_WORKERS = 4
 
 
 class PanopticQuality:
@@ -302,12 +297,7 @@ def evaluate_files(
         ValueError: a file is broken, or a JSON and its PNG files do not fit together; the message says where.
         OSError: a file is missing.
     """
-    if num_workers is None:
-        num_workers = min(MAX_DEFAULT_WORKERS, os.cpu_count() or 1)
-    if num_workers < 1:
-        raise ValueError(
-            f"num_workers must be at least 1, got {num_workers}; leave it out for one a processor"
-        )
+    num_workers = check_num_workers(num_workers)
     ground_truth = PanopticJson.read(gt_json)
     predictions = PanopticJson.read(pred_json, categories=ground_truth.categories)
     gt_root, pred_root = _existing_folder(gt_folder, gt_json), _existing_folder(pred_folder, pred_json)
@@ -342,7 +332,7 @@ def evaluate_files(
 
     stale: list[str] = []
     for state, messages in tqdm(
-        _map_in_order(evaluate, pairs, num_workers), total=len(pairs), disable=not progress
+        map_in_order(evaluate, pairs, num_workers), total=len(pairs), disable=not progress
     ):
         metric.state += state
         stale += messages
@@ -389,17 +379,3 @@ def _areas_by_id(ids: IntArray, areas: NDArray[np.float64]) -> dict[int, int]:
 def _segment(entry: SegmentEntry, areas: Mapping[int, int], categories: Categories) -> Segment:
     train_id = categories.train_id(entry.category_id)
     return Segment(id=entry.id, train_id=train_id, area=areas[entry.id], is_crowd=entry.is_crowd)
-
-
-def _map_in_order(
-    function: Callable[[Item], Result], items: Sequence[Item], num_workers: int
-) -> Iterator[Result]:
-    """Map in threads (decoding and counting release the interpreter lock); results keep the order."""
-    if num_workers == 1:
-        yield from map(function, items)
-        return
-    pool = ThreadPoolExecutor(num_workers)
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
