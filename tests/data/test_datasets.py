@@ -76,7 +76,13 @@ def test_each_format_has_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         split = SplitConfig(root="r", split="s", annotations="a")
         data = DataConfig(format=name, train=split, train_limit=3)  # type: ignore[arg-type]
         assert isinstance(open_dataset(data, "train"), reader)
-        assert seen == {"place": ("r", "s"), "annotations": "a", "images_only": False, "limit": 3}
+        assert seen == {
+            "place": ("r", "s"),
+            "annotations": "a",
+            "images_only": False,
+            "limit": 3,
+            "problems": None,
+        }
 
 
 def test_class_folders(tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ Part = Literal["train", "val"]
 
 
 def open_dataset(
-    data: DataConfig, part: Part, *, images_only: bool = False, limit: int | None = None
+    data: DataConfig,
+    part: Part,
+    *,
+    images_only: bool = False,
+    limit: int | None = None,
+    problems: list[str] | None = None,
 ) -> PanopticDataset:
     """Open a part of a data set for panoptic segmentation.
 
@@ -23,6 +28,7 @@ def open_dataset(
         part: train or val.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes as many as the settings say.
+        problems: gets what is wrong with single images; see `PanopticDataset`.
 
     Raises:
         ValueError: a setting is missing, or the data set is not valid.
@@ -33,7 +39,7 @@ def open_dataset(
     name = f"data.{part}"
     if data.format == "coco":
         images, panoptic, json = _coco_paths(split, name, images_only=images_only)
-        return CocoPanopticDataset(images, panoptic, json, limit=limit)
+        return CocoPanopticDataset(images, panoptic, json, limit=limit, problems=problems)
     if data.format == "image_folder":
         raise ValueError(
             "data.format must be coco, cityscapes or mapillary for panoptic segmentation, got image_folder; "
@@ -46,6 +52,7 @@ def open_dataset(
         annotations=split.annotations,
         images_only=images_only,
         limit=limit,
+        problems=problems,
     )
 
 
