@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from axial_deeplab.conversion.binary import masked_crc32c
 
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -62,3 +64,15 @@ def table(*blocks: bytes) -> bytes:
 
 def write_index(path: Path, entries: Mapping[bytes, bytes], header: bytes = ONE_SHARD) -> None:
     path.write_bytes(table(signed(block(sorted({b"": header, **entries}.items())))))
+
+
+def write_checkpoint(prefix: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write float32 arrays as a TensorFlow checkpoint of one file of data."""
+    entries, data = {}, b""
+    for name, array in arrays.items():
+        content = array.astype(np.float32).tobytes()
+        key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE".encode()
+        entries[key] = tensor_entry(content, array.shape, offset=len(data))
+        data += content
+    write_index(prefix.with_name(f"{prefix.name}.index"), entries)
+    prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)

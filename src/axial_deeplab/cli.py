@@ -371,5 +371,8 @@ def _one_line(error: Exception | str) -> str:
 # Its commands join those above; at the end, for the list of help follows the order of definition.
 from axial_deeplab import dataset_commands  # noqa: E402, F401
 
+# Its commands join those above; at the end, for the list of help follows the order of definition.
+from axial_deeplab import weights_commands  # noqa: E402, F401
+
 if __name__ == "__main__":
     sys.exit(main())

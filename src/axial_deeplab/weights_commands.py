@@ -1,0 +1,72 @@
+"""The subcommands of `axial-deeplab` that are about files of weights."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from axial_deeplab.command_line import Arguments, Parser, command
+
+if TYPE_CHECKING:
+    from axial_deeplab.data.categories import Categories
+
+
+@command
+def convert(arguments: Arguments) -> None:
+    """Convert weights of other projects: deeplab2, csrhddlam/axial-deeplab, ResNets of torchvision."""
+    parser = Parser(convert)
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="TensorFlow checkpoint (prefix, file or folder), .pth or .safetensors",
+    )
+    parser.add_argument("output", metavar="OUTPUT", help="file to write, *.safetensors")
+    parser.add_argument("--model", metavar="NAME", help="network; needed for segmentation networks")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of create_model")
+    parser.add_argument(
+        "--categories", metavar="WHICH", help="cityscapes, coco, or a panoptic JSON file that lists them"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="leave tensors that the source lacks at random values"
+    )
+    parser.add_argument(
+        "--allow-unused", action="store_true", help="leave out tensors that the network has no place for"
+    )
+    parser.add_argument("--half", action="store_true", help="store matrices in half precision")
+    parser.add_argument(
+        "--check", metavar="FILE", help="NPZ file of input and output (or output/NAME): they must agree"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-3,
+        metavar="T",
+        help="of the check, in standard deviations of the output (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    from axial_deeplab.conversion.convert import convert as convert_weights
+    from axial_deeplab.tables import parse_settings
+
+    report = convert_weights(
+        options.source,
+        options.output,
+        model=options.model,
+        overrides=parse_settings(options.set),
+        categories=_categories(options.categories),
+        allow_missing=options.allow_missing,
+        allow_unused=options.allow_unused,
+        half=options.half,
+        check=options.check,
+        tolerance=options.tolerance,
+        progress=sys.stderr.isatty(),
+    )
+    print(f"{report}\nwritten to {options.output}")
+
+
+def _categories(which: str | None) -> "Categories | None":
+    """Return the categories of a data set by its name or by its JSON."""
+    from axial_deeplab.data.labels import cityscapes, coco
+    from axial_deeplab.panoptic_json import PanopticJson
+
+    known = {"cityscapes": cityscapes.CATEGORIES, "coco": coco.CATEGORIES}
+    if which is None or which in known:
+        return known.get(which or "")
+    return PanopticJson.read(which).categories
