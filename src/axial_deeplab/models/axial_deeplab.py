@@ -41,7 +41,8 @@ class PanopticDeepLab(Fusible):
         in_channels: channels of the images.
         decoder: "dual" (one convolutional decoder for the semantic head, one for the two instance heads) or
             "axial" (one axial decoder for all, appendix B).
-        semantic_channels: channels of the semantic decoder (or of the axial decoder) and of its head.
+        semantic_channels: channels of the semantic decoder (or of the axial decoder).
+        semantic_head_channels: channels inside the semantic head; None is `semantic_channels`.
         instance_channels: channels of the instance decoder.
         instance_head_channels: channels inside the two instance heads.
         semantic_low_level_channels: channels of the projections of res3 and res2 in the semantic decoder.
@@ -59,6 +60,8 @@ class PanopticDeepLab(Fusible):
         pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
             average for other than 3 channels).
         pixel_std: divides the images; None is ImageNet's standard deviation.
+        pad_images: whether images are padded as above; without, the corners of the grids coincide for images
+            of k * output_stride + 1 pixels only.
         norm_eps: epsilon of the batch norms of decoders and heads.
         norm_momentum: weight of the new batch in their running statistics.
         impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
@@ -77,6 +80,7 @@ class PanopticDeepLab(Fusible):
         in_channels: int = 3,
         decoder: DecoderName = "dual",
         semantic_channels: int = 256,
+        semantic_head_channels: int | None = None,
         instance_channels: int = 128,
         instance_head_channels: int = 32,
         semantic_low_level_channels: tuple[int, int] = (64, 32),
@@ -92,6 +96,7 @@ class PanopticDeepLab(Fusible):
         checkpoint: bool = False,
         pixel_mean: float | Sequence[float] | None = None,
         pixel_std: float | Sequence[float] | None = None,
+        pad_images: bool = True,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
         impl: str = "auto",
@@ -101,6 +106,7 @@ class PanopticDeepLab(Fusible):
         std = _per_channel("pixel_std", pixel_std, IMAGENET_STD, in_channels)
         self.register_buffer("pixel_mean", mean, persistent=False)
         self.register_buffer("pixel_std", std, persistent=False)
+        self.pad_images = pad_images
         self.backbone = backbone
         self.output_stride = backbone.output_stride
         norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
@@ -132,7 +138,10 @@ class PanopticDeepLab(Fusible):
                 **context,
                 **norm,
             )
-            hidden_channels: tuple[int | None, int | None] = (semantic_channels, instance_head_channels)
+            hidden_channels: tuple[int | None, int | None] = (
+                semantic_head_channels or semantic_channels,
+                instance_head_channels,
+            )
         elif decoder == "axial":
             if aspp:
                 raise ValueError("aspp must be False with the axial decoder, got True; use decoder='dual'")
@@ -158,7 +167,7 @@ class PanopticDeepLab(Fusible):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]
-        size = (_padded_length(height, self.output_stride), _padded_length(width, self.output_stride))
+        size = self._padded_size(height, width)
         outputs = {}
         for name, output in self.decode(self.encode(images)).items():
             resize = resize_offsets if name == "offsets" else resize_bilinear
@@ -182,9 +191,9 @@ class PanopticDeepLab(Fusible):
             )
         height, width = images.shape[-2:]
         normalized = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-        bottom = _padded_length(height, self.output_stride) - height
-        right = _padded_length(width, self.output_stride) - width
-        return self.backbone.forward_features(F.pad(normalized, (0, right, 0, bottom)))
+        padded_height, padded_width = self._padded_size(height, width)
+        padding = (0, padded_width - width, 0, padded_height - height)
+        return self.backbone.forward_features(F.pad(normalized, padding))
 
     def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the three maps at stride 4, offsets in pixels of that grid.
@@ -198,6 +207,11 @@ class PanopticDeepLab(Fusible):
             "center_heatmap": self.center_head(instance),
             "offsets": self.offset_head(instance),
         }
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        if not self.pad_images:
+            return height, width
+        return _padded_length(height, self.output_stride), _padded_length(width, self.output_stride)
 
 
 def _padded_length(length: int, stride: int) -> int:
