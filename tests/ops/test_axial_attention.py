@@ -6,8 +6,8 @@ from torch import Tensor
 
 from attention_cases import make_inputs
 from axial_deeplab.ops import axial_attention as module
-from axial_deeplab.ops import reference
-from axial_deeplab.ops.axial_attention import Implementation, axial_attention, explain
+from axial_deeplab.ops import explain, reference
+from axial_deeplab.ops.axial_attention import Implementation, axial_attention, axial_attention_sum
 
 
 def refuse(*args: object, **kwargs: object) -> str:
@@ -135,3 +135,25 @@ def test_wrong_arguments_say_what_is_right(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         axial_attention(*inputs, **options)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_sum_adds_the_scaled_positional_output(activation: str) -> None:
+    inputs = make_inputs(9)
+    positional_scale = torch.randn(2, 6, dtype=torch.float64)
+    content, positional = axial_attention(*inputs, span=3, activation=activation)
+    assert positional is not None
+    result = axial_attention_sum(*inputs, positional_scale, span=3, activation=activation)
+    torch.testing.assert_close(result, content + positional_scale * positional)
+
+
+@pytest.mark.parametrize(
+    ("positional_scale", "message"),
+    [
+        (torch.zeros(6), r"positional_scale must be \(2, 6\), got shape \(6,\)"),
+        (torch.zeros(2, 6, dtype=torch.long), r"must be floating-point, got torch.int64"),
+    ],
+)
+def test_sum_refuses_wrong_scales(positional_scale: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        axial_attention_sum(*make_inputs(5), positional_scale)

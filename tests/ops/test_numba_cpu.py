@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from axial_deeplab.ops import numba_cpu, reference
-from axial_deeplab.ops.axial_attention import axial_attention, explain
+from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum, explain
 from axial_deeplab.ops.cpu_kernels import entries, threads
 
 INPUTS = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale")
@@ -144,6 +145,58 @@ def test_opcheck(absent: tuple[int, ...], axis: str) -> None:
     leaves = [x.detach().requires_grad_() for x in random_arguments(axis=axis)]
     arguments = [None if i in absent else x for i, x in enumerate(leaves)]
     torch.library.opcheck(torch.ops.axial_deeplab.axial_attention.default, (*arguments, 5))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(
+        *[st.integers(0 if i < 3 else 1, limit) for i, limit in enumerate((2, 40, 3, 3, 10, 18))]
+    ),
+    span=st.none() | st.integers(0, 25).map(lambda reach: 2 * reach + 1),
+    absent=st.sets(st.sampled_from(range(3, 7))),
+    axis=st.sampled_from(["height", "width"]),
+    seed=st.integers(0, 1000),
+)
+def test_sum_of_both_outputs(
+    sizes: tuple[int, ...], span: int | None, absent: set[int], axis: str, seed: int
+) -> None:
+    arguments: list[Any] = list(random_arguments(*sizes, 5, seed=seed, axis=axis, dtype=torch.float64))
+    arguments = [None if i in absent else x for i, x in enumerate(arguments)]
+    positional_scale = torch.randn(sizes[3], sizes[5], dtype=torch.float64)
+    content, positional = numba_cpu.attend(*arguments, span=span)
+    expected = content if positional is None else content + positional_scale * positional
+    result = axial_attention_sum(*arguments, positional_scale, span=span, impl="numba")
+    torch.testing.assert_close(result, expected, rtol=1e-13, atol=1e-13)
+    assert result.stride() == content.stride()
+
+
+def test_sum_has_gradients() -> None:
+    arguments = random_arguments(1, 5, 2, 2, 3, 2, 4, dtype=torch.float64)
+    leaves = [x.detach().requires_grad_() for x in (*arguments, torch.randn(2, 2, dtype=torch.float64))]
+    assert torch.autograd.gradcheck(lambda *x: axial_attention_sum(*x, impl="numba"), leaves)
+
+
+@pytest.mark.parametrize("argument", range(8))
+def test_nan_in_gives_nan_in_the_sum(argument: int) -> None:
+    arguments = [x.clone() for x in (*random_arguments(), torch.ones(2, 8))]
+    arguments[argument].view(-1)[0] = float("nan")
+    expected = axial_attention_sum(*arguments, impl="reference")
+    assert expected.isnan().any()
+    assert (axial_attention_sum(*arguments, impl="numba").isnan() | ~expected.isnan()).all()
+
+
+@pytest.mark.parametrize("axis", ["height", "width"])
+def test_opcheck_of_the_sum(axis: str) -> None:
+    operation = torch.ops.axial_deeplab.axial_attention_sum.default
+    torch.library.opcheck(operation, (*random_arguments(axis=axis), torch.rand(2, 8), 5))
+
+
+@pytest.mark.parametrize("axis", ["height", "width"])
+def test_opcheck_of_the_backward_pass(axis: str) -> None:
+    arguments = random_arguments(axis=axis)
+    content, positional, maxima = torch.ops.axial_deeplab.axial_attention(*arguments, 5)
+    operation = torch.ops.axial_deeplab.axial_attention_backward.default
+    torch.library.opcheck(operation, (content, positional, *arguments, 5, maxima))
 
 
 @pytest.fixture

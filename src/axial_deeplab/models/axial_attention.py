@@ -20,7 +20,7 @@ from axial_deeplab.models.local_attention import (
 )
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
 from axial_deeplab.models.squeeze_excite import SqueezeExcite
-from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention
+from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention, axial_attention_sum
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
 
 AXES = ("height", "width")
@@ -188,7 +188,7 @@ class FusedAxialAttention(nn.Module):
 
     logit_scale: Tensor | None
     logit_bias: Tensor | None
-    positional_scale: Tensor | None
+    positional_scale: Tensor
     shift: Tensor | None
 
     def __init__(self, layer: AxialAttention) -> None:
@@ -228,7 +228,7 @@ class FusedAxialAttention(nn.Module):
         q, k, v = along_axis(
             self.axis, *split_heads(self.qkv(x), self.num_heads, self.key_dim, self.value_dim)
         )
-        content, positional = axial_attention(
+        y = axial_attention_sum(
             q,
             k,
             v,
@@ -236,14 +236,13 @@ class FusedAxialAttention(nn.Module):
             self.rel_k,
             self.rel_v,
             self.logit_scale,
+            self.positional_scale,
             span=self.span,
             activation=self.activation,
             logit_bias=self.logit_bias,
             impl=self.impl,
         )
-        if positional is not None and self.positional_scale is not None:
-            content = torch.addcmul(content, positional, self.positional_scale)
-        y = merge_heads(*along_axis(self.axis, content))
+        y = merge_heads(*along_axis(self.axis, y))
         if self.shift is not None:
             y = y + self.shift
         return _subsample(y, _strides(self.axis, self.stride))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from axial_deeplab.ops import numba_cpu, reference
@@ -15,19 +16,21 @@ ACTIVATIONS = ("softmax", "sigmoid")
 class Implementation:
     """One way to execute the operation.
 
-    Both functions take the arguments of `axial_attention` without `impl`, already checked: `why_not`
-    returns None if it can run them or else the reason in a few words, `attend` runs them. A module of an
-    implementation must import without the libraries that it needs; `why_not` says that they are missing.
+    Its functions take the arguments of `axial_attention` without `impl`, already checked: `why_not`
+    returns None if it can run them or else the reason in a few words, `attend` runs them. `attend_sum` is
+    what it has for `axial_attention_sum`, without gradients; None adds the outputs of `attend`. A module of
+    an implementation must import without the libraries that it needs; `why_not` says that they are missing.
     """
 
     name: str
     why_not: Callable[..., str | None]
     attend: Callable[..., tuple[Tensor, Tensor | None]]
+    attend_sum: Callable[..., Tensor] | None = None
 
 
 # In the order in which "auto" asks them; the reference never refuses.
 IMPLEMENTATIONS = (
-    Implementation("numba", numba_cpu.why_not, numba_cpu.attend),
+    Implementation("numba", numba_cpu.why_not, numba_cpu.attend, numba_cpu.attend_sum),
     Implementation("reference", reference.why_not, reference.attend),
 )
 
@@ -85,6 +88,55 @@ def axial_attention(
     options: dict[str, Any] = {"span": span, "activation": activation, "logit_bias": logit_bias}
     _check(*arguments, **options)
     return _choose(impl, arguments, options).attend(*arguments, **options)
+
+
+def axial_attention_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+    impl: str = "auto",
+) -> Tensor:
+    """The two outputs of `axial_attention` added up: all that a layer whose norms are constants needs.
+
+    Shapes:
+        as in `axial_attention`; positional_scale: (N, V).
+
+    Args:
+        positional_scale: multiplies the positional output before it is added to the content.
+
+    The other arguments are those of `axial_attention`.
+
+    Returns:
+        `sum_p a_op (v_p + positional_scale r^v_{p-o})`: (B, L, M, N, V).
+
+    Raises:
+        ValueError: as in `axial_attention`.
+    """
+    arguments = (q, k, v, rel_q, rel_k, rel_v, logit_scale)
+    options: dict[str, Any] = {"span": span, "activation": activation, "logit_bias": logit_bias}
+    _check(*arguments, **options)
+    _check_types(q, k, v, positional_scale)
+    if positional_scale.shape != v.shape[3:]:
+        raise ValueError(
+            f"positional_scale must be {_shape(v)[3:]}, got shape {_shape(positional_scale)}; "
+            "one number for each channel of each head"
+        )
+    implementation = _choose(impl, arguments, options)
+    inputs = (*arguments, positional_scale)
+    with_gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    if implementation.attend_sum is not None and not with_gradients:
+        return implementation.attend_sum(*inputs, **options)
+    content, positional = implementation.attend(*arguments, **options)
+    return content if positional is None else content + positional * positional_scale.to(content.dtype)
 
 
 def explain(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
@@ -62,6 +63,63 @@ def attend(
     return content.to(v.dtype), None if rel_v is None else positional.to(v.dtype)
 
 
+def attend_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+) -> Tensor:
+    """What `attend` returns, added up in cache; the arguments are those of `axial_attention_sum`."""
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    tensors = (q, k, v, rel_q, rel_k, rel_v, logit_scale, positional_scale)
+    return _forward_sum(*(None if x is None else x.to(dtype) for x in tensors), span).to(v.dtype)
+
+
+@torch.library.custom_op("axial_deeplab::axial_attention_sum", mutates_args=(), device_types="cpu")
+def _forward_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    span: int | None,
+) -> Tensor:
+    """Return content + positional_scale * positional, (B, L, M, N, V)."""
+    output = _empty_like_image(v)
+    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, _allocate_maxima(q))
+    call.set_tensors(CONTENT=output)
+    padding = _layout().whole_vectors(v.shape[-1]) - v.shape[-1]
+    call.set_address("POSITIONAL_SCALE", F.pad(positional_scale, (0, padding)))
+    call.run("forward")
+    return output
+
+
+@_forward_sum.register_fake
+def _allocate_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    span: int | None,
+) -> Tensor:
+    return _empty_like_image(v)
+
+
 @torch.library.custom_op("axial_deeplab::axial_attention", mutates_args=(), device_types="cpu")
 def _forward(
     q: Tensor,
@@ -92,9 +150,7 @@ def _allocate_outputs(
     logit_scale: Tensor | None,
     span: int | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    batch, length, lines, heads = q.shape[:4]
-    maxima = q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
-    return _empty_like_image(v), _empty_like_image(v), maxima
+    return _empty_like_image(v), _empty_like_image(v), _allocate_maxima(q)
 
 
 @torch.library.custom_op("axial_deeplab::axial_attention_backward", mutates_args=(), device_types="cpu")
@@ -159,6 +215,11 @@ def _differentiate(
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
+
+
+def _allocate_maxima(q: Tensor) -> Tensor:
+    batch, length, lines, heads = q.shape[:4]
+    return q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
 
 
 def _empty_like_image(x: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     NEXT_CHUNK,
     NEXT_THREAD,
     POSITIONAL,
+    POSITIONAL_SCALE,
     REACH,
     SCRATCH,
     SCRATCH_SIZE,
@@ -112,6 +113,10 @@ def attend_unit(arguments: Pointer, image: int, line: int, head: int, scratch: P
     unit = (image * load_scalar(arguments, LINES) + line) * load_scalar(arguments, HEADS) + head
     maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * rows)
     scales = scales_of_head(arguments, head, LOG2_E, like)
+    positional_scales = advance(
+        pointer_like(load_scalar(arguments, POSITIONAL_SCALE), like), head * value_pitch
+    )
+    summed = load_scalar(arguments, POSITIONAL_SCALE) != 0
 
     for o in range(0, length, ROWS):
         start = max(0, o - reach)
@@ -137,7 +142,19 @@ def attend_unit(arguments: Pointer, image: int, line: int, head: int, scratch: P
             store_scalar(maxima, o + row, 0.0)
 
         average_values(
-            weights, values, v_rows, reciprocal(total), output, o, start, stop, length, reach, value_pitch
+            weights,
+            values,
+            v_rows,
+            reciprocal(total),
+            summed,
+            positional_scales,
+            output,
+            o,
+            start,
+            stop,
+            length,
+            reach,
+            value_pitch,
         )
         copy_rows(
             output,
@@ -147,14 +164,15 @@ def attend_unit(arguments: Pointer, image: int, line: int, head: int, scratch: P
             row_count,
             value_dim,
         )
-        copy_rows(
-            advance(output, ROWS * value_pitch),
-            value_pitch,
-            advance(positional, o * position_stride(arguments, POSITIONAL)),
-            position_stride(arguments, POSITIONAL),
-            row_count,
-            value_dim,
-        )
+        if not summed:
+            copy_rows(
+                advance(output, ROWS * value_pitch),
+                value_pitch,
+                advance(positional, o * position_stride(arguments, POSITIONAL)),
+                position_stride(arguments, POSITIONAL),
+                row_count,
+                value_dim,
+            )
 
 
 @inlined
@@ -163,6 +181,8 @@ def average_values(
     values: Pointer,
     v_rows: Pointer,
     norm: Tile,
+    summed: bool,
+    positional_scales: Pointer,
     output: Pointer,
     o: int,
     start: int,
@@ -171,7 +191,7 @@ def average_values(
     reach: int,
     value_pitch: int,
 ) -> None:
-    """The content and positional outputs of queries o ... o + 3."""
+    """The content and positional outputs of queries o ... o + 3, or their sum."""
     pitch = weights_pitch(length)
     for c in range(0, value_pitch, LANES):
         content = fill_tile(weights, 0.0)
@@ -182,8 +202,11 @@ def average_values(
             weight = splat_rows(weights, p, pitch)
             content = fma(weight, load(values, p * value_pitch + c), content)
             positional = fma(weight, relative, positional)
+        if summed:
+            content = fma(positional, load(positional_scales, c), content)
+        else:
+            store_rows(output, ROWS * value_pitch + c, value_pitch, multiply(positional, norm))
         store_rows(output, c, value_pitch, multiply(content, norm))
-        store_rows(output, ROWS * value_pitch + c, value_pitch, multiply(positional, norm))
 
 
 @kernel
@@ -196,12 +219,13 @@ def forward(address: int, like: Scalar) -> None:
     clear(scratch, size)
     units = load_scalar(arguments, BATCH) * load_scalar(arguments, LINES) * load_scalar(arguments, HEADS)
     chunks = load_scalar(arguments, CHUNKS)
+    tensors = 4 if load_scalar(arguments, POSITIONAL_SCALE) != 0 else 5
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
     while chunk < chunks:
         stop = units * (chunk + 1) // chunks
         for unit in range(units * chunk // chunks, stop):
             if unit + 1 < stop:
-                prefetch_unit(arguments, 5, unit + 1, like)
+                prefetch_unit(arguments, tensors, unit + 1, like)
             image, line, head = unit_of(arguments, unit)
             attend_unit(arguments, image, line, head, scratch, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

@@ -54,7 +54,9 @@ BLOCK = 16  # Queries of which the backward pass keeps the weights and their gra
 (TABLES, SCRATCH, SCRATCH_SIZE, TABLE_GRADS, TABLE_GRADS_SIZE) = np.arange(20, 25)
 # In the backward pass CONTENT and POSITIONAL are the gradients of the outputs.
 (Q, K, V, CONTENT, POSITIONAL, GRAD_Q, GRAD_K, GRAD_V) = np.arange(25, 65, 5)
-COLUMNS = 65
+# Factors of the positional output (N, V up to whole vectors), where it is added to the content; else 0.
+POSITIONAL_SCALE = np.int64(65)
+COLUMNS = 66
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
