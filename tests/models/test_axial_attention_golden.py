@@ -1,6 +1,5 @@
 """The layer and the block against deeplab2 and against the first author's PyTorch code."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
+from reference_networks import (
+    assert_near,
+    assert_statistics,
+    channels_first,
+    load_exactly,
+    read_golden,
+)
 from reference_weights import (
     Arrays,
     deeplab2_block,
@@ -24,25 +30,8 @@ from reference_weights import (
 Golden = Callable[[str], Path]
 
 DEEPLAB2_LAYERS = ["full_l33", "full_l65", "content_l33", "qrpe_only_l20", "sigmoid_l17"]
+DEEPLAB2_MOMENTUM = 0.01
 FIRST_AUTHOR_LAYERS = ["height_k14", "width_k28", "width_s2_k14"]
-
-
-def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with np.load(path) as archive:
-        return json.loads(str(archive["config"])), {name: archive[name] for name in archive.files}
-
-
-def load(module: nn.Module, state: dict[str, Tensor]) -> None:
-    missing, unexpected = module.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert all(name.endswith("num_batches_tracked") for name in missing)
-
-
-def assert_near(ours: Tensor, theirs: np.ndarray | Tensor, tolerance: float = 1e-4) -> None:
-    """The greatest difference is below a fraction of the standard deviation."""
-    theirs = torch.as_tensor(theirs)
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max() < tolerance * theirs.std()
 
 
 def assert_gradients(module: nn.Module, theirs: dict[str, Tensor], tolerance: float = 1e-4) -> None:
@@ -55,22 +44,15 @@ def assert_gradients(module: nn.Module, theirs: dict[str, Tensor], tolerance: fl
         assert (grad - theirs[name]).abs().max() < tolerance * greatest, name
 
 
-def assert_statistics(module: nn.Module, theirs: dict[str, Tensor]) -> None:
-    ours = module.state_dict()
-    assert theirs.keys() == {name for name in ours if "running" in name}
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
 def unbiased(
-    before: dict[str, Tensor], after: dict[str, Tensor], counts: dict[str, int], momentum: float = 0.01
+    before: dict[str, Tensor], after: dict[str, Tensor], counts: dict[str, int]
 ) -> dict[str, Tensor]:
     """Turn deeplab2's update of the variances of its attention norms, which is biased, into PyTorch's."""
     result = dict(after)
     for name, value in after.items():
         count = next((n for norm, n in counts.items() if name.endswith(f"{norm}.running_var")), None)
         if count is not None:
-            kept = (1 - momentum) * before[name]
+            kept = (1 - DEEPLAB2_MOMENTUM) * before[name]
             result[name] = kept + (value - kept) * count / (count - 1)
     return result
 
@@ -79,6 +61,14 @@ def counts_of(images: int, length: int, lines: int) -> dict[str, int]:
     positions = images * length * lines
     norms = dict.fromkeys(("qkv_norm", "content_norm", "positional_norm"), positions)
     return norms | {"logit_norm": positions * length}
+
+
+def counts_of_two(height_axis: str, width_axis: str, x: Tensor, stride: int) -> dict[str, int]:
+    """Return the counts of the norms of a layer along the height and of one along the width after it."""
+    images, _, height, width = x.shape
+    counts = {f"{height_axis}{norm}": n for norm, n in counts_of(images, height, width).items()}
+    rows = -(-height // stride)
+    return counts | {f"{width_axis}{norm}": n for norm, n in counts_of(images, width, rows).items()}
 
 
 def deeplab2_attention(config: dict[str, Any]) -> AxialAttention:
@@ -93,7 +83,7 @@ def deeplab2_attention(config: dict[str, Any]) -> AxialAttention:
         rel_v=config["retrieve_value_rpe"],
         activation="sigmoid" if sigmoid else "softmax",
         norm_eps=config["bn_epsilon"],
-        norm_momentum=0.01,
+        norm_momentum=DEEPLAB2_MOMENTUM,
     )
 
 
@@ -102,18 +92,13 @@ def column(x: np.ndarray) -> Tensor:
     return torch.from_numpy(x).permute(0, 2, 1)[..., None]
 
 
-def image(x: np.ndarray) -> Tensor:
-    """(N, H, W, C) as (N, C, H, W)."""
-    return torch.from_numpy(x).permute(0, 3, 1, 2)
-
-
 @pytest.mark.parametrize("name", DEEPLAB2_LAYERS)
 def test_layer_equals_deeplab2(golden: Golden, name: str) -> None:
-    config, arrays = read(golden(f"axial_layer_{name}.npz"))
+    config, arrays = read_golden(golden(f"axial_layer_{name}.npz"))
     sigmoid = "sigmoid" in name
     layer = deeplab2_attention(config)
     before = deeplab2_layer(select(arrays, "weights/"), logit_bias=sigmoid)
-    load(layer, before)
+    load_exactly(layer, before)
 
     layer.eval()
     with torch.no_grad():
@@ -128,14 +113,15 @@ def test_layer_equals_deeplab2(golden: Golden, name: str) -> None:
     assert_near(x.grad, column(arrays["train/grad_input"]))
     assert_gradients(layer, deeplab2_layer(select(arrays, "train/grad/"), logit_bias=sigmoid))
     after = deeplab2_layer(select(arrays, "train/updated/"), logit_bias=sigmoid)
-    assert_statistics(layer, unbiased(before, after, counts_of(config["batch"], config["length"], 1)))
+    counts = counts_of(config["batch"], config["length"], 1)
+    assert_statistics(layer, before, unbiased(before, after, counts), DEEPLAB2_MOMENTUM)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_two_layers_equal_deeplab2(golden: Golden, stride: int) -> None:
-    config, arrays = read(golden(f"axial_layer2d_s{stride}.npz"))
+    config, arrays = read_golden(golden(f"axial_layer2d_s{stride}.npz"))
     in_channels, out_channels = config["in_channels"], config["filters"] * config["value_expansion"]
-    norm = {"norm_eps": config["bn_epsilon"], "norm_momentum": 0.01}
+    norm = {"norm_eps": config["bn_epsilon"], "norm_momentum": DEEPLAB2_MOMENTUM}
     layers = nn.Sequential(
         AxialAttention(in_channels, out_channels, axis="height", stride=stride, **norm),
         AxialAttention(out_channels, out_channels, axis="width", stride=stride, **norm),
@@ -149,41 +135,44 @@ def test_two_layers_equal_deeplab2(golden: Golden, stride: int) -> None:
         return state
 
     before = rename("weights/")
-    load(layers, before)
-    x = image(arrays["input"])
+    load_exactly(layers, before)
+    x = channels_first(arrays["input"])
     with torch.no_grad():
-        assert_near(layers.eval()(x), image(arrays["output"]))
-        assert_near(layers.train()(x), image(arrays["train/output"]))
-    images, height, width = x.shape[0], x.shape[2], x.shape[3]
-    rows = -(-height // stride)
-    counts = {f"0.{norm}": n for norm, n in counts_of(images, height, width).items()}
-    counts |= {f"1.{norm}": n for norm, n in counts_of(images, width, rows).items()}
-    assert_statistics(layers, unbiased(before, rename("train/updated/"), counts))
+        assert_near(layers.eval()(x), channels_first(arrays["output"]))
+        assert_near(layers.train()(x), channels_first(arrays["train/output"]))
+    counts = counts_of_two("0.", "1.", x, stride)
+    after = unbiased(before, rename("train/updated/"), counts)
+    assert_statistics(layers, before, after, DEEPLAB2_MOMENTUM)
 
 
 @pytest.mark.parametrize("name", ["s1_identity", "s2_shortcut", "s2_sameC"])
 def test_block_equals_deeplab2(golden: Golden, name: str) -> None:
-    config, arrays = read(golden(f"axial_block_{name}.npz"))
+    config, arrays = read_golden(golden(f"axial_block_{name}.npz"))
     width, _, out_channels = config["filters_list"]
     block = AxialBlock(
         config["in_channels"],
         width,
         out_channels,
         stride=config["strides"],
+        final_relu=False,
         norm_eps=config["bn_epsilon"],
-        norm_momentum=0.01,
+        norm_momentum=DEEPLAB2_MOMENTUM,
     )
-    load(block, deeplab2_block(select(arrays, "weights/")))
+    before = deeplab2_block(select(arrays, "weights/"))
+    load_exactly(block, before)
     # deeplab2 activates at the beginning of a block what we activate at the end of the one before.
-    x = F.relu(image(arrays["input"]))
+    x = F.relu(channels_first(arrays["input"]))
     with torch.no_grad():
-        assert_near(block.eval()(x), F.relu(image(arrays["output"])))
-        assert_near(block.train()(x), F.relu(image(arrays["train/output"])))
+        assert_near(block.eval()(x), channels_first(arrays["output"]))
+        assert_near(block.train()(x), channels_first(arrays["train/output"]))
+    counts = counts_of_two("height_attention.", "width_attention.", x, block.stride)
+    after = unbiased(before, deeplab2_block(select(arrays, "train/updated/")), counts)
+    assert_statistics(block, before, after, DEEPLAB2_MOMENTUM)
 
 
 @pytest.mark.parametrize("name", FIRST_AUTHOR_LAYERS)
 def test_layer_equals_first_author(golden: Golden, name: str) -> None:
-    config, arrays = read(golden(f"official_pt_layer_{name}.npz"))
+    config, arrays = read_golden(golden(f"official_pt_layer_{name}.npz"))
     layer = AxialAttention(
         config["in_planes"],
         config["out_planes"],
@@ -193,19 +182,20 @@ def test_layer_equals_first_author(golden: Golden, name: str) -> None:
         norm_eps=config["bn_eps"],
         norm_momentum=config["bn_momentum"],
     )
-    load(layer, first_author_layer(select(arrays, "state_dict/")))
+    before = first_author_layer(select(arrays, "state_dict/"))
+    load_exactly(layer, before)
     stride = config["stride"]
 
     def forward(x: Tensor) -> Tensor:
         y = layer(x)
         return F.avg_pool2d(y, stride) if stride > 1 else y
 
-    _assert_step(layer, forward, arrays, first_author_layer)
+    _assert_step(layer, forward, arrays, first_author_layer, before, config["bn_momentum"])
 
 
 @pytest.mark.parametrize("name", ["s1", "s2_down"])
 def test_block_equals_first_author(golden: Golden, name: str) -> None:
-    config, arrays = read(golden(f"official_pt_block_{name}.npz"))
+    config, arrays = read_golden(golden(f"official_pt_block_{name}.npz"))
     in_channels, planes = config["inplanes"], config["planes"]
     block = AxialBlock(
         in_channels,
@@ -216,8 +206,9 @@ def test_block_equals_first_author(golden: Golden, name: str) -> None:
         max_span=config["kernel_size"],
         norm_eps=config["bn_eps"],
     )
-    load(block, first_author_block(select(arrays, "state_dict/")))
-    _assert_step(block, block, arrays, first_author_block)
+    before = first_author_block(select(arrays, "state_dict/"))
+    load_exactly(block, before)
+    _assert_step(block, block, arrays, first_author_block, before)
 
 
 def _assert_step(
@@ -225,17 +216,21 @@ def _assert_step(
     forward: Callable[[Tensor], Tensor],
     arrays: Arrays,
     rename: Callable[[Arrays], dict[str, Tensor]],
+    before: dict[str, Tensor],
+    momentum: float = 0.1,
 ) -> None:
     """Compare the inference and one training step of the loss mean(output²)."""
     module.eval()
     with torch.no_grad():
-        assert_near(forward(torch.from_numpy(arrays["input"])), arrays["output"])
+        assert_near(forward(torch.from_numpy(arrays["input"])), torch.from_numpy(arrays["output"]))
     module.train()
     x = torch.from_numpy(arrays["input"]).requires_grad_()
     y = forward(x)
-    assert_near(y, arrays["train/output"])
-    y.square().mean().backward()
+    assert_near(y, torch.from_numpy(arrays["train/output"]))
+    loss = y.square().mean()
+    assert loss.item() == pytest.approx(float(arrays["train/loss"]), rel=1e-5)
+    loss.backward()
     assert x.grad is not None
-    assert_near(x.grad, arrays["train/grad_input"])
+    assert_near(x.grad, torch.from_numpy(arrays["train/grad_input"]))
     assert_gradients(module, rename(select(arrays, "train/grad/")))
-    assert_statistics(module, rename(select(arrays, "train/updated/")))
+    assert_statistics(module, before, rename(select(arrays, "train/updated/")), momentum)

@@ -47,9 +47,11 @@ def test_matches_deeplab2(golden: Callable[[str], Path], file: str) -> None:
         # deeplab2 activates the input of every block, and here the first block's input is the image.
         images = images.relu()
     with torch.no_grad():
-        features = network(images)
-    for name, feature in features.items():
-        assert_near(feature, channels_first(arrays[f"output/{name}"]))
+        assert_near(network.stem(images), channels_first(arrays["output/res1"]))
+        for name, feature in network(images).items():
+            assert_near(feature, channels_first(arrays[f"output/{name}"]))
+        network.get_submodule("res5")[-1].final_relu = False
+        assert_near(network(images)["res5"], channels_first(arrays["output/stage5_preactivation"]))
 
 
 def test_matches_the_first_author(golden: Callable[[str], Path]) -> None:
@@ -67,6 +69,8 @@ def test_matches_the_first_author(golden: Callable[[str], Path]) -> None:
     with torch.no_grad():
         features = network.forward_features(images)
         logits = network(images)
+        stem = network.stem(images)
+    assert_near(stem[:, :, ::4, ::4], torch.from_numpy(arrays["output/maxpool_sub4"]))
     assert_near(features["res2"][:, :, ::4, ::4], torch.from_numpy(arrays["output/layer1_sub4"]))
     assert_near(features["res3"][:, :, ::4, ::4], torch.from_numpy(arrays["output/layer2_sub4"]))
     assert_near(features["res4"], torch.from_numpy(arrays["output/layer3"]))
