@@ -89,6 +89,9 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
+    parser.add_argument(
+        "--report", metavar="DIR", help="write report.html: scores, confusions, best and worst images"
+    )
     options = parser.parse_args(arguments)
     from axial_deeplab.evaluation.evaluate import evaluate as evaluate_weights
     from axial_deeplab.evaluation.processes import is_first_process
@@ -97,6 +100,7 @@ def evaluate(arguments: Arguments) -> None:
         options.weights,
         _data_set(options),
         output=options.output,
+        report=options.report,
         ap=options.ap,
         limit=options.limit,
         num_workers=options.num_workers,
@@ -224,6 +228,76 @@ def models(arguments: Arguments) -> None:
         print(json.dumps([row.to_json() for row in rows], indent=2))
     else:
         print(models_table(rows, markdown=options.markdown))
+
+
+@command
+def benchmark(arguments: Arguments) -> None:
+    """Time attention, whole networks or training steps, side by side; print ratios and peak memory."""
+    parser = Parser(benchmark)
+    parser.add_argument("what", choices=("attention", "model", "training"), help="what to time")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        default=["axial_resnet_s", "resnet50"],
+        help="networks of `axial-deeplab models` (default: axial_resnet_s resnet50)",
+    )
+    parser.add_argument(
+        "--input", nargs="+", default=["224x224"], metavar="HxW", help="sizes of the images, pixels"
+    )
+    parser.add_argument(
+        "--batch", nargs="+", type=int, metavar="N", help="images (default: 1 8; training: 4)"
+    )
+    parser.add_argument("--span", type=int, metavar="M", help="positions that a query attends to")
+    parser.add_argument("--rounds", type=int, default=11, help="timed runs of each (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
+    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
+    parser.add_argument("--compile", action="store_true", help="also through torch.compile")
+    parser.add_argument("--no-reference", action="store_true", help="leave out the reference implementation")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure the peak of the memory")
+    parser.add_argument(
+        "--first-author",
+        type=Path,
+        metavar="DIR",
+        help="a checkout of github.com/csrhddlam/axial-deeplab to compare with; its code is run",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.benchmark.report import (
+        Settings,
+        benchmark_attention,
+        benchmark_model,
+        draw,
+        parse_size,
+    )
+
+    settings = Settings(
+        rounds=options.rounds,
+        memory=not options.no_memory,
+        device=options.device,
+        dtype=options.dtype,
+        compiled=options.compile,
+        progress=sys.stderr.isatty(),
+    )
+    if options.what == "attention":
+        report = benchmark_attention(settings)
+    else:
+        training = options.what == "training"
+        report = benchmark_model(
+            settings,
+            options.names,
+            sizes=[parse_size(word) for word in options.input],
+            batches=options.batch or ([4] if training else [1, 8]),
+            span=options.span,
+            reference=not options.no_reference,
+            training=training,
+            first_author=options.first_author,
+        )
+    print(report.to_text())
+    _write_json(options.json, report.to_json())
+    if options.plot:
+        draw(report, options.plot)
 
 
 @command
@@ -368,11 +442,8 @@ def _one_line(error: Exception | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-# Its commands join those above; at the end, for the list of help follows the order of definition.
-from axial_deeplab import dataset_commands  # noqa: E402, F401
-
-# Its commands join those above; at the end, for the list of help follows the order of definition.
-from axial_deeplab import weights_commands  # noqa: E402, F401
+# Their commands join those above; at the end, for the list of help follows the order of definition.
+from axial_deeplab import dataset_commands, weights_commands  # noqa: E402, F401
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -102,3 +102,17 @@ def test_many_classes_leave_out_the_table_of_confusions(tmp_path):
     page = (tmp_path / "r.html").read_text()
     assert 'id="confusion"' not in page
     assert "class 59" in page
+
+
+def test_shared_out_images_make_the_same_page(tmp_path):
+    whole = collect([10, 8, 1, 9, 5, 8], examples=2)[0]
+    parts = [collect(edges, examples=2)[0] for edges in ([10, 8, 1], [9, 5, 8])]
+    # The second half counts from 0: give its images their own names.
+    second = parts[1].state
+    renamed = [
+        [example._replace(file_name=f"{int(example.file_name[0]) + 3}.jpg") for example in kept]
+        for kept in (second.best, second.worst)
+    ]
+    merged = EvaluationReport(CATEGORIES, examples=2)
+    merged.load_states([parts[0].state, second._replace(best=renamed[0], worst=renamed[1])])
+    assert merged.state == whole.state

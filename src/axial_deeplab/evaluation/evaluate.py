@@ -18,6 +18,7 @@ from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, create_instance_ap
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
 from axial_deeplab.evaluation.processes import Processes, join_processes
+from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.inference import PanopticPrediction, Predictor, View, predict_panoptic
@@ -206,6 +207,7 @@ def evaluate(
     limit: int | None = None,
     num_workers: int | None = None,
     output: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
     progress: bool = False,
     **knobs: Any,
 ) -> EvaluationResult:
@@ -225,6 +227,7 @@ def evaluate(
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
         output: keep the predictions in this folder, as panoptic/*.png and panoptic.json.
+        report: write a page about the result into this folder, report.html.
         progress: show a progress bar.
         knobs: arguments of `PostProcessing` that replace those stored with the weights.
 
@@ -246,11 +249,14 @@ def evaluate(
         if output is not None:
             folder = Path(output)
             writer = PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories)
+        page = None if report is None else EvaluationReport(dataset.categories)
         hidden = not (progress and processes.is_first)
         own = processes.share(len(dataset))
         samples = map_in_order(dataset.__getitem__, own, num_workers)
         for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
             prediction = evaluator.update(predictor.model, sample)
+            if page is not None:
+                page.add(sample, prediction)
             if writer is not None:
                 writer.add(
                     prediction.panoptic,
@@ -261,7 +267,16 @@ def evaluate(
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)
-    return evaluator.compute()
+        result = evaluator.compute()
+        if report is not None and page is not None:
+            page.load_states(processes.gather(page.state))
+            if processes.is_first:
+                confusion = evaluator.semantic_iou.confusion
+                title = f"{Path(weights).name} on {source}"
+                page.write(
+                    Path(report) / "report.html", result.panoptic, result.semantic, confusion, title=title
+                )
+    return result
 
 
 def close_writer(writer: PanopticWriter, processes: Processes) -> None:

@@ -1,14 +1,13 @@
 """One self-contained HTML page about an evaluation: scores, classes, confusions, examples, time."""
 
 import base64
-import heapq
 import io
 import math
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment
@@ -32,15 +31,21 @@ MOST_CLASSES_OF_CONFUSION = 40
 MISTAKES_LISTED = 15
 
 
-@dataclass(order=True)
-class _Example:
-    """An image that is kept for the report; it is ordered by how much it deserves to be."""
+class Example(NamedTuple):
+    """An image that is kept for the report."""
 
-    rank: float
-    order: int
-    quality: float = field(compare=False)
-    file_name: str = field(compare=False)
-    picture: bytes = field(compare=False)
+    quality: float
+    file_name: str
+    picture: bytes
+
+
+class ReportState(NamedTuple):
+    """What one process has collected."""
+
+    best: list[Example]
+    worst: list[Example]
+    network_ms: list[float]
+    post_processing_ms: list[float]
 
 
 class EvaluationReport:
@@ -54,37 +59,44 @@ class EvaluationReport:
     def __init__(self, categories: Categories, *, examples: int = 6) -> None:
         self.categories = categories
         self.examples = examples
-        self._best: list[_Example] = []
-        self._worst: list[_Example] = []
-        self._network_ms: list[float] = []
-        self._post_processing_ms: list[float] = []
+        self.state = ReportState([], [], [], [])
         self._metric = PanopticQuality(categories)
 
     def add(self, sample: Sample, prediction: PanopticPrediction) -> None:
         """Take an image and its prediction into account."""
         assert sample.panoptic is not None
-        self._network_ms.append(prediction.network_ms)
-        self._post_processing_ms.append(prediction.post_processing_ms)
+        self.state.network_ms.append(prediction.network_ms)
+        self.state.post_processing_ms.append(prediction.post_processing_ms)
         overlaps = count_overlaps(sample.panoptic, prediction.panoptic)
-        state = self._metric.count(overlaps, sample.segments, prediction.segments)
-        quality = summarize(self.categories, state).all.pq
-        if math.isnan(quality):
-            return  # nothing in the image counts
-        order = len(self._network_ms)
-        deserving = [
-            (kept, rank)
-            for kept, rank in ((self._best, quality), (self._worst, -quality))
-            if len(kept) < self.examples or rank > kept[0].rank
-        ]
-        if not deserving:
+        counts = self._metric.count(overlaps, sample.segments, prediction.segments)
+        quality = summarize(self.categories, counts).all.pq
+        # Nothing in the image counts, or better and worse ones are kept already.
+        if math.isnan(quality) or not any(self._deserves(quality, kept, sign) for kept, sign in self._kept()):
             return
-        picture = _jpeg(self._draw(sample, prediction))
-        for kept, rank in deserving:
-            example = _Example(rank, -order, quality, sample.file_name, picture)
-            if len(kept) < self.examples:
-                heapq.heappush(kept, example)
-            else:
-                heapq.heappushpop(kept, example)
+        example = Example(quality, sample.file_name, _jpeg(self._draw(sample, prediction)))
+        for kept, _ in self._kept():
+            kept.append(example)
+        self._keep_few()
+
+    def load_states(self, states: Sequence[ReportState]) -> None:
+        """Replace what was collected by what several processes have collected together."""
+        self.state = ReportState(
+            *([item for part in parts for item in part] for parts in zip(*states, strict=True))
+        )
+        self._keep_few()
+
+    def _kept(self) -> tuple[tuple[list[Example], int], ...]:
+        """Return the lists of examples, and the sign of the quality by which they are chosen."""
+        return (self.state.best, 1), (self.state.worst, -1)
+
+    def _deserves(self, quality: float, kept: list[Example], sign: int) -> bool:
+        return len(kept) < self.examples or sign * quality > sign * kept[-1].quality
+
+    def _keep_few(self) -> None:
+        for kept, sign in self._kept():
+            # Names decide between equals, so that sharing images out changes nothing.
+            kept.sort(key=lambda example: (-sign * example.quality, example.file_name))
+            del kept[self.examples :]
 
     def write(
         self,
@@ -120,13 +132,13 @@ class EvaluationReport:
             classes=list(zip(panoptic.per_class, semantic.per_class, strict=True)),
             mistakes=_commonest_mistakes(confusion, self.categories),
             confusion=_confusion_table(confusion, self.categories),
-            examples={"Worst": _ordered(self._worst), "Best": _ordered(self._best)},
+            examples={"Worst": _shown(self.state.worst), "Best": _shown(self.state.best)},
             error_colors=ERROR_COLORS,
             times={
-                "network": _statistics(self._network_ms),
-                "post-processing": _statistics(self._post_processing_ms),
+                "network": _statistics(self.state.network_ms),
+                "post-processing": _statistics(self.state.post_processing_ms),
             },
-            num_images=len(self._network_ms),
+            num_images=len(self.state.network_ms),
         )
         with atomic_path(Path(path)) as temporary:
             temporary.write_text(page, encoding="utf-8")
@@ -151,15 +163,9 @@ class EvaluationReport:
         )
 
 
-def _ordered(examples: list[_Example]) -> list[dict[str, Any]]:
-    """Return what the page shows of the examples, the most deserving first."""
+def _shown(examples: list[Example]) -> list[dict[str, Any]]:
     return [
-        {
-            "file_name": example.file_name,
-            "quality": example.quality,
-            "picture": base64.b64encode(example.picture).decode(),
-        }
-        for example in sorted(examples, reverse=True)
+        {**example._asdict(), "picture": base64.b64encode(example.picture).decode()} for example in examples
     ]
 
 
