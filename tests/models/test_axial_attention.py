@@ -99,6 +99,38 @@ def test_height_layer_is_the_transposed_width_layer(span: int | None, train: boo
     torch.testing.assert_close(height.state_dict(), width.state_dict())
 
 
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"span": 3, "stride": 2, "in_channels": 5}], ids=str)
+def test_block_commutes_with_transposing_when_its_axes_are_swapped(
+    options: dict[str, Any], train: bool
+) -> None:
+    block = small_block(**options).double().train(train)
+    swapped = copy.deepcopy(block)
+    swapped.height_attention.axis, swapped.width_attention.axis = "width", "height"
+    as_it_is = copy.deepcopy(block)
+    x = torch.randn(2, options.get("in_channels", 6), 9, 6, dtype=torch.float64)
+    expected = block(x).mT
+    torch.testing.assert_close(swapped(x.mT), expected)
+    torch.testing.assert_close(swapped.state_dict(), block.state_dict())
+    # The test can fail: which axis comes first, and with which weights, matters.
+    assert not torch.allclose(as_it_is(x.mT), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_span_that_covers_the_map_is_the_whole_axis(train: bool) -> None:
+    whole = small_block().double().train(train)
+    x = torch.randn(2, 6, 7, 5, dtype=torch.float64)
+    blocks = {span: copy.deepcopy(whole) for span in (2 * 7 - 1, 2 * 7 + 1, 2 * 7 - 3)}
+    for span, block in blocks.items():
+        block.height_attention.span = block.width_attention.span = span
+    y = whole(x)
+    for span in (2 * 7 - 1, 2 * 7 + 1):
+        torch.testing.assert_close(blocks[span](x), y)
+        torch.testing.assert_close(blocks[span].state_dict(), whole.state_dict())
+    # The test can fail: with a smaller span the first and the last row do not see each other.
+    assert not torch.allclose(blocks[2 * 7 - 3](x), y, rtol=1e-3)
+
+
 def test_lines_do_not_see_each_other() -> None:
     layer = AxialAttention(5, 8, axis="height", num_heads=2).eval()
     x = torch.randn(2, 5, 7, 6)
