@@ -10,29 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.conversion.deeplab2_names import ParameterSource, deeplab2_names, module_sources
+from axial_deeplab.conversion.deeplab2_names import deeplab2_names, module_sources
 from reference_weights import Arrays, first_author_block, select
 
 
-def load_deeplab2(module: nn.Module, arrays: Arrays, path: str | None = None) -> None:
-    """Load the weights of a golden file, by the names that a conversion uses; all of them must find a place.
+def deeplab2_state(module: nn.Module, arrays: Arrays, path: str | None = None) -> dict[str, Tensor]:
+    """Return deeplab2's arrays as tensors of ours, by the names that a conversion uses, where they exist.
 
     Args:
         module: a network, or a part of one.
-        arrays: those of the file.
+        arrays: weights or updated statistics by deeplab2's names.
         path: of the part in deeplab2's network; None for a whole network.
     """
-    weights = select(arrays, "weights/")
     names = deeplab2_names(module) if path is None else module_sources(module, path)
     used = {source.name for source in names.values()}
-    unused = [name for name in weights if name not in used and not name.endswith("_similarity/beta")]
-    assert unused == []
-    load_exactly(module, {key: tensor(source, weights) for key, source in names.items()})
+    assert [name for name in arrays if name not in used and not name.endswith("_similarity/beta")] == []
+    return {
+        key: torch.from_numpy(np.array(source.transform(arrays[source.name])))
+        for key, source in names.items()
+        if source.name in arrays
+    }
 
 
-def tensor(source: ParameterSource, arrays: Arrays) -> Tensor:
-    """Return one of our tensors from deeplab2's arrays."""
-    return torch.from_numpy(np.array(source.transform(arrays[source.name])))
+def load_deeplab2(module: nn.Module, arrays: Arrays, path: str | None = None) -> None:
+    """Load the weights of a golden file of deeplab2; none may be missing or left over."""
+    load_exactly(module, deeplab2_state(module, select(arrays, "weights/"), path))
 
 
 def first_author_network(arrays: Arrays, max_span: int) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from axial_deeplab.models.axial_resnet import AxialResNet
 from reference_networks import (
     assert_near,
     channels_first,
-    deeplab2_encoder,
     first_author_network,
+    load_deeplab2,
     load_exactly,
     read_golden,
 )
@@ -41,7 +41,7 @@ def test_matches_deeplab2(golden: Callable[[str], Path], file: str) -> None:
         norm_eps=config["bn_epsilon"],
         **STEMS[file],
     ).eval()
-    load_exactly(network, deeplab2_encoder(select(arrays, "weights/")))
+    load_deeplab2(network, arrays)
     images = channels_first(arrays["input"])
     if "fullyaxial" in file:
         # deeplab2 activates the input of every block, and here the first block's input is the image.

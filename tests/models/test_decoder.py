@@ -2,22 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from axial_deeplab.models.axial_deeplab import PanopticDeepLab
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone
 from axial_deeplab.models.decoder import ASPP, AxialDecoder, ConvDecoder
-from axial_deeplab.models.heads import Head
 from axial_deeplab.models.resize import resize_bilinear, resize_offsets
-from reference_networks import (
-    assert_near,
-    channels_first,
-    deeplab2_decoder,
-    deeplab2_head,
-    load_exactly,
-    read_golden,
-)
-from reference_weights import select
+from reference_networks import assert_near, channels_first, load_deeplab2, read_golden
 
 FEATURES = {"res2": 16, "res3": 24, "res4": 32, "res5": 48}
 
@@ -30,64 +25,64 @@ def feature_maps(batch: int = 2, height: int = 5, width: int = 7) -> dict[str, t
     }
 
 
+class GivenFeatures(Backbone):
+    """Stands for a backbone where the maps are given."""
+
+    def __init__(self) -> None:
+        super().__init__(tuple(FEATURES.values()), 16, 1, features_only=True)
+        for name in ("stem", *FEATURE_NAMES):
+            self.add_module(name, nn.Sequential())
+
+
 @pytest.mark.parametrize(
-    ("file", "classes", "head_channels", "context", "instance_context"),
+    ("file", "options"),
     [
-        ("panoptic_decoder_1x1proj", 19, 24, {"aspp_channels": 32}, {"aspp_channels": 24}),
-        ("panoptic_decoder_aspp_gap", 11, 16, {"aspp_channels": 24}, {"aspp_channels": 16}),
-        ("panoptic_decoder_aspp_pool5x6", 11, 16, {"aspp_channels": 24}, {"aspp_channels": 16}),
+        ("1x1proj", {"num_classes": 19, "semantic_head_channels": 24, "aspp_channels": (32, 24)}),
+        ("aspp_gap", {"num_classes": 11, "semantic_head_channels": 16, "aspp_channels": (24, 16)}),
+        ("aspp_pool5x6", {"num_classes": 11, "semantic_head_channels": 16, "aspp_channels": (24, 16)}),
     ],
 )
+@torch.no_grad()
 def test_decoders_and_heads_match_deeplab2(
-    golden: Callable[[str], Path],
-    file: str,
-    classes: int,
-    head_channels: int,
-    context: dict[str, int],
-    instance_context: dict[str, int],
+    golden: Callable[[str], Path], file: str, options: dict[str, Any]
 ) -> None:
-    config, arrays = read_golden(golden(f"{file}.npz"))
-    weights = select(arrays, "weights/")
-    options = {
-        "aspp": "aspp_" in file,
-        "atrous_rates": (3, 6, 9),
-        "aspp_separable": False,
-        "aspp_pool_size": config["pool_size"],
-        "norm_eps": config["bn_epsilon"],
-    }
-    semantic_decoder = ConvDecoder(
-        FEATURES, channels=32, low_level_channels=(16, 8), **context, **options
+    config, arrays = read_golden(golden(f"panoptic_decoder_{file}.npz"))
+    network = PanopticDeepLab(
+        GivenFeatures(),
+        semantic_channels=32,
+        instance_channels=16,
+        instance_head_channels=8,
+        semantic_low_level_channels=(16, 8),
+        instance_low_level_channels=(8, 4),
+        aspp="aspp_" in file,
+        atrous_rates=(3, 6, 9),
+        aspp_separable=False,
+        aspp_pool_size=config["pool_size"],
+        norm_eps=config["bn_epsilon"],
+        **options,
     ).eval()
-    instance_decoder = ConvDecoder(
-        FEATURES, channels=16, low_level_channels=(8, 4), **instance_context, **options
-    ).eval()
-    load_exactly(semantic_decoder, deeplab2_decoder(weights, "semantic_decoder"))
-    load_exactly(instance_decoder, deeplab2_decoder(weights, "instance_decoder"))
+    load_deeplab2(network, arrays)
     features = {name: channels_first(arrays[f"input/{name}"]) for name in ("res2", "res3", "res5")}
 
-    with torch.no_grad():
-        semantic = semantic_decoder(features)
-        instance = instance_decoder(features)
-        assert_near(
-            semantic_decoder.context(features["res5"]), channels_first(arrays["intermediate/semantic_aspp"])
-        )
-        assert_near(semantic, channels_first(arrays["intermediate/semantic_decoder"]))
-        assert_near(instance, channels_first(arrays["intermediate/instance_decoder"]))
-        for theirs, x, hidden, out_channels, output in (
-            ("semantic", semantic, head_channels, classes, "semantic_logits"),
-            ("instance_center", instance, 8, 1, "center_heatmap"),
-            ("instance_regression", instance, 8, 2, "offset_map"),
-        ):
-            head = Head(x.shape[1], hidden, out_channels, norm_eps=config["bn_epsilon"]).eval()
-            load_exactly(head, deeplab2_head(weights, theirs))
-            y = head(x)
-            assert_near(y, channels_first(arrays[f"output/{output}"]))
-            if output == "center_heatmap":
-                resized = resize_bilinear(y, config["resized_to"])
-                assert_near(resized, channels_first(arrays["output/center_heatmap_resized"]))
-            if output == "offset_map":
-                resized = resize_offsets(y, config["resized_to"])
-                assert_near(resized, channels_first(arrays["output/offset_resized"]))
+    semantic_decoder, instance_decoder = network.semantic_decoder, network.instance_decoder
+    assert isinstance(semantic_decoder, ConvDecoder)
+    assert isinstance(instance_decoder, ConvDecoder)
+    assert_near(
+        semantic_decoder.context(features["res5"]), channels_first(arrays["intermediate/semantic_aspp"])
+    )
+    assert_near(semantic_decoder(features), channels_first(arrays["intermediate/semantic_decoder"]))
+    assert_near(instance_decoder(features), channels_first(arrays["intermediate/instance_decoder"]))
+    maps = network.decode(features)
+    for ours, theirs in (
+        ("semantic_logits", "semantic_logits"),
+        ("center_heatmap", "center_heatmap"),
+        ("offsets", "offset_map"),
+    ):
+        assert_near(maps[ours], channels_first(arrays[f"output/{theirs}"]))
+    resized = resize_bilinear(maps["center_heatmap"], config["resized_to"])
+    assert_near(resized, channels_first(arrays["output/center_heatmap_resized"]))
+    resized = resize_offsets(maps["offsets"], config["resized_to"])
+    assert_near(resized, channels_first(arrays["output/offset_resized"]))
 
 
 def test_aspp_trains_on_a_single_image() -> None:

@@ -14,8 +14,8 @@ from reference_networks import (
     assert_near,
     assert_statistics,
     channels_first,
-    deeplab2_conv_block,
-    deeplab2_encoder,
+    deeplab2_state,
+    load_deeplab2,
     load_exactly,
     read_golden,
 )
@@ -51,13 +51,13 @@ def conv_block(config: dict[str, Any]) -> nn.Module:
 def test_block_matches_deeplab2(golden: Golden, name: str) -> None:
     config, arrays = read_golden(golden(f"axial_block_conv_{name}.npz"))
     block = conv_block(config)
-    before = deeplab2_conv_block(select(arrays, "weights/"))
+    before = deeplab2_state(block, select(arrays, "weights/"), "")
     load_exactly(block, before)
     # deeplab2 activates at the beginning of a block what we activate at the end of the one before.
     x = F.relu(channels_first(arrays["input"]))
     assert_near(block.eval()(x), channels_first(arrays["output"]))
     assert_near(block.train()(x), channels_first(arrays["train/output"]))
-    after = deeplab2_conv_block(select(arrays, "train/updated/"))
+    after = deeplab2_state(block, select(arrays, "train/updated/"), "")
     assert_statistics(block, before, after, momentum=1 - config["bn_momentum"])
 
 
@@ -71,7 +71,7 @@ def test_matches_deeplab2(golden: Golden) -> None:
         features_only=True,
         norm_eps=config["bn_epsilon"],
     ).eval()
-    load_exactly(network, deeplab2_encoder(select(arrays, "weights/")))
+    load_deeplab2(network, arrays)
     images = channels_first(arrays["input"])
     with torch.no_grad():
         assert_near(network.stem(images), channels_first(arrays["output/res1"]))

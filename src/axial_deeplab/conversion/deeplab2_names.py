@@ -70,10 +70,51 @@ def deeplab2_names(model: nn.Module) -> Sources:
         ValueError: deeplab2 has no such network.
     """
     if isinstance(model, PanopticDeepLab):
-        return _sources(model, "")
+        return module_sources(model, "")
     if isinstance(model, Backbone):
-        return _sources(model, "encoder")
+        return module_sources(model, "encoder")
     raise _unknown(type(model).__name__)
+
+
+def module_sources(module: nn.Module, path: str) -> Sources:
+    """Return the sources of a module's tensors, by their names in the module.
+
+    Args:
+        module: a network or a part of one.
+        path: where its part of deeplab2's variables is; "" for their root.
+
+    Raises:
+        ValueError: deeplab2 has no such module.
+    """
+    if isinstance(module, AxialAttention):
+        return _attention(module, path)
+    if isinstance(module, BatchNorm2d):
+        return _norm(path)
+    if isinstance(module, nn.Conv2d):
+        sources = _convolution(module, path)
+        if isinstance(module, SwitchableConv2d):
+            switch = _convolution(module.switch, f"{path}/_switch")
+            sources |= {f"switch.{key}": source for key, source in switch.items()}
+        return sources
+    sources = {}
+    for name, part in _parts(module).items():
+        child = module
+        for attribute in name.split("."):
+            child = getattr(child, attribute, None)  # type: ignore[assignment]
+        if isinstance(child, nn.MaxPool2d):
+            raise _unknown("max_pool")
+        if child is None:
+            continue
+        below = module_sources(child, "/".join(filter(None, (path, part))))
+        sources |= {f"{name}.{key}": source for key, source in below.items()}
+    missing = [
+        name
+        for name, _ in module.named_parameters()
+        if name not in sources and not name.startswith("classifier.")
+    ]
+    if missing:
+        raise _unknown(f"{type(module).__name__}.{missing[0]}")
+    return sources
 
 
 def without_influence(model: nn.Module, name: str) -> bool:
@@ -297,36 +338,3 @@ def _backbone_parts(backbone: Backbone) -> dict[str, str]:
     if isinstance(backbone, HybridResNet) and backbone.stacked_decoder is not None:
         parts["stacked_decoder"] = ""
     return parts
-
-
-def _sources(module: nn.Module, path: str) -> Sources:
-    """Return the sources of a module's tensors, by their names in the module."""
-    if isinstance(module, AxialAttention):
-        return _attention(module, path)
-    if isinstance(module, BatchNorm2d):
-        return _norm(path)
-    if isinstance(module, nn.Conv2d):
-        sources = _convolution(module, path)
-        if isinstance(module, SwitchableConv2d):
-            switch = _convolution(module.switch, f"{path}/_switch")
-            sources |= {f"switch.{key}": source for key, source in switch.items()}
-        return sources
-    sources = {}
-    for name, part in _parts(module).items():
-        child = module
-        for attribute in name.split("."):
-            child = getattr(child, attribute, None)  # type: ignore[assignment]
-        if isinstance(child, nn.MaxPool2d):
-            raise _unknown("max_pool")
-        if child is None:
-            continue
-        below = _sources(child, "/".join(filter(None, (path, part))))
-        sources |= {f"{name}.{key}": source for key, source in below.items()}
-    missing = [
-        name
-        for name, _ in module.named_parameters()
-        if name not in sources and not name.startswith("classifier.")
-    ]
-    if missing:
-        raise _unknown(f"{type(module).__name__}.{missing[0]}")
-    return sources
