@@ -78,20 +78,20 @@ class PanopticJson:
             OSError: the file cannot be opened.
         """
         path = Path(path)
-        document = _load_json(path)
+        document = load_json(path)
         if categories is None:
             categories = Categories.from_json(document.get("categories"), source=f"{path}: categories")
         images: dict[ImageId, ImageEntry] = {}
-        for index, entry in enumerate(_list_of(document, "images", path)):
+        for index, entry in enumerate(list_of(document, "images", path)):
             with refusing(problems):
-                image = _image_entry(entry, f"{path}: images[{index}]")
+                image = image_entry(entry, f"{path}: images[{index}]")
                 if image.id in images:
                     raise ValueError(
                         f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
                     )
                 images[image.id] = image
         annotations: dict[ImageId, AnnotationEntry] = {}
-        for index, entry in enumerate(_list_of(document, "annotations", path)):
+        for index, entry in enumerate(list_of(document, "annotations", path)):
             with refusing(problems):
                 where = f"{path}: annotations[{index}]"
                 annotation = _annotation_entry(entry, categories, where)
@@ -211,7 +211,13 @@ def entries_with_pixels(
     return [segment for segment in annotation.segments if segment.id in ids]
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that has an object.
+
+    Raises:
+        ValueError: it is no JSON, or no object.
+        OSError: it cannot be opened.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
@@ -225,14 +231,30 @@ def _load_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _list_of(document: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+def list_of(document: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    """Return a list of a document, empty if it is absent.
+
+    Raises:
+        ValueError: it is no list.
+    """
     entries = document.get(key, [])
     if not isinstance(entries, list):
         raise ValueError(f"{path}: {key} must be a list, got {type(entries).__name__}; correct the file")
     return entries
 
 
-def _field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> Any:
+def field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> Any:
+    """Return a value of an entry.
+
+    Args:
+        entry: an object of the JSON.
+        key: of the value.
+        kinds: the types that it may have.
+        where: what the message calls the entry.
+
+    Raises:
+        ValueError: the entry is no object, the value is absent or of another type.
+    """
     if not isinstance(entry, dict):
         raise ValueError(f"{where} must be an object, got {entry!r}; correct the file")
     value = entry.get(key)
@@ -242,24 +264,29 @@ def _field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> 
     return value
 
 
-def _image_entry(entry: Any, where: str) -> ImageEntry:
-    image_id = _field(entry, "id", (int, str), where)
+def image_entry(entry: Any, where: str) -> ImageEntry:
+    """Return an entry of `images`.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    image_id = field(entry, "id", (int, str), where)
     where = f"{where} (id {image_id!r})"
-    file_name = _field(entry, "file_name", str, where)
+    file_name = field(entry, "file_name", str, where)
     size = None
     if "height" in entry or "width" in entry:
-        size = (_field(entry, "height", int, where), _field(entry, "width", int, where))
+        size = (field(entry, "height", int, where), field(entry, "width", int, where))
         if min(size) < 1:
             raise ValueError(f"{where} height and width must be at least 1, got {size}; correct the file")
     return ImageEntry(image_id, file_name, size)
 
 
 def _annotation_entry(entry: Any, categories: Categories, where: str) -> AnnotationEntry:
-    image_id = _field(entry, "image_id", (int, str), where)
+    image_id = field(entry, "image_id", (int, str), where)
     where = f"{where} (image {image_id!r})"
-    file_name = _field(entry, "file_name", str, where)
+    file_name = field(entry, "file_name", str, where)
     segments: dict[int, SegmentEntry] = {}
-    for item in _field(entry, "segments_info", list, where):
+    for item in field(entry, "segments_info", list, where):
         segment = _segment_entry(item, categories, where)
         if segment.id in segments:
             raise ValueError(
@@ -270,14 +297,14 @@ def _annotation_entry(entry: Any, categories: Categories, where: str) -> Annotat
 
 
 def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEntry:
-    segment_id = _field(entry, "id", int, f"{where} segment")
+    segment_id = field(entry, "id", int, f"{where} segment")
     if not 0 < segment_id <= MAX_ID:
         raise ValueError(
             f"{where} segment id must be from 1 to {MAX_ID}, got {segment_id}; "
             "0 is void, number the segments from 1"
         )
     where = f"{where} segment {segment_id}"
-    category_id = _field(entry, "category_id", int, where)
+    category_id = field(entry, "category_id", int, where)
     if not categories.has_id(category_id):
         raise ValueError(f"{where} category_id must be in categories, got {category_id}; add the category")
     is_crowd = entry.get("iscrowd", 0)
