@@ -5,7 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
+
+# Triton reads it on import: without a CUDA device its kernels run in an interpreter, on the CPU.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # The same examples in every run: a change is judged by what it changed, not by its luck.
 settings.register_profile("deterministic", derandomize=True)

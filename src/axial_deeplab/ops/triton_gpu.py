@@ -1,0 +1,407 @@
+"""Fused axial attention on CUDA devices, forward and backward, compiled by Triton; see docs/kernels.md."""
+
+import math
+import os
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates, padded, run_tiled
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# Wider heads are cut into no parts, and their tiles do not fit into the registers.
+MOST_HEAD_DIM, MOST_VALUE_DIM = 128, 256
+# Programs of the forward kernel on each multiprocessor, and of the backward kernel: more balance the load
+# better, fewer load the tables less often and leave fewer partial sums.
+FORWARD_PROGRAMS, BACKWARD_PROGRAMS = 16, 4
+# Units of a program of the forward kernel: more gain little.
+MOST_UNITS = 16
+# The partial sums of the tables' gradients take at most this many bytes.
+MOST_PARTIAL_SUMS = 2**27
+
+# Triton decides it when the kernels are imported: they then run on the CPU, in NumPy.
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
+_triton_is_missing = find_spec("triton") is None
+
+
+def why_not(
+    q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, activation: str = "softmax", **options: object
+) -> str | None:
+    """Return why the arguments of `axial_attention` cannot run here, or None."""
+    if q.device.type != "cuda" and not (INTERPRETED and q.device.type == "cpu"):
+        return f"it runs on CUDA devices, q is on {q.device}"
+    if _triton_is_missing:
+        return "triton is not installed"
+    if q.dtype not in DTYPES:
+        return f"it has no kernel for {q.dtype}"
+    if q.shape[-1] > MOST_HEAD_DIM or v.shape[-1] > MOST_VALUE_DIM:
+        return f"its heads have at most {MOST_HEAD_DIM} and {MOST_VALUE_DIM} channels"
+    if activation != "softmax":
+        return "it has the softmax only"
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        return "an exported program must not need its compiled code"
+    if q.device.type == "cuda" and torch.cuda.get_device_properties(q.device).major < 8:
+        return "the device must have compute capability 8.0"
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None = None,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Position-sensitive attention along one axis, Eq. 3 and 4; logits are never stored.
+
+    The arguments are those of `axial_attention`, already checked. Products take operands of the type of `q`
+    (the tables are rounded to it) and are summed in float32; the results have the precision of `v`. The same
+    arguments give the same bits. It can be differentiated once.
+    """
+    content, positional, _ = _forward(
+        q, k, v, rel_q, rel_k, rel_v, logit_scale, span, torch.is_grad_enabled()
+    )
+    return content, None if rel_v is None else positional
+
+
+def attend_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    *,
+    span: int | None = None,
+    activation: str = "softmax",
+    logit_bias: Tensor | None = None,
+) -> Tensor:
+    """What `attend` returns, added up in registers; the arguments are those of `axial_attention_sum`."""
+    return _forward_sum(q, k, v, rel_q, rel_k, rel_v, logit_scale, positional_scale, span)
+
+
+@torch.library.custom_op("axial_deeplab::triton_axial_attention", mutates_args=())
+def _forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both outputs (B, L, M, N, V) and, if differentiable, the kernel's statistics."""
+    outputs = _allocate_outputs(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, differentiable)
+    if q.shape[:4].numel() == 0:
+        return outputs
+    call = _Call("forward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
+    run_tiled(call.key, call.tilings, call.forward)
+    return outputs
+
+
+@_forward.register_fake
+def _allocate_outputs(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    span: int | None,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, length, lines, heads = q.shape[:4]
+    content = _empty_like_image(v)
+    positional = v.new_empty(0) if rel_v is None else _empty_like_image(v)
+    units = batch * lines * heads if differentiable else 0
+    return content, positional, q.new_empty(units, 2, length, dtype=torch.float32)
+
+
+@torch.library.custom_op("axial_deeplab::triton_axial_attention_sum", mutates_args=())
+def _forward_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    span: int | None,
+) -> Tensor:
+    """Return content + positional_scale * positional, (B, L, M, N, V)."""
+    output = _empty_like_image(v)
+    if q.shape[:4].numel() == 0:
+        return output
+    outputs = (output, output, q.new_empty(0))
+    call = _Call("forward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
+    if rel_v is not None:
+        call.positional_scale = positional_scale.contiguous()
+    run_tiled(call.key, call.tilings, call.forward)
+    return output
+
+
+@_forward_sum.register_fake
+def _allocate_sum(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    positional_scale: Tensor,
+    span: int | None,
+) -> Tensor:
+    return _empty_like_image(v)
+
+
+@torch.library.custom_op("axial_deeplab::triton_axial_attention_backward", mutates_args=())
+def _backward(
+    grad_content: Tensor,
+    grad_positional: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    content: Tensor,
+    positional: Tensor,
+    statistics: Tensor,
+    span: int | None,
+) -> list[Tensor]:
+    """Return the gradients of the first seven arguments of the forward operation; empty for an absent one."""
+    if q.shape[:4].numel() == 0:
+        tensors = (q, k, v, rel_q, rel_k, rel_v, logit_scale)
+        return [q.new_empty(0) if x is None else torch.zeros_like(x) for x in tensors]
+    outputs = (content, positional, statistics)
+    call = _Call("backward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
+    call.output_grads = (grad_content, grad_positional)
+    return run_tiled(call.key, call.tilings, call.backward)
+
+
+@_backward.register_fake
+def _allocate_gradients(
+    grad_content: Tensor,
+    grad_positional: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    rel_v: Tensor | None,
+    logit_scale: Tensor | None,
+    content: Tensor,
+    positional: Tensor,
+    statistics: Tensor,
+    span: int | None,
+) -> list[Tensor]:
+    others = (rel_q, rel_k, rel_v, logit_scale)
+    grads = [_empty_like_image(x) for x in (q, k, v)]
+    return grads + [q.new_empty(0) if x is None else x.new_empty(x.shape) for x in others]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.span, _ = inputs
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _differentiate(
+    ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
+) -> tuple[Tensor | None, ...]:
+    *tensors, content, positional, statistics = ctx.saved_tensors
+    grads = _backward(grad_content, grad_positional, *tensors, content, positional, statistics, ctx.span)
+    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
+
+
+def _empty_like_image(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
+    batch, length, lines, heads, channels = x.shape
+    if x.stride(1) < x.stride(2):
+        return x.new_empty(batch, lines, length, heads, channels, dtype=dtype).transpose(1, 2)
+    return x.new_empty(batch, length, lines, heads, channels, dtype=dtype)
+
+
+class _Call:
+    """One call of a kernel: its arguments, and how it is launched."""
+
+    def __init__(
+        self,
+        direction: str,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rel_q: Tensor | None,
+        rel_k: Tensor | None,
+        rel_v: Tensor | None,
+        logit_scale: Tensor | None,
+        span: int | None,
+        outputs: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        self.images = (q, k, v)
+        self.tables = tuple(None if x is None else x.contiguous() for x in (rel_q, rel_k, rel_v))
+        self.logit_scale = None if logit_scale is None else logit_scale.contiguous()
+        self.positional_scale: Tensor | None = None
+        self.outputs = outputs
+        self.output_grads: tuple[Tensor, Tensor] = outputs[:2]
+        batch, self.length, self.lines, self.heads, self.head_dim = q.shape
+        self.value_dim = v.shape[-1]
+        self.units = batch * self.lines * self.heads
+        self.reach = self.length - 1 if span is None else min(self.length - 1, span // 2)
+        self.max_distance = next((x.shape[0] // 2 for x in self.tables if x is not None), 0)
+        self.tilings = candidates(direction, self.length, self.head_dim, self.value_dim, q.dtype)
+        terms = tuple(x is None for x in self.tables)
+        shape = (self.length, self.reach, self.head_dim, self.value_dim, self.units.bit_length())
+        self.key = (direction, q.device, q.dtype, terms, shape)
+
+    def forward(self, tiling: Tiling) -> None:
+        """Launch the forward kernel."""
+        query_tiles = -(-self.length // tiling.block)
+        programs = FORWARD_PROGRAMS * _multiprocessors(self.images[0].device)
+        units_in_program = min(max(self.units * query_tiles // programs, 1), MOST_UNITS)
+        content, positional, statistics = self.outputs
+        with torch.cuda.device_of(content):
+            _kernel("forward")[query_tiles * -(-self.units // units_in_program),](
+                *self._inputs(),
+                content,
+                positional,
+                content.stride(),
+                statistics if len(statistics) else None,
+                self.positional_scale,
+                self.units,
+                units_in_program,
+                *self._sizes(),
+                **self._constants(tiling, content),
+            )
+
+    def backward(self, tiling: Tiling) -> list[Tensor]:
+        """Launch the backward kernel and add up its partial sums."""
+        q, k, v = self.images
+        one_tile = self.length <= tiling.block
+        rows = 2 * self.reach + 1
+        programs = min(
+            BACKWARD_PROGRAMS * _multiprocessors(q.device),
+            max(MOST_PARTIAL_SUMS // (4 * rows * (2 * self.head_dim + self.value_dim)), 1),
+        )
+        units_in_program = -(-self.units // programs)
+        programs = -(-self.units // units_in_program)
+        grad_q = _empty_like_image(q, q.dtype if one_tile else torch.float32)
+        if not one_tile:
+            grad_q.zero_()
+        grad_k, grad_v = _empty_like_image(k), _empty_like_image(v)
+
+        def zeros(*shape: int) -> Tensor:
+            return q.new_zeros(shape, dtype=torch.float32)
+
+        sums = [None if x is None else zeros(programs, rows, x.shape[1]) for x in self.tables]
+        scale_grads = None if self.logit_scale is None else zeros(self.units, 3)
+        corrections = zeros(0 if one_tile else self.units, self.length)
+        content, positional, statistics = self.outputs
+        grad_content, grad_positional = self.output_grads
+        with torch.cuda.device_of(q):
+            _kernel("backward")[programs,](
+                *self._inputs(),
+                content,
+                positional,
+                content.stride(),
+                statistics,
+                grad_content,
+                grad_content.stride(),
+                grad_positional,
+                grad_positional.stride(),
+                *(argument for x in (grad_q, grad_k, grad_v) for argument in (x, x.stride())),
+                *sums,
+                scale_grads,
+                corrections,
+                self.units,
+                units_in_program,
+                *self._sizes(),
+                **self._constants(tiling, content, grad_content, grad_positional, grad_q, grad_k, grad_v),
+            )
+        grads = [grad_q.to(q.dtype), grad_k, grad_v]
+        for table, partial_sums in zip(self.tables, sums, strict=True):
+            if table is None or partial_sums is None:
+                grads.append(q.new_empty(0))
+            else:
+                grads.append(_fold_rows(partial_sums.sum(0), self.max_distance).to(table.dtype))
+        if self.logit_scale is None or scale_grads is None:
+            grads.append(q.new_empty(0))
+        else:
+            by_head = scale_grads.unflatten(0, (-1, self.heads)).sum(0)
+            grads.append(by_head.t().contiguous().to(self.logit_scale.dtype))
+        return grads
+
+    def _inputs(self) -> tuple[Any, ...]:
+        images = (argument for x in self.images for argument in (x, x.stride()))
+        return *images, *self.tables, self.logit_scale
+
+    def _sizes(self) -> tuple[int, ...]:
+        return self.length, self.lines, self.heads, self.reach, self.max_distance
+
+    def _constants(self, tiling: Tiling, *made: Tensor) -> dict[str, Any]:
+        strides = [stride for x in (*self.images, *made) if x.dim() == 5 for stride in x.stride()[:4]]
+        return {
+            "HEAD_DIM": self.head_dim,
+            "VALUE_DIM": self.value_dim,
+            "D": padded(self.head_dim),
+            "V": padded(self.value_dim),
+            "BLOCK": tiling.block,
+            "ONE_TILE": self.length <= tiling.block,
+            "ALIGNMENT": math.gcd(16, *strides),
+            "INTERPRETED": INTERPRETED,
+            "num_warps": tiling.warps,
+            "num_stages": tiling.stages,
+        }
+
+
+def _fold_rows(grads: Tensor, max_distance: int) -> Tensor:
+    """Return the gradient of a table (2 max_distance + 1, C) from those of the distances -reach ... reach.
+
+    Distances beyond the table share its first and last row.
+    """
+    reach = grads.shape[0] // 2
+    if reach <= max_distance:
+        return torch.nn.functional.pad(grads, (0, 0, max_distance - reach, max_distance - reach))
+    if max_distance == 0:
+        return grads.sum(0, keepdim=True)
+    beyond = reach - max_distance
+    first = grads[: beyond + 1].sum(0, keepdim=True)
+    last = grads[-beyond - 1 :].sum(0, keepdim=True)
+    return torch.cat((first, grads[beyond + 1 : -beyond - 1], last))
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@cache
+def _kernel(direction: str) -> Any:
+    """Return the kernel, on first use: it imports Triton."""
+    if direction == "forward":
+        from axial_deeplab.ops.gpu_kernels.forward import forward_kernel
+
+        return forward_kernel
+    from axial_deeplab.ops.gpu_kernels.backward import backward_kernel
+
+    return backward_kernel
