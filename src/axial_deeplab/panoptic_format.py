@@ -6,6 +6,7 @@ whose color is the segment's id, `id = red + 256 * green + 65536 * blue`, and a 
 of each id.
 """
 
+import io
 import json
 import os
 import zlib
@@ -33,6 +34,7 @@ from axial_deeplab.panoptic_json import (
     entries_with_pixels,
     path_in_folder,
 )
+from axial_deeplab.png_ids import decode_ids
 
 __all__ = [
     "LABEL_DIVISOR",
@@ -211,13 +213,16 @@ def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
         OSError: the file cannot be opened.
     """
     with open(path, "rb") as file:
-        _check_png_header(path, file.read(26))
-        file.seek(0)
-        try:
-            with Image.open(file, formats=["PNG"]) as image:
-                pixels = np.asarray(image)
-        except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} must be a complete PNG, got {error}; write the file again") from None
+        content = file.read()
+    _check_png_header(path, content[:26])
+    ids = decode_ids(content)
+    if ids is not None:
+        return ids
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be a complete PNG, got {error}; write the file again") from None
     if pixels.shape[2] == 4 and (pixels[..., 3] != 255).any():
         raise ValueError(f"{path} must be an opaque RGB PNG, got transparent pixels; save it without alpha")
     return rgb2id(pixels)
