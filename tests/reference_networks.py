@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from axial_deeplab.conversion.deeplab2_names import deeplab2_names, module_sources
 from reference_weights import Arrays, first_author_block, select
 
+DEEPLAB2_MOMENTUM = 0.01
+
 
 def deeplab2_state(module: nn.Module, arrays: Arrays, path: str | None = None) -> dict[str, Tensor]:
     """Return deeplab2's arrays as tensors of ours, by the names that a conversion uses, where they exist.
@@ -91,3 +93,31 @@ def assert_statistics(
         from_batch = value - (1 - momentum) * before[name]
         rounding = torch.finfo(value.dtype).eps * value.abs().max()
         assert (ours[name] - value).abs().max() < 1e-4 * from_batch.std() + rounding, name
+
+
+def unbiased(
+    before: dict[str, Tensor], after: dict[str, Tensor], counts: dict[str, int]
+) -> dict[str, Tensor]:
+    """Turn deeplab2's update of the variances of its attention norms, which is biased, into PyTorch's."""
+    result = dict(after)
+    for name, value in after.items():
+        count = next((n for norm, n in counts.items() if name.endswith(f"{norm}.running_var")), None)
+        if count is not None:
+            kept = (1 - DEEPLAB2_MOMENTUM) * before[name]
+            result[name] = kept + (value - kept) * count / (count - 1)
+    return result
+
+
+def counts_of(images: int, length: int, lines: int) -> dict[str, int]:
+    """Return over how many values each norm of an attention layer takes its statistics."""
+    positions = images * length * lines
+    norms = dict.fromkeys(("qkv_norm", "content_norm", "positional_norm"), positions)
+    return norms | {"logit_norm": positions * length}
+
+
+def counts_of_two(height_axis: str, width_axis: str, x: Tensor, stride: int) -> dict[str, int]:
+    """Return the counts of the norms of a layer along the height and of one along the width after it."""
+    images, _, height, width = x.shape
+    counts = {f"{height_axis}{norm}": n for norm, n in counts_of(images, height, width).items()}
+    rows = -(-height // stride)
+    return counts | {f"{width_axis}{norm}": n for norm, n in counts_of(images, width, rows).items()}

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
 from reference_networks import (
+    DEEPLAB2_MOMENTUM,
     assert_near,
     assert_statistics,
     channels_first,
+    counts_of,
+    counts_of_two,
     load_exactly,
     read_golden,
+    unbiased,
 )
 from reference_weights import (
     Arrays,
@@ -30,7 +34,6 @@ from reference_weights import (
 Golden = Callable[[str], Path]
 
 DEEPLAB2_LAYERS = ["full_l33", "full_l65", "content_l33", "qrpe_only_l20", "sigmoid_l17"]
-DEEPLAB2_MOMENTUM = 0.01
 FIRST_AUTHOR_LAYERS = ["height_k14", "width_k28", "width_s2_k14"]
 
 
@@ -42,33 +45,6 @@ def assert_gradients(module: nn.Module, theirs: dict[str, Tensor], tolerance: fl
     for name, grad in ours.items():
         assert grad is not None
         assert (grad - theirs[name]).abs().max() < tolerance * greatest, name
-
-
-def unbiased(
-    before: dict[str, Tensor], after: dict[str, Tensor], counts: dict[str, int]
-) -> dict[str, Tensor]:
-    """Turn deeplab2's update of the variances of its attention norms, which is biased, into PyTorch's."""
-    result = dict(after)
-    for name, value in after.items():
-        count = next((n for norm, n in counts.items() if name.endswith(f"{norm}.running_var")), None)
-        if count is not None:
-            kept = (1 - DEEPLAB2_MOMENTUM) * before[name]
-            result[name] = kept + (value - kept) * count / (count - 1)
-    return result
-
-
-def counts_of(images: int, length: int, lines: int) -> dict[str, int]:
-    positions = images * length * lines
-    norms = dict.fromkeys(("qkv_norm", "content_norm", "positional_norm"), positions)
-    return norms | {"logit_norm": positions * length}
-
-
-def counts_of_two(height_axis: str, width_axis: str, x: Tensor, stride: int) -> dict[str, int]:
-    """Return the counts of the norms of a layer along the height and of one along the width after it."""
-    images, _, height, width = x.shape
-    counts = {f"{height_axis}{norm}": n for norm, n in counts_of(images, height, width).items()}
-    rows = -(-height // stride)
-    return counts | {f"{width_axis}{norm}": n for norm, n in counts_of(images, width, rows).items()}
 
 
 def deeplab2_attention(config: dict[str, Any]) -> AxialAttention:

@@ -96,6 +96,8 @@ def module_sources(module: nn.Module, path: str) -> Sources:
             switch = _convolution(module.switch, f"{path}/_switch")
             sources |= {f"switch.{key}": source for key, source in switch.items()}
         return sources
+    if isinstance(module, AxialBlock) and module.stride_mode != "slice":
+        raise _unknown(f"stride_mode {module.stride_mode!r}")
     sources = {}
     for name, part in _parts(module).items():
         child = module
@@ -118,22 +120,20 @@ def module_sources(module: nn.Module, path: str) -> Sources:
 
 
 def without_influence(model: nn.Module, name: str) -> bool:
-    """Return whether a variable of deeplab2's network exists that changes none of the outputs of ours.
+    """Return whether a variable that no tensor of ours comes from changes none of the network's outputs.
 
-    These are the biases of the norms of attention logits, which a softmax ignores, and the stacked decoder of
-    a backbone whose finer maps alone are used.
+    Such are the biases of the norms of attention logits, which a softmax ignores, and the stacked decoder of
+    a backbone of which only the maps before it are used.
 
     Args:
         model: the network, as for `deeplab2_names`.
         name: of the variable.
     """
     if name.endswith("/_batch_norm_similarity/beta"):
-        return f"{name.removesuffix('beta')}gamma" in {
-            source.name for source in deeplab2_names(model).values()
-        }
+        return True
     backbone = model.backbone if isinstance(model, PanopticDeepLab) else model
-    is_hybrid = isinstance(backbone, HybridResNet) and backbone.stacked_decoder is None
-    return is_hybrid and name.startswith("encoder/_decoder_stage")
+    without_decoder = isinstance(backbone, HybridResNet) and backbone.stacked_decoder is None
+    return without_decoder and name.startswith("encoder/_decoder_stage")
 
 
 def deeplab2_arguments(name: str, crop_size: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -303,6 +303,8 @@ def _parts(module: nn.Module) -> Mapping[str, str]:
             parts[f"steps.{index}.block"] = f"{stage}/_block1"
         return parts
     if isinstance(module, ASPP):
+        if isinstance(module.branches[-1], SeparableConv):
+            raise _unknown("aspp_separable")
         parts = {
             "branches.0": "_conv_bn_act",
             "pool": "_aspp_pool/_conv_bn_act",
