@@ -121,13 +121,45 @@ def predict(arguments: Arguments) -> None:
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="predict what this COCO JSON lists (image_info_test-dev2017.json), no overlays",
+    )
+    parser.add_argument(
+        "--submission",
+        metavar="NAME",
+        help="with --json: write the zip file of the COCO server for this method",
+    )
     _add_prediction_options(parser)
     options = parser.parse_args(arguments)
+    if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
+        given = "--json" if options.submission is None else "--submission"
+        raise ValueError(
+            f"{given} must come with --json and one folder of images, got {len(options.images)} inputs and "
+            f"--json {options.json}; give both"
+        )
     from axial_deeplab.inference import Predictor
     from axial_deeplab.predict_files import predict_files
 
     predictor = Predictor(options.weights, **_prediction_options(options))
-    print(predict_files(predictor, options.images, options.output, progress=sys.stderr.isatty()))
+    progress = sys.stderr.isatty()
+    if options.json:
+        from axial_deeplab.submission import predict_listed
+
+        (folder,) = options.images
+        print(
+            predict_listed(
+                predictor,
+                folder,
+                options.json,
+                options.output,
+                submission=options.submission,
+                progress=progress,
+            )
+        )
+        return
+    print(predict_files(predictor, options.images, options.output, progress=progress))
 
 
 @command
