@@ -120,7 +120,6 @@ def test_fused_network_cannot_be_saved(tmp_path: Path) -> None:
         save_weights(tmp_path / "weights.safetensors", nano().fuse(), Categories([Category(7, "sky", False)]))
 
 
-@torch.no_grad()
 def test_fusing_again_changes_nothing() -> None:
     fused = nano().eval().fuse()
     x = 255 * torch.rand(1, 3, 33, 47)

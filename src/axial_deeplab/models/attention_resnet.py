@@ -71,8 +71,8 @@ class AttentionBlock(nn.Module):
             self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.up(F.relu(self.attention(self.down(x))))
-        return F.relu(y + self.shortcut(x))
+        y = self.up(F.relu(self.attention(self.down(x)), inplace=True))
+        return F.relu(y + self.shortcut(x), inplace=True)
 
 
 class SpatiallyAwareStem(nn.Module):

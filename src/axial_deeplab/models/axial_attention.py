@@ -370,13 +370,14 @@ class AxialBlock(nn.Module):
         y = self.width_attention(self.height_attention(self.down(x)))
         if self.stride > 1 and self.stride_mode == "average_pool":
             y = F.avg_pool2d(y, self.stride, ceil_mode=True)
-        y = self.up(F.relu(y))
+        y = self.up(F.relu(y, inplace=True))
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
         x = _subsample(x, (self.stride, self.stride))
         if self.shortcut is not None:
             x = self.shortcut(x)
-        return F.relu(y + x) if self.final_relu else y + x
+        y = y + x
+        return F.relu(y, inplace=True) if self.final_relu else y
 
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the first pass and of the second, which must not count the batch twice."""

@@ -59,8 +59,8 @@ class ConvNorm(nn.Sequential):
         """Return the convolution with the norm in its weights and bias, and ReLU where there is one."""
         convolution, norm, *activation = self
         assert isinstance(convolution, nn.Conv2d)
-        folded = folded_convolution(convolution, *scale_and_shift(norm, convolution.out_channels))
-        return nn.Sequential(OrderedDict(conv=folded, relu=activation[0])) if activation else folded
+        constants = scale_and_shift(norm, convolution.out_channels)
+        return folded_convolution(convolution, *constants, relu=bool(activation))
 
 
 class SeparableConv(nn.Sequential):

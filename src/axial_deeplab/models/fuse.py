@@ -6,10 +6,13 @@ its outputs whatever is added to all values.
 """
 
 import copy
+from collections import OrderedDict
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from axial_deeplab.models.pointwise import PointwiseConv2d, is_pointwise
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -65,6 +68,8 @@ def _folded(module: nn.Module) -> nn.Module:
     """Return the folded form of a layer, or the module itself with its layers folded."""
     if isinstance(module, Foldable):
         return module.fused()
+    if is_pointwise(module):
+        return PointwiseConv2d(module, relu=False)
     for name, child in module.named_children():
         setattr(module, name, _folded(child))
     return module
@@ -88,17 +93,27 @@ def scale_and_shift(norm: nn.Module | None, channels: int) -> tuple[Tensor, Tens
     return scale, shift if norm.bias is None else shift + exact(norm.bias)
 
 
-def folded_convolution(convolution: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
+def folded_convolution(
+    convolution: nn.Conv2d, scale: Tensor, shift: Tensor, *, relu: bool = False
+) -> nn.Module:
     """Return the convolution whose output is that of another one times a scale plus a shift.
 
     Shapes: scale, shift (out_channels,).
+
+    Args:
+        convolution: stays as it is.
+        scale: multiplies each channel of its output.
+        shift: is added to it then.
+        relu: whether ReLU follows.
     """
     weight = exact(convolution.weight) * scale[:, None, None, None]
     bias = shift if convolution.bias is None else shift + exact(convolution.bias) * scale
     folded = copy.deepcopy(convolution)
     folded.weight = nn.Parameter(weight.to(convolution.weight), requires_grad=False)
     folded.bias = nn.Parameter(bias.to(convolution.weight), requires_grad=False)
-    return folded
+    if is_pointwise(folded):
+        return PointwiseConv2d(folded, relu)
+    return nn.Sequential(OrderedDict(conv=folded, relu=nn.ReLU(inplace=True))) if relu else folded
 
 
 def exact(x: Tensor) -> Tensor:

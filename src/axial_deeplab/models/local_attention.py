@@ -310,7 +310,7 @@ class GlobalAttention2d(nn.Module):
         qkv_channels = 2 * key_channels + out_channels
         self.qkv = nn.Conv2d(in_channels, qkv_channels, 1, bias=False)
         self.qkv_norm = batch_norm(qkv_channels, qkv_norm)
-        self.logit_norm = (
+        self.logit_norm: LogitNorm | None = (
             LogitNorm(1, num_heads, eps=norm_eps, momentum=norm_momentum) if logit_norm else None
         )
         self.content_norm = batch_norm(out_channels, output_norm)
@@ -388,7 +388,9 @@ def fold_projection(
     if query_scale is not None:
         scale[: len(query_scale)] *= query_scale
         shift[: len(query_scale)] *= query_scale
-    return folded_convolution(qkv, scale, shift)
+    folded = folded_convolution(qkv, scale, shift)
+    assert isinstance(folded, nn.Conv2d)
+    return folded
 
 
 def logit_terms(rel_q: object | None, rel_k: object | None) -> list[int]:

@@ -112,6 +112,7 @@ class LogitNorm(nn.Module):
         """
         return self._factors(*(self._statistics(moments) if self.training else self._running_statistics()))
 
+    @torch.no_grad()
     def constants(self) -> tuple[Tensor, Tensor | None]:
         """Return scale (num_terms, N) and shift (N,) or None of the evaluation mode."""
         return self._factors(*self._running_statistics())
