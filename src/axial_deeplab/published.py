@@ -1,7 +1,7 @@
 """The parameters and multiply-adds that the paper prints, each beside the network that it belongs to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 IMAGENET = (224, 224)
@@ -28,8 +28,7 @@ class PublishedRow:
         input_size: height and width of the image, pixels.
         params: the printed parameters in millions; None where the paper prints none.
         madds: the printed multiply-adds in billions, or with a T behind in trillions; None likewise.
-        options: arguments of `create_model`.
-        variant: what distinguishes the row from the network's usual one of this input size, for people.
+        overrides: arguments of `create_model` besides the name.
         scales: of multi-scale testing with flips; empty is a single pass.
     """
 
@@ -38,14 +37,8 @@ class PublishedRow:
     input_size: tuple[int, int]
     params: str | None = None
     madds: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    variant: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     scales: tuple[float, ...] = ()
-
-    @property
-    def full_name(self) -> str:
-        """The name and, if it is not the usual one, the variant."""
-        return f"{self.name} {self.variant}".rstrip()
 
     @property
     def params_m(self) -> float | None:
@@ -67,27 +60,12 @@ def _axial_deeplab(size: str, input_size: tuple[int, int], params: str, madds: s
 
 
 def _multi_scale(row: PublishedRow, madds: str, scales: tuple[float, ...]) -> PublishedRow:
-    return PublishedRow(
-        f"{row.label}, multi-scale",
-        row.name,
-        row.input_size,
-        row.params,
-        madds,
-        row.options,
-        "multi-scale",
-        scales,
-    )
+    return replace(row, label=f"{row.label}, multi-scale", madds=madds, scales=scales)
 
 
 def _span(span: int, madds: str) -> PublishedRow:
     return PublishedRow(
-        f"Axial-ResNet-L, span {span}",
-        "axial_deeplab_l",
-        CITYSCAPES,
-        None,
-        madds,
-        {"span": span},
-        f"span={span}" if span != 65 else "",
+        f"Axial-ResNet-L, span {span}", "axial_deeplab_l", CITYSCAPES, None, madds, {"span": span}
     )
 
 
@@ -96,7 +74,7 @@ def _with_and_without_aspp(
 ) -> list[PublishedRow]:
     name = f"panoptic_deeplab_{backbone}"
     return [
-        PublishedRow(label, name, CITYSCAPES, *without, NO_ASPP, "aspp=false"),
+        PublishedRow(label, name, CITYSCAPES, *without, NO_ASPP),
         PublishedRow(f"{label} + ASPP", name, CITYSCAPES, *with_aspp),
     ]
 
@@ -106,16 +84,14 @@ def _table_9(size: str) -> list[PublishedRow]:
     rows = []
     for decoder in ("dual", "axial"):
         for output_stride in (32, 16, 8) if decoder == "dual" else (32, 16):
-            options: dict[str, Any] = {**SPAN_65, "output_stride": output_stride}
+            overrides: dict[str, Any] = dict(SPAN_65)
             label = f"Axial-DeepLab-{size.upper()}, output stride {output_stride}"
-            variant = f"output_stride={output_stride}" if output_stride != 16 else ""
+            if output_stride != 16:
+                overrides["output_stride"] = output_stride
             if decoder == "axial":
-                options["decoder"] = decoder
+                overrides["decoder"] = decoder
                 label += ", axial decoder"
-                variant = f"{variant} decoder=axial".strip()
-            rows.append(
-                PublishedRow(label, f"axial_deeplab_{size}", CITYSCAPES, options=options, variant=variant)
-            )
+            rows.append(PublishedRow(label, f"axial_deeplab_{size}", CITYSCAPES, overrides=overrides))
     return rows
 
 
@@ -166,7 +142,7 @@ TABLES: dict[str, list[PublishedRow]] = {
     ],
     "Table 7: spans on Cityscapes, 1025 x 2049": [
         PublishedRow(
-            "ResNet-101", "panoptic_deeplab_resnet101", CITYSCAPES, "43.8", "530.0", NO_ASPP, "aspp=false"
+            "ResNet-101", "panoptic_deeplab_resnet101", CITYSCAPES, "43.8", "530.0", NO_ASPP
         ),
         _span(5, "617.4"), _span(9, "622.1"), _span(17, "631.5"), _span(33, "650.2"), _span(65, "687.4"),
     ],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,15 @@ class ModelRow:
     activation_bytes: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row for a program: parameters in millions, multiply-adds in billions, memory in GB."""
+        """Return the row for a program: parameters in millions, multiply-adds in billions, memory in GB.
+
+        `create_model(name, **overrides)` builds the network. Multiply-adds of multi-scale testing have the
+        `scales` beside them.
+        """
         counts = self.counts
         numbers: dict[str, Any] = {
-            "name": self.row.full_name,
+            "name": self.row.name,
+            "overrides": dict(self.row.overrides),
             "input_size": format_size(self.row.input_size),
             "params_m": round(counts.params / 1e6, 4),
             "params_plain_m": round(counts.params_plain / 1e6, 4),
@@ -73,6 +78,8 @@ class ModelRow:
             "published_params_m": self.row.params_m,
             "published_madds_b": self.row.madds_b,
         }
+        if self.row.scales:
+            numbers["scales"] = list(self.row.scales)
         if self.activation_bytes is not None:
             reference, recomputing = self.activation_bytes
             numbers["activations_gb"] = round(reference / 1e9, 4)
@@ -81,12 +88,13 @@ class ModelRow:
 
 
 MODEL_COLUMNS = (
-    "name", "input", "params M", "plain M", "published", "diff", "M-Adds B", "matmul B", "published", "diff",
+    "name", "overrides", "input", "params M", "plain M", "published", "diff", "M-Adds B", "matmul B",
+    "published", "diff",
 )  # fmt: skip
 MEMORY_COLUMNS = ("activations GB", "recomputing GB")
 TABLE_COLUMNS = (
-    "network", "name", "params M", "published", "diff", "M-Adds B", "published", "diff", "as it runs B",
-    "matmul B",
+    "network", "name", "overrides", "params M", "published", "diff", "M-Adds B", "published", "diff",
+    "as it runs B", "matmul B",
 )  # fmt: skip
 
 
@@ -150,7 +158,7 @@ def models_table(rows: Sequence[ModelRow], *, markdown: bool = False) -> str:
     memory = any(row.activation_bytes for row in rows)
     lines = [_model_cells(row) for row in rows]
     header = (*MODEL_COLUMNS, *MEMORY_COLUMNS) if memory else MODEL_COLUMNS
-    return _markdown(header, lines) if markdown else _aligned(header, lines)
+    return _markdown(header, lines, texts=2) if markdown else _aligned(header, lines, texts=2)
 
 
 def write_tables(path: str | Path) -> Path:
@@ -167,7 +175,7 @@ def paper_tables() -> str:
     parts = [_INTRODUCTION]
     for title, rows in TABLES.items():
         cells = [_table_cells(_count_row(row)) for row in rows]
-        parts.append(f"## {title}\n\n{_markdown(TABLE_COLUMNS, cells, texts=2)}\n")
+        parts.append(f"## {title}\n\n{_markdown(TABLE_COLUMNS, cells, texts=3)}\n")
     return "\n".join([*parts, _REMARKS])
 
 
@@ -180,10 +188,10 @@ def _chosen_row(name: str, input_size: tuple[int, int] | None, options: Mapping[
     """Count a network at any input size with any options, with the memory of its activations."""
     if input_size is None:
         input_size = (_published(name) or [_usual_row(name)])[0].input_size
-    chosen = PublishedRow(name, name, input_size, options=options, variant=_variant(options))
+    chosen = PublishedRow(name, name, input_size, overrides=options)
     for row in _published(name):
-        if row.input_size == input_size and not row.scales and dict(row.options) == dict(options):
-            chosen = replace(row, variant=chosen.variant)
+        if _key(row) == _key(chosen):
+            chosen = row
     activations = count_activations(_build(name, _hashable(options)), *input_size)
     return ModelRow(chosen, _count_row(chosen).counts, (activations.reference, activations.recomputing))
 
@@ -211,11 +219,15 @@ def _published(name: str) -> list[PublishedRow]:
 
 
 def _distinct(rows: Iterable[PublishedRow]) -> list[PublishedRow]:
-    """Return the first row of each network, variant and input size."""
-    first: dict[tuple[str, tuple[int, int]], PublishedRow] = {}
+    """Return the first row of each network, input size and way of testing."""
+    first: dict[Any, PublishedRow] = {}
     for row in rows:
-        first.setdefault((row.full_name, row.input_size), row)
+        first.setdefault(_key(row), row)
     return list(first.values())
+
+
+def _key(row: PublishedRow) -> tuple[Any, ...]:
+    return row.name, _hashable(row.overrides), row.input_size, row.scales
 
 
 def _usual_row(name: str) -> PublishedRow:
@@ -224,7 +236,7 @@ def _usual_row(name: str) -> PublishedRow:
 
 
 def _count_row(row: PublishedRow) -> ModelRow:
-    options = _hashable(row.options)
+    options = _hashable(row.overrides)
     if not row.scales:
         return ModelRow(row, _count(row.name, options, row.input_size))
     passes = [
@@ -290,8 +302,12 @@ def _hashable(options: Mapping[str, Any]) -> Options:
     )
 
 
-def _variant(options: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={str(value).lower()}" for key, value in options.items())
+def _overrides_text(row: PublishedRow) -> str:
+    """Return the overrides as `--set` takes them."""
+    return " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+        for key, value in row.overrides.items()
+    )
 
 
 def _scaled(length: int, scale: float) -> int:
@@ -302,8 +318,9 @@ def _scaled(length: int, scale: float) -> int:
 def _model_cells(model: ModelRow) -> list[str]:
     row, counts = model.row, model.counts
     cells = [
-        row.full_name,
-        format_size(row.input_size),
+        row.name,
+        _overrides_text(row),
+        format_size(row.input_size) + (" multi-scale" if row.scales else ""),
         f"{counts.params / 1e6:.2f}",
         f"{counts.params_plain / 1e6:.2f}",
         row.params or "",
@@ -322,7 +339,8 @@ def _table_cells(model: ModelRow) -> list[str]:
     row, counts = model.row, model.counts
     return [
         row.label,
-        f"`{row.full_name}`",
+        f"`{row.name}`",
+        _code(_overrides_text(row)),
         f"{counts.params / 1e6:.2f}",
         row.params or "",
         _difference(counts.params / 1e6, row.params_m),
@@ -334,6 +352,10 @@ def _table_cells(model: ModelRow) -> list[str]:
     ]
 
 
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
 def _difference(ours: float, published: float | None) -> str:
     return "" if published is None else f"{100 * (ours / published - 1):+.2f} %"
 
@@ -343,13 +365,15 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int =
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
     widths = [max(len(cells[i]) for cells in (header, *rows)) for i in range(len(header))]
     lines = []
     for cells in (header, *rows):
-        first = cells[0].ljust(widths[0])
-        others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-        lines.append("  ".join((first, *others)))
+        aligned = (
+            cell.ljust(width) if column < texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        lines.append("  ".join(aligned))
     return "\n".join(lines)
 
 
@@ -361,6 +385,7 @@ models NAME --input 1025x2049 --span 33` counts any choice.
 
 | column | what is counted |
 | --- | --- |
+| overrides | nothing: arguments of `create_model` besides the name, or of `axial-deeplab models --set` |
 | params M | parameters by the paper's rule: relative tables of 509 rows, no parameters of batch norms |
 | M-Adds B | multiply-adds by the paper's rule, as its tables count them |
 | as it runs B | the same rule, for the network exactly as it runs here |
