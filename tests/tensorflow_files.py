@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from axial_deeplab.conversion.binary import masked_crc32c
 
@@ -76,3 +78,25 @@ def write_checkpoint(prefix: Path, arrays: Mapping[str, np.ndarray]) -> None:
         data += content
     write_index(prefix.with_name(f"{prefix.name}.index"), entries)
     prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
+
+
+def variables_of(model: nn.Module, sources: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return random variables of deeplab2 for a network: shapes of ours, backwards through the layouts."""
+    rng = np.random.default_rng(0)
+    tensors = model.state_dict()
+    arrays = {}
+    for ours, source in sources.items():
+        shape = tuple(tensors[ours].shape)
+        if source.name.endswith("/depthwise_kernel"):
+            shape = (*shape[2:], shape[0], 1)
+        elif source.name.endswith("qkv_kernel"):
+            shape = shape[1::-1]
+        elif len(shape) == 4:
+            shape = (*shape[2:], shape[1], shape[0])
+        elif "_batch_norm_similarity" in source.name:
+            shape = (shape[0], 1, shape[1], 1, 1)
+        elif "_batch_norm_retrieved_output" in source.name:
+            shape = (2, 1, 8, 1, shape[0] // 8)
+        positive = source.name.endswith("variance")
+        arrays[source.name] = rng.uniform(0.5 if positive else -0.1, 1.0 if positive else 0.1, shape)
+    return arrays

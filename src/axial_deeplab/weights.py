@@ -9,8 +9,10 @@ code is ever loaded.
 import json
 import os
 import pickle
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,15 @@ from torch import Tensor, nn
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.files import atomic_path
 from axial_deeplab.models.registry import PRETRAINED_FOLDER, create_model
+from axial_deeplab.zoo.public_weights import local_weights, public_weights
 
 FORMAT = "axial-deeplab"
-RELATIVE_TABLES = ("rel_q", "rel_k", "rel_v")
+# Relative tables end in these names; along this axis of theirs lie the distances.
+AXIAL_TABLES = {f"rel_{what}": 0 for what in "qkv"}
+SQUARE_TABLES = {f"rel_{what}.{side}": 1 for what in "qkv" for side in ("rows", "columns")}
+RELATIVE_TABLES = AXIAL_TABLES | SQUARE_TABLES
+# Tensors that a report names one by one.
+MOST_NAMED = 4
 _HALF_MAX = torch.finfo(torch.float16).max
 _ZIP_MAGIC = b"PK"
 
@@ -53,25 +61,58 @@ class LoadReport:
         resized: adapted to another number of input channels or to another length of a relative table.
         reinitialized: as `create_model` made them, for the file has none of this name and shape.
         unused: tensors of the file without a place in the model.
+        shapes: of each tensor of the model that the file has in another shape: (in the file, in the model).
     """
 
     loaded: tuple[str, ...]
     resized: tuple[str, ...]
     reinitialized: tuple[str, ...]
     unused: tuple[str, ...]
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} tensors loaded"]
         for what in ("resized", "reinitialized", "unused"):
-            names = getattr(self, what)
+            names: tuple[str, ...] = getattr(self, what)
+            if what == "unused":  # a tensor of another shape is named once, as what it left uninitialized
+                names = tuple(name for name in names if self._place(name) not in self.shapes)
             if names:
-                lines.append(f"{len(names)} {what}: {_shortened(names)}")
+                lines.append(f"{len(names)} {what}: {self._describe(names)}")
         return "\n".join(lines)
+
+    def _place(self, name: str) -> str:
+        return name if name in self.shapes else f"backbone.{name}"
+
+    def _describe(self, names: tuple[str, ...]) -> str:
+        """Return a few names with their shapes, or how many tensors of which parts of the network."""
+        if len(names) > MOST_NAMED:
+            parts = Counter(_part(name) for name in names)
+            return ", ".join(f"{number} of {part}" for part, number in parts.items())
+        return ", ".join(
+            f"{name} {' -> '.join('x'.join(map(str, shape)) for shape in self.shapes[name])}"
+            if name in self.shapes
+            else name
+            for name in names
+        )
 
 
 def pretrained_names() -> list[str]:
     """Return the names of the weights that ship in the package, in alphabetical order."""
     return sorted(path.stem for path in PRETRAINED_FOLDER.glob("*.safetensors"))
+
+
+def names_of_weights(network: str) -> list[str]:
+    """Return the names of all shipped and public weights of a network, the shipped ones first."""
+    shipped = {name: shipped_metadata(name)["model"]["name"] for name in pretrained_names()}
+    public = {name: weights.network for name, weights in public_weights().items()}
+    return [name for name, its_network in {**shipped, **public}.items() if its_network == network]
+
+
+def shipped_metadata(name: str) -> dict[str, Any]:
+    """Return what the file of shipped weights says, without reading its tensors."""
+    path = PRETRAINED_FOLDER / f"{name}.safetensors"
+    with safetensors.safe_open(path, framework="pt") as file:
+        return _parse_metadata(path, file.metadata() or {})
 
 
 def save_weights(
@@ -120,10 +161,11 @@ def load_weights(path_or_name: str | os.PathLike[str]) -> LoadedWeights:
 
     Args:
         path_or_name: a file that `save_weights` wrote, a checkpoint of our training (`*.ckpt`), or one of
-            `pretrained_names()`.
+            `pretrained_names()`, or one of `zoo.public_weights`, which is downloaded at its first use.
 
     Raises:
         FileNotFoundError: there is neither such a file nor such a name.
+        OSError: public weights cannot be downloaded.
         ValueError: the file has another format, is broken, or its tensors are not those of its network.
     """
     source, state, metadata = _read(path_or_name)
@@ -160,8 +202,8 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
 
     Tensors fit by name, where `backbone.` may be missing in the source. One of another shape is adapted if it
     is a relative table (its middle is taken, or its first and last rows are repeated, as the attention does
-    with distances beyond the table) or the first convolution (its kernels are repeated over the channels, and
-    scaled so that their sum stays the same). Anything else keeps the values that it has.
+    with distances beyond the table) or a kernel that sees the image (repeated over the channels, and scaled
+    so that its sum stays the same). Anything else keeps the values that it has.
 
     Args:
         model: the network to fill, in place.
@@ -180,8 +222,8 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
         label, state, _ = _read(source)
     _refuse_not_finite(label, state)
     targets = model.state_dict()
-    stem_kernel = _first_kernel(targets)
-    loaded, resized, unused = [], [], []
+    image_channels = _image_channels(state), _image_channels(targets)
+    loaded, resized, unused, shapes = [], [], [], {}
     for name, tensor in state.items():
         target_name = name if name in targets else f"backbone.{name}"
         if target_name not in targets:
@@ -191,7 +233,8 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
         if tensor.shape == target.shape:
             loaded.append(target_name)
         else:
-            adapted = _adapted(target_name, tensor, target, is_stem=target_name == stem_kernel)
+            shapes[target_name] = tuple(tensor.shape), tuple(target.shape)
+            adapted = _adapted(target_name, tensor, target, image_channels)
             if adapted is None:
                 unused.append(name)
                 continue
@@ -205,19 +248,19 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
             "choose weights of a related network"
         )
     reinitialized = tuple(name for name in targets if name not in filled)
-    return LoadReport(tuple(loaded), tuple(resized), reinitialized, tuple(unused))
+    return LoadReport(tuple(loaded), tuple(resized), reinitialized, tuple(unused), shapes)
 
 
 def _read(path_or_name: str | os.PathLike[str]) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     """Return a name for messages, the tensors and the metadata."""
     path = Path(path_or_name)
-    if not path.exists() and str(path_or_name) in pretrained_names():
-        path = PRETRAINED_FOLDER / f"{path_or_name}.safetensors"
+    if not path.exists():
+        path = _named_weights(str(path_or_name)) or path
     if not path.is_file():
         shipped = ", ".join(pretrained_names()) or "none"
         raise FileNotFoundError(
             f"weights must be a file or the name of shipped weights ({shipped}), got {path_or_name}; "
-            "correct the path"
+            "correct the path, or see axial-deeplab weights list"
         )
     with path.open("rb") as file:
         magic = file.read(2)
@@ -230,6 +273,15 @@ def _read(path_or_name: str | os.PathLike[str]) -> tuple[str, dict[str, Tensor],
     return str(path), state, metadata
 
 
+def _named_weights(name: str) -> Path | None:
+    """Return the file of shipped or public weights, downloaded if need be; None for other names."""
+    if name in pretrained_names():
+        return PRETRAINED_FOLDER / f"{name}.safetensors"
+    if name in public_weights():
+        return local_weights(name, progress=sys.stderr.isatty())
+    return None
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -240,6 +292,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} must be a safetensors file or a checkpoint of our training, got: {error}; "
             "give a file that `axial-deeplab train` wrote"
         ) from None
+    return state, _parse_metadata(path, texts)
+
+
+def _parse_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     if texts.get("format") != FORMAT:
         raise ValueError(
             f"{path} must have the format {FORMAT} in its metadata, got {texts.get('format')!r}; "
@@ -255,7 +311,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError(
                 f"{path}: {name} must be JSON, got {text[:40]!r}; write the file again"
             ) from None
-    return state, metadata
+    return metadata
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -318,25 +374,48 @@ def _halved(tensor: Tensor) -> Tensor:
     return tensor.half() if fits else tensor
 
 
-def _first_kernel(state: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the kernel that sees the image."""
-    return next((name for name, tensor in state.items() if tensor.ndim == 4), None)
+def _image_channels(state: Mapping[str, Tensor]) -> torch.Size | None:
+    """Return the channels of the image, as the first kernel sees them."""
+    return next((tensor.shape[1:2] for tensor in state.values() if tensor.ndim == 4), None)
 
 
-def _adapted(name: str, tensor: Tensor, target: Tensor, *, is_stem: bool) -> Tensor | None:
-    """Return a tensor of the target's shape, or None if there is no sense in adapting it."""
+def _adapted(
+    name: str, tensor: Tensor, target: Tensor, image_channels: tuple[torch.Size | None, torch.Size | None]
+) -> Tensor | None:
+    """Return a tensor of the target's shape, or None if there is no sense in adapting it.
+
+    Args:
+        name: of the target.
+        tensor: of the file.
+        target: of the model.
+        image_channels: of the file and of the model.
+    """
     if tensor.ndim != target.ndim:
         return None
-    if name.rsplit(".", 1)[-1] in RELATIVE_TABLES and tensor.shape[1:] == target.shape[1:]:
-        # Row r of a table of 2 s - 1 rows is the distance r - (s - 1).
-        distance = torch.arange(len(target)) - len(target) // 2
-        return tensor[(distance + len(tensor) // 2).clamp(0, len(tensor) - 1)]
-    if is_stem and tensor.shape[0] == target.shape[0] and tensor.shape[2:] == target.shape[2:]:
+    differing = [axis for axis in range(target.ndim) if tensor.shape[axis] != target.shape[axis]]
+    for ending, axis in RELATIVE_TABLES.items():
+        if f".{name}".endswith(f".{ending}"):
+            return _with_distances(tensor, target, axis) if differing == [axis] else None
+    sees_image = "stem" in name.split(".") and (tensor.shape[1:2], target.shape[1:2]) == image_channels
+    if sees_image and differing == [1]:
         old, new = tensor.shape[1], target.shape[1]
         if new == 1:
             return tensor.sum(dim=1, keepdim=True)
         return tensor[:, torch.arange(new) % old] * (old / new)
     return None
+
+
+def _with_distances(table: Tensor, target: Tensor, axis: int) -> Tensor:
+    """Return a relative table with as many distances as the target: row r of 2 s - 1 is r - (s - 1)."""
+    old, new = table.shape[axis], target.shape[axis]
+    distance = torch.arange(new) - new // 2
+    return table.index_select(axis, (distance + old // 2).clamp(0, old - 1))
+
+
+def _part(name: str) -> str:
+    """Return the part of a network that a tensor belongs to, such as semantic_head or backbone.res3."""
+    depth = 2 if name.startswith("backbone.") else 1
+    return ".".join(name.split(".")[:depth])
 
 
 def _shortened(names: Sequence[str], limit: int = 3) -> str:

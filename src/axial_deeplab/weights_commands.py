@@ -1,5 +1,6 @@
 """The subcommands of `axial-deeplab` that are about files of weights."""
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,30 @@ def convert(arguments: Arguments) -> None:
         progress=sys.stderr.isatty(),
     )
     print(f"{report}\nwritten to {options.output}")
+
+
+@command
+def weights(arguments: Arguments) -> None:
+    """List the shipped and public weights with their published scores, or download some by name."""
+    parser = Parser(weights)
+    parser.add_argument("action", choices=("list", "download"), help="what to do")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of the weights to download")
+    parser.add_argument("--json", action="store_true", help="print the whole table as JSON")
+    parser.add_argument("--from", dest="file", metavar="FILE", help="a file that was downloaded elsewhere")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.zoo import table
+    from axial_deeplab.zoo.public_weights import find_weights, local_weights
+
+    if options.action == "list":
+        print(json.dumps(table.rows(), indent=1) if options.json else table.as_text())
+        return
+    if not options.names:
+        raise ValueError("names must be given to download weights, got none; see axial-deeplab weights list")
+    if options.file and len(options.names) > 1:
+        raise ValueError(f"names must be one name with --from, got {len(options.names)}; repeat the command")
+    for chosen in [find_weights(name) for name in options.names]:
+        print(f"{chosen.name}: {chosen.training_data}; {chosen.license}")
+        print(local_weights(chosen.name, file=options.file, progress=sys.stderr.isatty()))
 
 
 def _categories(which: str | None) -> "Categories | None":

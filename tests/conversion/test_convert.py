@@ -20,7 +20,7 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.weights import load_weights
 from reference_networks import channels_first, first_author_network, read_golden
 from reference_weights import select
-from tensorflow_files import write_checkpoint
+from tensorflow_files import variables_of, write_checkpoint
 
 SMALL = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1), "max_span": 8}
 
@@ -192,31 +192,11 @@ def test_torchvision(tmp_path, depths, name):
 # deeplab2.
 
 
-def variables(model, seed=0):
-    """Return random variables of deeplab2 for a network: shapes from ours, backwards through the layouts."""
-    rng = np.random.default_rng(seed)
-    arrays = {}
-    for ours, source in deeplab2_names(model).items():
-        shape = tuple(model.state_dict()[ours].shape)
-        if source.name.endswith("/depthwise_kernel"):
-            shape = (*shape[2:], shape[0], 1)
-        elif source.name.endswith("qkv_kernel"):
-            shape = shape[1::-1]
-        elif len(shape) == 4:
-            shape = (*shape[2:], shape[1], shape[0])
-        elif "_batch_norm_similarity" in source.name:
-            shape = (shape[0], 1, shape[1], 1, 1)
-        elif "_batch_norm_retrieved_output" in source.name:
-            shape = (2, 1, 8, 1, shape[0] // 8)
-        arrays[source.name] = rng.uniform(0.1, 0.3, shape)
-    return arrays
-
-
 @pytest.fixture(scope="module")
 def deeplab2(tmp_path_factory):
     """Return the prefix of a checkpoint of a small Axial-ResNet, and its variables."""
     model = create_model("axial_resnet_s", features_only=True, **deeplab2_arguments("axial_resnet_s") | SMALL)
-    arrays = variables(model)
+    arrays = variables_of(model, deeplab2_names(model))
     others = {
         "global_step": np.array(7.0),
         "encoder/_stem/_conv/kernel/.OPTIMIZER_SLOT/optimizer/m": np.zeros(3),

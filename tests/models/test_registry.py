@@ -126,8 +126,8 @@ def test_refuses(name: str, arguments: dict[str, object], message: str) -> None:
 
 
 def test_pretrained_without_weights() -> None:
-    with pytest.raises(ValueError, match="pretrained must be False for axial_resnet26_s, got True"):
-        create_model("axial_resnet26_s", pretrained=True)
+    with pytest.raises(ValueError, match="pretrained must be False or name weights for xception71, got True"):
+        create_model("xception71", pretrained=True)
 
 
 def test_pretrained_copies_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Converting the weights of other projects into files of ours."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from axial_deeplab.conversion.sources import WeightsSource, open_source
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.weights import save_weights
+from axial_deeplab.zoo.archives import is_archive, unpacked
 
 NAMES = {
     "deeplab2": deeplab2_names.deeplab2_names,
@@ -101,7 +103,7 @@ def convert(
     """Convert the weights of another project into a file of ours.
 
     Args:
-        source: what `open_source` accepts.
+        source: what `open_source` accepts, or an archive with one TensorFlow checkpoint.
         output: the file to write, usually `*.safetensors`.
         model: name of the network; None infers it, which works for classifiers.
         overrides: further arguments of `create_model`.
@@ -125,11 +127,12 @@ def convert(
             another shape, or the check fails.
         OSError: the output cannot be written.
     """
-    opened = open_source(source)
-    network = _create(opened, model, overrides or {})
-    categories = categories or _numbered_categories(network)
-    names = NAMES[opened.project](network)
-    num_converted, missing = _fill(network, opened, names, progress)
+    with _without_archive(Path(source)) as path:
+        opened = open_source(path)
+        network = _create(opened, model, overrides or {})
+        categories = categories or _numbered_categories(network)
+        names = NAMES[opened.project](network)
+        num_converted, missing = _fill(network, opened, names, progress)
     used = {origin.name for origin in names.values()}
     left = [name for name in opened.names if name not in used]
     silent = tuple(name for name in left if WITHOUT_INFLUENCE[opened.project](network, name))
@@ -185,6 +188,21 @@ def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: f
             f"{worst.difference:.1e}; choose the network that the weights were trained with"
         )
     return tuple(checks)
+
+
+@contextmanager
+def _without_archive(source: Path) -> Iterator[Path]:
+    """Yield the path of what an archive holds, or the path itself."""
+    if not is_archive(source):
+        yield source
+        return
+    with unpacked(source) as folder:
+        indices = sorted(folder.rglob("*.index"))
+        if len(indices) != 1:
+            raise ValueError(
+                f"{source} must hold one TensorFlow checkpoint, got {len(indices)}; unpack it and name one"
+            )
+        yield indices[0]
 
 
 def _create(source: WeightsSource, model: str | None, overrides: Mapping[str, Any]) -> nn.Module:

@@ -186,20 +186,22 @@ def create_model(
     num_classes: int | None = None,
     span: int | None = None,
     in_channels: int = 3,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     features_only: bool = False,
     **overrides: Any,
 ) -> nn.Module:
     """Build a network by its name.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`; with `pretrained`, the name of weights will do.
         num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133
-            (COCO).
+            (COCO), or as many as the weights have.
         span: positions that a query attends to, odd; None is the whole axis.
         in_channels: channels of the images.
-        pretrained: load the weights that ship under this name; what does not fit the other arguments (such
-            as a head of another number of classes) keeps its random values.
+        pretrained: load shipped or public weights (see `axial-deeplab weights list`): those of this name or
+            the only ones of this network, or those that are named here. The arguments that they were trained
+            with replace all defaults; what does not fit the given ones (such as a head of another number of
+            classes) keeps its random values.
         features_only: return the backbone alone, whose output are the maps res2 to res5.
         overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
             as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
@@ -210,7 +212,14 @@ def create_model(
     Raises:
         ValueError: for an unknown name or argument, a span without attention, or `pretrained` without
             weights.
+        OSError: public weights cannot be downloaded.
     """
+    if pretrained:
+        given: dict[str, Any] = {"num_classes": num_classes, "span": span}
+        given = {key: value for key, value in given.items() if value is not None}
+        given |= {} if in_channels == 3 else {"in_channels": in_channels}
+        given |= {"features_only": True} if features_only else {}
+        return _create_pretrained(name, pretrained, {**given, **overrides})
     entry = find_entry(name)
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()
@@ -234,20 +243,36 @@ def create_model(
     model = entry.build(**options)
     config: Any = {"name": name, **options}
     model.config = config
-    if pretrained:
-        _load_pretrained(model, name, features_only)
     return model
 
 
-def _load_pretrained(model: nn.Module, name: str, features_only: bool) -> None:
-    """Copy the weights that ship under a name into a network, as far as its arguments leave them a place."""
+def _create_pretrained(name: str, pretrained: bool | str, given: Mapping[str, Any]) -> nn.Module:
+    """Build the network of weights, with the given arguments in the place of its own, and fill it."""
     # Not at the top: weights.py imports this module.
-    from axial_deeplab.weights import load_matching, load_weights, pretrained_names
+    from axial_deeplab.weights import load_matching, load_weights
 
-    if name not in pretrained_names():
-        shipped = ", ".join(pretrained_names()) or "no network"
-        raise ValueError(f"pretrained must be False for {name}, got True; weights ship for {shipped}")
-    source = load_weights(name).model
-    if features_only and isinstance(source, PanopticDeepLab):
+    loaded = load_weights(_weights_of(name) if isinstance(pretrained, bool) else pretrained)
+    config = loaded.metadata["model"]
+    if name in ENTRIES and config["name"] != name:
+        raise ValueError(
+            f"pretrained must be weights of {name}, got weights of {config['name']}; choose others"
+        )
+    model = create_model(**{**config, **given})
+    source = loaded.model
+    if given.get("features_only") and isinstance(source, PanopticDeepLab):
         source = source.backbone
     load_matching(model, source.state_dict())
+    return model
+
+
+def _weights_of(name: str) -> str:
+    """Return the name of the weights that a name of weights or of a network means."""
+    from axial_deeplab.weights import names_of_weights
+
+    if name not in ENTRIES:
+        return name
+    names = names_of_weights(name)
+    if len(names) != 1:
+        choices = f"name one of {', '.join(names)}" if names else "see axial-deeplab weights list"
+        raise ValueError(f"pretrained must be False or name weights for {name}, got True; {choices}")
+    return names[0]
