@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 
 from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.weights import load_matching, load_weights, pretrained_names, save_weights
 
@@ -36,6 +37,10 @@ def outputs(model, seed=0, channels=3):
 def model():
     torch.manual_seed(0)
     network = tiny()
+    for module in network.modules():
+        # Residual branches start at zero, which would hide what is in them.
+        if isinstance(module, BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
     network.train()(torch.rand(2, 3, 33, 33) * 255)  # running statistics that are not the initial ones
     return network.eval()
 
@@ -274,12 +279,26 @@ class TestLoadMatching:
         assert report.unused == head
         assert torch.equal(target.semantic_head.final.bias, bias)
         assert torch.equal(outputs(target)["center_heatmap"], outputs(model)["center_heatmap"])
-        assert "2 reinitialized: semantic_head.final.weight, semantic_head.final.bias" in str(report)
+        assert report.shapes["semantic_head.final.bias"] == ((3,), (5,))
+        assert str(report).splitlines()[1:] == [
+            "2 reinitialized: semantic_head.final.weight 3x16x1x1 -> 5x16x1x1, "
+            "semantic_head.final.bias 3 -> 5"
+        ]
+
+    def test_other_classes_of_a_classifier(self):
+        source, target = (
+            create_model("axial_resnet_s", num_classes=n, width_multiplier=0.125, depths=(1, 1, 1, 1))
+            for n in (4, 7)
+        )
+        report = load_matching(target, source.state_dict())
+        assert report.reinitialized == report.unused == ("classifier.weight", "classifier.bias")
+        assert len(report.loaded) == len(source.state_dict()) - 2
 
     def test_greyscale_input(self, model):
         target = tiny(in_channels=1, pixel_mean=[100.0], pixel_std=[50.0])
         report = load_matching(target, model.state_dict())
         assert report.resized == ("backbone.stem.conv1.conv.weight",)
+        assert "1 resized: backbone.stem.conv1.conv.weight 16x3x3x3 -> 16x1x3x3" in str(report)
         in_color = tiny(pixel_mean=[100.0] * 3, pixel_std=[50.0] * 3)
         in_color.load_state_dict(model.state_dict())
         grey = torch.rand(1, 1, 33, 33) * 255
@@ -294,6 +313,69 @@ class TestLoadMatching:
         kernel, old = (m.backbone.stem.conv1.conv.weight for m in (target, model))
         assert torch.equal(kernel[:, :3], old / 2)
         assert torch.equal(kernel[:, 3:], old / 2)
+
+    @pytest.mark.parametrize(
+        ("name", "kernels"),
+        [
+            ("resnet50", ["stem.conv1.conv.weight"]),
+            ("xception71", ["stem.conv1.conv.weight"]),
+            ("full_sasa_resnet50", ["stem.qkv.weight"]),
+            (
+                "full_axial_resnet_s",
+                ["stem.block1.down.conv.weight", "stem.block1.shortcut.conv.weight"],
+            ),
+        ],
+    )
+    def test_other_channels_in_every_stem(self, name, kernels):
+        source, target = (
+            create_model(name, num_classes=2, in_channels=n, width_multiplier=0.25) for n in (3, 4)
+        )
+        report = load_matching(target, source.state_dict())
+        assert report.resized == tuple(kernels)
+        assert report.reinitialized == ()
+        for kernel in kernels:
+            old, new = source.state_dict()[kernel], target.state_dict()[kernel]
+            torch.testing.assert_close(new, old[:, [0, 1, 2, 0]] * 3 / 4)
+
+    def test_other_span_of_the_axes(self, model):
+        target = tiny(span=5)
+        report = load_matching(target, model.state_dict())
+        assert str(report) == f"{len(model.state_dict())} tensors loaded"
+        assert not torch.equal(outputs(target)["offsets"], outputs(model)["offsets"])
+
+    @pytest.mark.parametrize("span", [3, 9])
+    def test_other_span_of_the_squares(self, span):
+        options = {"num_classes": 2, "width_multiplier": 0.25, "depths": (1, 1, 1, 1)}
+        source = create_model("ps_attention_resnet50", **options)
+        target = create_model("ps_attention_resnet50", span=span, **options)
+        report = load_matching(target, source.state_dict())
+        assert report.reinitialized == ()
+        assert len(report.resized) == 4 * 3 * 2
+        assert "24 resized: 6 of res2, 6 of res3, 6 of res4, 6 of res5" in str(report)
+        for name in report.resized:
+            old, new = source.state_dict()[name], target.state_dict()[name]
+            for distance in range(-(span // 2), span // 2 + 1):
+                row = min(max(distance, -3), 3) + 3
+                assert torch.equal(new[:, distance + span // 2], old[:, row])
+
+    def test_everything_differs(self, model):
+        target = tiny(num_classes=5, in_channels=4, max_span=20, span=7)
+        report = load_matching(target, model.state_dict())
+        assert [line.split(":")[0] for line in str(report).splitlines()] == [
+            f"{len(report.loaded)} tensors loaded",
+            "25 resized",
+            "2 reinitialized",
+        ]
+        assert set(report.loaded) | set(report.resized) | set(report.reinitialized) == set(model.state_dict())
+        assert outputs(target, channels=4)["semantic_logits"].shape[1] == 5
+
+    def test_other_widths_keep_their_values(self, model):
+        target = tiny(semantic_channels=24)
+        before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+        report = load_matching(target, model.state_dict())
+        assert report.resized == ()
+        assert all(name.startswith("semantic_") for name in report.reinitialized)
+        assert all(torch.equal(target.state_dict()[name], before[name]) for name in report.reinitialized)
 
     @pytest.mark.parametrize("max_span", [3, 20])
     def test_other_relative_tables(self, model, max_span):
