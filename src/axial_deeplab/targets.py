@@ -110,8 +110,8 @@ class PanopticTargets:
         def paint(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
             return np.repeat(table[rows], runs.lengths).reshape(panoptic.shape)
 
-        def paint_weight(table: npt.NDArray[Any]) -> Tensor:
-            return torch.from_numpy(paint(table.astype(np.float32)))
+        def paint_weight(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return paint(table.astype(np.float32))
 
         ends = centers if self.convention == "deeplab2" else mean_centers
         height, width = panoptic.shape
@@ -119,16 +119,19 @@ class PanopticTargets:
         y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
         np.subtract(paint(ends[:, 0].astype(np.float32)), y, out=offsets[0])
         np.subtract(paint(ends[:, 1].astype(np.float32)), x, out=offsets[1])
-        offsets *= paint(has_center.astype(np.float32))
+        offset_weight = paint_weight(instance)
+        offsets *= offset_weight if has_center is instance else paint_weight(has_center)
 
         heatmap = self._draw_centers(centers[has_center & (areas > 0)].astype(np.int64), panoptic.shape)
         return {
             "semantic_target": torch.from_numpy(paint(train_ids)),
-            "semantic_weight": paint_weight(np.where(small, self.small_instance_weight, 1.0)),
+            "semantic_weight": torch.from_numpy(
+                paint_weight(np.where(small, self.small_instance_weight, 1.0))
+            ),
             "center_target": torch.from_numpy(heatmap)[None],
-            "center_weight": paint_weight(trains_center)[None],
+            "center_weight": torch.from_numpy(paint_weight(trains_center))[None],
             "offset_target": torch.from_numpy(offsets),
-            "offset_weight": paint_weight(instance)[None],
+            "offset_weight": torch.from_numpy(offset_weight)[None],
         }
 
     def _draw_centers(

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import Dataset
 
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
-from axial_deeplab.panoptic_format import VOID, PanopticMap, Segment, measure_segments
+from axial_deeplab.panoptic_format import PanopticMap, Segment, measure_segments
 from axial_deeplab.targets import PanopticTargets
 
 
@@ -82,7 +82,8 @@ class TrainTransform:
         if self.color_jitter:
             image = jitter_colors(image, *factors.tolist())
 
-        visible = sample.panoptic[rows.nearest()][:, columns.nearest()]
+        # Columns first: then whole rows are copied.
+        visible = np.take(np.take(sample.panoptic, columns.nearest(), axis=1), rows.nearest(), axis=0)
         if self.flip and mirror < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             visible = visible[:, ::-1]
@@ -91,7 +92,7 @@ class TrainTransform:
         crop = np.empty((*self.crop_size, 3), np.uint8)
         crop[:] = np.tile(np.array(self.pad_color, np.uint8), (self.crop_size[1], 1))
         crop[rows.target, columns.target] = np.asarray(image)
-        panoptic = np.full(self.crop_size, VOID, np.int32)
+        panoptic = np.zeros(self.crop_size, np.int32)  # void
         panoptic[rows.target, columns.target] = visible
         return replace(
             sample,

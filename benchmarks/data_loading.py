@@ -1,0 +1,142 @@
+"""Time reading and augmenting training images: images a second for each worker, and what the stages cost.
+
+Processor time of one process is what a worker needs, whatever else the machine does. With --num-workers a
+`DataLoader` is timed as training uses it, and the memory of its processes is watched over the epochs.
+
+    python benchmarks/data_loading.py --root data/coco --split val2017
+    python benchmarks/data_loading.py --format cityscapes --root data/cityscapes --split val --crop 1025 2049
+    python benchmarks/data_loading.py --num-workers 2 --epochs 5          (draws scenes if no data set is given)
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch.utils.data import DataLoader
+
+from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.images import read_image
+from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
+from axial_deeplab.data.scenes import write_scenes
+from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
+from axial_deeplab.targets import PanopticTargets
+
+
+def time_stages(dataset: PanopticDataset, crop_size: tuple[int, int], rounds: int) -> dict[str, float]:
+    """Return the processor time of each stage, milliseconds an image; the first round is not counted."""
+    transform = TrainTransform(crop_size)
+    targets = PanopticTargets(dataset.categories.thing_ids)
+    spent: Counter[str] = Counter()
+    for each, index in product(range(rounds + 1), range(len(dataset))):
+        record = dataset.records[index]
+        with _timed(spent, "ground truth: PNG to map"):
+            panoptic, segments = dataset.read_ground_truth(index)
+        height, width = panoptic.shape
+        with _timed(spent, "image: decode"):
+            image = read_image(record.image, size=(height, width))
+        sample = Sample(image, panoptic, segments, record.image_id, record.file_name, (height, width))
+        with _timed(spent, "scale, flip, crop"):
+            sample = transform(sample, np.random.default_rng((0, each, index)))
+        assert sample.panoptic is not None
+        with _timed(spent, "targets"):
+            targets(sample.panoptic, sample.segments)
+        if each == 0 and index == len(dataset) - 1:
+            spent.clear()
+    return {stage: 1e3 * seconds / (rounds * len(dataset)) for stage, seconds in spent.items()}
+
+
+def time_loader(
+    dataset: PanopticDataset, crop_size: tuple[int, int], num_workers: int, epochs: int
+) -> list[dict[str, float]]:
+    """Return for each epoch images a second by the clock, and megabytes of all worker processes."""
+    training = TrainingDataset(dataset, PanopticTargets(dataset.categories.thing_ids), crop_size=crop_size)
+    loader = DataLoader(training, batch_size=4, num_workers=num_workers, persistent_workers=True)
+    results = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        num_images = sum(len(batch["image"]) for batch in loader)
+        seconds = time.perf_counter() - start
+        results.append({"images_per_second": num_images / seconds, "megabytes": _memory_of_children()})
+    return results
+
+
+@contextmanager
+def _timed(spent: Counter[str], stage: str) -> Iterator[None]:
+    start = time.process_time()
+    yield
+    spent[stage] += time.process_time() - start  # type: ignore[assignment]
+
+
+def _memory_of_children() -> float:
+    """Return the memory of the processes that this one started, without what they share; Linux alone."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if not children.exists():
+        return float("nan")
+    kilobytes = 0
+    for pid in children.read_text().split():
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+        )
+        kilobytes += int(status.get("RssAnon", "0 kB").split()[0])
+    return kilobytes / 1024
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--format", default="coco", help="coco, cityscapes or mapillary")
+    parser.add_argument("--root", help="folder of the data set; none draws 24 scenes of 480 x 640")
+    parser.add_argument("--split", help="part of it")
+    parser.add_argument("--crop", type=int, nargs=2, default=(1025, 1025), metavar=("H", "W"))
+    parser.add_argument("--num-images", type=int, default=60, help="the first so many")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is read")
+    parser.add_argument("--num-workers", type=int, help="also time a DataLoader with so many processes")
+    parser.add_argument("--epochs", type=int, default=5, help="of this DataLoader")
+    parser.add_argument("--json", help="write the numbers to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = options.root
+        if root is None:
+            root = f"{folder}/scenes"
+            write_scenes(root, 24, seed=0, height=480, width=640)
+        split = SplitConfig(root=root, split=options.split)
+        data = replace(DataConfig(format=options.format), train=split)
+        dataset = open_dataset(data, "train", limit=options.num_images)
+        stages = time_stages(dataset, tuple(options.crop), options.rounds)
+        total = sum(stages.values())
+        print(
+            f"{len(dataset)} images of {root}, crop {options.crop[0]} x {options.crop[1]}; "
+            f"Pillow {PIL.__version__}, numpy {np.__version__}, {platform.processor() or platform.machine()}"
+        )
+        for stage, milliseconds in (*stages.items(), ("total", total)):
+            print(f"  {stage:26}{milliseconds:6.1f} ms  {milliseconds / total:4.0%}")
+        print(f"  {1e3 / total:.1f} images a second for each worker")
+        epochs = []
+        if options.num_workers:
+            epochs = time_loader(dataset, tuple(options.crop), options.num_workers, options.epochs)
+            for number, epoch in enumerate(epochs, 1):
+                print(
+                    f"  epoch {number}: {epoch['images_per_second']:.1f} images a second by the clock, "
+                    f"{options.num_workers} workers with {epoch['megabytes']:.0f} MB of their own"
+                )
+    if options.json:
+        numbers = {"stages_ms": stages, "images_per_second_per_worker": 1e3 / total, "epochs": epochs}
+        Path(options.json).write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
