@@ -5,7 +5,7 @@ Processor time of one process is what a worker needs, whatever else the machine 
 
     python benchmarks/data_loading.py --root data/coco --split val2017
     python benchmarks/data_loading.py --format cityscapes --root data/cityscapes --split val --crop 1025 2049
-    python benchmarks/data_loading.py --num-workers 2 --epochs 5          (draws scenes if no data set is given)
+    python benchmarks/data_loading.py --num-workers 2 --epochs 5      (draws scenes if no data set is given)
 """
 
 import argparse
