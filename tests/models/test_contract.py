@@ -250,7 +250,6 @@ def randomize_norms(model: nn.Module) -> None:
 @torch.no_grad()
 def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
     model = build(name, **overrides).eval()
-    randomize_norms(model)
     before = copy.deepcopy(model.state_dict())
     fused = model.fuse()
     assert not any(isinstance(module, BatchNorm2d | LogitNorm) for module in fused.modules())
@@ -258,10 +257,10 @@ def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
     in_float32 = outputs(model, x), outputs(fused, x)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
     model.double()
-    exact = outputs(model, x.double())
-    for ours, theirs in zip(outputs(model.fuse(), x.double()), exact, strict=True):
-        assert (ours - theirs).abs().max() < 1e-12 * theirs.std()
-    # Rounding alone makes such random networks differ by about as much.
-    for plain, ours, theirs in zip(*in_float32, exact, strict=True):
+    for plain, ours, theirs in zip(*in_float32, outputs(model, x.double()), strict=True):
+        # Rounding alone moves some of these random networks by more than 1e-5.
         unavoidable = (plain - theirs).abs().max()
-        assert (ours - theirs).abs().max() < max(1e-5 * theirs.std(), 4 * unavoidable)
+        assert (ours - theirs).abs().max() < max(1e-5 * theirs.std(), 2 * unavoidable)
+    randomize_norms(model)
+    for ours, theirs in zip(outputs(model.fuse(), x.double()), outputs(model, x.double()), strict=True):
+        assert (ours - theirs).abs().max() < 1e-12 * theirs.std()
