@@ -1,0 +1,114 @@
+"""From the image to the panoptic map, against deeplab2's whole models."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from axial_deeplab import create_model
+from axial_deeplab.conversion.deeplab2_names import CITYSCAPES_POST_PROCESSING, deeplab2_arguments
+from axial_deeplab.models.axial_deeplab import PanopticDeepLab
+from axial_deeplab.multi_scale import average_outputs
+from axial_deeplab.post_processing import PostProcessing
+from reference_networks import assert_near, channels_first, load_deeplab2
+
+CROP_SIZE = (65, 97)
+DIVISOR, VOID = 1000, 255
+REDUCED: dict[str, Any] = {
+    "num_classes": 19,
+    "width_multiplier": 0.125,
+    "stem_multiplier": 0.25,
+    "semantic_channels": 32,
+    "semantic_head_channels": 16,
+    "semantic_low_level_channels": (16, 8),
+    "instance_channels": 16,
+    "instance_head_channels": 8,
+    "instance_low_level_channels": (8, 4),
+    "aspp_channels": (32, 16),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A golden file: how our network is made, how it looks at the image, and what the file leaves open.
+
+    Args:
+        undecided: pixels at which deeplab2's two highest logits differ by less than 1e-3.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    undecided: int
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = True
+
+
+CASES = {
+    "max_deeplab_s_backbone": Case(
+        "panoptic_deeplab_max_deeplab_s_backbone", {"impl": "reference"}, undecided=22, flip=False
+    ),
+    "axial_deeplab_s_os32_aspp_flip": Case(
+        "axial_deeplab_s",
+        {"output_stride": 32, "aspp": True, "atrous_rates": (3, 6, 9), "impl": "reference"},
+        undecided=34,
+    ),
+    # deeplab2 pads no scaled image, and scales the window of its ASPP, here the whole map, with the image.
+    "resnet50_scales_flip": Case(
+        "panoptic_deeplab_resnet50",
+        {"atrous_rates": (3, 6, 9), "pad_images": False, "aspp_pool_size": None},
+        undecided=49,
+        scales=(0.75, 1.0, 1.5),
+    ),
+}
+
+
+class WithLogitsAsHeatmap(nn.Module):
+    """Puts the semantic logits where averaging keeps them as they are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        outputs = self.network(images)
+        return {**outputs, "center_heatmap": outputs["semantic_logits"]}
+
+
+@pytest.mark.parametrize("file", CASES)
+@torch.no_grad()
+def test_matches_deeplab2(golden: Callable[[str], Path], file: str) -> None:
+    with np.load(golden(f"deeplab_e2e_{file}.npz")) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    case = CASES[file]
+    arguments = {**deeplab2_arguments(case.name, CROP_SIZE), **REDUCED, **case.options}
+    network = create_model(case.name, **arguments).eval()
+    assert isinstance(network, PanopticDeepLab)
+    load_deeplab2(network, arrays)
+    images = channels_first(arrays["input"])
+
+    for feature, x in network.encode(images).items():
+        if f"intermediate/{feature}" in arrays:
+            assert_near(x, channels_first(arrays[f"intermediate/{feature}"]), 1e-3)
+    views: dict[str, Any] = {"scales": case.scales, "flip": case.flip}
+    outputs = average_outputs(network, images, **views)
+    logits = average_outputs(WithLogitsAsHeatmap(network), images, **views)["center_heatmap"]
+    assert_near(logits, channels_first(arrays["output/semantic_logits"]), 1e-3)
+    assert_near(outputs["center_heatmap"][:, 0], torch.from_numpy(arrays["output/center_heatmap"]), 1e-3)
+    assert_near(outputs["offsets"], channels_first(arrays["output/offset_map"]), 1e-3)
+
+    settings = {**CITYSCAPES_POST_PROCESSING, "nms_kernel": 7, "stuff_area": 64, "label_divisor": DIVISOR}
+    panoptic, _, semantic = PostProcessing(range(11, 19), **settings)(outputs)[0]
+    highest, second = channels_first(arrays["output/semantic_logits"])[0].topk(2, dim=0).values
+    undecided = highest - second < 1e-3
+    theirs = torch.from_numpy(arrays["output/panoptic_pred"][0])
+    # Our classes are one higher there, and void is 0.
+    theirs = torch.where(theirs == VOID * DIVISOR, 0, theirs + DIVISOR)
+    assert len(theirs.unique()) > 10
+    assert int(undecided.sum()) == case.undecided
+    assert not ((panoptic != theirs) & ~undecided).any()
+    assert not ((semantic != torch.from_numpy(arrays["output/semantic_pred"][0])) & ~undecided).any()
