@@ -9,9 +9,11 @@ Processor time of one process is what a worker needs, whatever else the machine 
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
+import resource
 import tempfile
 import time
 from collections import Counter
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -58,19 +61,35 @@ def time_stages(dataset: PanopticDataset, crop_size: tuple[int, int], rounds: in
     return {stage: 1e3 * seconds / (rounds * len(dataset)) for stage, seconds in spent.items()}
 
 
+class LoaderTimes(NamedTuple):
+    """What a `DataLoader` took: for each epoch images a second by the clock and megabytes of all workers; and
+    processor time of the workers and of the process that receives, milliseconds an image."""
+
+    images_per_second: list[float]
+    megabytes: list[float]
+    worker_ms: float
+    receiver_ms: float
+
+
 def time_loader(
     dataset: PanopticDataset, crop_size: tuple[int, int], num_workers: int, epochs: int
-) -> list[dict[str, float]]:
-    """Return for each epoch images a second by the clock, and megabytes of all worker processes."""
+) -> LoaderTimes:
+    """Read a data set several times through a `DataLoader`, batches of four."""
     training = TrainingDataset(dataset, PanopticTargets(dataset.categories.thing_ids), crop_size=crop_size)
     loader = DataLoader(training, batch_size=4, num_workers=num_workers, persistent_workers=True)
-    results = []
+    rates, megabytes = [], []
+    own, of_children = time.process_time(), _time_of_children()
     for _ in range(epochs):
         start = time.perf_counter()
         num_images = sum(len(batch["image"]) for batch in loader)
-        seconds = time.perf_counter() - start
-        results.append({"images_per_second": num_images / seconds, "megabytes": _memory_of_children()})
-    return results
+        rates.append(num_images / (time.perf_counter() - start))
+        megabytes.append(_memory_of_children())
+    own = time.process_time() - own
+    # The time of a process counts when it has ended.
+    del loader
+    gc.collect()
+    per_image = 1e3 / (len(dataset) * epochs)
+    return LoaderTimes(rates, megabytes, (_time_of_children() - of_children) * per_image, own * per_image)
 
 
 @contextmanager
@@ -78,6 +97,11 @@ def _timed(spent: Counter[str], stage: str) -> Iterator[None]:
     start = time.process_time()
     yield
     spent[stage] += time.process_time() - start  # type: ignore[assignment]
+
+
+def _time_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _memory_of_children() -> float:
@@ -125,16 +149,26 @@ def main() -> None:
         for stage, milliseconds in (*stages.items(), ("total", total)):
             print(f"  {stage:26}{milliseconds:6.1f} ms  {milliseconds / total:4.0%}")
         print(f"  {1e3 / total:.1f} images a second for each worker")
-        epochs = []
+        loader = None
         if options.num_workers:
-            epochs = time_loader(dataset, tuple(options.crop), options.num_workers, options.epochs)
-            for number, epoch in enumerate(epochs, 1):
+            loader = time_loader(dataset, tuple(options.crop), options.num_workers, options.epochs)
+            for number, (rate, megabytes) in enumerate(
+                zip(loader.images_per_second, loader.megabytes, strict=True), 1
+            ):
                 print(
-                    f"  epoch {number}: {epoch['images_per_second']:.1f} images a second by the clock, "
-                    f"{options.num_workers} workers with {epoch['megabytes']:.0f} MB of their own"
+                    f"  epoch {number}: {rate:.1f} images a second by the clock, "
+                    f"{options.num_workers} workers with {megabytes:.0f} MB of their own"
                 )
+            print(
+                f"  with the way to the training process: {loader.worker_ms:.1f} ms of a worker, "
+                f"{loader.receiver_ms:.1f} ms of the training process an image"
+            )
     if options.json:
-        numbers = {"stages_ms": stages, "images_per_second_per_worker": 1e3 / total, "epochs": epochs}
+        numbers = {
+            "stages_ms": stages,
+            "images_per_second_per_worker": 1e3 / total,
+            "loader": loader and loader._asdict(),
+        }
         Path(options.json).write_text(json.dumps(numbers, indent=2) + "\n")
 
 
