@@ -53,6 +53,18 @@ def test_padding_is_the_mean_color() -> None:
 
 
 @torch.no_grad()
+def test_images_without_padding() -> None:
+    model, padding = nano(pad_images=False), nano()
+    x = images(33, 49)  # needs no padding
+    for ours, theirs in zip(model(x).values(), padding(x).values(), strict=True):
+        assert torch.equal(ours, theirs)
+    x = images(34, 47)
+    assert model.encode(x)["res5"].shape[-2:] == (3, 3)
+    assert padding.encode(x)["res5"].shape[-2:] == (4, 4)
+    assert {tuple(y.shape[-2:]) for y in model(x).values()} == {(34, 47)}
+
+
+@torch.no_grad()
 def test_encode_normalizes_and_aligns_the_grids() -> None:
     model = nano()
     maps = model.encode(images(34, 47))
@@ -108,6 +120,7 @@ def test_other_channels_and_other_normalization() -> None:
     assert nano(in_channels=4)(images(20, 20, channels=4))["offsets"].shape == (1, 2, 20, 20)
     model = nano(pixel_mean=[127.5] * 3, pixel_std=[127.5] * 3)
     assert model.pixel_mean.flatten().tolist() == [127.5] * 3
+    assert nano(pixel_mean=127.5, pixel_std=127.5).pixel_mean.flatten().tolist() == [127.5] * 3
     with pytest.raises(
         ValueError, match=r"pixel_std must be one value for each of the 3 image channels, got 2"
     ):
@@ -132,6 +145,21 @@ def test_axial_decoder_is_shared_by_the_heads() -> None:
         nano(decoder="axial", aspp=True)
     with pytest.raises(ValueError, match="decoder must be dual or axial, got 'unet'"):
         nano(decoder="unet")
+
+
+def test_channels_of_contexts_and_heads() -> None:
+    def channels(**overrides: object) -> list[int]:
+        model = nano(semantic_channels=32, instance_channels=16, **overrides)
+        contexts = (model.semantic_decoder.context, model.instance_decoder.context)
+        last = [
+            context.get_submodule("project") if overrides.get("aspp") else context for context in contexts
+        ]
+        return [layer.conv.out_channels for layer in (*last, model.semantic_head.hidden.pointwise)]
+
+    assert channels() == [32, 16, 32]
+    assert channels(aspp=True) == [256, 256, 32]
+    assert channels(aspp_channels=24) == [24, 24, 32]
+    assert channels(aspp=True, aspp_channels=[24, 8], semantic_head_channels=12) == [24, 8, 12]
 
 
 def test_atrous_rates_follow_the_output_stride() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from axial_deeplab import create_model
 from axial_deeplab.models.axial_attention import AxialBlock
+from axial_deeplab.models.fuse import fuse
 from axial_deeplab.models.hybrid_resnet import HybridResNet
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.resnet import BasicBlock, Bottleneck
@@ -122,6 +123,7 @@ def test_squeeze_excite_and_switchable_blocks_match_deeplab2(golden: Golden, nam
     load_deeplab2(block.eval(), arrays, "")
     x = F.relu(channels_first(arrays["input"]))
     assert_near(block(x), channels_first(arrays["output"]))
+    assert_near(fuse(block)(x), channels_first(arrays["output"]))
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
