@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from axial_deeplab.cli import main
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES
+from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic_format import read_panoptic_png
+from axial_deeplab.weights import save_weights
 
 Find = Callable[[str], Path]
 
@@ -149,6 +153,34 @@ def test_the_test_split_has_images_alone(tmp_path: Path) -> None:
     dataset = CityscapesDataset(write(tmp_path, split="test"), "test", limit=1)
     assert not dataset.has_ground_truth
     assert [(sample.panoptic, sample.segments) for sample in dataset] == [(None, ())]
+
+
+def test_evaluation_of_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, split="val", ids=np.repeat(np.repeat(IDS, 8, axis=0), 8, axis=1))
+    write(tmp_path, split="test")
+    torch.manual_seed(0)
+    small = {"width_multiplier": 0.0625, "depths": (1, 1, 1, 1), "num_heads": 2}
+    model = create_model("axial_deeplab_nano", num_classes=19, **small)
+    weights = tmp_path / "tiny.safetensors"
+    save_weights(weights, model, CATEGORIES, extra={"post_processing": {"stuff_area": 0}})
+    words = [
+        "evaluate",
+        "--weights",
+        weights,
+        "--format",
+        "cityscapes",
+        "--root",
+        tmp_path,
+        "--device",
+        "cpu",
+    ]
+    assert main([str(word) for word in [*words, "--split", "val", "--json-out", tmp_path / "n.json"]]) == 0
+    assert json.loads((tmp_path / "n.json").read_text())["num_images"] == 2
+    capsys.readouterr()
+    assert main([str(word) for word in [*words, "--split", "test"]]) == 2
+    assert (
+        "data.val.split must have ground truth to train and evaluate on, got test" in capsys.readouterr().err
+    )
 
 
 def test_missing_images_are_named(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_each_format_has_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             seen.update(options, place=place)
 
         monkeypatch.setattr(reader, "__init__", remember)
+        monkeypatch.setattr(reader, "has_ground_truth", True)
         split = SplitConfig(root="r", split="s", annotations="a")
         data = DataConfig(format=name, train=split, train_limit=3)  # type: ignore[arg-type]
         assert isinstance(open_dataset(data, "train"), reader)

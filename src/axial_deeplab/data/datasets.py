@@ -31,7 +31,7 @@ def open_dataset(
         problems: gets what is wrong with single images; see `PanopticDataset`.
 
     Raises:
-        ValueError: a setting is missing, or the data set is not valid.
+        ValueError: a setting is missing, the data set is not valid, or it has no ground truth.
         OSError: a file is missing.
     """
     split: SplitConfig = getattr(data, part)
@@ -46,7 +46,7 @@ def open_dataset(
             "choose another format, or a classification network as model.name"
         )
     reader = CityscapesDataset if data.format == "cityscapes" else MapillaryDataset
-    return reader(
+    dataset = reader(
         _required(split, "root", name),
         _required(split, "split", name),
         annotations=split.annotations,
@@ -54,6 +54,11 @@ def open_dataset(
         limit=limit,
         problems=problems,
     )
+    if not dataset.has_ground_truth and not images_only and problems is None:
+        raise ValueError(
+            f"{name}.split must have ground truth to train and evaluate on, got {split.split}; choose another"
+        )
+    return dataset
 
 
 def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] | None = None) -> ImageFolder:
