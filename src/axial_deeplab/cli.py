@@ -1,20 +1,22 @@
 """The command `axial-deeplab`: parse, call one function, print."""
 
-import argparse
 import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axial_deeplab import __version__
 from axial_deeplab.command_line import COMMANDS, Arguments, Parser, command, first_line
-
-if TYPE_CHECKING:
-    from axial_deeplab.config import DataConfig
+from axial_deeplab.command_options import (
+    add_data_set,
+    add_prediction_options,
+    add_workers,
+    data_set,
+    prediction_options,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,16 +78,15 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
     )
-    parser.add_argument("--config", help="take the data set from data.val of this YAML file")
-    _add_data_set(parser)
-    _add_prediction_options(parser)
+    add_data_set(parser)
+    add_prediction_options(parser)
     parser.add_argument(
         "--ap",
         choices=("cityscapes", "coco"),
         help="measure the average precision of the instances, too, as this benchmark defines it",
     )
     parser.add_argument("--limit", type=int, help="only the first so many images")
-    _add_workers(parser, "threads that read images ahead")
+    add_workers(parser, "threads that read images ahead")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
@@ -98,14 +99,14 @@ def evaluate(arguments: Arguments) -> None:
 
     result = evaluate_weights(
         options.weights,
-        _data_set(options),
+        data_set(options),
         output=options.output,
         report=options.report,
         ap=options.ap,
         limit=options.limit,
         num_workers=options.num_workers,
         progress=sys.stderr.isatty(),
-        **_prediction_options(options),
+        **prediction_options(options),
     )
     if is_first_process():
         print(result.to_text(classwise=options.classwise))
@@ -131,7 +132,7 @@ def predict(arguments: Arguments) -> None:
         metavar="NAME",
         help="with --json: write the zip file of the COCO server for this method",
     )
-    _add_prediction_options(parser)
+    add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
         given = "--json" if options.submission is None else "--submission"
@@ -142,7 +143,7 @@ def predict(arguments: Arguments) -> None:
     from axial_deeplab.inference import Predictor
     from axial_deeplab.predict_files import predict_files
 
-    predictor = Predictor(options.weights, **_prediction_options(options))
+    predictor = Predictor(options.weights, **prediction_options(options))
     progress = sys.stderr.isatty()
     if options.json:
         from axial_deeplab.submission import predict_listed
@@ -199,7 +200,7 @@ def pq(arguments: Arguments) -> None:
     parser.add_argument(
         "--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
     )
-    _add_workers(parser, "threads that read and count")
+    add_workers(parser, "threads that read and count")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     options = parser.parse_args(arguments)
@@ -343,84 +344,6 @@ def tables(arguments: Arguments) -> None:
     print(write_tables(options.output))
 
 
-def _add_data_set(parser: Parser) -> None:
-    parser.add_argument(
-        "--format", choices=("coco", "cityscapes", "mapillary"), help="of the data set (default: coco)"
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
-    parser.add_argument("--split", metavar="NAME", help="part of the data set, as its folders are called")
-    parser.add_argument("--annotations", metavar="NAME", help="gtFine, gtCoarse; v1.2, v2.0")
-    parser.add_argument("--images", metavar="DIR", help="coco: folder of the photographs")
-    parser.add_argument("--panoptic", metavar="DIR", help="coco: folder of the panoptic PNG files")
-    parser.add_argument("--json", metavar="FILE", help="coco: panoptic JSON")
-
-
-def _data_set(options: argparse.Namespace) -> "DataConfig":
-    """Return the data set of `--config`, with what the options give instead, as the part val."""
-    from axial_deeplab.config import DataConfig, SplitConfig, read_config
-
-    keys = ("images", "panoptic", "json", "root", "split", "annotations")
-    given = {key: getattr(options, key) for key in keys if getattr(options, key)}
-    if options.config is None:
-        missing = [f"--{key}" for key in keys[:3] if key not in given]
-        if missing and options.root is None:
-            raise ValueError(
-                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; "
-                "add it, or give --root"
-            )
-        data = DataConfig()
-    else:
-        data = read_config(options.config).data
-    val = replace(data.val, **given) if options.config else SplitConfig(**given)
-    return replace(data, format=options.format or data.format, val=val)
-
-
-def _add_prediction_options(parser: Parser) -> None:
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
-    parser.add_argument(
-        "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"
-    )
-    parser.add_argument(
-        "--scales",
-        nargs="+",
-        metavar="S",
-        help="see the image at these magnifications and average, such as 0.5 1 2; "
-        "or coco, cityscapes, mapillary for the paper's",
-    )
-    parser.add_argument("--flip", action="store_true", help="see it mirrored, too, and average")
-    knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
-    knobs.add_argument(
-        "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
-    )
-    knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
-    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
-    knobs.add_argument(
-        "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
-    )
-
-
-def _prediction_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what was given; what was not stays as the weights have it."""
-    names = ("max_size", "center_threshold", "nms_kernel", "top_k", "stuff_area")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if options.scales is not None:
-        from axial_deeplab.multi_scale import parse_scales
-
-        given["scales"] = parse_scales(options.scales)
-    return {"device": options.device, "flip": options.flip, **given}
-
-
-def _add_workers(parser: Parser, purpose: str) -> None:
-    parser.add_argument(
-        "--workers",
-        "--num-workers",
-        dest="num_workers",
-        type=int,
-        metavar="N",
-        help=f"{purpose} (default: one a processor, at most 4)",
-    )
-
-
 def _with_resume(arguments: Arguments) -> Arguments:
     """Turn `--resume [CHECKPOINT]` into the setting that it is short for."""
     words = list(arguments)
@@ -475,7 +398,7 @@ def _one_line(error: Exception | str) -> str:
 
 
 # Their commands join those above; at the end, for the list of help follows the order of definition.
-from axial_deeplab import dataset_commands, weights_commands  # noqa: E402, F401
+from axial_deeplab import dataset_commands, experiment_commands, weights_commands  # noqa: E402, F401
 
 if __name__ == "__main__":
     sys.exit(main())
