@@ -64,7 +64,9 @@ def test_settings_cannot_be_changed() -> None:
         Config().optim.lr = 1.0  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.parent.stem + path.stem
+)
 def test_shipped_files_are_valid_and_short(path: Path) -> None:
     read_config(str(path))
     assert len(path.read_text().splitlines()) <= 45

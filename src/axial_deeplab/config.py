@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import jsonargparse
@@ -332,20 +333,26 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
         ValueError: an unknown key, a value of a wrong type or outside its range, a YAML file that is none.
         OSError: the YAML file cannot be read.
     """
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
-    parser.add_argument(
-        "--config", action=_ConfigFile, help="YAML file of settings; later files and options override it"
-    )
-    parser.add_class_arguments(Config)
     try:
-        parsed = parser.parse_args(list(arguments))
+        parsed = _parser(prog).parse_args(list(arguments))
     except jsonargparse.ArgumentError as error:
         message = " ".join(str(error).split())
         raise ValueError(f"settings must be those of `{prog} --help`, got: {message}") from None
     settings = parsed.as_dict()
     settings.pop("config", None)
     return config_from_dict(settings)
+
+
+@lru_cache
+def _parser(prog: str) -> jsonargparse.ArgumentParser:
+    # Kept, for reading all docstrings takes longer than reading a file of settings.
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
+    parser.add_argument(
+        "--config", action=_ConfigFile, help="YAML file of settings; later files and options override it"
+    )
+    parser.add_class_arguments(Config)
+    return parser
 
 
 class _ConfigFile(jsonargparse.ActionConfigFile):
