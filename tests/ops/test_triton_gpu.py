@@ -27,11 +27,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @pytest.fixture(autouse=True)
 def choices_of_tilings() -> Iterator[None]:
     """Each test chooses its tilings anew."""
-    before = dict(tilings._chosen)
-    tilings._chosen.clear()
+    tilings.forget_choices()
     yield
-    tilings._chosen.clear()
-    tilings._chosen.update(before)
+    tilings.forget_choices()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from axial_deeplab.ops.gpu_kernels.tiles import (
+    SIZES,
     band_distances,
     distances_of_keys,
     distances_of_queries,
@@ -21,7 +22,7 @@ from axial_deeplab.ops.gpu_kernels.tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward_kernel(
     q,
     q_strides,

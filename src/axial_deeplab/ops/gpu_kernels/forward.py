@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from axial_deeplab.ops.gpu_kernels.tiles import (
+    SIZES,
     distances_of_queries,
     load_bands,
     load_rows,
@@ -18,7 +19,7 @@ from axial_deeplab.ops.gpu_kernels.tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def forward_kernel(
     q,
     q_strides,

@@ -8,6 +8,9 @@ tensor cores; the shear then takes from row o the column of each p - o.
 import triton
 import triton.language as tl
 
+# Arguments of both kernels whose numbers shall not make Triton compile them again.
+SIZES = ("units", "units_in_program", "length", "lines", "heads", "reach", "max_distance")
+
 
 @triton.jit
 def product(a, b, accumulator, DTYPE: tl.constexpr, INTERPRETED: tl.constexpr):

@@ -28,7 +28,10 @@ LARGEST_BLOCKS = {
     ("backward", True): ((48, 64), (96, 32)),
     ("backward", False): ((32, 32),),
 }
-WARPS = {16: (2, 1, 4), 32: (4, 2), 64: (8, 4)}
+# Up to so many channels a tile is the work of few warps, which exchange less; more channels need registers.
+FEW_CHANNELS = 48
+WARPS_FOR_FEW = {16: (2, 4), 32: (2, 4), 64: (4, 8)}
+WARPS_FOR_MANY = {16: (4, 2), 32: (4, 8), 64: (8, 4)}
 
 _chosen: dict[Hashable, Tiling] = {}
 
@@ -47,7 +50,8 @@ def candidates(
     largest = next((block for most, block in limits if channels <= most), 16)
     needed = max(16, 1 << (length - 1).bit_length())
     blocks = [block for block in (64, 32, 16) if block <= min(largest, needed)]
-    return [Tiling(block, warps, stages=2) for block in blocks for warps in WARPS[block]]
+    warps_for = WARPS_FOR_FEW if channels <= FEW_CHANNELS else WARPS_FOR_MANY
+    return [Tiling(block, warps, stages=2) for block in blocks for warps in warps_for[block]]
 
 
 def run_tiled(key: Hashable, tilings: list[Tiling], run: Callable[[Tiling], Result]) -> Result:
@@ -73,6 +77,11 @@ def run_tiled(key: Hashable, tilings: list[Tiling], run: Callable[[Tiling], Resu
         _chosen[key] = tiling
         return result
     return run(tilings[-1])
+
+
+def forget_choices() -> None:
+    """Let every shape choose its tiling anew."""
+    _chosen.clear()
 
 
 def milliseconds(function: Callable[[], object], repeats: int = 5) -> float:
