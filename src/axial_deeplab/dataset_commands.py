@@ -124,7 +124,10 @@ def _convert(arguments: Arguments) -> None:
     parser.add_argument("--annotations", metavar="NAME", help="cityscapes: gtFine or gtCoarse")
     parser.add_argument("--copy-images", action="store_true", help="copy the photographs to images/, too")
     parser.add_argument(
-        "--val-every", type=int, metavar="N", help="write train/ and val/, every N-th image to val/"
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="write train/ and val/; a hash of the name sends about one image in N to val/",
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.cityscapes import CityscapesDataset
@@ -167,7 +170,7 @@ def _convert(arguments: Arguments) -> None:
         categories,
         options.output,
         copy_images=options.copy_images,
-        val_every=options.val_every,
+        hold_out=options.hold_out,
         progress=progress,
     )
     print(f"{len(images)} images written to {options.output}")
@@ -180,8 +183,10 @@ def _categories(options: argparse.Namespace) -> "Categories":
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
     if options.categories is None:
-        stuff = [] if options.background is None else [Category(2, options.background, False)]
-        return Categories([Category(1, options.thing, True), *stuff])
+        names = [name for name in (options.background, options.thing) if name is not None]
+        return Categories(
+            [Category(number, name, name == options.thing) for number, name in enumerate(names, start=1)]
+        )
     try:
         entries = json.loads(Path(options.categories).read_text(encoding="utf-8"))
     except ValueError as error:

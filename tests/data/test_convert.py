@@ -61,7 +61,8 @@ def test_maps(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_parts_with_copies_of_the_images(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert_maps(capsys, maps, "--val-every", 3, "--copy-images")[0] == 0
+    assert convert_maps(capsys, maps, "--hold-out", 3, "--copy-images")[0] == 0
+    # Of the names without suffix, the SHA-256 of "more/c" is a multiple of 3.
     for part, names in (("train", ["a.jpg", "b.jpg"]), ("val", ["more/c.jpg"])):
         root = maps / "out" / part
         dataset = CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json")
@@ -136,8 +137,12 @@ def test_broken_maps_are_named_and_leave_nothing(
             "must have a folder for every image",
         ),
         (
-            "maps --images images --instances instances --thing car --val-every 9",
-            "val_every must be from 2 to",
+            "maps --images images --instances instances --thing car --hold-out 1",
+            "hold_out must be at least 2",
+        ),
+        (
+            "maps --images images --instances instances --thing car --hold-out 997",
+            "hold_out must leave images on both sides, got 997 for 3 images",
         ),
         ("coco-instances --images images", "--json must be given for coco-instances"),
         ("cityscapes --root .", "--split must be given for cityscapes"),
@@ -184,7 +189,7 @@ def test_a_folder_of_masks_for_each_image(
     dataset = CocoPanopticDataset(images, tmp_path / "out" / "panoptic", tmp_path / "out" / "panoptic.json")
     for sample in dataset:
         assert sample.panoptic is not None
-        assert sample.panoptic.tolist() == [[10_001, 20_000, 20_000], [10_001, 20_000, 10_002]]
+        assert sample.panoptic.tolist() == [[20_001, 10_000, 10_000], [20_001, 10_000, 20_002]]
 
 
 def test_nuclei(shared_data: Find, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,8 +207,8 @@ def test_nuclei(shared_data: Find, tmp_path: Path, capsys: pytest.CaptureFixture
     for sample in dataset:
         stored = np.asarray(Image.open(root / "instances" / sample.file_name))
         assert sample.panoptic is not None
-        assert sum(s.train_id == 0 for s in sample.segments) == len(np.unique(stored)) - 1
-        np.testing.assert_array_equal(sample.panoptic == 20_000, stored == 0)
+        assert sum(s.train_id == 1 for s in sample.segments) == len(np.unique(stored)) - 1
+        np.testing.assert_array_equal(sample.panoptic == 10_000, stored == 0)
         pairs = np.unique(np.stack([sample.panoptic.ravel(), stored.ravel()]), axis=1)
         assert pairs.shape[1] == len(sample.segments)  # one to one
 

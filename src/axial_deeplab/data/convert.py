@@ -1,11 +1,12 @@
 """Writing COCO panoptic data from the files of other annotations."""
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -44,7 +45,7 @@ def write_panoptic(
     output: Folder,
     *,
     copy_images: bool = False,
-    val_every: int | None = None,
+    hold_out: int | None = None,
     progress: bool = False,
 ) -> None:
     """Write images as `panoptic/` and `panoptic.json` in COCO panoptic format.
@@ -54,22 +55,20 @@ def write_panoptic(
         categories: the label space.
         output: a new folder, which appears when all is written.
         copy_images: copy the images to `images/`, so that the folder is a data set by itself.
-        val_every: every so many-th image goes to `val/`, the others to `train/`; None makes one data set.
+        hold_out: about one image in so many goes to `val/`, the others to `train/`, which a hash of its name
+            decides: more images or another order move none. None makes one data set.
         progress: show a progress bar.
 
     Raises:
         ValueError: the output is not empty, there are too few images, or an annotation is not valid.
         OSError: a file cannot be read or written.
     """
-    if val_every is not None and not 2 <= val_every <= len(images):
-        raise ValueError(
-            f"val_every must be from 2 to the number of images, {len(images)}, got {val_every}; 10 is usual"
-        )
+    parts = _parts(images, hold_out)
     with (
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
     ):
-        for name, part in _parts(images, val_every).items():
+        for name, part in parts.items():
             with PanopticWriter(
                 folder / name / "panoptic", folder / name / "panoptic.json", categories
             ) as writer:
@@ -221,14 +220,27 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
         (folder / "panoptic.json").write_text(json.dumps(document), encoding="utf-8")
 
 
-def _parts(images: Sequence[UnwrittenImage], val_every: int | None) -> dict[str, Sequence[UnwrittenImage]]:
-    if val_every is None:
+def _parts(images: Sequence[UnwrittenImage], hold_out: int | None) -> dict[str, Sequence[UnwrittenImage]]:
+    if hold_out is None:
         return {"": images}
-    is_val = [place % val_every == val_every - 1 for place in range(len(images))]
+    if hold_out < 2:
+        raise ValueError(f"hold_out must be at least 2, got {hold_out}; 5 holds out a fifth of the images")
+    is_val = [_hash(image.file_name) % hold_out == 0 for image in images]
+    if all(is_val) or not any(is_val):
+        raise ValueError(
+            f"hold_out must leave images on both sides, got {hold_out} for {len(images)} images, "
+            f"{sum(is_val)} of them for val; take another number"
+        )
     return {
         "train": [image for image, val in zip(images, is_val, strict=True) if not val],
         "val": [image for image, val in zip(images, is_val, strict=True) if val],
     }
+
+
+def _hash(file_name: str) -> int:
+    """Return a number that depends on the name without its suffix alone, on every machine the same."""
+    name = PurePosixPath(file_name).with_suffix("").as_posix()
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
 def _copy(source: Path, target: Path) -> None:
