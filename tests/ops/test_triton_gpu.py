@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops import reference, triton_gpu
-from axial_deeplab.ops.axial_attention import axial_attention, explain
+from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum, explain
 from axial_deeplab.ops.gpu_kernels import tilings
 from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget
@@ -51,17 +51,16 @@ def check_error_budget(
 
 @pytest.mark.parametrize(
     ("length", "span"),
-    [(1, None), (2, None), (7, 1), (33, 65), (56, None), (65, None), (65, 9)],
+    [(1, None), (2, None), (7, 1), (33, 65), (56, None), (65, 9)],
 )
 def test_lengths_and_spans(length: int, span: int | None) -> None:
     check_error_budget(arguments_of(1, length, 1, 1), span)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("span", [None, 9])
-def test_half_precision(dtype: torch.dtype, span: int | None, short_tiles: None) -> None:
-    check_error_budget(arguments_of(1, 14, 1, 2), span, dtype)
-    check_error_budget(arguments_of(1, 33, 1, 1), span, dtype)
+@pytest.mark.parametrize(("length", "span"), [(14, None), (33, 9)])
+def test_half_precision(dtype: torch.dtype, length: int, span: int | None, short_tiles: None) -> None:
+    check_error_budget(arguments_of(1, length, 1, 1), span, dtype)
 
 
 @pytest.mark.parametrize(
@@ -314,3 +313,18 @@ def test_benchmark_mode_takes_the_fastest_tiling(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tilings, "milliseconds", lambda function: times[function()])
     options = [Tiling(64, 4, 2), Tiling(32, 4, 2), Tiling(16, 2, 2)]
     assert tilings.run_tiled("a shape", options, lambda tiling: tiling.block) == 16
+
+
+@pytest.mark.parametrize("absent", [(), (5,)])
+@torch.no_grad()
+def test_outputs_added_up_in_registers(absent: tuple[int, ...]) -> None:
+    arguments = [None if i in absent else x for i, x in enumerate(arguments_of(1, 5, 2, 2, 3, 7))]
+    scale = torch.tensor([[0.5], [-2.0]]).expand(2, 7).to(DEVICE)
+    content, positional = reference.attend(*arguments, span=3)
+    expected = content if positional is None else content + positional * scale
+    result = axial_attention_sum(*arguments, scale, span=3, impl="triton")
+    torch.testing.assert_close(result, expected)
+    operation = torch.ops.axial_deeplab.triton_axial_attention_sum.default
+    torch.library.opcheck(operation, (*arguments, scale, 3))
+    empty = [x if x is None or x.dim() < 5 else x[:0] for x in arguments]
+    assert triton_gpu.attend_sum(*empty, scale).shape == (0, 5, 2, 2, 7)
