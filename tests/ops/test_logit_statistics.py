@@ -1,9 +1,11 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from attention_cases import LargestTensor, make_inputs
-from axial_deeplab.ops import logit_statistics
+from axial_deeplab.ops import logit_statistics, numba_moments
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
 
 
@@ -22,23 +24,33 @@ def explicit_logits(q: Tensor, k: Tensor, rel_q: Tensor, rel_k: Tensor, span: in
     return torch.stack([term[..., inside].flatten(1) for term in terms])
 
 
+IMPLEMENTATIONS = ("numba", "reference")
+
+
 @pytest.mark.parametrize("max_span", [1, 4, 80])
-@pytest.mark.parametrize("span", [None, 1, 3, 7, 33, 201])
+@pytest.mark.parametrize(
+    ("impl", "span"), [("numba", None), *(("reference", span) for span in (None, 1, 3, 7, 33, 201))]
+)
 @pytest.mark.parametrize("length", [1, 2, 5, 40, 71])
-def test_equals_the_moments_of_explicit_logits(length: int, span: int | None, max_span: int) -> None:
+def test_equals_the_moments_of_explicit_logits(
+    length: int, span: int | None, max_span: int, impl: str
+) -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(length, max_span=max_span)
     logits = explicit_logits(q, k, rel_q, rel_k, span)
-    mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, span=span)
+    mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, span=span, impl=impl)
     torch.testing.assert_close(mean, logits.mean(-1), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(mean_of_squares, logits.square().mean(-1), rtol=1e-10, atol=1e-12)
     assert count_logits(2, length, 3, span) == logits.shape[-1]
 
 
-@pytest.mark.parametrize(("length", "span"), [(4, None), (5, 3), (67, 3)])
-def test_gradients(length: int, span: int | None) -> None:
+@pytest.mark.parametrize(
+    ("impl", "length", "span"),
+    [("numba", 4, None), ("reference", 4, None), ("reference", 5, 3), ("reference", 67, 3)],
+)
+def test_gradients(length: int, span: int | None, impl: str) -> None:
     small = {"images": 1, "lines": 1, "heads": 1, "key_dim": 1} if length > 5 else {"key_dim": 2}
     q, k, _, rel_q, rel_k, *_ = make_inputs(length, max_span=3, requires_grad=True, **small)
-    assert torch.autograd.gradcheck(lambda *x: logit_moments(*x, span=span), (q, k, rel_q, rel_k))
+    assert torch.autograd.gradcheck(lambda *x: logit_moments(*x, span=span, impl=impl), (q, k, rel_q, rel_k))
 
 
 def test_chunks_of_lines_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +65,79 @@ def test_chunks_of_lines_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_axis_makes_no_logits() -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(500, images=1, lines=1, heads=1, requires_grad=True)
     with LargestTensor() as mode:
-        mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k)
+        mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, impl="reference")
         (mean.sum() + mean_of_squares.sum()).backward()
     # The prefix sums of the products of table rows, 2 L - 1 + 1 matrices of D x D.
     assert mode.elements <= 2 * 500 * 4 * 4
+
+
+def test_whole_axis_makes_no_logits_in_the_kernel() -> None:
+    q, k, _, rel_q, rel_k, *_ = make_inputs(500, images=1, lines=1, heads=1, requires_grad=True)
+    with LargestTensor() as mode:
+        mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, impl="numba")
+        (mean.sum() + mean_of_squares.sum()).backward()
+    # Sums of queries and keys and of their outer products at each position, in rows of 8 numbers.
+    assert mode.elements <= 2 * 500 * (4 + 1) * 8 + 8
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, most) for most in (30, 3, 3, 3, 17)]),
+    absent=st.sampled_from([(), (0,), (1,)]),
+    axis=st.sampled_from(["height", "width"]),
+    seed=st.integers(0, 1000),
+)
+def test_kernel_equals_plain_pytorch(
+    sizes: tuple[int, ...], absent: tuple[int, ...], axis: str, seed: int
+) -> None:
+    length, images, lines, heads, key_dim = sizes
+    options = {"images": images, "lines": lines, "heads": heads, "key_dim": key_dim, "seed": seed}
+    q, k, _, *tables = make_inputs(length, **options)[:5]
+    tables = [None if i in absent else table for i, table in enumerate(tables)]
+    if axis == "width":
+        q, k = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k))
+    results = []
+    for impl in IMPLEMENTATIONS:
+        leaves = [x.detach().requires_grad_() for x in (q, k, *tables) if x is not None]
+        inputs = iter(leaves)
+        arguments = [None if x is None else next(inputs) for x in (q, k, *tables)]
+        outputs = logit_moments(*arguments, impl=impl)
+        weights = [torch.arange(1.0, 1 + y.numel()).reshape(y.shape).double().sin() for y in outputs]
+        results.append([*outputs, *torch.autograd.grad(outputs, leaves, weights)])
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-11)
+
+
+def test_number_of_threads_does_not_change_a_bit() -> None:
+    q, k = (x.float() for x in make_inputs(40, images=4, lines=16, heads=5, key_dim=8)[:2])
+    assert 4 * q.numel() * 8 > 2 * numba_moments.WORK_FOR_A_THREAD
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(torch.ops.axial_deeplab.position_moments(q, k))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_opcheck() -> None:
+    q, k = (x.float().requires_grad_() for x in make_inputs(6)[:2])
+    torch.library.opcheck(torch.ops.axial_deeplab.position_moments.default, (q, k))
+    moments = torch.ops.axial_deeplab.position_moments(q, k).detach()
+    backward = torch.ops.axial_deeplab.position_moments_backward.default
+    torch.library.opcheck(backward, (moments, q.detach(), k.detach()))
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_nan_gives_nan(impl: str) -> None:
+    q, k, _, rel_q, rel_k, *_ = make_inputs(6)
+    q[0, 2, 1, 1, 0] = float("nan")
+    mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, impl=impl)
+    for moments in (mean, mean_of_squares):
+        assert moments[:2, 1].isnan().all()
+        assert moments[:, 0].isfinite().all()
+        assert moments[2].isfinite().all()
 
 
 def test_long_local_axis_keeps_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:

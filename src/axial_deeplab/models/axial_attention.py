@@ -168,7 +168,9 @@ class AxialAttention(nn.Module):
         terms = logit_terms(self.rel_q, self.rel_k)
 
         def moments() -> tuple[Tensor, Tensor, int]:
-            mean, mean_of_squares = logit_moments(q, k, self.rel_q, self.rel_k, span=self.span)
+            mean, mean_of_squares = logit_moments(
+                q, k, self.rel_q, self.rel_k, span=self.span, impl=self.impl
+            )
             images, length, lines = q.shape[:3]
             return mean[terms], mean_of_squares[terms], count_logits(images, length, lines, self.span)
 

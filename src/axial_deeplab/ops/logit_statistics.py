@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from axial_deeplab.ops import numba_moments
 from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.reference import split_queries, windows_of_keys
 
@@ -15,7 +16,13 @@ CHUNK_LOGITS = 2**24
 
 
 def logit_moments(
-    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *, span: int | None = None
+    q: Tensor,
+    k: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    *,
+    span: int | None = None,
+    impl: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Mean and mean square of q_o·k_p, q_o·r^q_{p-o}, k_p·r^k_{p-o} over all images, lines and pairs (o, p).
 
@@ -30,6 +37,8 @@ def logit_moments(
 
     Args:
         span: an odd number of positions centered on o; None means the whole axis.
+        impl: as in `axial_attention`. Only "numba" has a way of its own, for whole axes, which "auto" takes
+            where it can run and which can be differentiated once; all else is plain PyTorch.
 
     Returns:
         mean and mean square, each (3, N), in float32 at least; zeros for an empty batch.
@@ -39,11 +48,29 @@ def logit_moments(
     reach = _reach(length, span)
     with full_precision(q.device):
         q, k = q.to(dtype), k.to(dtype)
-        zero = q.new_zeros(heads)
-        sums = [_content_sums(q, k) if reach == length - 1 else _local_content_sums(q, k, reach)]
-        sums.append((zero, zero) if rel_q is None else _positional_sums(q, rel_q.to(dtype), reach))
         # Seen from the key, the distances run the other way.
-        sums.append((zero, zero) if rel_k is None else _positional_sums(k, rel_k.to(dtype).flip(0), reach))
+        tables = [
+            None if rel_q is None else rel_q.to(dtype),
+            None if rel_k is None else rel_k.to(dtype).flip(0),
+        ]
+        has_tables = [table is not None for table in tables]
+        whole_axis = reach == length - 1
+        positions: list[tuple[Tensor, Tensor] | None]
+        if impl in ("auto", "numba") and whole_axis and any(has_tables) and numba_moments.can_run(q):
+            moments = numba_moments.position_moments(q, k)
+            sums = [moments.content]
+            positions = [moments.queries, moments.keys]
+        else:
+            sums = [_content_sums(q, k) if whole_axis else _local_content_sums(q, k, reach)]
+            positions = [
+                _position_sums(x) if needed else None for x, needed in zip((q, k), has_tables, strict=True)
+            ]
+        zero = q.new_zeros(heads)
+        for of_position, table in zip(positions, tables, strict=True):
+            if table is None or of_position is None:
+                sums.append((zero, zero))
+            else:
+                sums.append(_positional_sums(of_position, table, reach))
         count = max(count_logits(images, length, lines, span), 1)
         first, second = (torch.stack(moments) / count for moments in zip(*sums, strict=True))
     return first, second
@@ -114,21 +141,29 @@ def _chunk_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     return first + logits.sum((0, 1, 3, 4, 5)), second + logits.square().sum((0, 1, 3, 4, 5))
 
 
-def _positional_sums(x: Tensor, table: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Return the sums over a span of x_i·r_{j-i} and of its square, (N,) each, for a table (R, D)."""
-    length = x.shape[1]
+def _position_sums(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums (N, L, D) of x at each position and those (N, L, D, D) of its outer products."""
+    by_position = x.permute(3, 1, 4, 0, 2).flatten(3)  # (N, L, D, B·M)
+    return by_position.sum(-1), by_position @ by_position.mT
+
+
+def _positional_sums(of_position: tuple[Tensor, Tensor], table: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Return the sums over a span of x_i·r_{j-i} and of its square, (N,) each, for a table (R, D).
+
+    Args:
+        of_position: the sums of x and of its outer products at each position, see `_position_sums`.
+    """
+    position_sums, position_products = of_position
+    length = position_sums.shape[1]
     farthest = table.shape[0] // 2
-    distances = torch.arange(-reach, reach + 1, device=x.device)
+    distances = torch.arange(-reach, reach + 1, device=table.device)
     rows = table[distances.clamp(-farthest, farthest) + farthest]
-    i = torch.arange(length, device=x.device)
+    i = torch.arange(length, device=table.device)
     first = (reach - i).clamp_min(0)
     behind = (reach + length - i).clamp_max(2 * reach + 1)
     row_sums = _range_sums(rows, first, behind, 0)  # (L, D)
     product_sums = _range_sums(rows[:, :, None] * rows[:, None], first, behind, 0)  # (L, D, D)
-    by_position = x.permute(1, 3, 4, 0, 2).flatten(3)  # (L, N, D, B·M)
-    means = (by_position.sum(-1) * row_sums[:, None]).sum((0, 2))
-    squares = ((by_position @ by_position.mT) * product_sums[:, None]).sum((0, 2, 3))
-    return means, squares
+    return (position_sums * row_sums).sum((1, 2)), (position_products * product_sums).sum((1, 2, 3))
 
 
 def _range_sums(x: Tensor, first: Tensor, behind: Tensor, dim: int) -> Tensor:

@@ -96,10 +96,10 @@ def _forward_sum(
     span: int | None,
 ) -> Tensor:
     """Return content + positional_scale * positional, (B, L, M, N, V)."""
-    output = _empty_like_image(v)
+    output = empty_like_image(v)
     call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, _allocate_maxima(q))
     call.set_tensors(CONTENT=output)
-    padding = _layout().whole_vectors(v.shape[-1]) - v.shape[-1]
+    padding = kernel_layout().whole_vectors(v.shape[-1]) - v.shape[-1]
     call.set_address("POSITIONAL_SCALE", F.pad(positional_scale, (0, padding)))
     call.run("forward")
     return output
@@ -117,7 +117,7 @@ def _allocate_sum(
     positional_scale: Tensor,
     span: int | None,
 ) -> Tensor:
-    return _empty_like_image(v)
+    return empty_like_image(v)
 
 
 @torch.library.custom_op("axial_deeplab::axial_attention", mutates_args=(), device_types="cpu")
@@ -150,7 +150,7 @@ def _allocate_outputs(
     logit_scale: Tensor | None,
     span: int | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_like_image(v), _empty_like_image(v), _allocate_maxima(q)
+    return empty_like_image(v), empty_like_image(v), _allocate_maxima(q)
 
 
 @torch.library.custom_op("axial_deeplab::axial_attention_backward", mutates_args=(), device_types="cpu")
@@ -196,7 +196,7 @@ def _allocate_gradients(
     maxima: Tensor,
 ) -> list[Tensor]:
     others = (rel_q, rel_k, rel_v, logit_scale)
-    grads = [_empty_like_image(x) for x in (q, k, v)]
+    grads = [empty_like_image(x) for x in (q, k, v)]
     return grads + [q.new_zeros(() if x is None else x.shape) for x in others]
 
 
@@ -222,7 +222,7 @@ def _allocate_maxima(q: Tensor) -> Tensor:
     return q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
 
 
-def _empty_like_image(x: Tensor) -> Tensor:
+def empty_like_image(x: Tensor) -> Tensor:
     """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
     batch, length, lines, heads, channels = x.shape
     if x.stride(1) < x.stride(2):
@@ -250,7 +250,7 @@ class _Call:
         self.reach = max(self.length - 1 if span is None else min(self.length - 1, span // 2), 0)
         max_distance = next((x.shape[0] // 2 for x in (rel_q, rel_k, rel_v) if x is not None), 0)
         self.like = q
-        self.layout = _layout()
+        self.layout = kernel_layout()
         self.kept: list[Tensor] = []
         self.arguments = np.zeros(self.layout.COLUMNS, dtype=np.int64)
         self.arguments[self.layout.BATCH : self.layout.MAX_DISTANCE + 1] = (
@@ -300,10 +300,10 @@ class _Call:
 
         dtype = str(self.like.dtype).removeprefix("torch.")
         address = self.arguments.ctypes.data
-        _compiled("expand_tables", dtype).ctypes(address)
-        run_in_threads(_compiled(direction, dtype), address, threads)
+        compiled("expand_tables", dtype).ctypes(address)
+        run_in_threads(compiled(direction, dtype), address, threads)
         if backward:
-            _compiled("collect_table_grads", dtype).ctypes(address)
+            compiled("collect_table_grads", dtype).ctypes(address)
 
     def threads(self, units: int, chunks: int) -> int:
         """Return how many threads pay."""
@@ -317,7 +317,7 @@ class _Call:
 
 
 @cache
-def _layout() -> ModuleType:
+def kernel_layout() -> ModuleType:
     """Return the module of the layout, on first use: it imports Numba, which takes a second."""
     from axial_deeplab.ops.cpu_kernels import layout
 
@@ -325,7 +325,8 @@ def _layout() -> ModuleType:
 
 
 @cache
-def _compiled(name: str, dtype: str) -> Any:
-    from axial_deeplab.ops.cpu_kernels.entries import compiled
+def compiled(name: str, dtype: str) -> Any:
+    """Return a kernel for float32 or float64, see `cpu_kernels.entries`."""
+    from axial_deeplab.ops.cpu_kernels import entries
 
-    return compiled(name, dtype)
+    return entries.compiled(name, dtype)

@@ -12,6 +12,7 @@ from numba import cfunc, types
 
 from axial_deeplab.ops.cpu_kernels.backward import backward
 from axial_deeplab.ops.cpu_kernels.forward import forward
+from axial_deeplab.ops.cpu_kernels.moments import moments, moments_backward
 from axial_deeplab.ops.cpu_kernels.tables import collect_table_grads, expand_tables
 
 
@@ -38,11 +39,21 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         if version:
             collect_table_grads(address, like)
 
+    def moments_entry(address: int) -> None:
+        if version:
+            moments(address, like)
+
+    def moments_backward_entry(address: int) -> None:
+        if version:
+            moments_backward(address, like)
+
     return {
         "expand_tables": expand_tables_entry,
         "forward": forward_entry,
         "backward": backward_entry,
         "collect_table_grads": collect_table_grads_entry,
+        "moments": moments_entry,
+        "moments_backward": moments_backward_entry,
     }
 
 

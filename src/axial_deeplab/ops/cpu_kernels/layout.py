@@ -55,8 +55,9 @@ BLOCK = 16  # Queries of which the backward pass keeps the weights and their gra
 # In the backward pass CONTENT and POSITIONAL are the gradients of the outputs.
 (Q, K, V, CONTENT, POSITIONAL, GRAD_Q, GRAD_K, GRAD_V) = np.arange(25, 65, 5)
 # Factors of the positional output (N, V up to whole vectors), where it is added to the content; else 0.
-POSITIONAL_SCALE = np.int64(65)
-COLUMNS = 66
+# Moments of all heads (N, `moments_size`), or their gradients.
+(POSITIONAL_SCALE, MOMENTS) = np.arange(65, 67)
+COLUMNS = 67
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
@@ -115,6 +116,20 @@ def backward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
     key_dim, padded = whole_vectors(head_dim), whole_vectors(value_dim)
     packed = rows * (4 * key_dim + 3 * padded) + positions_pitch(length) * (head_dim + value_dim)
     return packed + 2 * BLOCK * weights_pitch(length) + ROWS * key_dim + 3 * LANES
+
+
+@size_rule
+def moments_size(length: int, head_dim: int) -> int:
+    """The moments of one head.
+
+    For queries and then for keys: sums (L, D) and sums of outer products (L, D, D), each row up to whole
+    vectors; at last the sums of q·k and of its square.
+    """
+    return 2 * length * (head_dim + 1) * whole_vectors(head_dim) + LANES
+
+
+def moments_scratch_size(length: int, head_dim: int) -> int:
+    return (2 * (head_dim + 1) + 3 * length) * whole_vectors(head_dim)
 
 
 # --- packing ------------------------------------------------------------------------------------------------
