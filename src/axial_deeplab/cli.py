@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axial_deeplab import __version__
 from axial_deeplab.command_line import COMMANDS, Arguments, Parser, command, first_line
@@ -17,6 +17,11 @@ from axial_deeplab.command_options import (
     data_set,
     prediction_options,
 )
+
+if TYPE_CHECKING:
+    import argparse
+
+    from axial_deeplab.config import DataConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +78,7 @@ def train(arguments: Arguments) -> None:
 
 @command
 def evaluate(arguments: Arguments) -> None:
-    """Predict the images of a data set and print panoptic quality, mIoU and, if asked, AP, in percent."""
+    """Predict the images of a data set and print panoptic quality, mIoU and AP, or top-1 and top-5."""
     parser = Parser(evaluate)
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
@@ -97,9 +102,13 @@ def evaluate(arguments: Arguments) -> None:
     from axial_deeplab.evaluation.evaluate import evaluate as evaluate_weights
     from axial_deeplab.evaluation.processes import is_first_process
 
+    data = data_set(options)
+    if data.format == "image_folder":
+        _evaluate_classifier(options, data)
+        return
     result = evaluate_weights(
         options.weights,
-        data_set(options),
+        data,
         output=options.output,
         report=options.report,
         ap=options.ap,
@@ -110,6 +119,23 @@ def evaluate(arguments: Arguments) -> None:
     )
     if is_first_process():
         print(result.to_text(classwise=options.classwise))
+        _write_json(options.json_out, result.to_json())
+
+
+def _evaluate_classifier(options: "argparse.Namespace", data: "DataConfig") -> None:
+    from axial_deeplab.evaluation.classification import evaluate_classifier
+    from axial_deeplab.evaluation.processes import is_first_process
+
+    result = evaluate_classifier(
+        options.weights,
+        data,
+        device=options.device,
+        limit=options.limit,
+        num_workers=options.num_workers,
+        progress=sys.stderr.isatty(),
+    )
+    if is_first_process():
+        print(result.to_text())
         _write_json(options.json_out, result.to_json())
 
 

@@ -16,7 +16,9 @@ def add_data_set(parser: Parser) -> None:
     """Add the options that name a data set."""
     parser.add_argument("--config", help="take the data set from data.val of this YAML file")
     parser.add_argument(
-        "--format", choices=("coco", "cityscapes", "mapillary"), help="of the data set (default: coco)"
+        "--format",
+        choices=("coco", "cityscapes", "mapillary", "image_folder"),
+        help="of the data set (default: coco); image_folder for classification",
     )
     parser.add_argument("--root", metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", metavar="NAME", help="part of the data set, as its folders are called")

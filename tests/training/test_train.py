@@ -132,24 +132,6 @@ def test_kill_at_a_random_moment_loses_nothing(tiny_config: MakeConfig, tmp_path
     assert (last.parent / "metrics.csv").read_text() == (straight.parent / "metrics.csv").read_text()
 
 
-def test_two_processes_learn_what_one_does(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    # A small learning rate: rounding differs, and RAdam makes much of little.
-    config = _merged(tiny_config(), optim={"lr": 1e-4, "max_steps": 5})
-    train(config)
-    settings = tmp_path / "settings.yaml"
-    both = {"output": str(tmp_path / "both"), "devices": 2, "strategy": "ddp"}
-    settings.write_text(yaml.safe_dump(config_to_dict(_merged(config, trainer=both))))
-    command = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config", str(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("4 images in total = 2 devices x 1 accumulated x 2") == 1
-    one, two = _metrics(tmp_path / "run"), _metrics(tmp_path / "both")
-    assert one.keys() == two.keys()
-    for name, values in one.items():
-        assert two[name] == pytest.approx(values, rel=1e-3, abs=1e-4), name
-    load_weights(tmp_path / "both" / "weights.safetensors")
-
-
 def _metrics(folder: Path) -> dict[str, list[float]]:
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

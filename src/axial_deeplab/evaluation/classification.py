@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from axial_deeplab.config import DataConfig
 from axial_deeplab.data.classification_transforms import CentralCrop, ClassificationValidationSet
-from axial_deeplab.data.image_folder import ImageFolder
+from axial_deeplab.data.datasets import open_image_folder
+from axial_deeplab.evaluation.processes import join_processes
 from axial_deeplab.inference import choose_device
 from axial_deeplab.models.axial_deeplab import IMAGENET_MEAN, IMAGENET_STD
 from axial_deeplab.models.backbone import Backbone
@@ -95,43 +97,50 @@ class ClassificationEvaluator:
 @torch.inference_mode()
 def evaluate_classifier(
     weights: str | os.PathLike[str],
-    images: str | os.PathLike[str],
+    data: DataConfig,
     *,
     device: str = "auto",
     limit: int | None = None,
     batch_size: int = 32,
-    num_workers: int = 0,
+    num_workers: int | None = 0,
     progress: bool = False,
 ) -> ClassificationResult:
     """Classify the central crops of images in class folders and count.
 
+    Several processes that torchrun started share the images; each returns the result of all.
+
     Args:
         weights: file of weights, or checkpoint, of a classification network.
-        images: folder of the class folders.
+        data: its part `val` is what is classified.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
         limit: only the first so many images, None for all.
         batch_size: images at a time.
-        num_workers: processes that read images.
+        num_workers: processes that read images, 0 for none; None as many as CPUs, at most 4.
         progress: show a progress bar.
 
     Raises:
         ValueError: the weights are not those of a classification network, or the data is not valid.
         OSError: a file is missing.
     """
+    num_workers = min(4, os.cpu_count() or 1) if num_workers is None else num_workers
     loaded = load_weights(weights)
     if not isinstance(loaded.model, Backbone):
         raise ValueError(
-            f"weights must be of a classification network, got {weights}, a panoptic one; give --json and "
-            "--panoptic of a panoptic data set"
+            f"weights must be of a classification network for data of the format {data.format}, got "
+            f"{weights}, a panoptic one; give a panoptic data set"
         )
-    target = choose_device(device)
-    model = loaded.model.to(target)
-    dataset = ImageFolder(images, classes=loaded.categories.names, limit=limit)
+    data = replace(data, val_limit=limit or data.val_limit)
+    dataset = open_image_folder(data, "val", classes=loaded.categories.names)
     crops = ClassificationValidationSet(dataset, central_crop(loaded.metadata))
-    loader = DataLoader(crops, batch_size, num_workers=num_workers)
     evaluator = ClassificationEvaluator()
-    for batch, labels in tqdm(loader, disable=not progress, desc="evaluate"):
-        evaluator.update(classify(model, batch.to(target)), labels.to(target))
+    with join_processes() as processes:
+        target = choose_device(processes.device(device))
+        model = loaded.model.to(target)
+        own = Subset(crops, processes.share(len(crops)))
+        loader = DataLoader(own, batch_size, num_workers=num_workers)
+        for batch, labels in tqdm(loader, disable=not (progress and processes.is_first), desc="evaluate"):
+            evaluator.update(classify(model, batch.to(target)), labels.to(target))
+        evaluator.load_counts(processes.gather(evaluator.counts))
     return evaluator.compute()
 
 

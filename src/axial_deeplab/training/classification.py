@@ -55,6 +55,7 @@ class ClassificationTraining(TrainingModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the images of the last validation."""
+        super().on_validation_epoch_start()
         self.evaluator.reset()
 
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
@@ -66,6 +67,7 @@ class ClassificationTraining(TrainingModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the accuracy on the images of all processes."""
+        super().on_validation_epoch_end()
         if self.trainer.world_size > 1:
             counts = self.all_gather(self.evaluator.counts.to(self.device))
             self.evaluator.load_counts([count.cpu() for count in counts])

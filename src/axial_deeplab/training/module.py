@@ -8,6 +8,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from axial_deeplab.config import Config, config_to_dict
 from axial_deeplab.data.categories import Categories
@@ -18,6 +19,7 @@ from axial_deeplab.training.optimizers import (
     warmup_cosine,
     warmup_poly,
 )
+from axial_deeplab.training.strategies import ShardedStrategy, gather, scatter, shard
 from axial_deeplab.weights import LoadReport, load_matching
 
 
@@ -70,6 +72,22 @@ class TrainingModule(lightning.LightningModule):
     def metadata(self) -> dict[str, Any]:
         """Return what predictions need to know beside the network and the categories, as plain types."""
         raise NotImplementedError
+
+    def configure_model(self) -> None:
+        """Shard the network where the strategy asks for it."""
+        if isinstance(self.trainer.strategy, ShardedStrategy) and not isinstance(self.model, FSDPModule):
+            mesh = self.trainer.strategy.device_mesh["data_parallel"]
+            for model in (self.model, self.average):
+                if model is not None:
+                    shard(model, mesh)
+
+    def on_validation_epoch_start(self) -> None:
+        """Make a sharded network whole."""
+        gather(self.evaluated_model)
+
+    def on_validation_epoch_end(self) -> None:
+        """Shard it again."""
+        scatter(self.evaluated_model)
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Seed what is random in the network by seed, step and process, so that a resumed run repeats it."""

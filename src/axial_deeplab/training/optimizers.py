@@ -96,7 +96,9 @@ class Lookahead(Optimizer):
         if moving:
             slow = [self.state[p]["slow"] for p in moving]
             torch._foreach_lerp_(slow, moving, self.alpha)
-            torch._foreach_copy_(moving, slow)
+            # One by one: the joint operation does not exist for sharded parameters.
+            for fast, start in zip(moving, slow, strict=True):
+                fast.copy_(start)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -212,7 +214,10 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float, num_st
     Source: SASA's protocol (Ramachandran et al. 2019), with the start of TensorFlow's averages.
     """
     new = 1.0 - min(decay, (1 + num_steps) / (10 + num_steps))
-    for old, current in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+    pairs = zip(
+        (*average.parameters(), *average.buffers()), (*model.parameters(), *model.buffers()), strict=True
+    )
+    for old, current in pairs:
         if old.is_floating_point():
             old.lerp_(current, new)
         else:

@@ -62,6 +62,7 @@ class PanopticTraining(TrainingModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the images of the last validation."""
+        super().on_validation_epoch_start()
         self.evaluator.reset()
 
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
@@ -71,6 +72,7 @@ class PanopticTraining(TrainingModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log PQ and mIoU of the images of all processes."""
+        super().on_validation_epoch_end()
         if self.trainer.world_size > 1:
             states: list[Any] = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(states, self.evaluator.state())

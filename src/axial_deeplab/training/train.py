@@ -27,8 +27,9 @@ from axial_deeplab.training.classification import classification_task
 from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
+from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
 from axial_deeplab.training.task import Task
-from axial_deeplab.weights import save_weights
+from axial_deeplab.weights import load_weights, save_weights
 
 WEIGHTS = "weights.safetensors"
 
@@ -96,7 +97,8 @@ def train(config: Config) -> Path:
     batch_size = _batch_size_of_a_process(config, trainer)
     if trainer.world_size > 1:
         module.model = convert_sync_batchnorm(module.model)
-    if config.trainer.channels_last:
+    # Shards are parts of one row of numbers, in the usual order.
+    if config.trainer.channels_last and config.trainer.strategy != "fsdp":
         module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if trainer.is_global_zero:
         if report is not None:
@@ -106,7 +108,10 @@ def train(config: Config) -> Path:
     _fit(trainer, module, _batches(config, task, batch_size), resume)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
-        save_weights(weights, module.evaluated_model, module.categories, extra=module.metadata())
+        # The parameters of a sharded network are in several processes; its last checkpoint is whole.
+        sharded = isinstance(trainer.strategy, ShardedStrategy)
+        model = load_weights(output / LAST).model if sharded else module.evaluated_model
+        save_weights(weights, model, module.categories, extra=module.metadata())
         print(f"weights of step {trainer.global_step} written to {weights}")
     return weights
 
@@ -133,6 +138,14 @@ def _fit(
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
+    except RuntimeError as error:
+        if not is_lost_connection(error):
+            raise
+        raise ConnectionError(
+            f"the {trainer.world_size} training processes must all run to the end, got a process that ended "
+            f"or cannot be reached ({str(error).splitlines()[0]}); see what that process said, then go on "
+            "with --resume"
+        ) from None
     except (ValueError, OSError) as error:
         if "in DataLoader worker process" not in str(error):
             raise
@@ -161,7 +174,7 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
+            strategy=make_strategy(settings.strategy),
             precision=_precision(settings.precision, settings.accelerator),
             max_steps=optim.max_steps,
             accumulate_grad_batches=settings.accumulate,
@@ -243,7 +256,9 @@ def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Conf
     before, now = (_flat(config_to_dict(c)) for c in (config_from_dict(run["config"]), config))
     changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
     for key, (old, new) in changes.items():
-        if any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
+        # Sharded, the optimizer's state has another order.
+        sharding = key == "trainer.strategy" and "fsdp" in (old, new)
+        if sharding or any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
             raise ValueError(
                 f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run"
             )
@@ -295,5 +310,9 @@ def _quieten_lightning() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*litlogger.*",
         ".*LeafSpec.*",
+        # What the network returns is cropped, and nothing writes into it.
+        ".*FSDP2-wrapped module .* returned a view tensor.*",
+        # Scores are gathered from all processes before they are logged.
+        ".*It is recommended to use `self.log.*sync_dist=True.*",
     ):
         warnings.filterwarnings("ignore", message)
