@@ -28,10 +28,12 @@ LARGEST_BLOCKS = {
     ("backward", True): ((48, 64), (96, 32)),
     ("backward", False): ((32, 32),),
 }
-# Up to so many channels a tile is the work of few warps, which exchange less; more channels need registers.
+# Few warps exchange less, but more channels and float32, whose products run without tensor cores, need the
+# registers of many.
 FEW_CHANNELS = 48
-WARPS_FOR_FEW = {16: (2, 4), 32: (2, 4), 64: (4, 8)}
-WARPS_FOR_MANY = {16: (4, 2), 32: (4, 8), 64: (8, 4)}
+FEW_WARPS = {16: (2, 4), 32: (2, 4), 64: (4, 8)}
+MORE_WARPS = {16: (4, 8), 32: (8, 4), 64: (8, 4)}
+MOST_WARPS = {16: (8, 4)}
 
 _chosen: dict[Hashable, Tiling] = {}
 
@@ -46,12 +48,16 @@ def candidates(
 ) -> list[Tiling]:
     """Return the tilings of the "forward" or "backward" kernel, the one that is taken unmeasured first."""
     channels = padded(head_dim) + padded(value_dim)
-    limits = LARGEST_BLOCKS[direction, dtype.itemsize == 2]
+    tensor_cores = dtype.itemsize == 2
+    limits = LARGEST_BLOCKS[direction, tensor_cores]
     largest = next((block for most, block in limits if channels <= most), 16)
     needed = max(16, 1 << (length - 1).bit_length())
     blocks = [block for block in (64, 32, 16) if block <= min(largest, needed)]
-    warps_for = WARPS_FOR_FEW if channels <= FEW_CHANNELS else WARPS_FOR_MANY
-    return [Tiling(block, warps, stages=2) for block in blocks for warps in warps_for[block]]
+    if channels <= FEW_CHANNELS:
+        warps = FEW_WARPS if tensor_cores else MORE_WARPS
+    else:
+        warps = MORE_WARPS if tensor_cores else MOST_WARPS
+    return [Tiling(block, number, stages=2) for block in blocks for number in warps[block]]
 
 
 def run_tiled(key: Hashable, tilings: list[Tiling], run: Callable[[Tiling], Result]) -> Result:
