@@ -18,6 +18,7 @@ from axial_deeplab.models.local_attention import (
     reset_projection,
 )
 from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.resize import crop
 
 STAGE_WIDTH = 64
 EXPANSION = 4
@@ -121,9 +122,11 @@ class SpatiallyAwareStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        missing = -width % self.block_size, -height % self.block_size
-        padded = F.pad(x, (0, missing[0], 0, missing[1]))
-        exists = F.pad(x.new_ones(1, 1, height, width), (0, missing[0], 0, missing[1]))
+        # Multiples of the block as such: an exported program cannot see that n + -n % 4 is one.
+        bottom, right = (-(-n // self.block_size) * self.block_size - n for n in (height, width))
+        padding = (0, right, 0, bottom)
+        padded = F.pad(x, padding)
+        exists = F.pad(x.new_ones(1, 1, height, width), padding)
         heads = self._blocks(self.qkv(padded)).unflatten(-1, (2 + self.num_mixtures, self.num_heads, -1))
         q, k = heads[..., 0, :, :], heads[..., 1, :, :]  # (B, blocks in y, in x, 16, N, D)
         v = torch.einsum("byxpmnd,pm->byxpnd", heads[..., 2:, :, :], self._mixture())
@@ -131,7 +134,7 @@ class SpatiallyAwareStem(nn.Module):
         logits = torch.einsum("byxond,byxpnd->byxnop", q, k).masked_fill(outside, float("-inf"))
         y = torch.einsum("byxnop,byxpnd->byxond", logits.softmax(-1), v)
         y = y.unflatten(3, (self.block_size, self.block_size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        y = self.norm(merge_heads(y[:, :height, :width]))
+        y = self.norm(crop(merge_heads(y), (height, width)))
         return F.max_pool2d(y, self.block_size, ceil_mode=True)
 
     def fused(self) -> "SpatiallyAwareStem":

@@ -11,7 +11,7 @@ from axial_deeplab.models.backbone import Backbone
 from axial_deeplab.models.decoder import AxialDecoder, ConvDecoder
 from axial_deeplab.models.fuse import Fusible
 from axial_deeplab.models.heads import Head
-from axial_deeplab.models.resize import resize_bilinear, resize_offsets
+from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -171,7 +171,7 @@ class PanopticDeepLab(Fusible):
         outputs = {}
         for name, output in self.decode(self.encode(images)).items():
             resize = resize_offsets if name == "offsets" else resize_bilinear
-            outputs[name] = resize(_at_least_float32(output), size)[..., :height, :width]
+            outputs[name] = crop(resize(_at_least_float32(output), size), (height, width))
         return outputs
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:

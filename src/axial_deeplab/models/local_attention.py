@@ -425,7 +425,10 @@ def subsample(x: Tensor, stride: int, mode: str) -> Tensor:
     """Reduce a map (B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride))."""
     if stride == 1:
         return x
-    return F.avg_pool2d(x, stride, ceil_mode=True) if mode == "average_pool" else x[:, :, ::stride, ::stride]
+    if mode == "average_pool":
+        return F.avg_pool2d(x, stride, ceil_mode=True)
+    # Pooling of single pixels: a slice with gaps cannot be exported for every size.
+    return F.avg_pool2d(x, 1, stride)
 
 
 def _check_heads(out_channels: int, key_channels: int, num_heads: int) -> None:

@@ -41,3 +41,18 @@ def resize_offsets(offsets: Tensor, size: Sequence[int]) -> Tensor:
     resized = resize_bilinear(offsets, size)
     offset_y, offset_x = resized.unbind(dim=1)
     return torch.stack((offset_y * scale_y, offset_x * scale_x), dim=1)
+
+
+def crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Cut a map to its first rows and columns.
+
+    Shapes: (..., H, W) -> (..., h, w).
+
+    Args:
+        size: (h, w), at most (H, W).
+    """
+    height, width = size
+    if torch.compiler.is_exporting():
+        # The strides of a view would tie the program to sizes where, as in its example, something is cut off.
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    return x[..., :height, :width]

@@ -39,7 +39,8 @@ def local_attention_2d(
         logit_scale: s1, s2, s3 of each head, differentiable; None means ones.
         kernel_size: the side m of the square, odd, in positions.
         rows_per_chunk: so many rows of queries are computed together, and again in the backward pass, so that
-            memory grows with rows_per_chunk · W · m² instead of H · W · m²; None takes all at once.
+            memory grows with rows_per_chunk · W · m² instead of H · W · m²; None takes all at once, and so
+            does an exported program, which must not depend on H.
 
     Returns:
         content `sum_p a_op v_p` and positional `sum_p a_op r^v_{p-o}` (None without rel_v): (B, H, W, N, V)
@@ -61,24 +62,26 @@ def local_attention_2d(
             None if table is None else _crop_table(table.to(dtype), kernel_size, reach)
             for table in (rel_q, rel_k, rel_v)
         )
-        rows = height if rows_per_chunk is None else rows_per_chunk
 
         def attend(queries: Tensor, top: int) -> tuple[Tensor, Tensor | None]:
             window = slice(top, top + queries.shape[1] + 2 * reach[0])
             near = keys[:, window], values[:, window]
             return _attend(queries, *near, table_q, table_k, table_v, scale, reach, top, height)
 
+        if rows_per_chunk is None or torch.compiler.is_exporting():
+            content, positional = attend(q.to(dtype), 0)
+            return content.to(v.dtype), None if positional is None else positional.to(v.dtype)
         chunks: list[tuple[Tensor, Tensor | None]] = []
-        for top in range(0, height, rows):
-            queries = q[:, top : top + rows].to(dtype)
-            if rows < height and torch.is_grad_enabled():
+        for top in range(0, height, rows_per_chunk):
+            queries = q[:, top : top + rows_per_chunk].to(dtype)
+            if rows_per_chunk < height and torch.is_grad_enabled():
                 chunk = checkpoint(attend, queries, top, use_reentrant=False, preserve_rng_state=False)
             else:
                 chunk = attend(queries, top)
             chunks.append(chunk)
         content = torch.cat([chunk[0] for chunk in chunks], dim=1).to(v.dtype)
-        positional = [chunk[1] for chunk in chunks if chunk[1] is not None]
-        return content, torch.cat(positional, dim=1).to(v.dtype) if positional else None
+        positionals = [chunk[1] for chunk in chunks if chunk[1] is not None]
+        return content, torch.cat(positionals, dim=1).to(v.dtype) if positionals else None
 
 
 def local_logit_moments(
@@ -222,6 +225,8 @@ def _inside_image(q: Tensor, reach: tuple[int, int], top: int, height: int) -> T
 
 def _reach(length: int, kernel_size: int) -> int:
     """Return how far a square reaches along an axis; farther than the image there is nothing."""
+    if torch.compiler.is_exporting():  # the program must run on longer axes, too
+        return kernel_size // 2
     return min(kernel_size // 2, length - 1)
 
 
