@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from axial_deeplab.hub import from_pretrained
     from axial_deeplab.inference import Predictor
     from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
     from axial_deeplab.models.local_attention import GlobalAttention2d, LocalAttention2d
@@ -24,6 +25,7 @@ __all__ = [
     "__version__",
     "axial_attention",
     "create_model",
+    "from_pretrained",
     "list_models",
     "load_weights",
     "save_weights",
@@ -39,6 +41,7 @@ _MODULE_OF_NAME = {
     "Predictor": "inference",
     "axial_attention": "ops.axial_attention",
     "create_model": "models.registry",
+    "from_pretrained": "hub",
     "list_models": "models.registry",
     "load_weights": "weights",
     "save_weights": "weights",

@@ -88,6 +88,27 @@ class Prediction:
         """
         return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
 
+    def to_transformers(self) -> dict[str, Any]:
+        """Return what `post_process_panoptic_segmentation` of transformers returns for an image.
+
+        Returns:
+            `segmentation`, an int32 tensor (H, W) of segment ids 1, 2, ..., 0 being void; `segments_info`,
+            for each segment a dictionary with `id`, `label_id` (train id), `was_fused` (stuff, whose regions
+            are one segment) and `score`.
+        """
+        values = np.array([0, *(segment.id for segment in self.segments)])
+        ids = np.searchsorted(values, self.panoptic).astype(np.int32)
+        infos = [
+            {
+                "id": number,
+                "label_id": segment.train_id,
+                "was_fused": not self.categories[segment.train_id].is_thing,
+                "score": segment.score,
+            }
+            for number, segment in enumerate(self.segments, start=1)
+        ]
+        return {"segmentation": torch.from_numpy(ids), "segments_info": infos}
+
 
 @dataclass(frozen=True)
 class View:

@@ -21,6 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from axial_deeplab import hub
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.files import atomic_path
 from axial_deeplab.models.registry import PRETRAINED_FOLDER, create_model
@@ -50,6 +51,14 @@ class LoadedWeights:
     model: nn.Module
     categories: Categories
     metadata: dict[str, Any]
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder as the Hugging Face Hub has it; see `hub.save_pretrained`."""
+        hub.save_pretrained(self, folder)
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Upload to the Hugging Face Hub; see `hub.push_to_hub`."""
+        return hub.push_to_hub(self, repository, **options)
 
 
 @dataclass(frozen=True)
