@@ -80,20 +80,23 @@ def page(runs: list[Run], data: str) -> str:
     config = settings(NETWORKS[0], data, Path(), 0)
     size = " x ".join(map(str, config.augmentation.crop_size))
     epochs = config.optim.max_steps * config.trainer.batch_size / images
-    rows, means = [], []
+    rows, means, spreads = [], [], []
     for network in NETWORKS:
         own = [r for r in runs if r.network == network]
         top1 = [r.top1 for r in own]
         params, madds = size_of(network, classes)
-        spread = f" ± {statistics.stdev(top1):.1f}" if len(own) > 1 else ""
+        spreads.append(statistics.stdev(top1) if len(own) > 1 else 0.0)
         means.append(statistics.mean(top1))
         rows.append(
             f"| `{network}` | {params:.2f} | {madds:.1f} | {', '.join(f'{value:.1f}' for value in top1)} "
-            f"| {means[-1]:.1f}{spread} | {statistics.mean(r.top5 for r in own):.1f} "
+            f"| {means[-1]:.1f} ± {spreads[-1]:.1f} | {statistics.mean(r.top5 for r in own):.1f} "
             f"| {statistics.mean(r.cpu_seconds for r in own):.0f} |"
         )
     seeds = ", ".join(str(r.seed) for r in runs if r.network == NETWORKS[0])
-    ahead = NETWORKS[means[1] > means[0]]
+    difference = means[0] - means[1]
+    verdict = f"`{NETWORKS[difference < 0]}` is ahead by {abs(difference):.1f} points of top-1."
+    if abs(difference) <= max(spreads):
+        verdict += " The scatter over the seeds is larger: no difference is shown."
     judged = runs[0].num_images
     lines = [
         "# Classification: Axial-ResNet nano against a ResNet of equal multiply-adds",
@@ -109,10 +112,10 @@ def page(runs: list[Run], data: str) -> str:
         "| --- | ---: | ---: | --- | ---: | ---: | ---: |",
         *rows,
         "",
-        f"`{ahead}` is ahead by {abs(means[0] - means[1]):.1f} points of top-1; one photograph is",
-        f"{100 / judged:.2f} points. So few photographs, so small, for so few epochs, tell how the networks",
-        "start to learn and nothing about ImageNet, where the paper compares them at 224 x 224 pixels after",
-        "130 epochs (`configs/imagenet`, not run here).",
+        verdict,
+        f"One photograph is {100 / judged:.2f} points. So few photographs, so small, for so few epochs, tell",
+        "how the networks start to learn and nothing about ImageNet, where the paper compares them at",
+        "224 x 224 pixels after 130 epochs (`configs/imagenet`, not run here).",
     ]
     return "\n".join([*lines, ""])
 
