@@ -73,10 +73,13 @@ def test_explicit_implementation_never_falls_back(monkeypatch: pytest.MonkeyPatc
         axial_attention(*make_inputs(5), impl="mock")
 
 
-def test_compiles_to_one_graph() -> None:
-    inputs = make_inputs(9, dtype=torch.float32)
+@pytest.mark.parametrize(("length", "span"), [(9, None), (9, 5), (60, 5)])
+def test_compiles_to_one_graph(length: int, span: int | None) -> None:
+    inputs = make_inputs(length, dtype=torch.float32)
+    torch._dynamo.reset()
     compiled = torch.compile(axial_attention, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(*inputs, impl="reference"), reference.attend(*inputs))
+    expected = reference.attend(*inputs, span=span)
+    torch.testing.assert_close(compiled(*inputs, span=span, impl="reference"), expected)
 
 
 def replaced(position: int, change: Callable[[Tensor], Tensor]) -> list[Tensor]:
