@@ -18,7 +18,8 @@ def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
 
     Source: deeplab2 and Panoptic-DeepLab resize all maps so. Sizes k * stride + 1 therefore nest exactly.
     """
-    if list(x.shape[-2:]) == list(size):
+    # An exported program must not depend on whether the sizes of its example were equal.
+    if not torch.compiler.is_exporting() and list(x.shape[-2:]) == list(size):
         return x
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
 

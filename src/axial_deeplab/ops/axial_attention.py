@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops import numba_cpu, reference, triton_gpu
+from axial_deeplab.ops import exportable, numba_cpu, reference, triton_gpu
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -32,6 +32,7 @@ class Implementation:
 IMPLEMENTATIONS = (
     Implementation("numba", numba_cpu.why_not, numba_cpu.attend, numba_cpu.attend_sum),
     Implementation("triton", triton_gpu.why_not, triton_gpu.attend, triton_gpu.attend_sum),
+    Implementation("exportable", exportable.why_not, exportable.attend),
     Implementation("reference", reference.why_not, reference.attend),
 )
 

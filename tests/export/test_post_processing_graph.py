@@ -1,0 +1,78 @@
+"""The post-processing as a graph gives the maps of `PostProcessing`."""
+
+import numpy as np
+import pytest
+import torch
+
+from axial_deeplab.export.post_processing_graph import PostProcessingGraph
+from axial_deeplab.post_processing import PostProcessing
+
+
+def outputs(batch, height, width, seed, num_classes=5):
+    """Return smooth random outputs with several instances."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def smooth(channels, scale):
+        coarse = torch.randn(batch, channels, 4, 5, generator=generator) * scale
+        return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+
+    noise = 0.01 * torch.rand(batch, 1, height, width, generator=generator)
+    return {
+        "semantic_logits": smooth(num_classes, 2.0),
+        "center_heatmap": smooth(1, 0.4) + noise,
+        "offsets": smooth(2, 6.0),
+    }
+
+
+def assert_equal(settings, maps, num_classes):
+    panoptic, semantic = PostProcessingGraph(settings, num_classes)(**maps)
+    assert panoptic.dtype == semantic.dtype == torch.int32
+    for index, expected in enumerate(settings(maps)):
+        assert torch.equal(panoptic[index], expected.panoptic)
+        assert torch.equal(semantic[index].long(), expected.semantic)
+    return panoptic
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"top_k": 3},
+        {"top_k": 3, "strict_top_k": True},
+        {"nms_kernel": 4, "stuff_area": 150},
+        {"void_ids": (4,), "stuff_area": 0, "label_divisor": 1000},
+        {"center_threshold": 9.0},
+        {"center_threshold": 9.0, "without_centers": "one_instance"},
+    ],
+)
+def test_equals_the_post_processing(knobs):
+    settings = PostProcessing((0, 2), **{"top_k": 20, "nms_kernel": 5, "stuff_area": 10, **knobs})
+    panoptic = assert_equal(settings, outputs(3, 21, 34, seed=1), 5)
+    assert len(panoptic.unique()) > (5 if "center_threshold" not in knobs else 2)
+
+
+def test_image_of_fewer_pixels_than_centers():
+    assert_equal(PostProcessing((0, 1), stuff_area=1), outputs(2, 3, 4, seed=2), 5)
+
+
+@pytest.mark.parametrize("file", ["postprocess_exact_ties", "postprocess_area0_nokernel"])
+def test_golden_scenes(golden, file):
+    with np.load(golden(f"{file}.npz")) as archive:
+        arrays = {name.removeprefix("input/"): archive[name] for name in archive.files if "input/" in name}
+    maps = {
+        name: torch.from_numpy(np.moveaxis(arrays[key], -1, 1).copy())
+        for name, key in (
+            ("semantic_logits", "semantic_probs"),
+            ("center_heatmap", "center_heatmap"),
+            ("offsets", "offset_map"),
+        )
+    }
+    num_classes = maps["semantic_logits"].shape[1]
+    settings = PostProcessing(range(num_classes // 2, num_classes), top_k=400, nms_kernel=7, stuff_area=20)
+    assert_equal(settings, maps, num_classes)
+
+
+def test_refuses():
+    for knobs in ({"top_k": None}, {"fill_void": True}):
+        with pytest.raises(ValueError, match="must have a top_k and no fill_void to be part of an exported"):
+            PostProcessingGraph(PostProcessing((0,), **knobs), 3)
