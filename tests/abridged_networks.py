@@ -59,8 +59,8 @@ def surroundings_of(model: nn.Module) -> frozenset[Part]:
 
 
 def abridged(model: nn.Module, known: frozenset[Part]) -> nn.Module:
-    """Put a convolution in the place of each block that shows nothing but known parts."""
-    for path, block in blocks_of(model):
+    """Put a convolution in the place of each block that shows nothing but known parts, strided ones first."""
+    for path, block in sorted(blocks_of(model), key=lambda pair: _stride(pair[1]), reverse=True):
         parts = parts_of(block)
         if parts <= known:
             model.set_submodule(path, _stand_in(block))
@@ -74,18 +74,20 @@ def blocks_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def parts_of(block: nn.Module) -> frozenset[Part]:
-    """Return the modules of a block, with their strides and spans."""
-    return frozenset(
-        (type(block), path, type(module), getattr(module, "stride", None), getattr(module, "span", None))
-        for path, module in block.named_modules()
-    )
+    """Return the modules of a block, with their spans; a strided one is also the same without its stride."""
+    parts: set[Part] = set()
+    for path, module in block.named_modules():
+        part = type(block), path, type(module), getattr(module, "span", None)
+        parts |= {part, (*part, _stride(module))} if _stride(module) > 1 else {part}
+    return frozenset(parts)
 
 
 def _stand_in(block: nn.Module) -> nn.Module:
     convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
-    strides = [getattr(module, "stride", 1) for module in block.modules()]
-    return ConvNorm(
-        convolutions[0].in_channels,
-        convolutions[-1].out_channels,
-        stride=max(stride[0] if isinstance(stride, tuple) else stride for stride in strides),
-    )
+    return ConvNorm(convolutions[0].in_channels, convolutions[-1].out_channels, stride=_stride(block))
+
+
+def _stride(module: nn.Module) -> int:
+    """Return the greatest stride of a module and those in it."""
+    strides = [getattr(inner, "stride", 1) for inner in module.modules()]
+    return max(stride[0] if isinstance(stride, tuple) else stride for stride in strides)
