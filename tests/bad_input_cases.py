@@ -363,7 +363,10 @@ CASES = {
     "wrong_type": Case(TRAIN, "optim.lr", "fast", write("train.yaml", "optim: {lr: fast}")),
     "wrong_length": Case(TRAIN, "crop_size", "33", write("train.yaml", "augmentation: {crop_size: [33]}")),
     "section_of_wrong_type": Case(
-        TRAIN, "optim must be a section", "known there: lr", write("train.yaml", "optim: 3")
+        TRAIN,
+        "optim must be a section",
+        "known there: optimizer, schedule, lr",
+        write("train.yaml", "optim: 3"),
     ),
     "value_out_of_range": Case(
         TRAIN, "optim.lr must be positive, got -1", "--optim.lr", write("train.yaml", "optim: {lr: -1}")

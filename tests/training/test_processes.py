@@ -50,38 +50,25 @@ def one_image_an_item(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 
 @pytest.fixture(scope="session")
 def five_steps(one_image_an_item: dict[str, str]) -> MakeConfig:
-    """Return a function that makes settings of five steps and writes them to a file."""
+    """Return a function that makes settings of five steps and writes them to a file.
 
-    def make(output: Path, **trainer: Any) -> Config:
+    In float64 what runs differ by is what they do, not how they round.
+    """
+
+    def make(output: Path, *, lr: float = 1e-3, precision: str = "64-true", **trainer: Any) -> Config:
         settings = {
             "model": TINY_MODEL,
             "data": {"train": one_image_an_item, "val": one_image_an_item, "val_limit": 3},
             "augmentation": {"crop_size": [33, 33], "color_jitter": 0.2},
-            "optim": {"lr": 1e-3, "max_steps": 5, "warmup_steps": 0, "lookahead_steps": 1},
+            "optim": {"lr": lr, "max_steps": 5, "warmup_steps": 0, "lookahead_steps": 1},
             "trainer": {"batch_size": 4, "accelerator": "cpu", "num_workers": 0, "log_interval": 1,
                         "val_interval": 5, "checkpoint_interval": 2, "progress_bar": False,
-                        "output": str(output), **trainer},
+                        "output": str(output), "precision": precision, **trainer},
         }  # fmt: skip
         output.with_suffix(".yaml").write_text(yaml.safe_dump(settings))
         return config_from_dict(settings)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def one_process(five_steps: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train in this process and return the output folder."""
-    output = tmp_path_factory.mktemp("one") / "run"
-    train(five_steps(output))
-    return output
-
-
-@pytest.fixture(scope="session")
-def two_processes(five_steps: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train with two processes and return the output folder."""
-    output = tmp_path_factory.mktemp("two") / "run"
-    run_alone(five_steps(output, devices=2, strategy="ddp"))
-    return output
 
 
 def run_alone(config: Config) -> None:
@@ -133,15 +120,19 @@ def assert_close(one: Path, other: Path) -> None:
         )
 
 
-def test_two_processes_learn_what_one_does(one_process: Path, two_processes: Path) -> None:
-    assert_close(one_process, two_processes)
+def test_two_processes_learn_what_one_does(five_steps: MakeConfig, tmp_path: Path) -> None:
+    train(five_steps(tmp_path / "one"))
+    run_alone(five_steps(tmp_path / "two", devices=2, strategy="ddp"))
+    assert_close(tmp_path / "one", tmp_path / "two")
 
 
 def test_loss_of_a_process_ends_the_run_with_an_error_and_the_run_resumes(
-    five_steps: MakeConfig, two_processes: Path, tmp_path: Path
+    five_steps: MakeConfig, tmp_path: Path
 ) -> None:
-    killed = tmp_path / "killed"
-    config = five_steps(killed, devices=2, strategy="ddp", resume="last")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = {"devices": 2, "strategy": "ddp", "precision": "32-true"}
+    run_alone(five_steps(whole, **settings))
+    config = five_steps(killed, **settings, resume="last")
     last = killed / "last.ckpt"
     # In the fourth step the second process waits for an image that never comes, until it is killed.
     stream = SampleStream(20, batch_size=2, num_batches=5, seed=config.trainer.seed, rank=1, world_size=2)
@@ -167,20 +158,26 @@ def test_loss_of_a_process_ends_the_run_with_an_error_and_the_run_resumes(
     for process in start_as_torchrun_does(config):
         _, message = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, message
-    one, other = (load_file(folder / "weights.safetensors") for folder in (two_processes, killed))
+    one, other = (load_file(folder / "weights.safetensors") for folder in (whole, killed))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert metrics(two_processes) == metrics(killed)
+    # The line of the step of the checkpoint may be lost, if the kill came right after it.
+    lines, all_lines = ((folder / "metrics.csv").read_text().splitlines() for folder in (killed, whole))
+    assert set(lines) <= set(all_lines)
+    assert len(all_lines) - len(lines) <= 1
 
 
 def test_processes_with_a_part_of_the_parameters_each_learn_what_one_does(
-    five_steps: MakeConfig, one_process: Path, tmp_path: Path
+    five_steps: MakeConfig, tmp_path: Path
 ) -> None:
-    sharded = tmp_path / "sharded"
-    run_alone(five_steps(sharded, devices=2, strategy="fsdp"))
-    assert_close(one_process, sharded)
+    # Sharded training has no float64; small steps keep rounding from growing.
+    settings = {"lr": 1e-5, "precision": "32-true"}
+    whole, sharded = tmp_path / "whole", tmp_path / "sharded"
+    train(five_steps(whole, **settings))
+    run_alone(five_steps(sharded, devices=2, strategy="fsdp", **settings))
+    assert_close(whole, sharded)
     load_weights(sharded / "last.ckpt")
     with pytest.raises(ValueError, match=r"trainer.strategy must be fsdp as in .*last.ckpt, got auto"):
-        train(five_steps(sharded, resume="last"))
+        train(five_steps(sharded, resume="last", **settings))
 
 
 def wait_for(condition: Callable[[], bool], processes: Sequence[subprocess.Popen[str]]) -> None:

@@ -1,4 +1,7 @@
-"""metrics.csv: one line for each logged step, continued exactly when a run is resumed."""
+"""metrics.csv: one line for each logged step, continued when a run is resumed.
+
+Lightning logs a step after its checkpoint was written: a kill in the moment between loses the step's line.
+"""
 
 import csv
 from argparse import Namespace
