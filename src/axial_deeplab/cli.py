@@ -158,6 +158,12 @@ def predict(arguments: Arguments) -> None:
         metavar="NAME",
         help="with --json: write the zip file of the COCO server for this method",
     )
+    parser.add_argument(
+        "--runtime",
+        default="torch",
+        choices=("torch", "onnx"),
+        help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
@@ -169,7 +175,12 @@ def predict(arguments: Arguments) -> None:
     from axial_deeplab.inference import Predictor
     from axial_deeplab.predict_files import predict_files
 
-    predictor = Predictor(options.weights, **prediction_options(options))
+    weights = options.weights
+    if options.runtime == "onnx":
+        from axial_deeplab.export.onnx_runtime import load_onnx
+
+        weights = load_onnx(weights)
+    predictor = Predictor(weights, **prediction_options(options))
     progress = sys.stderr.isatty()
     if options.json:
         from axial_deeplab.submission import predict_listed

@@ -86,6 +86,42 @@ def weights(arguments: Arguments) -> None:
         print(local_weights(chosen.name, file=options.file, progress=sys.stderr.isatty()))
 
 
+@command
+def export(arguments: Arguments) -> None:
+    """Write a network for another runtime: ONNX, torch.export or ahead-of-time compiled; check it there."""
+    parser = Parser(export)
+    parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of weights")
+    parser.add_argument("--output", required=True, metavar="FILE", help="*.onnx, or *.pt2")
+    parser.add_argument(
+        "--format", default="onnx", metavar="F", help="onnx, torch-export or aoti (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--post-processing", action="store_true", help="let the program give the panoptic maps themselves"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        metavar="T",
+        help="largest difference from PyTorch in standard deviations (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    from axial_deeplab.export.export import export as export_weights
+    from axial_deeplab.weights import load_weights
+
+    comparisons = export_weights(
+        load_weights(options.weights),
+        options.output,
+        format=options.format,
+        post_processing=options.post_processing,
+        tolerance=options.tolerance,
+    )
+    print("largest difference from PyTorch at batch x height x width:")
+    for comparison in comparisons:
+        print(f"  {comparison}")
+    print(f"written to {options.output}")
+
+
 def _categories(which: str | None) -> "Categories | None":
     """Return the categories of a data set by its name or by its JSON."""
     from axial_deeplab.data.labels import cityscapes, coco

@@ -109,7 +109,8 @@ def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
     height, width = offsets.shape[-2:]
     y = (offsets[:, 0] + torch.arange(height, device=offsets.device)[:, None]).flatten(1)
     x = (offsets[:, 1] + torch.arange(width, device=offsets.device)).flatten(1)
-    center_y = torch.where(exists, (centers // width).to(y.dtype), float("inf"))
-    center_x = (centers % width).to(x.dtype)
+    rows = centers // width
+    center_y = torch.where(exists, rows.to(y.dtype), float("inf"))
+    center_x = (centers - rows * width).to(x.dtype)
     distances = (y[:, :, None] - center_y[:, None]).square() + (x[:, :, None] - center_x[:, None]).square()
     return distances.argmin(dim=2)

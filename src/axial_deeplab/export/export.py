@@ -1,0 +1,185 @@
+"""Writing a network as a file of another runtime, and checking that it computes the same there."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
+from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
+from axial_deeplab.files import atomic_path
+from axial_deeplab.weights import LoadedWeights
+
+FORMATS = ("onnx", "torch-export", "aoti")
+ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aoti": ".pt2"}
+# Sizes (batch, height, width) at which the file is compared with the network.
+CHECKED_SIZES = ((1, 64, 96), (2, 97, 65), (1, 130, 203))
+OPSET = 18
+
+Runner = Callable[[Tensor], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the exported program is from the network at one size.
+
+    Args:
+        size: batch, height, width.
+        difference: of a map of numbers, the largest difference as a fraction of the standard deviation; of a
+            map of ids, the fraction of pixels that differ.
+    """
+
+    size: tuple[int, int, int]
+    difference: float
+
+    def __str__(self) -> str:
+        return f"{' x '.join(map(str, self.size))}: {self.difference:.1e}"
+
+
+def export(
+    weights: LoadedWeights,
+    output: str | os.PathLike[str],
+    *,
+    format: str = "onnx",
+    post_processing: bool = False,
+    sizes: Sequence[tuple[int, int, int]] = CHECKED_SIZES,
+    tolerance: float = 1e-4,
+) -> tuple[Comparison, ...]:
+    """Write a network for another runtime, for images of any number and size.
+
+    The program gets `images` (B, C, H, W), float32, and gives the outputs of the network in the order of
+    `Deployed.output_names`. Categories and post-processing are stored with it as JSON.
+
+    Args:
+        weights: what `load_weights` returned.
+        output: the file: `*.onnx`, or `*.pt2` for the other formats.
+        format: "onnx", "torch-export" (for `torch.export.load`) or "aoti" (compiled for this machine).
+        post_processing: whether the program gives panoptic maps.
+        sizes: (batch, height, width) of images at which the file is compared with the network.
+        tolerance: largest difference, see `Comparison`; nothing is written if it is larger.
+
+    Returns:
+        The comparison at each size.
+
+    Raises:
+        ValueError: the format or ending is unknown, the network cannot be exported, the program gives
+            something else, or a package is missing.
+        OSError: the file cannot be written.
+    """
+    output = Path(output)
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format}; choose one")
+    if output.suffix != ENDINGS[format]:
+        raise ValueError(f"output must end in {ENDINGS[format]} for {format}, got {output}; rename it")
+    if format == "onnx":
+        require_onnx("onnx", "onnxscript", "onnxruntime")
+    deployed = Deployed(weights, post_processing=post_processing).eval()
+    write, open_file = {
+        "onnx": (_write_onnx, _open_onnx),
+        "torch-export": (_write_torch_export, _open_torch_export),
+        "aoti": (_write_aoti, _open_aoti),
+    }[format]
+    metadata = json.dumps({**weights.metadata, "categories": weights.categories.to_json()})
+    with atomic_path(output) as temporary:
+        with _quiet():
+            program = capture(deployed)
+            write(program, temporary, deployed.output_names, metadata)
+            run = open_file(temporary)
+        comparisons = tuple(_compare(deployed, run, size) for size in sizes)
+        worst = max(comparisons, key=lambda comparison: comparison.difference)
+        if not worst.difference <= tolerance:
+            raise ValueError(
+                f"exported program must be within {tolerance:g} of the network, got {worst}; "
+                "nothing was written, try another format"
+            )
+    return comparisons
+
+
+def _compare(deployed: Deployed, run: Runner, size: tuple[int, int, int]) -> Comparison:
+    images = deployed.example(*size)
+    with torch.no_grad():
+        pairs = zip(run(images), deployed(images), strict=True)
+        return Comparison(size, max(_difference(ours, theirs) for ours, theirs in pairs))
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    if ours.shape != theirs.shape:
+        return float("inf")
+    if not theirs.is_floating_point():
+        return float((ours != theirs).float().mean())
+    return float((ours - theirs).abs().max() / theirs.std())
+
+
+def _write_onnx(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
+    import onnx
+
+    exported = torch.onnx.export(
+        program,
+        input_names=[INPUT_NAME],
+        output_names=list(names),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert exported is not None
+    model = exported.model_proto
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _open_onnx(path: Path) -> Runner:
+    network = OnnxNetwork(path)
+    return lambda images: list(network(images).values())
+
+
+def _write_torch_export(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
+    torch.export.save(program, path, extra_files={f"{METADATA_KEY}.json": metadata})
+
+
+def _open_torch_export(path: Path) -> Runner:
+    return torch.export.load(path).module()
+
+
+def _write_aoti(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
+    try:
+        torch._inductor.aoti_compile_and_package(
+            program,
+            package_path=str(path),
+            inductor_configs={"aot_inductor.metadata": {METADATA_KEY: metadata}},
+        )
+    except Exception as error:  # the compiler and what it calls fail in many ways
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"network must be one that PyTorch's ahead-of-time compiler can compile here, got: {reason}; "
+            "see that there is a C++ compiler, or choose another format"
+        ) from None
+
+
+def _open_aoti(path: Path) -> Runner:
+    return torch._inductor.aoti_load_package(str(path))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep exporters from printing their progress and warnings about their own insides."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,95 @@
+"""A network as a program of a fixed graph, for images of any number and size."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from axial_deeplab.export.post_processing_graph import PostProcessingGraph
+from axial_deeplab.inference import stored_post_processing
+from axial_deeplab.models.backbone import FEATURE_NAMES
+from axial_deeplab.models.fuse import fuse
+from axial_deeplab.weights import LoadedWeights
+
+INPUT_NAME = "images"
+PANOPTIC_OUTPUTS = ("semantic_logits", "center_heatmap", "offsets")
+# The program is for all sizes; those of its example must only not be equal to each other or to 1.
+EXAMPLE_SIZE = (2, 65, 97)
+# Panoptic networks pad smaller images; the coarsest map of other networks must have more than one pixel.
+SMALLEST_SIDE = {True: 1, False: 33}
+
+
+class Deployed(nn.Module):
+    """What is exported: a folded network whose outputs have an order, and its post-processing if wanted.
+
+    Shapes: images (B, in_channels, H, W), float32: RGB 0 to 255 for panoptic networks, normalized for
+    classifiers and backbones; returns the outputs in the order of `output_names`.
+
+    Args:
+        weights: network, categories and settings.
+        post_processing: whether the panoptic map is the output, instead of the three maps that it is made of.
+
+    Attributes:
+        output_names: their names.
+
+    Raises:
+        ValueError: the network is not panoptic, or the settings cannot be part of a graph.
+    """
+
+    def __init__(self, weights: LoadedWeights, *, post_processing: bool = False) -> None:
+        super().__init__()
+        self.network = fuse(weights.model)
+        config = weights.metadata["model"]
+        self.in_channels = config.get("in_channels", 3)
+        self.is_panoptic = hasattr(weights.model, "semantic_head")
+        self.post_processing: PostProcessingGraph | None = None
+        self.output_names: tuple[str, ...]
+        if self.is_panoptic:
+            self.output_names = PANOPTIC_OUTPUTS
+        else:
+            self.output_names = FEATURE_NAMES if config.get("features_only") else ("logits",)
+        if post_processing:
+            if not self.is_panoptic:
+                raise ValueError(
+                    f"post_processing must be that of a segmentation network, got {config['name']}; "
+                    "export it without"
+                )
+            self.post_processing = PostProcessingGraph(
+                stored_post_processing(weights), len(weights.categories)
+            )
+            self.output_names = ("panoptic", "semantic")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(images)
+        if isinstance(outputs, Tensor):
+            return (outputs,)
+        if self.post_processing is not None:
+            return self.post_processing(**outputs)
+        return tuple(outputs[name] for name in self.output_names)
+
+    def example(self, batch: int, height: int, width: int) -> Tensor:
+        """Return random images that the network could get, the same for the same size."""
+        generator = torch.Generator().manual_seed(batch + 1000 * height + width)
+        coarse = torch.rand(batch, self.in_channels, 2 + height // 16, 2 + width // 16, generator=generator)
+        images = nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
+        return images * 255 if self.is_panoptic else 4 * images - 2
+
+
+def capture(deployed: Deployed) -> ExportedProgram:
+    """Return the program of a network, for any batch, and any height and width from `SMALLEST_SIDE` on."""
+    smallest = SMALLEST_SIDE[deployed.is_panoptic]
+    size: dict[int, Any] = {
+        0: Dim("batch", min=1),
+        2: Dim("height", min=smallest),
+        3: Dim("width", min=smallest),
+    }
+    with torch.no_grad():
+        return torch.export.export(
+            deployed.eval(),
+            (deployed.example(*EXAMPLE_SIZE),),
+            dynamic_shapes=(size,),
+            # Conditions such as "the padded size is at least the size" are checked when the program runs: the
+            # exporter cannot see that they always hold.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )

@@ -1,0 +1,217 @@
+"""Exported programs compute what the network computes, at sizes that they have not seen."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from axial_deeplab import Predictor, create_model
+from axial_deeplab.cli import main
+from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.export.export import export
+from axial_deeplab.export.onnx_runtime import load_onnx
+from axial_deeplab.export.program import Deployed
+from axial_deeplab.weights import LoadedWeights, save_weights
+
+CATEGORIES = Categories([Category(7, "sky", False), Category(3, "car", True), Category(90, "person", True)])
+SETTINGS = {"top_k": 10, "stuff_area": 5, "center_threshold": 0.0}
+TINY = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1), "max_span": 8}
+
+
+def weights_of(name, **overrides):
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3, **overrides).eval()
+    return LoadedWeights(model, CATEGORIES, {"model": dict(model.config), "post_processing": SETTINGS})
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Return a small network that has everything: convolutions, axial attention, decoders."""
+    return weights_of(
+        "panoptic_deeplab_max_deeplab_s_backbone", **TINY, semantic_channels=8, instance_channels=8
+    )
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return weights_of("max_deeplab_s_backbone", **TINY, features_only=True)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(weights, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    comparisons = export(weights, path)
+    assert len({comparison.size for comparison in comparisons}) == 3
+    assert max(comparison.difference for comparison in comparisons) < 1e-4
+    return path
+
+
+def test_onnx_file_describes_itself(onnx_file):
+    model = onnx.load(onnx_file)
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    assert [bool(dimension.dim_param) for dimension in shape] == [True, False, True, True]
+    assert [output.name for output in model.graph.output] == ["semantic_logits", "center_heatmap", "offsets"]
+    loaded = load_onnx(onnx_file)
+    assert loaded.categories == CATEGORIES
+    assert loaded.metadata["post_processing"] == SETTINGS
+    assert loaded.metadata["model"]["name"] == "panoptic_deeplab_max_deeplab_s_backbone"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 40), (40, 17), (90, 33)])
+def test_onnx_runtime_at_any_size(weights, onnx_file, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    images = torch.from_numpy(image.transpose(2, 0, 1)[None].copy())
+    with torch.no_grad():
+        expected = weights.model(images)
+    for name, output in load_onnx(onnx_file).model(images).items():
+        difference = (output - expected[name]).abs().max()
+        assert difference < 1e-4 * max(expected[name].std(correction=0), expected[name].abs().max())
+
+
+def test_prediction_with_onnx_runtime(weights, onnx_file, tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(1)
+    picture = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((96, 64))
+    (tmp_path / "images").mkdir()
+    picture.save(tmp_path / "images" / "1.png")
+    save_weights(tmp_path / "w.safetensors", weights.model, CATEGORIES, extra={"post_processing": SETTINGS})
+    words = ["predict", str(tmp_path / "images"), "--device", "cpu"]
+    assert main([*words, "--weights", str(tmp_path / "w.safetensors"), "--output", str(tmp_path / "a")]) == 0
+    # No network of PyTorch is built.
+    monkeypatch.setattr("axial_deeplab.weights.create_model", None)
+    onnx_words = ["--weights", str(onnx_file), "--runtime", "onnx", "--output", str(tmp_path / "b")]
+    assert main([*words, *onnx_words]) == 0, capsys.readouterr().err
+    first, second = (np.asarray(Image.open(tmp_path / folder / "panoptic" / "1.png")) for folder in "ab")
+    assert np.array_equal(first, second)
+    assert len(np.unique(first)) > 2
+    descriptions = [json.loads((tmp_path / folder / "panoptic.json").read_text()) for folder in "ab"]
+    assert len(descriptions[0]["annotations"][0]["segments_info"]) > 1
+    batch = Predictor(load_onnx(onnx_file), flip=True).predict_batch([np.asarray(picture)] * 2)
+    assert np.array_equal(batch[0].panoptic, batch[1].panoptic)
+
+
+@pytest.mark.slow
+def test_onnx_with_post_processing(weights, tmp_path):
+    path = tmp_path / "maps.onnx"
+    assert max(each.difference for each in export(weights, path, post_processing=True)) == 0
+    with pytest.raises(ValueError, match="weights must be those of a segmentation network"):
+        Predictor(load_onnx(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("post_processing", [False, True])
+def test_torch_export(weights, tmp_path, post_processing):
+    path = tmp_path / "tiny.pt2"
+    comparisons = export(weights, path, format="torch-export", post_processing=post_processing)
+    assert max(comparison.difference for comparison in comparisons) < (1e-9 if post_processing else 1e-5)
+    extra = {"axial_deeplab.json": ""}
+    torch.export.load(path, extra_files=extra)
+    assert json.loads(extra["axial_deeplab.json"])["post_processing"] == SETTINGS
+
+
+@pytest.mark.slow
+def test_ahead_of_time(weights, tmp_path):
+    path = tmp_path / "tiny.pt2"
+    assert max(each.difference for each in export(weights, path, format="aoti")) < 1e-4
+    package = torch._inductor.aoti_load_package(str(path))
+    assert json.loads(package.get_metadata()["axial_deeplab"])["post_processing"] == SETTINGS
+
+
+def test_compiler_that_fails(backbone, tmp_path, monkeypatch):
+    def compile_and_package(*arguments, **options):
+        raise RuntimeError("no compiler\nand much more")
+
+    monkeypatch.setattr("axial_deeplab.export.export.capture", lambda deployed: None)
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", compile_and_package)
+    with pytest.raises(
+        ValueError, match="compiler can compile here, got: no compiler; see that there is a C"
+    ):
+        export(backbone, tmp_path / "x.pt2", format="aoti")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_shipped_weights(tmp_path, capsys):
+    path = tmp_path / "nano.onnx"
+    words = ["--weights", "axial_deeplab_nano_scenes", "--output", str(path), "--format", "onnx"]
+    assert main(["export", *words]) == 0
+    assert len(re.findall(r"^  \d+ x \d+ x \d+: \d\.\de-0[5-9]$", capsys.readouterr().out, re.M)) == 3
+
+
+@pytest.mark.slow
+def test_axial_resnet_s(tmp_path):
+    weights = weights_of("axial_resnet_s")
+    comparisons = export(weights, tmp_path / "s.onnx")
+    assert max(comparison.difference for comparison in comparisons) < 1e-4
+
+
+def test_outputs_have_names(backbone, weights):
+    assert Deployed(backbone).output_names == ("res2", "res3", "res4", "res5")
+    assert Deployed(weights).output_names == ("semantic_logits", "center_heatmap", "offsets")
+    assert Deployed(weights, post_processing=True).output_names == ("panoptic", "semantic")
+    assert Deployed(weights_of("max_deeplab_s_backbone", **TINY)).output_names == ("logits",)
+
+
+def test_refuses(weights, backbone, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "x.onnx"
+    with pytest.raises(ValueError, match="format must be one of onnx, torch-export, aoti, got tflite"):
+        export(weights, path, format="tflite")
+    with pytest.raises(ValueError, match=r"output must end in .pt2 for aoti, got .*x.onnx; rename it"):
+        export(weights, path, format="aoti")
+    with pytest.raises(
+        ValueError, match="post_processing must be that of a segmentation network, got max_deep"
+    ):
+        export(backbone, path, post_processing=True)
+    without_limit = LoadedWeights(
+        weights.model, CATEGORIES, {**weights.metadata, "post_processing": {"top_k": None}}
+    )
+    with pytest.raises(ValueError, match="must have a top_k and no fill_void"):
+        export(without_limit, path, post_processing=True)
+    monkeypatch.setattr("axial_deeplab.export.onnx_runtime.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"ONNX needs the package onnx, which is missing; pip install .*\[export\]"
+    ):
+        export(weights, path)
+    assert main(["predict", "x.png", "--weights", str(path), "--runtime", "onnx", "--output", "o"]) == 2
+    assert "ONNX needs the package onnxruntime" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_a_program_that_computes_something_else(backbone, tmp_path, monkeypatch):
+    module = "axial_deeplab.export.export"
+    monkeypatch.setattr(f"{module}.capture", lambda deployed: None)
+    monkeypatch.setattr(f"{module}._write_torch_export", lambda *arguments: None)
+    for change, found in (
+        (lambda x: 1.01 * x, "e-0"),
+        (lambda x: x[..., :-1], "inf"),
+        (lambda x: x * torch.nan, "nan"),
+    ):
+        run = Deployed(backbone).eval()
+        monkeypatch.setattr(
+            f"{module}._open_torch_export",
+            lambda path, run=run, change=change: lambda images: [change(output) for output in run(images)],
+        )
+        with (
+            torch.no_grad(),
+            pytest.raises(ValueError, match=rf"must be within 0.0001 .*{found}.*nothing was written"),
+        ):
+            export(backbone, tmp_path / "x.pt2", format="torch-export")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_foreign_onnx_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights must be an ONNX file, got"):
+        load_onnx(tmp_path / "absent.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(ValueError, match=r"text.onnx must be an ONNX file, got"):
+        load_onnx(tmp_path / "text.onnx")
+    tensor = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["y"])], "g", [tensor], [result])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match="must have axial_deeplab in its metadata, got none"):
+        load_onnx(tmp_path / "other.onnx")
