@@ -50,9 +50,10 @@ def test_times_and_ratios_are_those_of_the_steps() -> None:
 
 @pytest.mark.skipif(not measure.CLEAR_REFS.exists(), reason="the peak is read from Linux's /proc")
 def test_peak_memory_is_that_of_the_step() -> None:
-    small, large = measure.measure([Sleep(0, 10), Sleep(0, 200)], rounds=1)
-    assert small.peak_mb == pytest.approx(10, abs=4)
-    assert large.peak_mb == pytest.approx(200, abs=4)
+    small, large = measure.measure([Sleep(0, 50), Sleep(0, 400)], rounds=1)
+    # The interpreter and the allocator take and give a few pages of their own.
+    assert small.peak_mb == pytest.approx(50, abs=20)
+    assert large.peak_mb == pytest.approx(400, abs=20)
 
 
 def test_nothing_to_time_is_refused() -> None:
