@@ -49,6 +49,8 @@ class OnnxNetwork(nn.Module):
         options.log_severity_level = 3
         # The process may be limited to fewer processors than the machine has.
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait by spinning would take the processors from what follows, such as post-processing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
