@@ -163,6 +163,52 @@ class TestPredictor:
         )
         assert [segment["name"] for segment in stricter(pixels).segments_info] == ["car"]
 
+    def test_long_side_resizes_for_the_network_only(self):
+        def with_long_side(long_side, **options):
+            metadata = {"model": {"name": "by_color"}, "view": {"long_side": 40}}
+            loaded = LoadedWeights(ByColor(), CATEGORIES, metadata)
+            return Predictor(loaded, "cpu", long_side=long_side, nms_kernel=3, **options)
+
+        for long_side, options, size in (
+            (None, {}, (24, 40)),  # as stored with the weights
+            (60, {}, (36, 60)),
+            (10, {}, (6, 10)),
+            (0, {}, (12, 20)),  # as the image
+            (None, {"max_size": 10}, (6, 10)),
+        ):
+            predictor = with_long_side(long_side, stuff_area=1, **options)
+            prediction = predictor(picture())
+            assert predictor.model.sizes == [(1, 3, *size)]
+            assert prediction.segmentation.shape == prediction.semantic.shape == (12, 20)
+            assert prediction.segments_info[-1]["name"] == "sky"
+            area = sum(segment["area"] for segment in prediction.segments_info)
+            assert area == np.count_nonzero(prediction.segmentation)
+        # Sky has 160 pixels, and 640 at the long side: there they count, whatever max_size leaves of it.
+        for options in ({}, {"max_size": 20}):
+            for stuff_area, names in ((640, {"car", "sky"}), (644, {"car"})):
+                predictor = with_long_side(None, stuff_area=stuff_area, **options)
+                assert {segment["name"] for segment in predictor(picture()).segments_info} == names
+
+    def test_segments_that_vanish_in_a_smaller_image_are_gone(self):
+        class Dots(ByColor):
+            """Calls single pixels cars."""
+
+            def forward(self, images):
+                outputs = super().forward(images)
+                cars = torch.zeros(images.shape[2:], dtype=torch.bool)
+                cars[::4, ::4] = True
+                outputs["semantic_logits"] = torch.stack([~cars, cars, cars & False])[None].float()
+                outputs["center_heatmap"] = cars[None, None].float()
+                outputs["offsets"] = torch.zeros(1, 2, *images.shape[2:])
+                return outputs
+
+        loaded = LoadedWeights(Dots(), CATEGORIES, {"model": {"name": "dots"}})
+        predictor = Predictor(loaded, "cpu", long_side=40, stuff_area=1, nms_kernel=1)
+        prediction = predictor(picture())
+        values, areas = np.unique(prediction.segmentation, return_counts=True)
+        assert {s["id"]: s["area"] for s in prediction.segments_info} == dict(zip(values, areas, strict=True))
+        assert len(values) < 1 + 6 * 10
+
     def test_uneven_reduction(self, predictor):
         image = np.zeros((37, 101, 3), dtype=np.uint8)
         prediction = predict_panoptic(predictor.model, image, predictor.post_processing, View(max_size=13))
@@ -300,6 +346,11 @@ class TestRefuses:
         stale = dataclasses.replace(loaded, metadata={"model": {"name": "x"}, "post_processing": {"old": 1}})
         with pytest.raises(ValueError, match="known settings, got old in the weights"):
             Predictor(stale)
+        stale = dataclasses.replace(loaded, metadata={"model": {"name": "x"}, "view": {"short_side": 1}})
+        with pytest.raises(ValueError, match="view must have known settings, got short_side in the weights"):
+            Predictor(stale)
+        with pytest.raises(ValueError, match="long_side must be at least 1 pixel, got -1"):
+            Predictor(loaded, long_side=-1)
         classifier = create_model("axial_resnet_s", num_classes=3, width_multiplier=0.25, depths=(1, 1, 1, 1))
         save_weights(tmp_path / "c.safetensors", classifier, CATEGORIES)
         with pytest.raises(

@@ -81,7 +81,8 @@ def test_protocol_is_that_of_the_paper(name: str) -> None:
     assert (target.sigma, target.small_instance_area, target.small_instance_weight) == (8, 64 * 64, 3)
     assert (post.center_threshold, post.nms_kernel, post.top_k) == (0.1, 7, 200)
     assert post.stuff_area == (4096 if folder == "coco" else 2048)
-    assert config.data.max_size == (2177 if folder == "mapillary" else None)
+    assert config.data.long_side == {"coco": 1025, "mapillary": 2177}.get(folder)
+    assert config.data.max_size is None
     if config.model.name.startswith("axial_deeplab"):
         assert config.model.span == 65 or name.startswith("cityscapes/ablation_span_")
 

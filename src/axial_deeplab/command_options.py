@@ -59,6 +59,13 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     parser.add_argument(
         "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"
     )
+    parser.add_argument(
+        "--long-side",
+        type=int,
+        metavar="N",
+        help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
+        "(default: as the weights were trained)",
+    )
     if views:
         parser.add_argument(
             "--scales",
@@ -81,7 +88,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
 
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
-    names = ("max_size", "center_threshold", "nms_kernel", "top_k", "stuff_area")
+    names = ("max_size", "long_side", "center_threshold", "nms_kernel", "top_k", "stuff_area")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if getattr(options, "scales", None) is not None:
         from axial_deeplab.multi_scale import parse_scales

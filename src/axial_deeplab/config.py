@@ -71,12 +71,15 @@ class DataConfig:
     """Learn from this many images, the first ones, or null for all."""
     val_limit: int | None = None
     """Validate on this many images, the first ones, or null for all."""
+    long_side: int | None = None
+    """Pixels of the longer side of every image for the network, in training (before the random scale) and
+    afterwards: images are enlarged or reduced for it, and its predictions brought back. null for their own."""
     max_size: int | None = None
-    """Longest side in pixels that the network sees in training and validation: larger images are reduced
-    for it, and its predictions enlarged again. Give evaluate and predict the same. null for no limit."""
+    """Most pixels of the longer side for the network: larger images are reduced for it, and its predictions
+    enlarged again. Both are stored with the weights, for evaluate and predict. null for no limit."""
 
     def __post_init__(self) -> None:
-        for name in ("train_limit", "val_limit", "max_size"):
+        for name in ("train_limit", "val_limit", "long_side", "max_size"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"data.{name}", "null or positive", value)
 

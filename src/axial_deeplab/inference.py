@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from axial_deeplab.data.categories import Categories
-from axial_deeplab.data.images import read_image, to_rgb
+from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
 from axial_deeplab.models.fuse import fuse
 from axial_deeplab.multi_scale import average_outputs, parse_scales
 from axial_deeplab.panoptic_format import (
@@ -116,23 +116,42 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` still counts pixels of the image. None never
-            reduces.
-        scales: magnifications at which the network sees the (reduced) image; the outputs are averaged.
+            the map is enlarged to the image; `stuff_area` still counts pixels at the size that it would have
+            else. None never reduces.
+        scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
+        long_side: pixels that the longer side gets for the network and the post-processing, whose
+            `stuff_area` counts pixels at this size; the map is brought back to the image. None keeps it.
 
     Raises:
-        ValueError: max_size or a scale is not positive.
+        ValueError: long_side, max_size or a scale is not positive.
     """
 
     max_size: int | None = None
     scales: Sequence[float] = (1.0,)
     flip: bool = False
+    long_side: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_size is not None and self.max_size < 1:
-            raise ValueError(f"max_size must be at least 1 pixel, got {self.max_size}; None sets no limit")
+        check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
+
+    def resized(self, image: ImageArray) -> ImageArray:
+        """Return the image (H, W, C) at the size that scale 1 is."""
+        height, width, channels = image.shape
+        scale = working_scale((height, width), long_side=self.long_side, max_size=self.max_size)
+        if scale == 1:
+            return image
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        planes = [
+            Image.fromarray(image[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(channels)
+        ]
+        return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+    def reduction(self, size: tuple[int, int]) -> float:
+        """Return which part `max_size` leaves of the sides of an image of (height, width)."""
+        wanted = working_scale(size, long_side=self.long_side)
+        return working_scale(size, long_side=self.long_side, max_size=self.max_size) / wanted
 
 
 def predict_panoptic(
@@ -173,39 +192,36 @@ def predict_panoptic_batch(
         ValueError: the images of one size do not fit into memory, or the outputs are not finite.
     """
     view = view or View()
-    reduced = [_reduced(image, view.max_size) for image in images]
+    seen = [view.resized(image) for image in images]
     of_size: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(reduced):
+    for index, image in enumerate(seen):
         of_size.setdefault(image.shape, []).append(index)
     predictions: dict[int, PanopticPrediction] = {}
     device = next(model.parameters()).device
     for indices in of_size.values():
         start = time.perf_counter()
-        outputs = _run(model, np.stack([reduced[index] for index in indices]), device, view)
+        outputs = _run(model, np.stack([seen[index] for index in indices]), device, view)
         _wait_for(device)
         network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
         for number, index in enumerate(indices):
             own = {name: output[number : number + 1] for name, output in outputs.items()}
-            predictions[index] = _post_processed(own, images[index].shape[:2], post_processing, network_ms)
+            size = (images[index].shape[0], images[index].shape[1])
+            stuff_area = round(post_processing.stuff_area * view.reduction(size) ** 2)
+            at_this_size = dataclasses.replace(post_processing, stuff_area=stuff_area)
+            predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
 
 
 def _post_processed(
-    outputs: Mapping[str, Tensor], size: Sequence[int], post_processing: PostProcessing, network_ms: float
+    outputs: Mapping[str, Tensor], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
-    height, width = size
     start = time.perf_counter()
-    seen_height, seen_width = outputs["semantic_logits"].shape[-2:]
-    factor = height * width / (seen_height * seen_width)
-    if factor != 1:
-        stuff_area = round(post_processing.stuff_area / factor)
-        post_processing = dataclasses.replace(post_processing, stuff_area=stuff_area)
     panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
     panoptic = panoptic_tensor.cpu().numpy()
     semantic = semantic_tensor.to(torch.int32).cpu().numpy()
-    if factor != 1:
-        panoptic, semantic = (_enlarged(each, (height, width)) for each in (panoptic, semantic))
+    if panoptic.shape != size:
+        panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
         segments = _remeasured(panoptic, segments)
     return PanopticPrediction(panoptic, segments, semantic, network_ms, 1e3 * (time.perf_counter() - start))
 
@@ -217,17 +233,19 @@ class Predictor:
         weights: file, name of shipped weights, or what `load_weights` returned.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps" ...
         max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
-            for it. None for no limit.
+            for it. None for the limit that is stored with the weights, if any.
         scales: magnifications at which the network sees an image, whose outputs are averaged; or the name of
             a data set, "coco", "cityscapes" or "mapillary", for those of the paper.
         flip: whether it sees each of them mirrored, too.
+        long_side: pixels that the longer side of each image gets for the network. None for what is stored
+            with the weights, if anything; 0 keeps the size of the images.
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
     Raises:
         FileNotFoundError: there are no such weights.
         ValueError: the weights are broken or not those of a segmentation network, the device does not exist,
-            or max_size, a scale or a knob is unknown or out of its range.
+            or a side, a scale or a knob is unknown or out of its range.
     """
 
     def __init__(
@@ -238,9 +256,10 @@ class Predictor:
         max_size: int | None = None,
         scales: str | Sequence[float] = (1.0,),
         flip: bool = False,
+        long_side: int | None = None,
         **knobs: Any,
     ) -> None:
-        self.view = View(max_size, parse_scales([scales] if isinstance(scales, str) else scales), flip)
+        scales = parse_scales([scales] if isinstance(scales, str) else scales)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -250,6 +269,7 @@ class Predictor:
             )
         self.categories = loaded.categories
         self.post_processing = stored_post_processing(loaded, **knobs)
+        self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
         self.model = fuse(loaded.model).to(self.device)
         self._is_greyscale = loaded.metadata["model"].get("in_channels") == 1
 
@@ -343,13 +363,25 @@ def stored_post_processing(loaded: LoadedWeights, **knobs: Any) -> PostProcessin
     """
     stored = loaded.metadata.get("post_processing") or {}
     for source, names in (("weights", stored), ("arguments", knobs)):
-        unknown = [name for name in names if name not in KNOBS]
-        if unknown:
-            raise ValueError(
-                f"post_processing must have known settings, got {unknown[0]} in the {source}; "
-                f"remove it or choose from {', '.join(KNOBS)}"
-            )
+        _refuse_unknown("post_processing", names, source, KNOBS)
     return PostProcessing(loaded.categories.thing_ids, **{**stored, **knobs})
+
+
+def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
+    """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
+    stored = loaded.metadata.get("view") or {}
+    _refuse_unknown("view", stored, "weights", given)
+    sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
+    return sides | {"long_side": sides["long_side"] or None}
+
+
+def _refuse_unknown(section: str, names: Iterable[str], source: str, known: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{section} must have known settings, got {unknown[0]} in the {source}; "
+            f"remove it or choose from {', '.join(known)}"
+        )
 
 
 def _as_array(image: ImageLike) -> ImageArray:
@@ -372,17 +404,6 @@ def _as_array(image: ImageLike) -> ImageArray:
     if array.dtype != np.uint8:
         raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
-
-
-def _reduced(image: ImageArray, max_size: int | None) -> ImageArray:
-    """Return the image with a longest side of at most `max_size` pixels."""
-    height, width, channels = image.shape
-    longest = max(height, width)
-    if max_size is None or longest <= max_size:
-        return image
-    size = (max(1, round(width * max_size / longest)), max(1, round(height * max_size / longest)))
-    planes = [Image.fromarray(image[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(channels)]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
 def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
@@ -431,17 +452,18 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _enlarged(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Repeat the values of a map (h, w) over a larger one, by the nearest pixel center."""
+def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
     rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
     return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
 
 
 def _remeasured(panoptic: PanopticMap, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """Return the segments with area and box counted anew."""
+    """Return the segments that are left in a map, with area and box counted anew."""
     values, areas, boxes = measure_segments(panoptic)
     measured = {v: (a, b) for v, a, b in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)}
     return tuple(
         dataclasses.replace(segment, area=measured[segment.id][0], bbox=tuple(measured[segment.id][1]))
         for segment in segments
+        if segment.id in measured
     )

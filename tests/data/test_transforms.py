@@ -229,6 +229,18 @@ def test_max_size_shrinks_large_images_only() -> None:
     np.testing.assert_array_equal(same.panoptic, panoptic)
 
 
+def test_long_side_is_reached_by_small_and_large_images() -> None:
+    large = np.kron(scene(), np.ones((4, 4), np.int32))  # 48 x 64
+    options = {"crop_size": (12, 16), "scale_range": (1, 1), "long_side": 16}
+    for panoptic in (scene(), large):
+        np.testing.assert_array_equal(apply(sample_of(panoptic), Draws(), **options).panoptic, scene())
+    options = {"crop_size": (24, 32), "scale_range": (1, 1), "long_side": 64, "max_size": 32}
+    twice = np.kron(scene(), np.ones((2, 2), np.int32))
+    np.testing.assert_array_equal(apply(sample_of(scene()), Draws(), **options).panoptic, twice)
+    magnified = apply(sample_of(scene()), Draws(), crop_size=(24, 32), scale_range=(2, 2), long_side=16)
+    np.testing.assert_array_equal(magnified.panoptic, twice)
+
+
 def test_image_of_one_pixel_and_very_long_images() -> None:
     one = apply(sample_of(np.full((1, 1), A, np.int32)), Draws(), crop_size=(4, 4), scale_range=(0.1, 0.1))
     assert one.panoptic is not None
@@ -261,6 +273,7 @@ def test_color_jitter_changes_colors_inside_the_image_alone() -> None:
         ({"scale_range": (2, 1)}, "scale_range must be two positive numbers in rising order"),
         ({"color_jitter": 1.5}, "color_jitter must be from 0 to 1, got 1.5"),
         ({"max_size": 0}, "max_size must be at least 1 pixel, got 0"),
+        ({"long_side": 0}, "long_side must be at least 1 pixel, got 0"),
     ],
 )
 def test_refuses_settings(arguments: dict, message: str) -> None:

@@ -18,6 +18,7 @@ import yaml
 from safetensors.torch import load_file
 
 from axial_deeplab.config import Config, config_from_dict, config_to_dict, read_config
+from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
 from axial_deeplab.training.train import train
 from axial_deeplab.weights import load_weights
@@ -52,12 +53,13 @@ def assert_same_weights(one: Path, other: Path) -> None:
 def test_leaves_weights_checkpoints_settings_and_logs(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tiny_config()
+    config = _merged(tiny_config(), data={"long_side": 48, "max_size": 64})
     weights = train(config)
     output = Path(config.trainer.output)
     assert weights == output / "weights.safetensors"
     loaded = load_weights(weights)
     assert loaded.metadata["post_processing"] == vars(config.post_processing)
+    assert loaded.metadata["view"] == {"long_side": 48, "max_size": 64}
     assert loaded.categories.names == ("ground", "box", "disc")
     for name in (LAST, BEST):
         load_weights(output / name)
@@ -69,6 +71,9 @@ def test_leaves_weights_checkpoints_settings_and_logs(
     lines = (output / "metrics.csv").read_text().splitlines()
     assert lines[0].startswith("step,train/semantic,train/center,train/offset,train/total,train/lr,val/PQ")
     assert [line.split(",")[0] for line in lines[1:]] == [*"01234", "4", *"56789", "9"]
+    # The weights know at which size the training has validated them.
+    measured = evaluate(weights, config.data, device="cpu").summary().values()
+    assert lines[-1].split(",")[6:] == [f"{value:.6g}" for value in measured]
     printed = capsys.readouterr().out
     assert "batch size 4 images in total = 1 devices x 1 accumulated x 4; learning rate 0.01" in printed
 

@@ -67,6 +67,34 @@ def read_image(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
     return pixels
 
 
+def working_scale(
+    size: tuple[int, int], *, long_side: int | None = None, max_size: int | None = None
+) -> float:
+    """Return the magnification at which networks are to see an image.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        long_side: what its longer side becomes, in pixels; None keeps it.
+        max_size: most pixels of the longer side then; larger images are reduced. None for no limit.
+    """
+    longer = max(size)
+    wanted = longer if long_side is None else long_side
+    return (wanted if max_size is None else min(wanted, max_size)) / longer
+
+
+def check_working_size(*, long_side: int | None, max_size: int | None) -> None:
+    """Refuse sides that are not positive.
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    for name, value in (("long_side", long_side), ("max_size", max_size)):
+        if value is not None and value < 1:
+            raise ValueError(
+                f"{name} must be at least 1 pixel, got {value}; None keeps the images as they are"
+            )
+
+
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a Pillow image to RGB, uint8 (H, W, 3).
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch.utils.data import Dataset
 
+from axial_deeplab.data.images import check_working_size, working_scale
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.panoptic_format import PanopticMap, Segment, measure_segments
 from axial_deeplab.targets import PanopticTargets
@@ -25,6 +26,7 @@ class TrainTransform:
         flip: mirror half of the samples.
         color_jitter: brightness, contrast and saturation are each multiplied by a factor from
             1 - color_jitter to 1 + color_jitter; 0 keeps the colors.
+        long_side: pixels that the longer side of each image gets before the random scale; None keeps it.
         max_size: shrink images whose longer side has more pixels before the random scale; None does not.
         pad_color: RGB around images that are smaller than the crop, where the map is void. The default is
             ImageNet's mean, which the models' normalization takes to zero.
@@ -40,6 +42,7 @@ class TrainTransform:
     scale_range: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
     color_jitter: float = 0.0
+    long_side: int | None = None
     max_size: int | None = None
     pad_color: tuple[int, int, int] = (124, 116, 104)
 
@@ -56,8 +59,7 @@ class TrainTransform:
             )
         if not 0 <= self.color_jitter <= 1:
             raise ValueError(f"color_jitter must be from 0 to 1, got {self.color_jitter}; 0 keeps the colors")
-        if self.max_size is not None and self.max_size < 1:
-            raise ValueError(f"max_size must be at least 1 pixel, got {self.max_size}; None keeps the size")
+        check_working_size(long_side=self.long_side, max_size=self.max_size)
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """Return the transformed sample; segments out of sight are gone, areas and boxes are new.
@@ -74,8 +76,7 @@ class TrainTransform:
         factors = 1 + self.color_jitter * generator.uniform(-1, 1, size=3)
         low, high = self.scale_range
         magnification = low + (high - low) * scale
-        if self.max_size is not None:
-            magnification *= min(1.0, self.max_size / max(sample.size))
+        magnification *= working_scale(sample.size, long_side=self.long_side, max_size=self.max_size)
         rows = _Span.draw(sample.size[0], magnification, self.crop_size[0], y)
         columns = _Span.draw(sample.size[1], magnification, self.crop_size[1], x)
         image = _resized(sample.image, rows, columns)

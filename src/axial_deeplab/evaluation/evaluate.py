@@ -102,28 +102,24 @@ class PanopticEvaluator:
     Args:
         categories: of the data set.
         post_processing: from the outputs of the network to segments.
-        max_size: longest side in pixels that the network sees, None for no limit.
-        scales: magnifications at which the network sees an image, whose outputs are averaged.
-        flip: whether it sees each of them mirrored, too.
+        view: how the network sees an image; None is at its size.
         ap: "cityscapes" or "coco", whose average precision of the instances is measured; None for none.
 
     Raises:
-        ValueError: max_size, a scale or ap is not as above, or pycocotools is missing.
+        ValueError: ap is not as above, or pycocotools is missing.
     """
 
     def __init__(
         self,
         categories: Categories,
         post_processing: PostProcessing,
+        view: View | None = None,
         *,
-        max_size: int | None = None,
-        scales: Sequence[float] = (1.0,),
-        flip: bool = False,
         ap: str | None = None,
     ) -> None:
         self.categories = categories
         self.post_processing = post_processing
-        self.view = View(max_size, scales, flip)
+        self.view = view
         self.ap = ap
         self.reset()
 
@@ -203,6 +199,7 @@ def evaluate(
     max_size: int | None = None,
     scales: str | Sequence[float] = (1.0,),
     flip: bool = False,
+    long_side: int | None = None,
     ap: str | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
@@ -220,9 +217,10 @@ def evaluate(
         weights: file of weights, checkpoint, or name of shipped weights.
         data: the settings of the data set, whose part val it is.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
-        max_size: longest side in pixels that the network sees, None for no limit.
+        max_size: see `Predictor`.
         scales: see `Predictor`.
         flip: see `Predictor`.
+        long_side: see `Predictor`.
         ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
@@ -238,13 +236,19 @@ def evaluate(
     """
     num_workers = check_num_workers(num_workers)
     with join_processes() as processes:
-        view: dict[str, Any] = {"max_size": max_size, "scales": scales, "flip": flip}
-        predictor = Predictor(weights, processes.device(device), **view, **knobs)
+        predictor = Predictor(
+            weights,
+            processes.device(device),
+            max_size=max_size,
+            scales=scales,
+            flip=flip,
+            long_side=long_side,
+            **knobs,
+        )
         dataset = open_dataset(data, "val", limit=limit)
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
         require_same_classes(dataset.categories, predictor.categories, source, f"weights {weights}")
-        view["scales"] = predictor.view.scales
-        evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, **view, ap=ap)
+        evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)
         writer = None
         if output is not None:
             folder = Path(output)

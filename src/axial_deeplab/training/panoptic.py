@@ -6,12 +6,13 @@ from typing import Any
 import torch.distributed
 from torch import Tensor, nn
 
-from axial_deeplab.config import Config, section_to_dict
+from axial_deeplab.config import Config, DataConfig, section_to_dict
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.transforms import TrainingDataset
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
+from axial_deeplab.inference import View
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.targets import PanopticTargets
@@ -50,8 +51,9 @@ class PanopticTraining(TrainingModule):
         self.evaluator = evaluator
 
     def metadata(self) -> dict[str, Any]:
-        """Return the settings of the post-processing."""
-        return {"post_processing": section_to_dict(self.config.post_processing)}
+        """Return the settings of the post-processing, and at which size images are seen."""
+        post_processing = section_to_dict(self.config.post_processing)
+        return {"post_processing": post_processing, "view": working_size(self.config.data)}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
@@ -96,7 +98,7 @@ def panoptic_task(config: Config) -> Task:
     module = PanopticTraining(
         build_model(config, len(categories)),
         PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
-        PanopticEvaluator(categories, post_processing, max_size=config.data.max_size),
+        PanopticEvaluator(categories, post_processing, View(**working_size(config.data))),
         categories,
         config,
     )
@@ -107,10 +109,15 @@ def panoptic_task(config: Config) -> Task:
         train_data,
         targets,
         seed=config.trainer.seed,
-        max_size=config.data.max_size,
+        **working_size(config.data),
         **section_to_dict(config.augmentation),
     )
     return Task(module, augmented, val_data)
+
+
+def working_size(data: DataConfig) -> dict[str, int | None]:
+    """Return the settings of the size at which the network sees images, in training and afterwards."""
+    return {"long_side": data.long_side, "max_size": data.max_size}
 
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:
