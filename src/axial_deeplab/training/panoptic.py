@@ -115,7 +115,7 @@ def panoptic_task(config: Config) -> Task:
     return Task(module, augmented, val_data)
 
 
-def working_size(data: DataConfig) -> dict[str, int | None]:
+def working_size(data: DataConfig) -> dict[str, Any]:
     """Return the settings of the size at which the network sees images, in training and afterwards."""
     return {"long_side": data.long_side, "max_size": data.max_size}
 
