@@ -145,6 +145,11 @@ def _convert(arguments: Arguments) -> None:
         if getattr(options, name) is None:
             raise ValueError(f"--{name} must be given for {options.kind}, got none; add it")
     if options.kind == "cityscapes":
+        if options.copy_images or options.hold_out is not None:
+            raise ValueError(
+                "--copy-images and --hold-out must not be given for cityscapes, whose parts are its splits, "
+                "got one of them; leave it out"
+            )
         split = CityscapesDataset(options.root, options.split, annotations=options.annotations)
         write_cityscapes(split, options.output, progress=progress)
         print(f"{len(split)} images written to {options.output}")

@@ -1,6 +1,7 @@
 """Data sets converted through the command line are read back as COCO panoptic data."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from axial_deeplab.cli import main
 from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.coco_instances import _unpacked
 from axial_deeplab.panoptic_format import read_panoptic_png
 
 Find = Callable[[str], Path]
@@ -146,6 +148,7 @@ def test_broken_maps_are_named_and_leave_nothing(
         ),
         ("coco-instances --images images", "--json must be given for coco-instances"),
         ("cityscapes --root .", "--split must be given for cityscapes"),
+        ("cityscapes --root . --split val --copy-images", "must not be given for cityscapes"),
     ],
 )
 def test_incomplete_words_are_refused(
@@ -308,7 +311,13 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
         ),
         (first_segmentation(None), "annotations[0] segmentation must be polygons of three or more points"),
         (first_segmentation({"size": [4, 5], "counts": [20]}), "or run lengths of size [4, 6], got {'size'"),
-        (first_segmentation({"size": [4, 6], "counts": [20]}), "annotations[0] counts must be a text or"),
+        (first_segmentation({"size": [4, 6], "counts": [20]}), "annotations[0] counts must be the lengths"),
+        (first_segmentation({"size": [4, 6], "counts": [-4, 28]}), "annotations[0] counts must be"),
+        # As a text: 16; a number without end; no text of COCO. pycocotools would write out of bounds.
+        (first_segmentation({"size": [4, 6], "counts": "`0"}), "counts must be the lengths of runs over 4"),
+        (first_segmentation({"size": [4, 6], "counts": "h0P"}), "packed as a text, got 'h0P'; correct"),
+        (first_segmentation({"size": [4, 6], "counts": "\xe9"}), "annotations[0] counts must be"),
+        (first_segmentation([[0, 0, 1e9, 0, 1e9, 1]]), "annotations[0] segmentation must be polygons"),
         (
             lambda d: d["annotations"][1].update(category_id=8),
             "annotations[1] category_id must be in categories, got 8",
@@ -340,6 +349,48 @@ def test_broken_coco_instances_are_named(
     code, printed = convert_instances(capsys, instances(tmp_path, change))
     assert code == 2
     assert message in printed
+
+
+def test_packed_runs_are_those_of_pycocotools() -> None:
+    from pycocotools import mask as coco_mask
+
+    random = np.random.default_rng(0)
+    for height, width, share in ((1, 1, 1), (7, 5, 0.5), (40, 60, 0.1), (300, 2, 0.99), (9, 9, 0)):
+        mask = np.asfortranarray(random.random((height, width)) < share)
+        column = mask.ravel(order="F").astype(int)
+        changes = np.flatnonzero(np.diff(column, prepend=0, append=2))
+        expected = np.diff(changes, prepend=0).tolist()
+        assert _unpacked(coco_mask.encode(mask)["counts"].decode()) == expected
+
+
+def test_images_that_the_json_does_not_list_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(instances(tmp_path) / "images" / "7.png", np.zeros((4, 6, 3), np.uint8))
+    code, printed = convert_instances(capsys, tmp_path)
+    assert code == 0
+    assert re.search(r"7\.png: not listed in .*instances\.json; left out", printed)
+
+
+def test_masks_of_no_image_and_of_other_formats_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    save(root / "images" / "a.png", np.zeros((2, 3, 3), np.uint8))
+    write_masks(root / "masks" / "a")
+    words = ("masks", "--images", root / "images", "--masks", root / "masks", "--thing", "nucleus")
+
+    def refused() -> str:
+        code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+        assert code == 2
+        return printed
+
+    save(root / "masks" / "a" / "2.tif", np.zeros((2, 3), np.uint8))
+    assert re.search(r"masks must be PNG files, \*\.png, got .*2\.tif; convert", refused())
+    write_masks(root / "masks" / "b" / "masks")
+    assert re.search(r"the image of every folder of masks, got none for .*masks/b; add", refused())
+    save(root / "images" / "more" / "a.png", np.zeros((2, 3, 3), np.uint8))
+    assert re.search(r"images must have different names .* got .*a\.png and .*more/a\.png", refused())
 
 
 def test_coco_instances_need_pycocotools(

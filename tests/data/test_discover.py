@@ -54,6 +54,16 @@ def test_coco_and_folders_of_data_sets(tmp_path: Path) -> None:
     assert find_datasets(root)[0].name == str(root / "train")
 
 
+def test_annotations_without_their_json_are_no_class_folders(tmp_path: Path) -> None:
+    root = touch(tmp_path / "mine", "images/a.png", "panoptic/a.png")
+    assert found(root) == [("coco", "mine", None, None)]
+    root = touch(tmp_path / "coco", "val2017/a.jpg", "annotations/panoptic_val2017/a.png")
+    touch(root, "annotations/panoptic_train2017.json", "annotations/panoptic_val2017.zip")
+    assert [split for *_, split, _ in found(root)] == ["train2017", "val2017"]
+    root = touch(tmp_path / "mv", "validation/images/a.jpg", "validation/v2.0/panoptic/a.png")
+    assert found(root) == [("mapillary", "mv", "validation", "v2.0")]
+
+
 def test_class_folders(tmp_path: Path) -> None:
     root = touch(tmp_path / "imagenet", "train/n01/a.JPEG", "val/n01/a.JPEG")
     assert found(root) == [("image_folder", "train", None, None), ("image_folder", "val", None, None)]

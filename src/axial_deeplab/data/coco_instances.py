@@ -1,17 +1,23 @@
 """COCO instances JSON (polygons and run lengths) as images to convert."""
 
 import os
+import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.convert import UnwrittenImage
+from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_from import Annotated, Mask, panoptic_from_masks
+from axial_deeplab.image_files import find_images
 from axial_deeplab.panoptic_json import field, image_entry, list_of, load_json, path_in_folder
+
+# Pixels from the image, more than any polygon can mean.
+FARTHEST = 1e5
 
 
 def coco_instances_to_convert(
@@ -59,18 +65,29 @@ def coco_instances_to_convert(
     def annotate(image_id: int | str) -> Annotated:
         size = entries[image_id].size
         assert size is not None
+        read_image(photos[image_id], size=size)  # Refuses other sizes.
         masks = [_mask(entry, size, categories, where) for where, entry in annotations[image_id]]
         return panoptic_from_masks(
             masks, size, background=background_id, source=f"{path} (image {image_id!r})"
         )
 
-    unwritten = []
-    for image_id, image in entries.items():
-        photo = path_in_folder(images, image.file_name)
+    photos = {image_id: path_in_folder(images, image.file_name) for image_id, image in entries.items()}
+    for photo in photos.values():
         if not photo.is_file():
             raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
-        unwritten.append(UnwrittenImage(photo, image.file_name, partial(annotate, image_id), image_id))
+    _warn_of_unlisted(Path(images), set(photos.values()), path)
+    unwritten = [
+        UnwrittenImage(photos[image_id], image.file_name, partial(annotate, image_id), image_id)
+        for image_id, image in entries.items()
+    ]
     return unwritten, categories
+
+
+def _warn_of_unlisted(folder: Path, listed: set[Path], json: Path) -> None:
+    others = [path for path in find_images([folder]).values() if path not in listed]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        warnings.warn(f"{others[0]}{more}: not listed in {json}; left out", stacklevel=3)
 
 
 def _categories(document: dict[str, Any], path: Path, background: str | None) -> Categories:
@@ -109,19 +126,14 @@ def _pixels(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.
         runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation, dict) and segmentation.get("size") == [height, width]:
         counts = segmentation.get("counts")
-        if (
-            isinstance(counts, list)
-            and all(isinstance(n, int) for n in counts)
-            and sum(counts) == height * width
-        ):
-            runs = coco_mask.frPyObjects(segmentation, height, width)
-        elif isinstance(counts, str):
-            runs = segmentation
-        else:
+        lengths = _unpacked(counts) if isinstance(counts, str) else counts
+        # pycocotools believes them, and writes where it must not.
+        if not _are_lengths(lengths) or sum(lengths) != height * width:
             raise ValueError(
-                f"{where} counts must be a text or the lengths of runs over {height} x {width} pixels, "
-                f"got {_short(counts)}; correct the file"
+                f"{where} counts must be the lengths of runs over {height} x {width} pixels, as a list or "
+                f"packed as a text, got {_short(counts)}; correct the file"
             )
+        runs = coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
     else:
         raise ValueError(
             f"{where} segmentation must be polygons of three or more points, or run lengths of size "
@@ -135,8 +147,35 @@ def _is_polygon(polygon: Any) -> bool:
         isinstance(polygon, list)
         and len(polygon) >= 6
         and len(polygon) % 2 == 0
-        and all(isinstance(number, int | float) for number in polygon)
+        and all(isinstance(number, int | float) and abs(number) < FARTHEST for number in polygon)
     )
+
+
+def _are_lengths(lengths: object) -> TypeGuard[list[int]]:
+    return isinstance(lengths, list) and all(isinstance(number, int) and number >= 0 for number in lengths)
+
+
+def _unpacked(text: str) -> list[int] | None:
+    """Return the lengths of runs that COCO packs as a text, None if it is none.
+
+    A character holds five bits and whether more follow, the lowest first; from the fourth run on, the length
+    is the difference to the one before the last.
+    """
+    lengths: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - ord("0")
+        if not 0 <= bits < 64:
+            return None
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
+        number = shift = 0
+    return None if shift else lengths
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,7 @@ from axial_deeplab.data.id_maps import read_id_map
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_from import Annotated, Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.files import atomic_directory
-from axial_deeplab.image_files import find_images
+from axial_deeplab.image_files import SUFFIXES, find_images
 from axial_deeplab.panoptic_format import ImageId, PanopticWriter, measure_segments, write_panoptic_png
 
 Folder = str | os.PathLike[str]
@@ -137,8 +137,8 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
         categories: one thing, and at most one stuff for the pixels without mask.
 
     Raises:
-        ValueError: there are no images, or the categories are others.
-        FileNotFoundError: an image has no folder of masks.
+        ValueError: there are no images, two have one name, a mask is no PNG, or the categories are others.
+        FileNotFoundError: an image has no folder of masks, or a folder of masks no image.
     """
     if len(categories.thing_ids) != 1 or len(categories.stuff_ids) > 1:
         raise ValueError(
@@ -158,8 +158,15 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
         found = [Mask(read_id_map(mask) > 0, thing) for mask in sorted(folder.glob("*.png"))]
         return panoptic_from_masks(found, size, background=background, source=folder)
 
+    image_of_folder: dict[Path, Path] = {}
     for path in files.values():
-        _folder_of_masks(Path(masks), path)
+        other = image_of_folder.setdefault(_folder_of_masks(Path(masks), path), path)
+        if other != path:
+            raise ValueError(
+                f"images must have different names to have masks of their own, got {other} and {path}; "
+                "rename one and its masks"
+            )
+    _refuse_lost_masks(Path(masks), Path(images), set(image_of_folder))
     return [UnwrittenImage(path, name, partial(annotate, path)) for name, path in files.items()]
 
 
@@ -264,6 +271,24 @@ def _paired(files: dict[str, Path], folder: Path, kind: str) -> dict[str, Path]:
             "add the images or remove the maps"
         )
     return {name: path for path, name in maps.items()}
+
+
+def _refuse_lost_masks(masks: Path, images: Path, used: set[Path]) -> None:
+    """Refuse masks that nobody would see: of no image, or of another format."""
+    for folder in sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if images.resolve().is_relative_to(folder.resolve()) or used & {folder, folder / "masks"}:
+            continue
+        if any(folder.glob("*.png")) or any((folder / "masks").glob("*.png")):
+            raise FileNotFoundError(
+                f"images must have the image of every folder of masks, got none for {folder}; "
+                "add the image or remove the masks"
+            )
+    others = [
+        path for folder in sorted(used) for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and path.suffix != ".png"
+    ]  # fmt: skip
+    if others:
+        raise ValueError(f"masks must be PNG files, *.png, got {others[0]}; convert or rename it")
 
 
 def _folder_of_masks(masks: Path, image: Path) -> Path:

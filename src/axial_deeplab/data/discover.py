@@ -26,7 +26,7 @@ def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
     """Return the data sets in a folder, or one level below it.
 
     Recognizes Cityscapes (`leftImg8bit`), Mapillary Vistas (`config*.json`), COCO panoptic data
-    (`panoptic.json` or `annotations/panoptic_*.json`), and class folders.
+    (`panoptic` or `annotations/panoptic_*`, each with a JSON), and class folders.
 
     Args:
         folder: of a data set, or of several.
@@ -62,16 +62,20 @@ def _at(folder: Path) -> Iterator[FoundDataset]:
         present = [kind for kind in kinds if (folder / kind / split.name).is_dir()]
         for annotations in present or (None,):
             yield _found(folder, "cityscapes", split=split.name, annotations=annotations)
-    if any((folder / f"config{each}.json").is_file() for each in ("", *(f"_{v}" for v in PANOPTIC_JSON))):
+    # Folders of annotations tell the format even without their JSON, whose absence is then refused.
+    versions = {name for split in _subfolders(folder) for name in PANOPTIC_JSON if (split / name).is_dir()}
+    configs = ("config.json", *(f"config_{version}.json" for version in PANOPTIC_JSON))
+    if versions or any((folder / name).is_file() for name in configs):
         for split in _subfolders(folder):
             if (split / "images").is_dir():
                 present = [version for version in PANOPTIC_JSON if (split / version).is_dir()]
                 for annotations in present or (None,):
                     yield _found(folder, "mapillary", split=split.name, annotations=annotations)
-    if (folder / "panoptic.json").is_file():
+    if (folder / "panoptic.json").is_file() or (folder / "panoptic").is_dir():
         yield _found(folder, "coco")
-    for json in sorted(folder.glob("annotations/panoptic_*.json")):
-        yield _found(folder, "coco", split=json.stem.removeprefix("panoptic_"))
+    parts = folder.glob("annotations/panoptic_*")
+    for name in sorted({path.stem for path in parts if path.is_dir() or path.suffix == ".json"}):
+        yield _found(folder, "coco", split=name.removeprefix("panoptic_"))
 
 
 def _found(folder: Path, name: str, split: str | None = None, annotations: str | None = None) -> FoundDataset:
