@@ -34,7 +34,8 @@ from torch import Tensor, nn  # noqa: E402
 from axial_deeplab.benchmark.attention import Shape, random_arguments  # noqa: E402
 from axial_deeplab.models.fuse import fuse  # noqa: E402
 from axial_deeplab.models.registry import create_model  # noqa: E402
-from axial_deeplab.ops import reference, triton_gpu  # noqa: E402
+from axial_deeplab.ops import triton_gpu  # noqa: E402
+from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum  # noqa: E402
 from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates, forget_choices  # noqa: E402
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget  # noqa: E402
 from gpu_measure import (  # noqa: E402
@@ -84,6 +85,9 @@ CORRECTNESS_CASES = [
 ]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
+fused = partial(axial_attention, impl="triton")
+eager = partial(axial_attention, impl="reference")
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile for fixed shapes."""
@@ -116,9 +120,7 @@ def budget_shares(task: tuple[Any, ...]) -> dict[str, float]:
     """Return the shares of the error budget of one case in one type, the larger of both axes."""
     sizes, span, dtype = task
     by_axis = [
-        shares_of_error_budget(
-            triton_gpu.attend, layer_arguments(*sizes, axis=axis, device=DEVICE), span, dtype
-        )
+        shares_of_error_budget("triton", layer_arguments(*sizes, axis=axis, device=DEVICE), dtype, span=span)
         for axis in ("height", "width")
     ]
     return {name: max(shares[name] for shares in by_axis) for name in by_axis[0]}
@@ -151,7 +153,7 @@ def absent(results: Results) -> None:
     for missing in ((3,), (4,), (5,), (6,), (3, 4, 5, 6)):
         arguments = layer_arguments(1, 5 if DRY_RUN else 70, 2, 2, device=DEVICE)
         arguments = [None if i in missing else x for i, x in enumerate(arguments)]
-        shares = shares_of_error_budget(triton_gpu.attend, arguments, 9, torch.bfloat16)
+        shares = shares_of_error_budget("triton", arguments, torch.bfloat16, span=9)
         passed = all(share <= 1 for share in shares.values())
         results.add("correctness", case=f"without arguments {missing}", dtype="bfloat16", passed=passed)
 
@@ -160,17 +162,17 @@ def same_bits(results: Results) -> None:
     """Two runs give the same bits; extreme logits stay finite; NaN stays NaN."""
     arguments = layer_arguments(1 if DRY_RUN else 16, 5 if DRY_RUN else 257, 2, 2, device=DEVICE)
     for dtype in DTYPES:
-        first, second = (outputs_and_gradients(triton_gpu.attend, arguments, None, dtype) for _ in range(2))
+        first, second = (outputs_and_gradients("triton", arguments, dtype) for _ in range(2))
         passed = all(first[name].equal(second[name]) for name in first)
         results.add("correctness", case="same bits twice", dtype=str(dtype), passed=passed)
     q, *others = arguments
     for factor in (1e4, 1e15):
-        large = outputs_and_gradients(triton_gpu.attend, [q * factor, *others], None, torch.float32)
+        large = outputs_and_gradients("triton", [q * factor, *others], torch.float32)
         passed = all(bool(x.isfinite().all()) for x in large.values())
         results.add("correctness", case=f"queries times {factor}", dtype="float32", passed=passed)
     q = q.clone()
     q[0, 0, 0, 0, 0] = math.nan
-    outputs = outputs_and_gradients(triton_gpu.attend, [q, *others], None, torch.float32)
+    outputs = outputs_and_gradients("triton", [q, *others], torch.float32)
     passed = bool(outputs["content"][0, 0, 0, 0].isnan().all() and outputs["grad_rel_q"].isnan().any())
     results.add("correctness", case="NaN in, NaN out", dtype="float32", passed=passed)
 
@@ -187,10 +189,10 @@ def beyond_32_bits(results: Results) -> None:
     q, k, v = (normal(*grid, channels).requires_grad_() for channels in (shape.D, shape.D, shape.V))
     assert v.numel() > 2**31
     tables = [normal(2 * shape.L - 1, channels) for channels in (shape.D, shape.D, shape.V)]
-    content, positional = triton_gpu.attend(q, k, v, *tables)
+    content, positional = fused(q, k, v, *tables)
     grads = torch.autograd.grad((content, positional), (q, k, v), (v.detach(), v.detach()))
     last = [x[-1:].detach().requires_grad_() for x in (q, k, v)]
-    expected = triton_gpu.attend(*last, *tables)
+    expected = fused(*last, *tables)
     last_grads = torch.autograd.grad(expected, last, (last[2].detach(), last[2].detach()))
     pairs = zip((content, positional, *grads), (*expected, *last_grads), strict=True)
     passed = all(whole[-1:].equal(alone) for whole, alone in pairs)
@@ -206,9 +208,9 @@ def attention(results: Results) -> None:
             results.check_time()
             torch._dynamo.reset()
             implementations: dict[str, Callable[..., Any]] = {
-                "ours": triton_gpu.attend,
-                "eager": reference.attend,
-                "compiled": compiled(reference.attend),
+                "ours": fused,
+                "eager": eager,
+                "compiled": compiled(eager),
             }
             steps = {
                 implementation: attention_step(attend, shape, backward)
@@ -257,7 +259,7 @@ def added_step(shape: Shape) -> Step:
 
     def forward() -> None:
         with torch.no_grad():
-            triton_gpu.attend_sum(*arguments, scale, span=shape.span)
+            axial_attention_sum(*arguments, scale, span=shape.span, impl="triton")
 
     return forward
 
@@ -283,7 +285,7 @@ def compile_tiling(task: tuple[Shape, str, Tiling]) -> str | None:
     shape, direction, tiling = task
     try:
         with only_tiling(direction, tiling):
-            attention_step(triton_gpu.attend, replace(shape, B=1), direction == "backward")()
+            attention_step(fused, replace(shape, B=1), direction == "backward")()
     except Exception as error:  # whatever the compiler or the device has against it
         return f"{type(error).__name__}: {error}"[:80]
     return None
@@ -294,8 +296,7 @@ def tiling_time(shape: Shape, direction: str, tiling: Tiling) -> float:
     steps = {"forward": False} if direction == "forward" else {"forward": False, "both": True}
     with only_tiling(direction, tiling):
         captures = {
-            name: captured(attention_step(triton_gpu.attend, shape, backward))
-            for name, backward in steps.items()
+            name: captured(attention_step(fused, shape, backward)) for name, backward in steps.items()
         }
         times = interleaved(captures, rounds=7)
     forward = times["forward"].median

@@ -1,15 +1,16 @@
 """The error budget of a fast implementation of axial attention, on any device and in any precision."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops import reference
+from axial_deeplab.ops.axial_attention import axial_attention
 
 INPUTS = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale")
 
-Attend = Callable[..., tuple[Tensor, Tensor | None]]
+Operation = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 def layer_arguments(
@@ -44,15 +45,21 @@ def layer_arguments(
 
 
 def outputs_and_gradients(
-    attend: Attend,
+    impl: str,
     arguments: list[Tensor | None],
-    span: int | None,
     dtype: torch.dtype,
     *,
+    operation: Operation = axial_attention,
     rounding: float = 0.0,
     noise_seed: int = 0,
+    **options: Any,
 ) -> dict[str, Tensor]:
-    """Outputs and gradients by their names; `rounding` is the relative size of noise on all that goes in."""
+    """Outputs and gradients by their names.
+
+    Args:
+        rounding: the relative size of noise on all that goes in.
+        options: further arguments of the operation.
+    """
     generator = torch.Generator().manual_seed(1)
     noise_generator = torch.Generator().manual_seed(noise_seed)
 
@@ -61,7 +68,7 @@ def outputs_and_gradients(
         return (x.detach().double() * (1 + rounding * noise)).to(dtype)
 
     leaves = [None if x is None else prepared(x).requires_grad_() for x in arguments]
-    outputs = [x for x in attend(*leaves, span=span) if x is not None]
+    outputs = [x for x in operation(*leaves, impl=impl, **options) if x is not None]
     # Numbers that every type holds, so that all types are asked for the same gradients.
     random = [torch.randn(x.shape, generator=generator).bfloat16().to(x.device) for x in outputs]
     grads = [prepared(x) for x in random]
@@ -73,28 +80,27 @@ def outputs_and_gradients(
 
 
 def shares_of_error_budget(
-    attend: Attend, arguments: list[Tensor | None], span: int | None, dtype: torch.dtype
+    impl: str, arguments: list[Tensor | None], dtype: torch.dtype, **options: Any
 ) -> dict[str, float]:
     """The largest error against float64 of each output and gradient over the largest that is allowed.
 
     Allowed is twice the error of plain PyTorch in the same precision, three times for gradients. The largest
     of a few errors scatters by luck, so that of PyTorch counts as no smaller than the largest that rounding
-    the inputs alone caused in eight draws.
+    the inputs alone caused in eight draws. `options` are those of `outputs_and_gradients`.
     """
     epsilon = torch.finfo(dtype).eps
     arguments = [None if x is None else x.to(dtype) for x in arguments]
-    exact = outputs_and_gradients(reference.attend, arguments, span, torch.float64)
-    plain = outputs_and_gradients(reference.attend, arguments, span, dtype)
-    moved = [
-        outputs_and_gradients(
-            reference.attend, arguments, span, torch.float64, rounding=epsilon, noise_seed=seed
-        )
-        for seed in range(8)
-    ]
-    fast = outputs_and_gradients(attend, arguments, span, dtype)
-    assert fast.keys() == exact.keys()
+
+    def exact(**noise: Any) -> dict[str, Tensor]:
+        return outputs_and_gradients("reference", arguments, torch.float64, **options, **noise)
+
+    expected = exact()
+    plain = outputs_and_gradients("reference", arguments, dtype, **options)
+    moved = [exact(rounding=epsilon, noise_seed=seed) for seed in range(8)]
+    fast = outputs_and_gradients(impl, arguments, dtype, **options)
+    assert fast.keys() == expected.keys()
     shares = {}
-    for name, value in exact.items():
+    for name, value in expected.items():
         assert fast[name].shape == value.shape
         assert fast[name].dtype == dtype
         unavoidable = max((float((x[name] - value).abs().max()) for x in (plain, *moved)), default=0.0)

@@ -9,7 +9,7 @@ from axial_deeplab.cli import main
 from axial_deeplab.experiments.attention_maps import attention_maps, attention_of_query, axial_blocks
 from axial_deeplab.models.axial_attention import AxialAttention, along_axis, split_heads
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.ops import reference
+from axial_deeplab.ops.axial_attention import axial_attention
 
 
 def random_layer(**options) -> AxialAttention:
@@ -33,7 +33,7 @@ def test_weighting_the_values_gives_the_output_of_the_reference(axis, options):
         qkv = split_heads(layer.qkv_norm(layer.qkv(x)), layer.num_heads, layer.key_dim, layer.value_dim)
         q, k, v = along_axis(axis, *qkv)
         scale, bias = layer._normalize_logits(q, k)
-        content, _ = reference.attend(
+        content, _ = axial_attention(
             *(q, k, v, layer.rel_q, layer.rel_k, layer.rel_v, scale),
             span=layer.span,
             activation=layer.activation,

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -7,13 +8,16 @@ from torch import Tensor
 from attention_cases import make_inputs
 from axial_deeplab.ops import axial_attention as module
 from axial_deeplab.ops import explain, reference
-from axial_deeplab.ops.axial_attention import Implementation, axial_attention, axial_attention_sum
+from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum
+from axial_deeplab.ops.implementations import Implementation
+from axial_deeplab.ops.operands import Operands
 
 
-def refuse(*args: object, **kwargs: object) -> str:
+def refuse(operands: Operands) -> str:
     return "it is a mock"
 
 
+REFERENCE = partial(axial_attention, impl="reference")
 MOCK = Implementation("mock", refuse, reference.attend)
 
 
@@ -21,9 +25,7 @@ MOCK = Implementation("mock", refuse, reference.attend)
 @pytest.mark.parametrize("impl", ["auto", "reference"])
 def test_equals_the_reference(impl: str, span: int | None) -> None:
     inputs = make_inputs(9)
-    torch.testing.assert_close(
-        axial_attention(*inputs, span=span, impl=impl), reference.attend(*inputs, span=span)
-    )
+    torch.testing.assert_close(axial_attention(*inputs, span=span, impl=impl), REFERENCE(*inputs, span=span))
 
 
 def test_logit_scale_is_differentiable() -> None:
@@ -59,7 +61,7 @@ def test_nan_in_gives_nan_out_in_its_line_alone(argument: int) -> None:
 def test_auto_skips_what_cannot_run_and_explain_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMPLEMENTATIONS", (MOCK, *module.IMPLEMENTATIONS[-1:]))
     inputs = make_inputs(5)
-    torch.testing.assert_close(axial_attention(*inputs), reference.attend(*inputs))
+    torch.testing.assert_close(axial_attention(*inputs), REFERENCE(*inputs))
     assert explain(*inputs) == "mock: cannot run: it is a mock\nreference: is taken"
     monkeypatch.setattr(module, "IMPLEMENTATIONS", module.IMPLEMENTATIONS[-1:] * 2)
     assert explain(*inputs) == "reference: is taken\nreference: could run"
@@ -78,7 +80,7 @@ def test_compiles_to_one_graph(length: int, span: int | None) -> None:
     inputs = make_inputs(length, dtype=torch.float32)
     torch._dynamo.reset()
     compiled = torch.compile(axial_attention, backend="eager", fullgraph=True)
-    expected = reference.attend(*inputs, span=span)
+    expected = REFERENCE(*inputs, span=span)
     torch.testing.assert_close(compiled(*inputs, span=span, impl="reference"), expected)
 
 

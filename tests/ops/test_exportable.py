@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from axial_deeplab.ops import exportable, reference
+from axial_deeplab.ops.operands import Operands
 
 
 @pytest.mark.parametrize("length", [1, 5, 23])
@@ -25,13 +26,13 @@ def test_equals_the_reference(length, span, tables, activation):
     options = {"span": span, "activation": activation}
     options["logit_bias"] = random(2) if activation == "sigmoid" else None
     arguments = (q, k, v, rel_q, rel_k, rel_v, random(3, 2).abs())
-    for ours, expected in zip(
-        exportable.attend(*arguments, **options), reference.attend(*arguments, **options), strict=True
-    ):
+    operands = Operands(*arguments, **options)
+    for ours, expected in zip(exportable.attend(operands), reference.attend(operands), strict=True):
         assert (ours is None) == (expected is None)
         if ours is not None:
             torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_is_taken_by_exported_programs_alone():
-    assert exportable.why_not() == "it is for exported programs"
+    operands = Operands(*[torch.zeros(1, 1, 1, 1, 1)] * 3, None, None, None)
+    assert exportable.why_not(operands) == "it is for exported programs"

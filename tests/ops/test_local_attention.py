@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from attention_cases import LargestTensor
+from axial_deeplab.ops.axial_attention import axial_attention
 from axial_deeplab.ops.local_attention import count_local_logits, local_attention_2d, local_logit_moments
 
 
@@ -106,12 +107,12 @@ def test_a_square_that_covers_the_image_is_the_whole_image() -> None:
 
 def test_a_square_one_position_wide_is_one_line_of_axial_attention() -> None:
     """On an image of one row only the middle row of the tables is used: the axial operation, head by head."""
-    from axial_deeplab.ops.reference import attend
-
     q, k, v, rel_q, rel_k, rel_v, scale = make_inputs(1, 9, 5, heads=1)
     result = local_attention_2d(q, k, v, rel_q, rel_k, rel_v, scale, kernel_size=5)
     tables = (table[0, 10:15] for table in (rel_q, rel_k, rel_v))
-    expected = attend(*(x.transpose(1, 2) for x in (q, k, v)), *tables, scale, span=5)
+    expected = axial_attention(
+        *(x.transpose(1, 2) for x in (q, k, v)), *tables, scale, span=5, impl="reference"
+    )
     for ours, theirs in zip(result, expected, strict=True):
         assert ours is not None
         assert theirs is not None

@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,101 +15,24 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from axial_deeplab.ops import numba_cpu, reference
+from axial_deeplab.ops import numba_cpu
 from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum, explain
 from axial_deeplab.ops.cpu_kernels import entries, threads
+from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget
 
-INPUTS = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale")
-
-
-def random_arguments(
-    batch: int = 2,
-    length: int = 7,
-    lines: int = 3,
-    heads: int = 2,
-    head_dim: int = 4,
-    value_dim: int = 8,
-    max_span: int | None = None,
-    *,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-    axis: str = "height",
-) -> list[Tensor]:
-    """The tensors of a layer: q, k and v are slices of one channels-last projection."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=dtype)
-
-    channels = 2 * head_dim + value_dim
-    if axis == "height":
-        image = normal(batch, length, lines, heads * channels)
-    else:
-        image = normal(batch, lines, length, heads * channels).transpose(1, 2)
-    q, k, v = image.unflatten(-1, (heads, channels)).split([head_dim, head_dim, value_dim], dim=-1)
-    rows = 2 * (length if max_span is None else max_span) - 1
-    tables = [normal(rows, channels) for channels in (head_dim, head_dim, value_dim)]
-    return [q, k, v, *tables, normal(3, heads).abs()]
-
-
-Attend = Callable[..., tuple[Tensor, Tensor | None]]
-
-
-def outputs_and_gradients(
-    attend: Attend,
-    arguments: list[Tensor | None],
-    span: int | None,
-    dtype: torch.dtype,
-    *,
-    rounding: float = 0.0,
-    noise_seed: int = 0,
-) -> dict[str, Tensor]:
-    """Outputs and gradients by their names; `rounding` is the relative size of noise on all that goes in."""
-    generator = torch.Generator().manual_seed(1)
-    noise_generator = torch.Generator().manual_seed(noise_seed)
-
-    def prepared(x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=noise_generator, dtype=torch.float64)
-        return (x.detach().double() * (1 + rounding * noise)).to(dtype)
-
-    leaves = [None if x is None else prepared(x).requires_grad_() for x in arguments]
-    outputs = [x for x in attend(*leaves, span=span) if x is not None]
-    grads = [prepared(torch.randn(x.shape, generator=generator, dtype=torch.float64)) for x in outputs]
-    inputs = [x for x in leaves if x is not None]
-    names = [name for name, x in zip(INPUTS, leaves, strict=True) if x is not None]
-    derivatives = torch.autograd.grad(outputs, inputs, grads)
-    results = dict(zip(("content", "positional"), (x.detach() for x in outputs), strict=False))
-    return {**results, **{f"grad_{name}": x for name, x in zip(names, derivatives, strict=True)}}
+attend = partial(axial_attention, impl="numba")
+reference = partial(axial_attention, impl="reference")
 
 
 def check_error_budget(arguments: list[Tensor | None], span: int | None) -> None:
-    """The error against float64 is at most twice that of plain PyTorch, three times for gradients.
-
-    The largest of a few errors scatters by luck, and may belong to one number alone, so the error of PyTorch
-    counts as no smaller than the largest that rounding the inputs alone caused in eight draws.
-    """
-    epsilon = torch.finfo(torch.float32).eps
-    exact = outputs_and_gradients(reference.attend, arguments, span, torch.float64)
-    plain = outputs_and_gradients(reference.attend, arguments, span, torch.float32)
-    moved = [
-        outputs_and_gradients(
-            reference.attend, arguments, span, torch.float64, rounding=epsilon, noise_seed=seed
-        )
-        for seed in range(8)
-    ]
-    fused = outputs_and_gradients(numba_cpu.attend, arguments, span, torch.float32)
-    assert fused.keys() == exact.keys()
-    for name, value in exact.items():
-        assert fused[name].shape == value.shape
-        unavoidable = max(float((x[name] - value).abs().max()) for x in (plain, *moved))
-        budget = (3 if name.startswith("grad") else 2) * unavoidable + epsilon
-        assert (fused[name] - value).abs().max() <= budget, name
+    shares = shares_of_error_budget("numba", arguments, torch.float32, span=span)
+    assert all(share <= 1 for share in shares.values()), shares
 
 
 @pytest.mark.parametrize("length", [1, 2, 33, 56, 65, 257])
 @pytest.mark.parametrize("span", [None, 9, 65])
 def test_lengths_and_spans(length: int, span: int | None) -> None:
-    check_error_budget(random_arguments(1, length, 2, 2), span)
+    check_error_budget(layer_arguments(1, length, 2, 2), span)
 
 
 @settings(max_examples=30, deadline=None)
@@ -123,26 +47,26 @@ def test_lengths_and_spans(length: int, span: int | None) -> None:
 def test_random_shapes(
     sizes: tuple[int, ...], max_span: int, span: int | None, absent: set[int], axis: str, seed: int
 ) -> None:
-    arguments = random_arguments(*sizes, max_span, seed=seed, axis=axis)
+    arguments = layer_arguments(*sizes, max_span, seed=seed, axis=axis)
     check_error_budget([None if i in absent else x for i, x in enumerate(arguments)], span)
 
 
 @pytest.mark.parametrize(("head_dim", "value_dim"), [(1, 1), (2, 4), (16, 32), (32, 64), (128, 128)])
 def test_head_sizes(head_dim: int, value_dim: int) -> None:
-    check_error_budget(random_arguments(1, 14, 2, 2, head_dim, value_dim), None)
+    check_error_budget(layer_arguments(1, 14, 2, 2, head_dim, value_dim), None)
 
 
 @pytest.mark.parametrize("span", [None, 3])
 def test_gradcheck(span: int | None) -> None:
-    arguments = random_arguments(1, 5, 2, 2, 3, 2, 4, dtype=torch.float64)
+    arguments = layer_arguments(1, 5, 2, 2, 3, 2, 4, dtype=torch.float64)
     leaves = [x.detach().requires_grad_() for x in arguments]
-    assert torch.autograd.gradcheck(lambda *x: numba_cpu.attend(*x, span=span), leaves)
+    assert torch.autograd.gradcheck(lambda *x: attend(*x, span=span), leaves)
 
 
 @pytest.mark.parametrize("absent", [(), (3, 6), (3, 4, 5, 6)])
 @pytest.mark.parametrize("axis", ["height", "width"])
 def test_opcheck(absent: tuple[int, ...], axis: str) -> None:
-    leaves = [x.detach().requires_grad_() for x in random_arguments(axis=axis)]
+    leaves = [x.detach().requires_grad_() for x in layer_arguments(axis=axis)]
     arguments = [None if i in absent else x for i, x in enumerate(leaves)]
     torch.library.opcheck(torch.ops.axial_deeplab.axial_attention.default, (*arguments, 5))
 
@@ -160,10 +84,10 @@ def test_opcheck(absent: tuple[int, ...], axis: str) -> None:
 def test_sum_of_both_outputs(
     sizes: tuple[int, ...], span: int | None, absent: set[int], axis: str, seed: int
 ) -> None:
-    arguments: list[Any] = list(random_arguments(*sizes, 5, seed=seed, axis=axis, dtype=torch.float64))
+    arguments: list[Any] = list(layer_arguments(*sizes, 5, seed=seed, axis=axis, dtype=torch.float64))
     arguments = [None if i in absent else x for i, x in enumerate(arguments)]
     positional_scale = torch.randn(sizes[3], sizes[5], dtype=torch.float64)
-    content, positional = numba_cpu.attend(*arguments, span=span)
+    content, positional = attend(*arguments, span=span)
     expected = content if positional is None else content + positional_scale * positional
     result = axial_attention_sum(*arguments, positional_scale, span=span, impl="numba")
     torch.testing.assert_close(result, expected, rtol=1e-13, atol=1e-13)
@@ -171,14 +95,14 @@ def test_sum_of_both_outputs(
 
 
 def test_sum_has_gradients() -> None:
-    arguments = random_arguments(1, 5, 2, 2, 3, 2, 4, dtype=torch.float64)
+    arguments = layer_arguments(1, 5, 2, 2, 3, 2, 4, dtype=torch.float64)
     leaves = [x.detach().requires_grad_() for x in (*arguments, torch.randn(2, 2, dtype=torch.float64))]
     assert torch.autograd.gradcheck(lambda *x: axial_attention_sum(*x, impl="numba"), leaves)
 
 
 @pytest.mark.parametrize("argument", range(8))
 def test_nan_in_gives_nan_in_the_sum(argument: int) -> None:
-    arguments = [x.clone() for x in (*random_arguments(), torch.ones(2, 8))]
+    arguments = [x.clone() for x in (*layer_arguments(), torch.ones(2, 8))]
     arguments[argument].view(-1)[0] = float("nan")
     expected = axial_attention_sum(*arguments, impl="reference")
     assert expected.isnan().any()
@@ -188,15 +112,15 @@ def test_nan_in_gives_nan_in_the_sum(argument: int) -> None:
 @pytest.mark.parametrize("axis", ["height", "width"])
 def test_opcheck_of_the_sum(axis: str) -> None:
     operation = torch.ops.axial_deeplab.axial_attention_sum.default
-    torch.library.opcheck(operation, (*random_arguments(axis=axis), torch.rand(2, 8), 5))
+    torch.library.opcheck(operation, (torch.rand(2, 8), *layer_arguments(axis=axis), 5))
 
 
 @pytest.mark.parametrize("axis", ["height", "width"])
 def test_opcheck_of_the_backward_pass(axis: str) -> None:
-    arguments = random_arguments(axis=axis)
+    arguments = layer_arguments(axis=axis)
     content, positional, maxima = torch.ops.axial_deeplab.axial_attention(*arguments, 5)
     operation = torch.ops.axial_deeplab.axial_attention_backward.default
-    torch.library.opcheck(operation, (content, positional, *arguments, 5, maxima))
+    torch.library.opcheck(operation, (content, positional, maxima, *arguments, 5))
 
 
 @pytest.fixture
@@ -209,13 +133,13 @@ def two_threads() -> Iterator[None]:
 
 def large_arguments() -> list[Tensor]:
     """Enough work for two threads."""
-    arguments = random_arguments(2, 33, 9, 4)
+    arguments = layer_arguments(2, 33, 9, 4)
     assert 2 * numba_cpu.WORK_FOR_A_THREAD < 2 * 9 * 4 * 33 * 33 * (3 * 4 + 2 * 8)
     return arguments
 
 
 def test_auto_takes_it() -> None:
-    arguments = random_arguments()
+    arguments = layer_arguments()
     assert explain(*arguments).splitlines()[0] == "numba: is taken"
     content, positional = axial_attention(*arguments, impl="numba")
     taken, also_taken = axial_attention(*arguments)
@@ -236,30 +160,30 @@ def test_auto_takes_it() -> None:
 def test_says_what_it_cannot_run(
     change: Callable[[Tensor], Tensor], options: dict[str, str], reason: str
 ) -> None:
-    arguments = [change(x) for x in random_arguments()]
+    arguments = [change(x) for x in layer_arguments()]
     with pytest.raises(ValueError, match=reason):
         axial_attention(*arguments, impl="numba", **options)
 
 
 def test_says_that_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_cpu, "_numba_is_missing", True)
-    assert explain(*random_arguments()).startswith("numba: cannot run: numba is not installed")
+    assert explain(*layer_arguments()).startswith("numba: cannot run: numba is not installed")
 
 
 @pytest.mark.parametrize("threads_wanted", [1, 2, 5])
 def test_number_of_threads_does_not_change_a_bit(threads_wanted: int, two_threads: None) -> None:
     arguments = large_arguments()
-    expected = outputs_and_gradients(numba_cpu.attend, arguments, None, torch.float32)
+    expected = outputs_and_gradients("numba", arguments, torch.float32)
     torch.set_num_threads(threads_wanted)
-    results = outputs_and_gradients(numba_cpu.attend, arguments, None, torch.float32)
+    results = outputs_and_gradients("numba", arguments, torch.float32)
     assert all(results[name].equal(value) for name, value in expected.items())
 
 
 def test_runs_in_python_threads_without_openmp(monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
     arguments = large_arguments()
-    expected, _ = numba_cpu.attend(*arguments)
+    expected, _ = attend(*arguments)
     monkeypatch.setattr(threads, "_openmp_parallel", lambda: None)
-    content, _ = numba_cpu.attend(*arguments)
+    content, _ = attend(*arguments)
     assert content.equal(expected)
 
 
@@ -270,7 +194,7 @@ def test_finds_the_openmp_runtime_of_pytorch() -> None:
 
 
 def attend_in_child(arguments: list[Tensor], expected: Tensor) -> None:
-    content, _ = numba_cpu.attend(*arguments)
+    content, _ = attend(*arguments)
     sys.exit(0 if content.equal(expected) else 1)
 
 
@@ -278,7 +202,7 @@ def attend_in_child(arguments: list[Tensor], expected: Tensor) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_runs_in_a_forked_child_after_the_parent_used_threads(two_threads: None) -> None:
     arguments = large_arguments()
-    expected, _ = numba_cpu.attend(*arguments)
+    expected, _ = attend(*arguments)
     child = multiprocessing.get_context("fork").Process(target=attend_in_child, args=(arguments, expected))
     child.start()
     child.join(timeout=60)
@@ -290,13 +214,13 @@ class AttendedLines(torch.utils.data.Dataset[Tensor]):
         return 4
 
     def __getitem__(self, index: int) -> Tensor:
-        content, _ = numba_cpu.attend(*random_arguments(seed=index))
+        content, _ = attend(*layer_arguments(seed=index))
         return content
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_runs_in_the_workers_of_a_data_loader(two_threads: None) -> None:
-    numba_cpu.attend(*large_arguments())
+    attend(*large_arguments())
     loaded = list(DataLoader(AttendedLines(), batch_size=None, num_workers=2))
     expected = [AttendedLines()[index] for index in range(4)]
     torch.testing.assert_close(loaded, expected, rtol=0, atol=0)
@@ -304,18 +228,18 @@ def test_runs_in_the_workers_of_a_data_loader(two_threads: None) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    arguments = [x.to(dtype) for x in random_arguments()]
-    expected, _ = numba_cpu.attend(*[x.float() for x in arguments])
-    content, positional = numba_cpu.attend(*arguments)
+    arguments = [x.to(dtype) for x in layer_arguments()]
+    expected, _ = attend(*[x.float() for x in arguments])
+    content, positional = attend(*arguments)
     assert positional is not None
     assert content.dtype == positional.dtype == dtype
     assert content.equal(expected.to(dtype))
 
 
 def test_tables_of_another_type_get_their_gradients_in_it() -> None:
-    *images, rel_q, rel_k, rel_v, scale = random_arguments()
+    *images, rel_q, rel_k, rel_v, scale = layer_arguments()
     tables = [x.requires_grad_() for x in (rel_q, rel_k, rel_v, scale)]
-    content, _ = numba_cpu.attend(*[x.bfloat16() for x in images], *tables)
+    content, _ = attend(*[x.bfloat16() for x in images], *tables)
     content.sum().backward()
     assert all(x.grad is not None and x.grad.dtype == torch.float32 for x in tables)
 
@@ -323,81 +247,81 @@ def test_tables_of_another_type_get_their_gradients_in_it() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("argument", range(7))
 def test_nan_in_gives_nan_out(argument: int, dtype: torch.dtype) -> None:
-    arguments = [x.clone() for x in random_arguments(dtype=dtype)]
+    arguments = [x.clone() for x in layer_arguments(dtype=dtype)]
     arguments[argument].view(-1)[0] = float("nan")
-    expected = outputs_and_gradients(reference.attend, arguments, None, dtype)
-    results = outputs_and_gradients(numba_cpu.attend, arguments, None, dtype)
+    expected = outputs_and_gradients("reference", arguments, dtype)
+    results = outputs_and_gradients("numba", arguments, dtype)
     for name, value in expected.items():
         assert (results[name].isnan() | ~value.isnan()).all(), name
 
 
 @pytest.mark.parametrize("factor", [1e2, 1e4, 1e15])
 def test_extreme_logits_stay_finite(factor: float) -> None:
-    q, *others = random_arguments()
-    results = outputs_and_gradients(numba_cpu.attend, [q * factor, *others], None, torch.float32)
+    q, *others = layer_arguments()
+    results = outputs_and_gradients("numba", [q * factor, *others], torch.float32)
     assert all(x.isfinite().all() for x in results.values())
     if factor < 1e3:
         check_error_budget([q * factor, *others], None)
 
 
 def test_infinite_logit_takes_no_weight_or_gives_nan() -> None:
-    arguments = [x.clone() for x in random_arguments(1, 5, 1, 1, 1, 2)]
+    arguments = [x.clone() for x in layer_arguments(1, 5, 1, 1, 1, 2)]
     arguments[1][0, 2, 0, 0, 0] = float("-inf")
-    expected, _ = reference.attend(*arguments)
-    content, _ = numba_cpu.attend(*arguments)
+    expected, _ = axial_attention(*arguments)
+    content, _ = attend(*arguments)
     torch.testing.assert_close(content, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("sizes", [(0, 7, 3, 2), (2, 7, 0, 2), (2, 0, 3, 2)])
 def test_empty_inputs(sizes: tuple[int, ...]) -> None:
-    arguments = random_arguments(*sizes, 4, 8, 3)
-    results = outputs_and_gradients(numba_cpu.attend, arguments, None, torch.float32)
+    arguments = layer_arguments(*sizes, 4, 8, 3)
+    results = outputs_and_gradients("numba", arguments, torch.float32)
     assert results["content"].shape == (*sizes, 8)
     assert results["grad_rel_v"].shape == (5, 8)
     assert not results["grad_rel_v"].any()
 
 
 def test_any_strides() -> None:
-    arguments = random_arguments()
-    expected = outputs_and_gradients(numba_cpu.attend, arguments, 3, torch.float32)
+    arguments = layer_arguments()
+    expected = outputs_and_gradients("numba", arguments, torch.float32, span=3)
     scattered = [x.flip(-1).contiguous().flip(-1) for x in arguments]
     scattered = [x.mT.contiguous().mT for x in scattered]
     assert scattered[0].stride(-1) != 1
-    content, positional = numba_cpu.attend(*scattered, span=3)
+    content, positional = attend(*scattered, span=3)
     assert positional is not None
     assert content.equal(expected["content"])
     assert positional.equal(expected["positional"])
 
 
 def test_gradient_of_a_sum_and_of_one_output() -> None:
-    leaves = [x.detach().requires_grad_() for x in random_arguments()]
+    leaves = [x.detach().requires_grad_() for x in layer_arguments()]
     for output in (0, 1):
         derivatives = [
             torch.autograd.grad(
-                attend(*leaves)[output].sum(), leaves, allow_unused=True, materialize_grads=True
+                implementation(*leaves)[output].sum(), leaves, allow_unused=True, materialize_grads=True
             )
-            for attend in (numba_cpu.attend, reference.attend)
+            for implementation in (attend, reference)
         ]
         torch.testing.assert_close(*derivatives, rtol=1e-4, atol=1e-5)
 
 
 def test_second_derivative_is_refused() -> None:
-    leaves = [x.detach().requires_grad_() for x in random_arguments()]
-    (first,) = torch.autograd.grad(numba_cpu.attend(*leaves)[0].sum(), leaves[0], create_graph=True)
+    leaves = [x.detach().requires_grad_() for x in layer_arguments()]
+    (first,) = torch.autograd.grad(attend(*leaves)[0].sum(), leaves[0], create_graph=True)
     with pytest.raises(RuntimeError, match="axial_attention_backward"):
         first.sum().backward()
 
 
 @pytest.mark.parametrize("axis", ["height", "width"])
 def test_outputs_keep_the_layout_of_the_image(axis: str) -> None:
-    for output in numba_cpu.attend(*random_arguments(axis=axis)):
+    for output in attend(*layer_arguments(axis=axis)):
         assert output is not None
         image = output if axis == "height" else output.transpose(1, 2)
         assert image.is_contiguous()
 
 
 def test_compiles_to_one_graph_with_gradients() -> None:
-    leaves = [x.detach().requires_grad_() for x in random_arguments()]
+    leaves = [x.detach().requires_grad_() for x in layer_arguments()]
 
     def loss(*x: Tensor) -> Tensor:
         content, positional = axial_attention(*x, span=5)
@@ -415,15 +339,15 @@ class Attention(torch.nn.Module):
 
 
 def test_exports_the_reference() -> None:
-    arguments = tuple(random_arguments())
+    arguments = tuple(layer_arguments())
     exported = torch.export.export(Attention(), arguments)
     assert not any("axial_deeplab" in str(node.target) for node in exported.graph.nodes)
-    expected, _ = reference.attend(*arguments)
+    expected, _ = axial_attention(*arguments)
     torch.testing.assert_close(exported.module()(*arguments), expected)
 
 
 def test_gradient_checkpointing_and_autocast() -> None:
-    leaves = [x.detach().requires_grad_() for x in random_arguments()]
+    leaves = [x.detach().requires_grad_() for x in layer_arguments()]
     expected = torch.autograd.grad(Attention()(*leaves).sum(), leaves, allow_unused=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         content = checkpoint(Attention(), *leaves, use_reentrant=False)
@@ -434,8 +358,8 @@ def test_gradient_checkpointing_and_autocast() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_memory_is_linear_in_the_length() -> None:
     length = 4096
-    leaves = [x.detach().requires_grad_() for x in random_arguments(1, length, 1, 1, 2, 4)]
-    numba_cpu.attend(*random_arguments())  # compiled before memory is counted
+    leaves = [x.detach().requires_grad_() for x in layer_arguments(1, length, 1, 1, 2, 4)]
+    attend(*layer_arguments())  # compiled before memory is counted
 
     def memory(column: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -443,7 +367,7 @@ def test_memory_is_linear_in_the_length() -> None:
 
     Path("/proc/self/clear_refs").write_text("5")  # The peak starts again from what is in use.
     before = memory("VmRSS")
-    content, positional = numba_cpu.attend(*leaves)
+    content, positional = attend(*leaves)
     assert positional is not None
     (content.sum() + positional.sum()).backward()
     assert memory("VmHWM") - before < 4 * length * length / 2

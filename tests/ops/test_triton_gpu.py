@@ -6,16 +6,18 @@ milliseconds for each line of a kernel: hence the small shapes.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from axial_deeplab.ops import reference, triton_gpu
+from axial_deeplab.ops import triton_gpu
 from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum, explain
 from axial_deeplab.ops.gpu_kernels import tilings
 from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates
+from axial_deeplab.ops.operands import Operands
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget
 
 pytest.importorskip("triton", reason="there is no Triton for this platform")
@@ -42,10 +44,14 @@ def arguments_of(*sizes: int, **options: object) -> list[Tensor]:
     return layer_arguments(*sizes, device=DEVICE, **options)  # type: ignore[arg-type]
 
 
+attend = partial(axial_attention, impl="triton")
+reference = partial(axial_attention, impl="reference")
+
+
 def check_error_budget(
     arguments: list[Tensor | None], span: int | None, dtype: torch.dtype = torch.float32
 ) -> None:
-    shares = shares_of_error_budget(triton_gpu.attend, arguments, span, dtype)
+    shares = shares_of_error_budget("triton", arguments, dtype, span=span)
     assert all(share <= 1 for share in shares.values()), shares
 
 
@@ -103,10 +109,10 @@ def test_same_bits_again_and_for_any_strides(length: int, short_tiles: None) -> 
     arguments = arguments_of(1, length)
     scattered = [x.mT.flip(-1).contiguous().flip(-1).mT for x in arguments]
     assert scattered[0].stride(-1) != 1
-    expected = outputs_and_gradients(triton_gpu.attend, arguments, 3, torch.float32)
-    again = outputs_and_gradients(triton_gpu.attend, arguments, 3, torch.float32)
+    expected = outputs_and_gradients("triton", arguments, torch.float32, span=3)
+    again = outputs_and_gradients("triton", arguments, torch.float32, span=3)
     assert all(again[name].equal(value) for name, value in expected.items())
-    content, positional = triton_gpu.attend(*scattered, span=3)
+    content, positional = attend(*scattered, span=3)
     assert positional is not None
     assert content.equal(expected["content"])
     assert positional.equal(expected["positional"])
@@ -116,7 +122,7 @@ def test_same_bits_again_and_for_any_strides(length: int, short_tiles: None) -> 
 def test_reads_slices_of_the_image_and_keeps_its_layout(axis: str) -> None:
     arguments = arguments_of(axis=axis)
     assert not arguments[0].is_contiguous()
-    for output in triton_gpu.attend(*arguments):
+    for output in attend(*arguments):
         assert output is not None
         image = output if axis == "height" else output.transpose(1, 2)
         assert image.is_contiguous()
@@ -139,7 +145,7 @@ def test_auto_takes_it_where_numba_cannot_run() -> None:
         assert axial_attention(*arguments)[0].equal(content)
     else:
         assert "triton: could run" in lines
-    assert content.equal(triton_gpu.attend(*arguments)[0])
+    assert content.equal(attend(*arguments)[0])
 
 
 @pytest.mark.parametrize(
@@ -163,16 +169,16 @@ def test_says_what_it_cannot_run(
 def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = arguments_of()
     monkeypatch.setattr(triton_gpu, "_triton_is_missing", True)
-    assert triton_gpu.why_not(*arguments) == "triton is not installed"
+    assert triton_gpu.why_not(Operands(*arguments)) == "triton is not installed"
     monkeypatch.setattr(triton_gpu, "INTERPRETED", False)
-    reason = triton_gpu.why_not(*[x.cpu() for x in arguments])
+    reason = triton_gpu.why_not(Operands(*[x.cpu() for x in arguments]))
     assert reason == "it runs on CUDA devices, q is on cpu"
 
 
 def test_tables_of_another_type_get_their_gradients_in_it() -> None:
     *images, rel_q, rel_k, rel_v, scale = arguments_of()
     tables = [x.requires_grad_() for x in (rel_q, rel_k, rel_v, scale)]
-    content, _ = triton_gpu.attend(*[x.bfloat16() for x in images], *tables)
+    content, _ = attend(*[x.bfloat16() for x in images], *tables)
     assert content.dtype == torch.bfloat16
     content.sum().backward()
     assert all(x.grad is not None and x.grad.dtype == torch.float32 for x in tables)
@@ -182,8 +188,8 @@ def test_tables_of_another_type_get_their_gradients_in_it() -> None:
 def test_nan_in_gives_nan_out(argument: int) -> None:
     arguments = [x.clone() for x in arguments_of(1, 5, 1, 2)]
     arguments[argument].view(-1)[0] = math.nan
-    expected = outputs_and_gradients(reference.attend, arguments, None, torch.float32)
-    results = outputs_and_gradients(triton_gpu.attend, arguments, None, torch.float32)
+    expected = outputs_and_gradients("reference", arguments, torch.float32)
+    results = outputs_and_gradients("triton", arguments, torch.float32)
     for name, value in expected.items():
         assert (results[name].isnan() | ~value.isnan()).all(), name
 
@@ -192,8 +198,8 @@ def test_nan_in_gives_nan_out(argument: int) -> None:
 def test_nan_stays_in_its_line(argument: int, short_tiles: None) -> None:
     arguments = [x.clone() for x in arguments_of(1, 17, 2, 1)]
     arguments[argument][0, 3, 1] = math.nan
-    results = outputs_and_gradients(triton_gpu.attend, arguments, 3, torch.float32)
-    expected = outputs_and_gradients(reference.attend, arguments, 3, torch.float32)
+    results = outputs_and_gradients("triton", arguments, torch.float32, span=3)
+    expected = outputs_and_gradients("reference", arguments, torch.float32, span=3)
     for name in ("content", "positional", "grad_q", "grad_k", "grad_v"):
         assert results[name][:, :, 0].isfinite().all(), name
         assert (results[name].isnan() | ~expected[name].isnan()).all(), name
@@ -203,7 +209,7 @@ def test_nan_stays_in_its_line(argument: int, short_tiles: None) -> None:
 @pytest.mark.parametrize("factor", [1e2, 1e15])
 def test_extreme_logits_stay_finite(factor: float, length: int, short_tiles: None) -> None:
     q, *others = arguments_of(1, length, 1, 2)
-    results = outputs_and_gradients(triton_gpu.attend, [q * factor, *others], None, torch.float32)
+    results = outputs_and_gradients("triton", [q * factor, *others], torch.float32)
     assert all(x.isfinite().all() for x in results.values())
     if factor < 1e3:
         check_error_budget([q * factor, *others], None)
@@ -212,15 +218,15 @@ def test_extreme_logits_stay_finite(factor: float, length: int, short_tiles: Non
 def test_infinite_logit_takes_no_weight_or_gives_nan() -> None:
     arguments = [x.clone() for x in arguments_of(1, 5, 1, 1, 1, 2)]
     arguments[1][0, 2, 0, 0, 0] = -math.inf
-    expected, _ = reference.attend(*arguments)
-    content, _ = triton_gpu.attend(*arguments)
+    expected, _ = reference(*arguments)
+    content, _ = attend(*arguments)
     torch.testing.assert_close(content, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("sizes", [(0, 7, 3, 2), (2, 7, 0, 2), (2, 0, 3, 2)])
 def test_empty_inputs(sizes: tuple[int, ...]) -> None:
     arguments = arguments_of(*sizes, 4, 8, 3)
-    results = outputs_and_gradients(triton_gpu.attend, arguments, None, torch.float32)
+    results = outputs_and_gradients("triton", arguments, torch.float32)
     assert results["content"].shape == (*sizes, 8)
     assert results["grad_rel_v"].shape == (5, 8)
     assert not results["grad_rel_v"].any()
@@ -230,14 +236,14 @@ def test_gradient_of_one_output_that_is_expanded() -> None:
     leaves = [x.detach().requires_grad_() for x in arguments_of(1, 5, 1, 2)]
     derivatives = [
         torch.autograd.grad(attend(*leaves)[1].sum(), leaves, allow_unused=True, materialize_grads=True)
-        for attend in (triton_gpu.attend, reference.attend)
+        for attend in (attend, reference)
     ]
     torch.testing.assert_close(*derivatives, rtol=1e-4, atol=1e-5)
 
 
 def test_second_derivative_is_refused() -> None:
     leaves = [x.detach().requires_grad_() for x in arguments_of(1, 3, 1, 1)]
-    (first,) = torch.autograd.grad(triton_gpu.attend(*leaves)[0].sum(), leaves[0], create_graph=True)
+    (first,) = torch.autograd.grad(attend(*leaves)[0].sum(), leaves[0], create_graph=True)
     with pytest.raises(RuntimeError, match="triton_axial_attention_backward"):
         first.sum().backward()
 
@@ -320,11 +326,11 @@ def test_benchmark_mode_takes_the_fastest_tiling(monkeypatch: pytest.MonkeyPatch
 def test_outputs_added_up_in_registers(absent: tuple[int, ...]) -> None:
     arguments = [None if i in absent else x for i, x in enumerate(arguments_of(1, 5, 2, 2, 3, 7))]
     scale = torch.tensor([[0.5], [-2.0]]).expand(2, 7).to(DEVICE)
-    content, positional = reference.attend(*arguments, span=3)
+    content, positional = reference(*arguments, span=3)
     expected = content if positional is None else content + positional * scale
     result = axial_attention_sum(*arguments, scale, span=3, impl="triton")
     torch.testing.assert_close(result, expected)
     operation = torch.ops.axial_deeplab.triton_axial_attention_sum.default
-    torch.library.opcheck(operation, (*arguments, scale, 3))
+    torch.library.opcheck(operation, (scale, *arguments, 3))
     empty = [x if x is None or x.dim() < 5 else x[:0] for x in arguments]
-    assert triton_gpu.attend_sum(*empty, scale).shape == (0, 5, 2, 2, 7)
+    assert axial_attention_sum(*empty, scale, impl="triton").shape == (0, 5, 2, 2, 7)

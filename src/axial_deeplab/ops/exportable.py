@@ -8,57 +8,47 @@ of L positions.
 import torch
 from torch import Tensor
 
+from axial_deeplab.ops.implementations import is_exporting
+from axial_deeplab.ops.operands import Operands
 
-def why_not(*args: object, **kwargs: object) -> str | None:
+
+def why_not(operands: Operands) -> str | None:
     """Return why this is not the implementation to take, or None while a program is exported."""
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
-        return None
-    return "it is for exported programs"
+    return None if is_exporting() else "it is for exported programs"
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None = None,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Position-sensitive attention along one axis, Eq. 3 and 4; arguments and results as in the reference."""
-    dtype = torch.promote_types(q.dtype, torch.float32)
+def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
+    """Position-sensitive attention along one axis, Eq. 3 and 4; results as in the reference."""
+    dtype = operands.v.dtype
+    operands = operands.widened()
+    q, k, v = operands.images
     batch, length, lines, heads, _ = q.shape
-    scale = q.new_ones(3, heads, dtype=dtype) if logit_scale is None else logit_scale.to(dtype)
-    s_qk, s_q, s_k = scale[..., None]  # (N, 1) each
+    s_qk, s_q, s_k = operands.scales()[..., None]  # (N, 1) each
     positions = torch.arange(length, device=q.device)
     distances = positions - positions[:, None]  # p - o at row o, column p
 
-    logits = _lines(q.to(dtype) * s_qk) @ _lines(k.to(dtype)).mT  # (X, o, p)
-    if rel_q is not None:
-        rows = _rows(rel_q.to(dtype), distances)
-        logits = logits + (_lines(q.to(dtype) * s_q).transpose(0, 1) @ rows.mT).transpose(0, 1)
-    if rel_k is not None:
-        rows = _rows(rel_k.to(dtype), distances).permute(1, 2, 0)  # (p, D, o)
-        logits = logits + (_lines(k.to(dtype) * s_k).transpose(0, 1) @ rows).permute(1, 2, 0)
-    if span is not None:
-        logits = logits.masked_fill(distances.abs() > span // 2, float("-inf"))
-    if logit_bias is not None:
-        by_head = logits.unflatten(0, (batch, heads, lines)) + logit_bias.to(dtype)[:, None, None, None]
+    logits = _lines(q * s_qk) @ _lines(k).mT  # (X, o, p)
+    if operands.rel_q is not None:
+        rows = _rows(operands.rel_q, distances)
+        logits = logits + (_lines(q * s_q).transpose(0, 1) @ rows.mT).transpose(0, 1)
+    if operands.rel_k is not None:
+        rows = _rows(operands.rel_k, distances).permute(1, 2, 0)  # (p, D, o)
+        logits = logits + (_lines(k * s_k).transpose(0, 1) @ rows).permute(1, 2, 0)
+    if operands.span is not None:
+        logits = logits.masked_fill(distances.abs() > operands.span // 2, float("-inf"))
+    if operands.logit_bias is not None:
+        by_head = logits.unflatten(0, (batch, heads, lines)) + operands.logit_bias[:, None, None, None]
         logits = by_head.flatten(0, 2)
-    attention = logits.softmax(-1) if activation == "softmax" else logits.sigmoid()
+    attention = logits.softmax(-1) if operands.activation == "softmax" else logits.sigmoid()
 
     def merge(x: Tensor) -> Tensor:
         # Split off the fixed number of heads before that of lines, so that no guard is needed.
-        return x.unflatten(0, (batch, heads, lines)).permute(0, 3, 2, 1, 4).to(v.dtype)  # (B, L, M, N, V)
+        return x.unflatten(0, (batch, heads, lines)).permute(0, 3, 2, 1, 4).to(dtype)  # (B, L, M, N, V)
 
-    content = merge(attention @ _lines(v.to(dtype)))
-    if rel_v is None:
+    content = merge(attention @ _lines(v))
+    if operands.rel_v is None:
         return content, None
-    positional = attention.transpose(0, 1) @ _rows(rel_v.to(dtype), distances)  # (o, X, V)
+    positional = attention.transpose(0, 1) @ _rows(operands.rel_v, distances)  # (o, X, V)
     return content, merge(positional.transpose(0, 1))
 
 

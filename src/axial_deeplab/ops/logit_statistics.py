@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops import numba_moments
+from axial_deeplab.ops.operands import reach_of
 from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.reference import split_queries, windows_of_keys
 
@@ -45,7 +46,7 @@ def logit_moments(
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     images, length, lines, heads, _ = q.shape
-    reach = _reach(length, span)
+    reach = reach_of(span, length)
     with full_precision(q.device):
         q, k = q.to(dtype), k.to(dtype)
         # Seen from the key, the distances run the other way.
@@ -78,12 +79,8 @@ def logit_moments(
 
 def count_logits(num_images: int, length: int, num_lines: int, span: int | None) -> int:
     """Return how many pairs of a query and an existing position of its span the batch has, for one head."""
-    reach = _reach(length, span)
+    reach = reach_of(span, length)
     return num_images * num_lines * (length * (2 * reach + 1) - reach * (reach + 1))
-
-
-def _reach(length: int, span: int | None) -> int:
-    return length - 1 if span is None else min(span // 2, length - 1)
 
 
 def _content_sums(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

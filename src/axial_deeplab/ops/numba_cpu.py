@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
+from axial_deeplab.ops.implementations import is_exporting
+from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
@@ -22,156 +24,93 @@ FEWEST_CHUNKS, MOST_CHUNKS, UNITS_IN_A_CHUNK = 16, 64, 8
 _numba_is_missing = find_spec("numba") is None
 
 
-def why_not(
-    q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, activation: str = "softmax", **options: object
-) -> str | None:
-    """Return why the arguments of `axial_attention` cannot run here, or None."""
+def why_not(operands: Operands) -> str | None:
+    """Return why the operands cannot run here, or None."""
+    if operands.activation != "softmax":
+        return "it has the softmax only"
+    return why_not_tensor(operands.q)
+
+
+def why_not_tensor(q: Tensor) -> str | None:
+    """Return why there is no kernel for queries of this type and device, or None."""
     if q.device.type != "cpu":
         return f"it runs on the CPU, q is on {q.device}"
     if _numba_is_missing:
         return "numba is not installed"
     if q.dtype not in DTYPES:
         return f"it has no kernel for {q.dtype}"
-    if activation != "softmax":
-        return "it has the softmax only"
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+    if is_exporting():
         return "an exported program must not need its compiled code"
     return None
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None = None,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
+def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
     """Position-sensitive attention along one axis, Eq. 3 and 4; logits are never stored.
 
-    The arguments are those of `axial_attention`, already checked. Half precision is computed in float32;
-    the results have the precision of `v`. It can be differentiated once.
+    Half precision is computed in float32; the results have the precision of `v`. It can be differentiated
+    once.
     """
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    tensors = [None if x is None else x.to(dtype) for x in (q, k, v, rel_q, rel_k, rel_v, logit_scale)]
-    content, positional, _ = _forward(*tensors, span)
-    return content.to(v.dtype), None if rel_v is None else positional.to(v.dtype)
+    dtype = operands.v.dtype
+    content, positional, _ = _forward(*operands.widened().flat)
+    return content.to(dtype), None if operands.rel_v is None else positional.to(dtype)
 
 
-def attend_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> Tensor:
-    """What `attend` returns, added up in cache; the arguments are those of `axial_attention_sum`."""
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    tensors = (q, k, v, rel_q, rel_k, rel_v, logit_scale, positional_scale)
-    return _forward_sum(*(None if x is None else x.to(dtype) for x in tensors), span).to(v.dtype)
+def attend_sum(operands: Operands, positional_scale: Tensor) -> Tensor:
+    """What `attend` returns, added up in cache."""
+    wide = operands.widened()
+    return _forward_sum(positional_scale.to(wide.q.dtype), *wide.flat).to(operands.v.dtype)
 
 
-@torch.library.custom_op("axial_deeplab::axial_attention_sum", mutates_args=(), device_types="cpu")
-def _forward_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    span: int | None,
-) -> Tensor:
+def _on_cpu(name: str, arguments: str, results: str) -> Any:
+    """Register an operation, see `SCHEMA`; a decorator."""
+    return torch.library.custom_op(
+        f"axial_deeplab::{name}", mutates_args=(), device_types="cpu", schema=f"({arguments}) -> {results}"
+    )
+
+
+@_on_cpu("axial_attention_sum", f"Tensor positional_scale, {SCHEMA}", "Tensor")
+def _forward_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
     """Return content + positional_scale * positional, (B, L, M, N, V)."""
-    output = empty_like_image(v)
-    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, _allocate_maxima(q))
+    operands = Operands(*flat)
+    output = _allocate_sum(positional_scale, *flat)
+    call = _Call(operands, _allocate_maxima(operands.q))
     call.set_tensors(CONTENT=output)
-    padding = kernel_layout().whole_vectors(v.shape[-1]) - v.shape[-1]
+    padding = kernel_layout().whole_vectors(output.shape[-1]) - output.shape[-1]
     call.set_address("POSITIONAL_SCALE", F.pad(positional_scale, (0, padding)))
     call.run("forward")
     return output
 
 
 @_forward_sum.register_fake
-def _allocate_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    span: int | None,
-) -> Tensor:
-    return empty_like_image(v)
+def _allocate_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
+    return empty_like_image(Operands(*flat).v)
 
 
-@torch.library.custom_op("axial_deeplab::axial_attention", mutates_args=(), device_types="cpu")
-def _forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+@_on_cpu("axial_attention", SCHEMA, "(Tensor, Tensor, Tensor)")
+def _forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return both outputs (B, L, M, N, V) and the largest logit of each query, base 2."""
-    content, positional, maxima = _allocate_outputs(q, k, v, rel_q, rel_k, rel_v, logit_scale, span)
-    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
+    content, positional, maxima = _allocate_outputs(*flat)
+    call = _Call(Operands(*flat), maxima)
     call.set_tensors(CONTENT=content, POSITIONAL=positional)
     call.run("forward")
     return content, positional, maxima
 
 
 @_forward.register_fake
-def _allocate_outputs(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return empty_like_image(v), empty_like_image(v), _allocate_maxima(q)
+def _allocate_outputs(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+    operands = Operands(*flat)
+    return empty_like_image(operands.v), empty_like_image(operands.v), _allocate_maxima(operands.q)
 
 
-@torch.library.custom_op("axial_deeplab::axial_attention_backward", mutates_args=(), device_types="cpu")
-def _backward(
-    grad_content: Tensor,
-    grad_positional: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-    maxima: Tensor,
-) -> list[Tensor]:
-    """Return the gradients of the first seven arguments of the forward operation; empty for an absent one."""
-    grads = _allocate_gradients(
-        grad_content, grad_positional, q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima
-    )
-    call = _Call(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, maxima)
+@_on_cpu(
+    "axial_attention_backward",
+    f"Tensor grad_content, Tensor grad_positional, Tensor maxima, {SCHEMA}",
+    "Tensor[]",
+)
+def _backward(grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *flat: Any) -> list[Tensor]:
+    """Return the gradients of `Operands.tensors`; empty for an absent one."""
+    grads = _allocate_gradients(grad_content, grad_positional, maxima, *flat)
+    call = _Call(Operands(*flat), maxima)
     call.set_tensors(CONTENT=grad_content, POSITIONAL=grad_positional)
     call.set_tensors(GRAD_Q=grads[0], GRAD_K=grads[1], GRAD_V=grads[2])
     for column, grad in zip(("GRAD_REL_Q", "GRAD_REL_K", "GRAD_REL_V", "GRAD_SCALE"), grads[3:], strict=True):
@@ -183,21 +122,12 @@ def _backward(
 
 @_backward.register_fake
 def _allocate_gradients(
-    grad_content: Tensor,
-    grad_positional: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-    maxima: Tensor,
+    grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *flat: Any
 ) -> list[Tensor]:
-    others = (rel_q, rel_k, rel_v, logit_scale)
-    grads = [empty_like_image(x) for x in (q, k, v)]
-    return grads + [q.new_zeros(() if x is None else x.shape) for x in others]
+    operands = Operands(*flat)
+    grads = [empty_like_image(x) for x in operands.images]
+    others = (*operands.tables, operands.logit_scale)
+    return grads + [grads[0].new_zeros(() if x is None else x.shape) for x in others]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -210,7 +140,7 @@ def _differentiate(
     ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
 ) -> tuple[Tensor | None, ...]:
     *tensors, maxima = ctx.saved_tensors
-    grads = _backward(grad_content, grad_positional, *tensors, ctx.span, maxima)
+    grads = _backward(grad_content, grad_positional, maxima, *tensors, ctx.span)
     return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None
 
 
@@ -222,33 +152,15 @@ def _allocate_maxima(q: Tensor) -> Tensor:
     return q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
 
 
-def empty_like_image(x: Tensor) -> Tensor:
-    """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
-    batch, length, lines, heads, channels = x.shape
-    if x.stride(1) < x.stride(2):
-        return x.new_empty(batch, lines, length, heads, channels).transpose(1, 2)
-    return x.new_empty(batch, length, lines, heads, channels)
-
-
 class _Call:
     """One call of a kernel: its table of arguments, and the tensors that must live until it returns."""
 
-    def __init__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        rel_q: Tensor | None,
-        rel_k: Tensor | None,
-        rel_v: Tensor | None,
-        logit_scale: Tensor | None,
-        span: int | None,
-        maxima: Tensor,
-    ) -> None:
+    def __init__(self, operands: Operands, maxima: Tensor) -> None:
+        q = operands.q
         self.batch, self.length, self.lines, self.heads, self.head_dim = q.shape
-        self.value_dim = v.shape[-1]
-        self.reach = max(self.length - 1 if span is None else min(self.length - 1, span // 2), 0)
-        max_distance = next((x.shape[0] // 2 for x in (rel_q, rel_k, rel_v) if x is not None), 0)
+        self.value_dim = operands.v.shape[-1]
+        self.reach = reach_of(operands.span, self.length)
+        max_distance = next((x.shape[0] // 2 for x in operands.tables if x is not None), 0)
         self.like = q
         self.layout = kernel_layout()
         self.kept: list[Tensor] = []
@@ -257,14 +169,12 @@ class _Call:
             *(self.batch, self.length, self.lines, self.heads, self.head_dim),
             *(self.value_dim, self.reach, max_distance),
         )
-        self.set_address(
-            "SCALE", q.new_ones(3, self.heads) if logit_scale is None else logit_scale.contiguous()
-        )
+        self.set_address("SCALE", operands.scales().contiguous())
         self.set_address("MAXIMA", maxima)
-        for column, table in (("REL_Q", rel_q), ("REL_K", rel_k), ("REL_V", rel_v)):
+        for column, table in zip(("REL_Q", "REL_K", "REL_V"), operands.tables, strict=True):
             if table is not None:
                 self.set_address(column, table.contiguous())
-        self.set_tensors(Q=q, K=k, V=v)
+        self.set_tensors(Q=q, K=operands.k, V=operands.v)
 
     def set_address(self, column: str, tensor: Tensor) -> None:
         self.kept.append(tensor)

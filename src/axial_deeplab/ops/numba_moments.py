@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops import numba_cpu
 from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
-from axial_deeplab.ops.numba_cpu import compiled, empty_like_image, kernel_layout
+from axial_deeplab.ops.numba_cpu import compiled, kernel_layout, why_not_tensor
+from axial_deeplab.ops.operands import empty_like_image
 
 # Below this many multiply-adds a second thread costs more than it saves.
 WORK_FOR_A_THREAD = 500_000
@@ -34,7 +34,7 @@ class PositionMoments(NamedTuple):
 
 def can_run(q: Tensor) -> bool:
     """Return whether queries and keys of this type and device have a kernel, in a program that may use it."""
-    return q.dtype in (torch.float32, torch.float64) and numba_cpu.why_not(q, q, q) is None
+    return q.dtype in (torch.float32, torch.float64) and why_not_tensor(q) is None
 
 
 def position_moments(q: Tensor, k: Tensor) -> PositionMoments:

@@ -4,78 +4,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from axial_deeplab.ops.operands import Operands
 from axial_deeplab.ops.precision import full_precision
 
 # Below this many queries in a block the matrix products of a local span are too small to pay.
 SMALLEST_BLOCK = 16
 
 
-def why_not(*args: object, **kwargs: object) -> str | None:
+def why_not(operands: Operands) -> str | None:
     """Return None: the reference runs whatever the public operation accepts."""
     return None
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None = None,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
+def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
     """Position-sensitive attention along one axis, Eq. 3 and 4.
 
-    The arguments are those of `axial_attention`, already checked. Products and the softmax are computed in
-    float32 at least; the results have the precision of `v`. The queries of a local span are taken in blocks
-    that share one window of keys, so that memory grows with L·span, never with L².
+    Products and the softmax are computed in float32 at least; the results have the precision of `v`. The
+    queries of a local span are taken in blocks that share one window of keys, so that memory grows with
+    L·span, never with L².
 
     Source: section 3 of the paper.
     """
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    with full_precision(q.device):
-        length, heads = q.shape[1], q.shape[3]
+    dtype, length, span = operands.v.dtype, operands.q.shape[1], operands.span
+    operands = operands.widened()
+    with full_precision(operands.q.device):
         block, reach = query_blocks(length, span)
-        scale = q.new_ones(3, heads, dtype=dtype) if logit_scale is None else logit_scale.to(dtype)
         queries, keys, values = (
-            x.permute(0, 2, 3, 1, 4).to(dtype).contiguous() for x in (q, k, v)
+            x.permute(0, 2, 3, 1, 4).contiguous() for x in operands.images
         )  # (B, M, N, L, D)
-        s_qk, s_q, s_k = scale[:, :, None, None, None]  # (N, 1, 1, 1) each
+        s_qk, s_q, s_k = operands.scales()[:, :, None, None, None]  # (N, 1, 1, 1) each
         queries = split_queries(queries, block)  # (B, M, N, blocks, block, D)
         keys = windows_of_keys(keys, block, reach)  # (B, M, N, blocks, window, D)
         window = keys.shape[-2]
 
         logits = (queries * s_qk) @ keys.mT
-        if rel_q is not None:
-            table = relative_table(rel_q.to(dtype), block, window, reach)
+        if operands.rel_q is not None:
+            table = relative_table(operands.rel_q, block, window, reach)
             logits = logits + torch.einsum("bmngod,odp->bmngop", queries * s_q, table)
-        if rel_k is not None:
-            table = relative_table(rel_k.to(dtype), block, window, reach)
+        if operands.rel_k is not None:
+            table = relative_table(operands.rel_k, block, window, reach)
             logits = logits + torch.einsum("bmngpd,odp->bmngop", keys * s_k, table)
         if span is not None and span < 2 * length - 1:
-            outside = ~inside_span(length, span, block, reach, q.device)
+            outside = ~inside_span(length, span, block, reach, logits.device)
             logits = logits.masked_fill(outside, float("-inf"))
-        if activation == "softmax":
-            attention = logits.softmax(-1)
-        else:
-            attention = (
-                logits.sigmoid()
-                if logit_bias is None
-                else (logits + logit_bias.to(dtype)[:, None, None, None]).sigmoid()
-            )
+        if operands.logit_bias is not None:
+            logits = logits + operands.logit_bias[:, None, None, None]
+        attention = logits.softmax(-1) if operands.activation == "softmax" else logits.sigmoid()
 
         content = attention @ windows_of_keys(values, block, reach)
         positional = None
-        if rel_v is not None:
-            table = relative_table(rel_v.to(dtype), block, window, reach)
+        if operands.rel_v is not None:
+            table = relative_table(operands.rel_v, block, window, reach)
             positional = torch.einsum("bmngop,odp->bmngod", attention, table)
 
         def merge(x: Tensor) -> Tensor:
-            return x.flatten(3, 4)[:, :, :, :length].permute(0, 3, 1, 2, 4).to(v.dtype)  # (B, L, M, N, V)
+            return x.flatten(3, 4)[:, :, :, :length].permute(0, 3, 1, 2, 4).to(dtype)  # (B, L, M, N, V)
 
         return merge(content), None if positional is None else merge(positional)
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates, padded, run_tiled
+from axial_deeplab.ops.implementations import is_exporting
+from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Wider heads are cut into no parts, and their tiles do not fit into the registers.
@@ -27,10 +30,9 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
 _triton_is_missing = find_spec("triton") is None
 
 
-def why_not(
-    q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, activation: str = "softmax", **options: object
-) -> str | None:
-    """Return why the arguments of `axial_attention` cannot run here, or None."""
+def why_not(operands: Operands) -> str | None:
+    """Return why the operands cannot run here, or None."""
+    q, v = operands.q, operands.v
     if q.device.type != "cuda" and not (INTERPRETED and q.device.type == "cpu"):
         return f"it runs on CUDA devices, q is on {q.device}"
     if _triton_is_missing:
@@ -39,182 +41,103 @@ def why_not(
         return f"it has no kernel for {q.dtype}"
     if q.shape[-1] > MOST_HEAD_DIM or v.shape[-1] > MOST_VALUE_DIM:
         return f"its heads have at most {MOST_HEAD_DIM} and {MOST_VALUE_DIM} channels"
-    if activation != "softmax":
+    if operands.activation != "softmax":
         return "it has the softmax only"
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+    if is_exporting():
         return "an exported program must not need its compiled code"
     if q.device.type == "cuda" and torch.cuda.get_device_properties(q.device).major < 8:
         return "the device must have compute capability 8.0"
     return None
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None = None,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
+def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
     """Position-sensitive attention along one axis, Eq. 3 and 4; logits are never stored.
 
-    The arguments are those of `axial_attention`, already checked. Products take operands of the type of `q`
-    (the tables are rounded to it) and are summed in float32; the results have the precision of `v`. The same
-    arguments give the same bits. It can be differentiated once.
+    Products take operands of the type of `q` (the tables are rounded to it) and are summed in float32; the
+    results have the precision of `v`. The same arguments give the same bits. It can be differentiated once.
     """
-    content, positional, _ = _forward(
-        q, k, v, rel_q, rel_k, rel_v, logit_scale, span, torch.is_grad_enabled()
+    content, positional, _ = _forward(*operands.flat, torch.is_grad_enabled())
+    return content, None if operands.rel_v is None else positional
+
+
+def attend_sum(operands: Operands, positional_scale: Tensor) -> Tensor:
+    """What `attend` returns, added up in registers."""
+    return _forward_sum(positional_scale, *operands.flat)
+
+
+def _registered(name: str, arguments: str, results: str) -> Any:
+    """Register an operation, see `SCHEMA`; a decorator."""
+    return torch.library.custom_op(
+        f"axial_deeplab::{name}", mutates_args=(), schema=f"({arguments}) -> {results}"
     )
-    return content, None if rel_v is None else positional
 
 
-def attend_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    *,
-    span: int | None = None,
-    activation: str = "softmax",
-    logit_bias: Tensor | None = None,
-) -> Tensor:
-    """What `attend` returns, added up in registers; the arguments are those of `axial_attention_sum`."""
-    return _forward_sum(q, k, v, rel_q, rel_k, rel_v, logit_scale, positional_scale, span)
-
-
-@torch.library.custom_op("axial_deeplab::triton_axial_attention", mutates_args=())
-def _forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-    differentiable: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+@_registered("triton_axial_attention", f"{SCHEMA}, bool differentiable", "(Tensor, Tensor, Tensor)")
+def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return both outputs (B, L, M, N, V) and, if differentiable, the kernel's statistics."""
-    outputs = _allocate_outputs(q, k, v, rel_q, rel_k, rel_v, logit_scale, span, differentiable)
-    if q.shape[:4].numel() == 0:
-        return outputs
-    call = _Call("forward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
-    run_tiled(call.key, call.tilings, call.forward)
+    outputs = _allocate_outputs(*arguments)
+    operands = Operands(*arguments[:-1])
+    if operands.q.shape[:4].numel() > 0:
+        call = _Call("forward", operands, outputs)
+        run_tiled(call.key, call.tilings, call.forward)
     return outputs
 
 
 @_forward.register_fake
-def _allocate_outputs(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    span: int | None,
-    differentiable: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch, length, lines, heads = q.shape[:4]
-    content = _empty_like_image(v)
-    positional = v.new_empty(0) if rel_v is None else _empty_like_image(v)
+def _allocate_outputs(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *flat, differentiable = arguments
+    operands = Operands(*flat)
+    batch, length, lines, heads = operands.q.shape[:4]
+    content = empty_like_image(operands.v)
+    positional = content.new_empty(0) if operands.rel_v is None else empty_like_image(operands.v)
     units = batch * lines * heads if differentiable else 0
-    return content, positional, q.new_empty(units, 2, length, dtype=torch.float32)
+    return content, positional, content.new_empty(units, 2, length, dtype=torch.float32)
 
 
-@torch.library.custom_op("axial_deeplab::triton_axial_attention_sum", mutates_args=())
-def _forward_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    span: int | None,
-) -> Tensor:
+@_registered("triton_axial_attention_sum", f"Tensor positional_scale, {SCHEMA}", "Tensor")
+def _forward_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
     """Return content + positional_scale * positional, (B, L, M, N, V)."""
-    output = _empty_like_image(v)
-    if q.shape[:4].numel() == 0:
-        return output
-    outputs = (output, output, q.new_empty(0))
-    call = _Call("forward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
-    if rel_v is not None:
-        call.positional_scale = positional_scale.contiguous()
-    run_tiled(call.key, call.tilings, call.forward)
+    operands = Operands(*flat)
+    output = _allocate_sum(positional_scale, *flat)
+    if output.numel() > 0:
+        call = _Call("forward", operands, (output, output, output.new_empty(0)))
+        if operands.rel_v is not None:
+            call.positional_scale = positional_scale.contiguous()
+        run_tiled(call.key, call.tilings, call.forward)
     return output
 
 
 @_forward_sum.register_fake
-def _allocate_sum(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    positional_scale: Tensor,
-    span: int | None,
-) -> Tensor:
-    return _empty_like_image(v)
+def _allocate_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
+    return empty_like_image(Operands(*flat).v)
 
 
-@torch.library.custom_op("axial_deeplab::triton_axial_attention_backward", mutates_args=())
-def _backward(
-    grad_content: Tensor,
-    grad_positional: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    content: Tensor,
-    positional: Tensor,
-    statistics: Tensor,
-    span: int | None,
-) -> list[Tensor]:
-    """Return the gradients of the first seven arguments of the forward operation; empty for an absent one."""
-    if q.shape[:4].numel() == 0:
-        tensors = (q, k, v, rel_q, rel_k, rel_v, logit_scale)
-        return [q.new_empty(0) if x is None else torch.zeros_like(x) for x in tensors]
-    outputs = (content, positional, statistics)
-    call = _Call("backward", q, k, v, rel_q, rel_k, rel_v, logit_scale, span, outputs)
-    call.output_grads = (grad_content, grad_positional)
+@_registered(
+    "triton_axial_attention_backward",
+    f"Tensor[] output_grads, Tensor[] outputs, {SCHEMA}",
+    "Tensor[]",
+)
+def _backward(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> list[Tensor]:
+    """Return the gradients of `Operands.tensors`; empty for an absent one.
+
+    Args:
+        output_grads: of the content and the positional output.
+        outputs: those of the forward operation.
+    """
+    operands = Operands(*flat)
+    if operands.q.shape[:4].numel() == 0:
+        return [operands.q.new_empty(0) if x is None else torch.zeros_like(x) for x in operands.tensors]
+    call = _Call("backward", operands, outputs)
+    call.output_grads = output_grads
     return run_tiled(call.key, call.tilings, call.backward)
 
 
 @_backward.register_fake
-def _allocate_gradients(
-    grad_content: Tensor,
-    grad_positional: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    rel_v: Tensor | None,
-    logit_scale: Tensor | None,
-    content: Tensor,
-    positional: Tensor,
-    statistics: Tensor,
-    span: int | None,
-) -> list[Tensor]:
-    others = (rel_q, rel_k, rel_v, logit_scale)
-    grads = [_empty_like_image(x) for x in (q, k, v)]
-    return grads + [q.new_empty(0) if x is None else x.new_empty(x.shape) for x in others]
+def _allocate_gradients(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> list[Tensor]:
+    operands = Operands(*flat)
+    grads = [empty_like_image(x) for x in operands.images]
+    others = (*operands.tables, operands.logit_scale)
+    return grads + [grads[0].new_empty(0) if x is None else x.new_empty(x.shape) for x in others]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -227,47 +150,29 @@ def _differentiate(
     ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
 ) -> tuple[Tensor | None, ...]:
     *tensors, content, positional, statistics = ctx.saved_tensors
-    grads = _backward(grad_content, grad_positional, *tensors, content, positional, statistics, ctx.span)
+    outputs = [content, positional, statistics]
+    grads = _backward([grad_content, grad_positional], outputs, *tensors, ctx.span)
     return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None, None
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _empty_like_image(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
-    batch, length, lines, heads, channels = x.shape
-    if x.stride(1) < x.stride(2):
-        return x.new_empty(batch, lines, length, heads, channels, dtype=dtype).transpose(1, 2)
-    return x.new_empty(batch, length, lines, heads, channels, dtype=dtype)
-
-
 class _Call:
     """One call of a kernel: its arguments, and how it is launched."""
 
-    def __init__(
-        self,
-        direction: str,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        rel_q: Tensor | None,
-        rel_k: Tensor | None,
-        rel_v: Tensor | None,
-        logit_scale: Tensor | None,
-        span: int | None,
-        outputs: tuple[Tensor, Tensor, Tensor],
-    ) -> None:
-        self.images = (q, k, v)
-        self.tables = tuple(None if x is None else x.contiguous() for x in (rel_q, rel_k, rel_v))
-        self.logit_scale = None if logit_scale is None else logit_scale.contiguous()
+    def __init__(self, direction: str, operands: Operands, outputs: Sequence[Tensor]) -> None:
+        q, scale = operands.q, operands.logit_scale
+        self.images = operands.images
+        self.tables = tuple(None if x is None else x.contiguous() for x in operands.tables)
+        self.logit_scale = None if scale is None else scale.contiguous()
         self.positional_scale: Tensor | None = None
         self.outputs = outputs
-        self.output_grads: tuple[Tensor, Tensor] = outputs[:2]
+        self.output_grads: Sequence[Tensor] = outputs[:2]
         batch, self.length, self.lines, self.heads, self.head_dim = q.shape
-        self.value_dim = v.shape[-1]
+        self.value_dim = operands.v.shape[-1]
         self.units = batch * self.lines * self.heads
-        self.reach = self.length - 1 if span is None else min(self.length - 1, span // 2)
+        self.reach = reach_of(operands.span, self.length)
         self.max_distance = next((x.shape[0] // 2 for x in self.tables if x is not None), 0)
         self.tilings = candidates(direction, self.length, self.head_dim, self.value_dim, q.dtype)
         terms = tuple(x is None for x in self.tables)
@@ -305,10 +210,10 @@ class _Call:
         )
         units_in_program = -(-self.units // programs)
         programs = -(-self.units // units_in_program)
-        grad_q = _empty_like_image(q, q.dtype if one_tile else torch.float32)
+        grad_q = empty_like_image(q, q.dtype if one_tile else torch.float32)
         if not one_tile:
             grad_q.zero_()
-        grad_k, grad_v = _empty_like_image(k), _empty_like_image(v)
+        grad_k, grad_v = empty_like_image(k), empty_like_image(v)
 
         def zeros(*shape: int) -> Tensor:
             return q.new_zeros(shape, dtype=torch.float32)

@@ -1,0 +1,123 @@
+"""What an attention operation works on: the one home of its list of arguments."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCHEMA = (
+    "Tensor q, Tensor k, Tensor v, Tensor? rel_q, Tensor? rel_k, Tensor? rel_v, Tensor? logit_scale, "
+    "SymInt? span"
+)
+"""`Operands.flat` in the language of `torch.library`, whose operations take no objects."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The arguments of `axial_attention` or of `local_attention_2d`, whose docstrings tell their meaning.
+
+    Args:
+        span: for squares, their side.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    rel_q: Tensor | None
+    rel_k: Tensor | None
+    rel_v: Tensor | None
+    logit_scale: Tensor | None = None
+    span: int | None = None
+    activation: str = "softmax"
+    logit_bias: Tensor | None = None
+
+    @property
+    def images(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values."""
+        return self.q, self.k, self.v
+
+    @property
+    def tables(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The relative tables r^q, r^k, r^v."""
+        return self.rel_q, self.rel_k, self.rel_v
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All that a registered operation has gradients for."""
+        return *self.images, *self.tables, self.logit_scale
+
+    @property
+    def flat(self) -> tuple[Tensor | int | None, ...]:
+        """The arguments of a registered operation, see `SCHEMA`; `Operands(*flat)` is the way back."""
+        return *self.tensors, self.span
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether a backward pass may follow."""
+        return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in self.tensors)
+
+    def widened(self) -> "Operands":
+        """Return the same in float32 at least, the type of all sums."""
+        dtype = torch.promote_types(self.q.dtype, torch.float32)
+
+        def widen(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(dtype)
+
+        q, k, v = (x.to(dtype) for x in self.images)
+        rel_q, rel_k, rel_v, scale, bias = (
+            widen(x) for x in (*self.tables, self.logit_scale, self.logit_bias)
+        )
+        return Operands(q, k, v, rel_q, rel_k, rel_v, scale, self.span, self.activation, bias)
+
+    def scales(self) -> Tensor:
+        """Return the factors (3, N) of the logit terms, ones if there are none."""
+        return self.q.new_ones(3, self.q.shape[3]) if self.logit_scale is None else self.logit_scale
+
+    def check_types(self) -> None:
+        """Refuse tensors of different devices, or whose numbers are not as they must be."""
+        q, k, v = self.images
+        if not (q.is_floating_point() and q.dtype == k.dtype == v.dtype):
+            raise ValueError(
+                "q, k and v must share a floating-point type, "
+                f"got {q.dtype}, {k.dtype}, {v.dtype}; convert them"
+            )
+        for x in (*self.tensors, self.logit_bias):
+            check_like(x, q)
+
+    def check_scale(self) -> None:
+        """Refuse a `logit_scale` of another shape."""
+        heads, scale = self.q.shape[3], self.logit_scale
+        if scale is not None and scale.shape != (3, heads):
+            raise ValueError(
+                f"logit_scale must be (3, {heads}), got shape {shape_of(scale)}; one row for each term"
+            )
+
+
+def check_like(x: Tensor | None, q: Tensor) -> None:
+    """Refuse a tensor on another device than the queries or of integers."""
+    if x is None:
+        return
+    if x.device != q.device:
+        raise ValueError(
+            f"arguments must be on one device, got {q.device} and {x.device}; move them with .to()"
+        )
+    if not x.is_floating_point():
+        raise ValueError(f"tables, scales and biases must be floating-point, got {x.dtype}; convert them")
+
+
+def shape_of(x: Tensor) -> tuple[int, ...]:
+    """Return the shape as messages show it."""
+    return tuple(x.shape)
+
+
+def reach_of(span: int | None, length: int) -> int:
+    """Return how far a span reaches along an axis of so many positions; farther there is nothing."""
+    return max(length - 1 if span is None else min(span // 2, length - 1), 0)
+
+
+def empty_like_image(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a dense tensor of the shape of x (B, L, M, N, C) whose two axes are nested as those of x."""
+    batch, length, lines, heads, channels = x.shape
+    if x.stride(1) < x.stride(2):
+        return x.new_empty(batch, lines, length, heads, channels, dtype=dtype).transpose(1, 2)
+    return x.new_empty(batch, length, lines, heads, channels, dtype=dtype)
