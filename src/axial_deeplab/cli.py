@@ -141,9 +141,9 @@ def _evaluate_classifier(options: "argparse.Namespace", data: "DataConfig") -> N
 
 @command
 def predict(arguments: Arguments) -> None:
-    """Segment images: an overlay and a panoptic PNG for each, and one COCO panoptic JSON."""
+    """Segment images and videos: overlays, and of images a panoptic PNG each and one COCO panoptic JSON."""
     parser = Parser(predict)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("images", nargs="+", metavar="FILE", help="image and video files, or folders of them")
     parser.add_argument(
         "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
     )

@@ -9,14 +9,17 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", "
 
 
 def find_images(
-    inputs: Sequence[str | os.PathLike[str]], *, exclude: str | os.PathLike[str] | None = None
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    exclude: str | os.PathLike[str] | None = None,
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> dict[str, Path]:
     """Return the image files among files and folders, each once, by names that are unique.
 
     Args:
-        inputs: files, taken whatever their suffix, and folders, searched with their subfolders for image
-            suffixes.
+        inputs: files, taken whatever their suffix, and folders, searched with their subfolders.
         exclude: a folder inside one of them that is left out, such as the one that is written to.
+        suffixes: of the files in folders that are taken, in lower case.
 
     Returns:
         Path by name; the name is that of the file, or its path below the folder. If two are equal, the later
@@ -35,10 +38,10 @@ def find_images(
             raise FileNotFoundError(
                 f"inputs must be images or folders of images, got {start}, which does not exist"
             )
-        inside = _images_below(start, excluded) if start.is_dir() else [start]
+        inside = _files_below(start, excluded, suffixes) if start.is_dir() else [start]
         if not inside:
             raise ValueError(
-                f"inputs must have images, got the folder {start} without any ({', '.join(SUFFIXES)})"
+                f"inputs must have images, got the folder {start} without any ({', '.join(suffixes)})"
             )
         for path in inside:
             if path.resolve() in seen:
@@ -51,11 +54,11 @@ def find_images(
     return found
 
 
-def _images_below(folder: Path, excluded: Path | None) -> list[Path]:
+def _files_below(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in suffixes
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not (excluded is not None and path.resolve().is_relative_to(excluded))

@@ -74,7 +74,7 @@ def predict_listed(
     if submission is not None:
         _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
     num = len(dataset)
-    return PredictedFiles(writer.json_path, num, network_ms / num, post_processing_ms / num)
+    return PredictedFiles(output, num, network_ms / num, post_processing_ms / num)
 
 
 def _name_of_set(json: Path) -> str:
