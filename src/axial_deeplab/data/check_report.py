@@ -1,5 +1,6 @@
 """What `check_dataset` found, as text."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class ImageFindings:
 
 
 @dataclass(frozen=True)
-class DatasetReport:
+class DatasetReport(ABC):
     """What was found in a data set.
 
     Args:
@@ -107,9 +108,9 @@ class DatasetReport:
                 f"{usual[0]} x {usual[1]} is that of {times} images",
             )
 
+    @abstractmethod
     def table(self) -> list[tuple[str, ...]]:
         """Return a table with a line for each class, the first of them the names of the columns."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

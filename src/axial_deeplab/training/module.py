@@ -1,6 +1,7 @@
 """What training networks of any task has in common, for Lightning's `Trainer`."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
@@ -23,7 +24,7 @@ from axial_deeplab.training.strategies import ShardedStrategy, gather, scatter, 
 from axial_deeplab.weights import LoadReport, load_matching
 
 
-class TrainingModule(lightning.LightningModule):
+class TrainingModule(lightning.LightningModule, ABC):
     """A network with its optimizer and, if wanted, the moving average of its weights.
 
     Args:
@@ -69,9 +70,9 @@ class TrainingModule(lightning.LightningModule):
             self.average.load_state_dict(self.model.state_dict())
         return report
 
+    @abstractmethod
     def metadata(self) -> dict[str, Any]:
         """Return what predictions need to know beside the network and the categories, as plain types."""
-        raise NotImplementedError
 
     def configure_model(self) -> None:
         """Shard the network where the strategy asks for it."""
