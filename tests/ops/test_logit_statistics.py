@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attention_cases import LargestTensor, make_inputs
-from axial_deeplab.ops import logit_statistics, numba_moments
+from axial_deeplab.ops import logit_statistics
+from axial_deeplab.ops.kernel_call import WORK_FOR_A_THREAD
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
 
 
@@ -109,7 +110,7 @@ def test_kernel_equals_plain_pytorch(
 
 def test_number_of_threads_does_not_change_a_bit() -> None:
     q, k = (x.float() for x in make_inputs(40, images=4, lines=16, heads=5, key_dim=8)[:2])
-    assert 4 * q.numel() * 8 > 2 * numba_moments.WORK_FOR_A_THREAD
+    assert 4 * q.numel() * 8 > 2 * WORK_FOR_A_THREAD
     before = torch.get_num_threads()
     results = []
     try:

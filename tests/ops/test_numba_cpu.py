@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from axial_deeplab.ops import numba_cpu
+from axial_deeplab.ops import kernel_call
 from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum, explain
 from axial_deeplab.ops.cpu_kernels import entries, threads
+from axial_deeplab.ops.kernel_call import WORK_FOR_A_THREAD
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget
 
 attend = partial(axial_attention, impl="numba")
@@ -134,7 +135,7 @@ def two_threads() -> Iterator[None]:
 def large_arguments() -> list[Tensor]:
     """Enough work for two threads."""
     arguments = layer_arguments(2, 33, 9, 4)
-    assert 2 * numba_cpu.WORK_FOR_A_THREAD < 2 * 9 * 4 * 33 * 33 * (3 * 4 + 2 * 8)
+    assert 2 * WORK_FOR_A_THREAD < 2 * 9 * 4 * 33 * 33 * (3 * 4 + 2 * 8)
     return arguments
 
 
@@ -166,7 +167,7 @@ def test_says_what_it_cannot_run(
 
 
 def test_says_that_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_cpu, "_numba_is_missing", True)
+    monkeypatch.setattr(kernel_call, "_numba_is_missing", True)
     assert explain(*layer_arguments()).startswith("numba: cannot run: numba is not installed")
 
 

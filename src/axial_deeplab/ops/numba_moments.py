@@ -5,16 +5,11 @@ These are sums of queries, of keys and of their outer products; see docs/kernels
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
-from axial_deeplab.ops.numba_cpu import compiled, kernel_layout, why_not_tensor
+from axial_deeplab.ops.kernel_call import KernelCall, kernel_layout, registered, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import empty_like_image
-
-# Below this many multiply-adds a second thread costs more than it saves.
-WORK_FOR_A_THREAD = 500_000
 
 
 class PositionMoments(NamedTuple):
@@ -52,7 +47,7 @@ def position_moments(q: Tensor, k: Tensor) -> PositionMoments:
     return PositionMoments((first, second), (q_sums, q_products), (k_sums, k_products))
 
 
-@torch.library.custom_op("axial_deeplab::position_moments", mutates_args=(), device_types="cpu")
+@registered("position_moments", "Tensor q, Tensor k", "Tensor")
 def _moments(q: Tensor, k: Tensor) -> Tensor:
     """Return the moments of all heads (N, `layout.moments_size`)."""
     moments = _allocate_moments(q, k)
@@ -67,7 +62,7 @@ def _allocate_moments(q: Tensor, k: Tensor) -> Tensor:
     return q.new_empty(q.shape[3], kernel_layout().moments_size(q.shape[1], q.shape[4]))
 
 
-@torch.library.custom_op("axial_deeplab::position_moments_backward", mutates_args=(), device_types="cpu")
+@registered("position_moments_backward", "Tensor grad, Tensor q, Tensor k", "(Tensor, Tensor)")
 def _moments_backward(grad: Tensor, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     grad_q, grad_k = _allocate_gradients(grad, q, k)
     if q.numel() > 0:
@@ -107,21 +102,11 @@ _moments.register_autograd(_differentiate, setup_context=_setup_context)
 
 
 def _run(entry: str, q: Tensor, k: Tensor, moments: Tensor, *grads: Tensor) -> None:
-    layout = kernel_layout()
     batch, length, lines, heads, head_dim = q.shape
-    work = 4 * batch * length * lines * heads * head_dim**2
-    threads = max(1, min(torch.get_num_threads(), heads, work // WORK_FOR_A_THREAD))
-    scratch_size = layout.moments_scratch_size(length, head_dim)
-    scratch = q.new_empty(threads * scratch_size)
-    arguments = np.zeros(layout.COLUMNS, dtype=np.int64)
-    arguments[layout.BATCH : layout.HEAD_DIM + 1] = (batch, length, lines, heads, head_dim)
-    arguments[layout.SCRATCH], arguments[layout.SCRATCH_SIZE] = scratch.data_ptr(), scratch_size
-    arguments[layout.MOMENTS], arguments[layout.CHUNKS] = moments.data_ptr(), threads
-    kept = []
-    for column, tensor in zip(
-        (layout.Q, layout.K, layout.GRAD_Q, layout.GRAD_K), (q, k, *grads), strict=False
-    ):
-        dense = tensor if tensor.stride(-1) == 1 else tensor.contiguous()
-        kept.append(dense)
-        arguments[column : column + 5] = (dense.data_ptr(), *dense.stride()[:4])
-    run_in_threads(compiled(entry, str(q.dtype).removeprefix("torch.")), arguments.ctypes.data, threads)
+    call = KernelCall(q)
+    threads = threads_for(4 * batch * length * lines * heads * head_dim**2, heads)
+    call.set_numbers(BATCH=batch, LENGTH=length, LINES=lines, HEADS=heads, HEAD_DIM=head_dim, CHUNKS=threads)
+    call.set_scratch(call.layout.moments_scratch_size(length, head_dim), threads)
+    call.set_addresses(MOMENTS=moments)
+    call.set_images(Q=q, K=k, **dict(zip(("GRAD_Q", "GRAD_K"), grads, strict=False)))
+    call.run(entry, threads)
