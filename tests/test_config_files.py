@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from axial_deeplab.cli import main
 from axial_deeplab.config import parse_config, read_config
 from axial_deeplab.config_files import read_settings
+
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def write(path: Path, text: str) -> Path:
@@ -27,6 +30,33 @@ def test_a_file_counts_more_than_its_bases_and_a_later_base_more_than_an_earlier
         "model": {"overrides": {"stem": "axial", "depths": [2]}},
     }
     assert read_config(str(path)).optim.max_steps == 50
+
+
+def test_settings_of_the_package_are_found_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = read_settings(CONFIGS / "coco" / "axial_deeplab_s.yaml")
+    for name in ("coco/axial_deeplab_s", "coco/axial_deeplab_s.yaml", "configs/coco/axial_deeplab_s.yaml"):
+        assert read_settings(name) == expected
+    assert read_settings("configs/cityscapes/base.yaml") == read_settings(
+        CONFIGS / "cityscapes" / "base.yaml"
+    )
+    for name in ("coco/axial_deeplab_t", "../configs/coco/axial_deeplab_s"):
+        with pytest.raises(FileNotFoundError):
+            read_settings(name)
+    write(tmp_path / "configs" / "coco" / "axial_deeplab_s.yaml", "optim: {lr: 5}")
+    assert read_settings("configs/coco/axial_deeplab_s.yaml") == {"optim": {"lr": 5}}
+    assert main(["configs"]) == 0
+    names = capsys.readouterr().out.split()
+    assert "imagenet/axial_resnet_s" in names
+    assert not [name for name in names if "base" in name]
+    for name in names:
+        assert (CONFIGS / f"{name}.yaml").is_file()
+    assert main(["configs", "--output", "mine"]) == 0
+    assert read_settings(Path("mine/coco/axial_deeplab_s.yaml")) == expected
+    assert main(["configs", "--output", "mine"]) == 2
+    assert "output must be a new or empty folder, got mine" in capsys.readouterr().err
 
 
 def test_bases_may_have_bases(tmp_path: Path) -> None:

@@ -201,6 +201,21 @@ def predict(arguments: Arguments) -> None:
 
 
 @command
+def configs(arguments: Arguments) -> None:
+    """List the settings that come with the package, for train --config NAME; or copy them to change them."""
+    parser = Parser(configs)
+    parser.add_argument("--output", metavar="DIR", help="a new folder to copy all of them to")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.config_files import copy_shipped_settings, shipped_settings
+
+    if options.output is None:
+        print("\n".join(shipped_settings()))
+        return
+    copy_shipped_settings(options.output)
+    print(f"{len(shipped_settings())} settings and their shared parts written to {options.output}")
+
+
+@command
 def scenes(arguments: Arguments) -> None:
     """Draw scenes and write them as a data set in COCO panoptic format."""
     parser = Parser(scenes)

@@ -73,7 +73,7 @@ class DataConfig:
     """Validate on this many images, the first ones, or null for all."""
     long_side: int | None = None
     """Pixels of the longer side of every image for the network, in training (before the random scale) and
-    afterwards: images are enlarged or reduced for it, and its predictions brought back. null for their own."""
+    afterwards: images are enlarged or reduced for it, its predictions brought back. null for their own."""
     max_size: int | None = None
     """Most pixels of the longer side for the network: larger images are reduced for it, and its predictions
     enlarged again. Both are stored with the weights, for evaluate and predict. null for no limit."""
@@ -352,7 +352,9 @@ def _parser(prog: str) -> jsonargparse.ArgumentParser:
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
     parser.add_argument(
-        "--config", action=_ConfigFile, help="YAML file of settings; later files and options override it"
+        "--config",
+        action=_ConfigFile,
+        help="YAML file, or a name of `axial-deeplab configs`; later files and options override it",
     )
     parser.add_class_arguments(Config)
     return parser

@@ -1,13 +1,40 @@
-"""YAML files of settings, which may be built on others: `base: ../shared.yaml`, or a list of such files."""
+"""YAML files of settings, which may be built on others: `base: ../shared.yaml`, or a list of such files.
+
+Those of the repository's `configs/` are part of the package and found by their names.
+"""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from axial_deeplab.files import atomic_directory
+
 BASE = "base"
+SHIPPED_FOLDER = Path(__file__).parent / "configs"
+
+
+def shipped_settings() -> list[str]:
+    """Return the names of the settings in the package, such as `cityscapes/axial_deeplab_l`."""
+    names = [path.relative_to(SHIPPED_FOLDER).with_suffix("") for path in SHIPPED_FOLDER.glob("*/*.yaml")]
+    return sorted(name.as_posix() for name in names if not name.name.startswith(BASE))
+
+
+def copy_shipped_settings(output: str | os.PathLike[str]) -> None:
+    """Copy the settings in the package, to change them.
+
+    Args:
+        output: a new folder.
+
+    Raises:
+        ValueError: the output is not empty.
+        OSError: it cannot be written.
+    """
+    with atomic_directory(output) as folder:
+        shutil.copytree(SHIPPED_FOLDER, folder, dirs_exist_ok=True)
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -17,7 +44,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     base more than an earlier one; sections are merged key by key.
 
     Args:
-        path: the file.
+        path: the file; or, where there is none, one of `shipped_settings()`, with `configs/` in front and
+            `.yaml` behind if you like.
 
     Returns:
         The settings as nested dictionaries, without `base`.
@@ -26,7 +54,17 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: a file is no YAML file of settings, or is based on itself.
         OSError: a file cannot be read.
     """
-    return _read(Path(path), ())
+    return _read(_shipped(Path(path)) or Path(path), ())
+
+
+def _shipped(path: Path) -> Path | None:
+    """Return the file in the package that a path means which leads nowhere."""
+    if path.exists():
+        return None
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    known = name in shipped_settings() or Path(name).name.startswith(BASE)
+    shipped = SHIPPED_FOLDER / f"{name}.yaml"
+    return shipped if known and shipped.is_file() else None
 
 
 def _read(path: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
