@@ -2,12 +2,8 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING
 
 from axial_deeplab.command_line import Arguments, Parser, command
-
-if TYPE_CHECKING:
-    from axial_deeplab.data.categories import Categories
 
 
 @command
@@ -23,7 +19,21 @@ def convert(arguments: Arguments) -> None:
     parser.add_argument("--model", metavar="NAME", help="network; needed for segmentation networks")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of create_model")
     parser.add_argument(
-        "--categories", metavar="WHICH", help="cityscapes, coco, or a panoptic JSON file that lists them"
+        "--categories",
+        metavar="WHICH",
+        help="cityscapes or coco, with deeplab2's settings for them, or a panoptic JSON file that lists them",
+    )
+    parser.add_argument(
+        "--crop-size",
+        metavar="HxW",
+        help="size of deeplab2's training images (default: that for the categories)",
+    )
+    parser.add_argument(
+        "--post-processing",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings to store, in the place of those for the categories: nms_kernel=13 ...",
     )
     parser.add_argument(
         "--allow-missing", action="store_true", help="leave tensors that the source lacks at random values"
@@ -44,14 +54,20 @@ def convert(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.conversion.convert import convert as convert_weights
-    from axial_deeplab.tables import parse_settings
+    from axial_deeplab.conversion.deeplab2_data_sets import DATA_SETS
+    from axial_deeplab.panoptic_json import PanopticJson
+    from axial_deeplab.tables import parse_settings, parse_size
 
+    is_known = options.categories is None or options.categories in DATA_SETS
     report = convert_weights(
         options.source,
         options.output,
         model=options.model,
         overrides=parse_settings(options.set),
-        categories=_categories(options.categories),
+        data_set=options.categories if is_known else None,
+        categories=None if is_known else PanopticJson.read(options.categories).categories,
+        crop_size=parse_size(options.crop_size) if options.crop_size else None,
+        post_processing=parse_settings(options.post_processing),
         allow_missing=options.allow_missing,
         allow_unused=options.allow_unused,
         half=options.half,
@@ -120,14 +136,3 @@ def export(arguments: Arguments) -> None:
     for comparison in comparisons:
         print(f"  {comparison}")
     print(f"written to {options.output}")
-
-
-def _categories(which: str | None) -> "Categories | None":
-    """Return the categories of a data set by its name or by its JSON."""
-    from axial_deeplab.data.labels import cityscapes, coco
-    from axial_deeplab.panoptic_json import PanopticJson
-
-    known = {"cityscapes": cityscapes.CATEGORIES, "coco": coco.CATEGORIES}
-    if which is None or which in known:
-        return known.get(which or "")
-    return PanopticJson.read(which).categories

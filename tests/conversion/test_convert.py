@@ -16,6 +16,7 @@ from axial_deeplab.cli import main
 from axial_deeplab.conversion.convert import convert
 from axial_deeplab.conversion.deeplab2_names import deeplab2_arguments, deeplab2_names
 from axial_deeplab.data.labels import cityscapes
+from axial_deeplab.inference import Predictor
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.weights import load_weights
 from reference_networks import channels_first, first_author_network, read_golden
@@ -271,6 +272,76 @@ def test_checkpoint_of_tensorflow(golden, tmp_path):
     }
     # All else has its place.
     assert all(name.endswith("_batch_norm_similarity/beta") for name in report.without_influence)
+
+
+TINY = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1)}
+TINY |= {"semantic_channels": 8, "instance_channels": 8, "instance_head_channels": 4, "aspp_channels": 4}
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    """Return the prefix of a checkpoint as deeplab2 has them for COCO, its first channel meaning void."""
+    name = "panoptic_deeplab_resnet50"
+    model = create_model(name, num_classes=134, **{**deeplab2_arguments(name), **TINY})
+    arrays = variables_of(model, deeplab2_names(model))
+    prefix = tmp_path_factory.mktemp("coco") / "ckpt-200000"
+    write_checkpoint(prefix, arrays)
+    return prefix, arrays
+
+
+def test_settings_of_a_data_set_travel_with_the_weights(tmp_path, coco):
+    prefix, arrays = coco
+    path = tmp_path / "w.safetensors"
+    convert(prefix, path, model="panoptic_deeplab_resnet50", overrides=TINY, data_set="coco")
+    loaded = load_weights(path)
+    expected = {"norm_eps": 1e-3, "pixel_mean": 127.5, "max_pool": False, "aspp_separable": False}
+    expected |= {"aspp_pool_size": [41, 41], "num_classes": 133}
+    assert expected.items() <= loaded.metadata["model"].items()
+    assert loaded.metadata["view"] == {"long_side": 641}
+    predictor = Predictor(loaded, device="cpu")
+    assert predictor.post_processing.nms_kernel == 41
+    assert predictor.post_processing.stuff_area == 4096
+    assert predictor.view.long_side == 641
+    assert loaded.categories.names[0] == "person"
+    bias = loaded.model.semantic_head.final.bias
+    np.testing.assert_array_equal(bias.detach(), arrays["semantic_last_layer/bias"][1:].astype(np.float32))
+
+
+def test_settings_in_the_place_of_those_of_a_data_set(tmp_path, coco):
+    words = ["convert", str(coco[0]), str(tmp_path / "w.safetensors"), "--model", "panoptic_deeplab_resnet50"]
+    words += ["--categories", "coco", "--crop-size", "513x1025", "--post-processing", "nms_kernel=7", "--set"]
+    words += [f"{key}={json.dumps(value)}" for key, value in {**TINY, "output_stride": 32}.items()]
+    assert main(words) == 0
+    metadata = load_weights(tmp_path / "w.safetensors").metadata
+    assert metadata["model"]["aspp_pool_size"] == [17, 33]
+    settings = {"center_threshold": 0.1, "top_k": 400, "strict_top_k": True, "stuff_area": 4096}
+    assert metadata["post_processing"] == {**settings, "nms_kernel": 7}
+
+
+def test_refuses_settings(tmp_path, coco):
+    options = {"model": "panoptic_deeplab_resnet50", "overrides": TINY, "data_set": "coco"}
+    with pytest.raises(
+        ValueError, match="post_processing must have known settings, got kernel in the weights"
+    ):
+        convert(coco[0], tmp_path / "w", **options, post_processing={"kernel": 7})
+    with pytest.raises(
+        ValueError, match="categories must be those of the data set coco, got others; give one"
+    ):
+        convert(coco[0], tmp_path / "w", **options, categories=cityscapes.CATEGORIES)
+    with pytest.raises(ValueError, match=r"semantic_last_layer/kernel must make .* \(19, 8, 1, 1\), got"):
+        convert(coco[0], tmp_path / "w", **{**options, "data_set": "cityscapes"})
+    assert not (tmp_path / "w").exists()
+
+
+def test_encoder_of_a_panoptic_network(tmp_path, coco):
+    overrides = {key: TINY[key] for key in ("width_multiplier", "stem_multiplier", "depths")}
+    overrides |= {"features_only": True, "stem": "three_conv"}
+    report = convert(coco[0], tmp_path / "w.safetensors", model="resnet50", overrides=overrides)
+    assert report.missing == report.unused == ()
+    assert {name.split("/")[0] for name in report.without_influence} == {
+        name.split("/")[0] for name in coco[1] if not name.startswith("encoder/")
+    }
+    assert "post_processing" not in load_weights(tmp_path / "w.safetensors").metadata
 
 
 def test_encoders_of_the_model_garden(tmp_path, deeplab2):

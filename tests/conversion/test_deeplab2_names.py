@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from axial_deeplab import create_model, list_models
+from axial_deeplab.conversion.deeplab2_data_sets import DATA_SETS, DataSet, find_data_set
 from axial_deeplab.conversion.deeplab2_names import (
-    CITYSCAPES_POST_PROCESSING,
     deeplab2_arguments,
     deeplab2_names,
     without_influence,
 )
+from axial_deeplab.inference import View
 from axial_deeplab.models.axial_resnet import AxialResNet
 from axial_deeplab.models.hybrid_resnet import HybridResNet
 from axial_deeplab.models.registry import ENTRIES
@@ -97,6 +98,9 @@ def test_what_has_no_influence() -> None:
     assert not without_influence(whole, decoder)
     assert without_influence(panoptic, decoder)
     assert not without_influence(on_meta("resnet50"), decoder)
+    head = "semantic_last_layer/kernel"
+    assert without_influence(whole, head)
+    assert not without_influence(panoptic, head)
     assert not without_influence(panoptic, bias.replace("beta", "gamma"))
 
 
@@ -105,10 +109,33 @@ def test_window_of_the_pooling() -> None:
     window = deeplab2_arguments("panoptic_deeplab_wide_resnet41", crop_size)["aspp_pool_size"]
     assert window == (65, 129)
     assert "aspp_pool_size" not in deeplab2_arguments("panoptic_deeplab_axial_swidernet_1_1_1", crop_size)
+    overrides = {"output_stride": 32, "aspp": True}
+    assert deeplab2_arguments("axial_deeplab_s", crop_size, overrides)["aspp_pool_size"] == (33, 65)
 
 
-def test_post_processing_is_ours() -> None:
-    assert PostProcessing((11, 12), **CITYSCAPES_POST_PROCESSING).nms_kernel == 13
+@pytest.mark.parametrize("data_set", DATA_SETS.values(), ids=DATA_SETS)
+def test_settings_of_data_sets_are_ours(data_set: DataSet) -> None:
+    assert data_set.categories is not None
+    assert PostProcessing(data_set.categories.thing_ids, **data_set.post_processing).strict_top_k
+    assert View(**data_set.view).scales == (1.0,)
+    assert data_set.crop_size is not None
+    assert all(length % 32 == 1 for length in data_set.crop_size)
+
+
+def test_refuses_unknown_data_sets() -> None:
+    with pytest.raises(ValueError, match="data_set must be one of cityscapes, coco, got ade20k; give"):
+        find_data_set("ade20k")
+
+
+def test_classes_that_mean_void() -> None:
+    name = "panoptic_deeplab_resnet50"
+    model = on_meta(name, num_classes=2, **deeplab2_arguments(name))
+    sources = deeplab2_names(model, num_void_classes=1)
+    kernel = np.arange(12.0).reshape(1, 1, 4, 3)  # of 4 channels in and 3 classes
+    weight = sources["semantic_head.final.weight"].transform(kernel)
+    assert weight[:, :, 0, 0].tolist() == [[1, 4, 7, 10], [2, 5, 8, 11]]
+    assert sources["semantic_head.final.bias"].transform(np.arange(3)).tolist() == [1, 2]
+    assert sources["center_head.final.bias"].transform(np.arange(3)).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", HAVE_NOT)

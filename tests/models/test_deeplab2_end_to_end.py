@@ -1,36 +1,38 @@
-"""From the image to the panoptic map, against deeplab2's whole models."""
+"""From the image to the panoptic map, against deeplab2's whole models, which the command converts."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab import create_model
-from axial_deeplab.conversion.deeplab2_names import CITYSCAPES_POST_PROCESSING, deeplab2_arguments
+from axial_deeplab import load_weights
+from axial_deeplab.cli import main
+from axial_deeplab.inference import stored_post_processing
 from axial_deeplab.models.axial_deeplab import PanopticDeepLab
 from axial_deeplab.multi_scale import average_outputs
-from axial_deeplab.post_processing import PostProcessing
-from reference_networks import assert_near, channels_first, load_deeplab2
+from reference_networks import assert_near, channels_first, read_golden
+from reference_weights import select
+from tensorflow_files import write_checkpoint
 
-CROP_SIZE = (65, 97)
 DIVISOR, VOID = 1000, 255
 REDUCED: dict[str, Any] = {
-    "num_classes": 19,
     "width_multiplier": 0.125,
     "stem_multiplier": 0.25,
     "semantic_channels": 32,
     "semantic_head_channels": 16,
-    "semantic_low_level_channels": (16, 8),
+    "semantic_low_level_channels": [16, 8],
     "instance_channels": 16,
     "instance_head_channels": 8,
-    "instance_low_level_channels": (8, 4),
-    "aspp_channels": (32, 16),
+    "instance_low_level_channels": [8, 4],
+    "aspp_channels": [32, 16],
 }
+# The rest of the settings is that of deeplab2 for Cityscapes.
+POST_PROCESSING = ("nms_kernel=7", "stuff_area=64", f"label_divisor={DIVISOR}")
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ CASES = {
     ),
     "axial_deeplab_s_os32_aspp_flip": Case(
         "axial_deeplab_s",
-        {"output_stride": 32, "aspp": True, "atrous_rates": (3, 6, 9), "impl": "reference"},
+        {"output_stride": 32, "aspp": True, "impl": "reference"},
         undecided=34,
     ),
     # deeplab2 pads no scaled image, and scales the window of its ASPP, here the whole map, with the image.
     "resnet50_scales_flip": Case(
         "panoptic_deeplab_resnet50",
-        {"atrous_rates": (3, 6, 9), "pad_images": False, "aspp_pool_size": None},
+        {"atrous_rates": [3, 6, 9], "pad_images": False, "aspp_pool_size": None},
         undecided=49,
         scales=(0.75, 1.0, 1.5),
     ),
@@ -81,14 +83,17 @@ class WithLogitsAsHeatmap(nn.Module):
 
 @pytest.mark.parametrize("file", CASES)
 @torch.no_grad()
-def test_matches_deeplab2(golden: Callable[[str], Path], file: str) -> None:
-    with np.load(golden(f"deeplab_e2e_{file}.npz")) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+def test_matches_deeplab2(golden: Callable[[str], Path], tmp_path: Path, file: str) -> None:
+    _, arrays = read_golden(golden(f"deeplab_e2e_{file}.npz"))
     case = CASES[file]
-    arguments = {**deeplab2_arguments(case.name, CROP_SIZE), **REDUCED, **case.options}
-    network = create_model(case.name, **arguments).eval()
+    write_checkpoint(tmp_path / "ckpt", select(arrays, "weights/"))
+    words = ["convert", str(tmp_path / "ckpt"), str(tmp_path / "w.safetensors"), "--model", case.name]
+    words += ["--categories", "cityscapes", "--crop-size", "65x97", "--post-processing", *POST_PROCESSING]
+    settings = {**REDUCED, **case.options}.items()
+    assert main([*words, "--set", *(f"{key}={json.dumps(value)}" for key, value in settings)]) == 0
+    converted = load_weights(tmp_path / "w.safetensors")
+    network = converted.model
     assert isinstance(network, PanopticDeepLab)
-    load_deeplab2(network, arrays)
     images = channels_first(arrays["input"])
 
     for feature, x in network.encode(images).items():
@@ -101,8 +106,7 @@ def test_matches_deeplab2(golden: Callable[[str], Path], file: str) -> None:
     assert_near(outputs["center_heatmap"][:, 0], torch.from_numpy(arrays["output/center_heatmap"]), 1e-3)
     assert_near(outputs["offsets"], channels_first(arrays["output/offset_map"]), 1e-3)
 
-    settings = {**CITYSCAPES_POST_PROCESSING, "nms_kernel": 7, "stuff_area": 64, "label_divisor": DIVISOR}
-    panoptic, _, semantic = PostProcessing(range(11, 19), **settings)(outputs)[0]
+    panoptic, _, semantic = stored_post_processing(converted)(outputs)[0]
     highest, second = channels_first(arrays["output/semantic_logits"])[0].topk(2, dim=0).values
     undecided = highest - second < 1e-3
     theirs = torch.from_numpy(arrays["output/panoptic_pred"][0])

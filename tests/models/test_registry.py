@@ -130,6 +130,17 @@ def test_pretrained_without_weights() -> None:
         create_model("xception71", pretrained=True)
 
 
+def test_pretrained_with_several_weights() -> None:
+    model = create_model("axial_deeplab_nano", pretrained=True)
+    expected = weights.load_weights("axial_deeplab_nano_scenes").model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    message = (
+        "got True; name one of resnet50_imagenet, resnet50_strong_imagenet, resnet50_beta_strong_imagenet"
+    )
+    with pytest.raises(ValueError, match=message):
+        create_model("resnet50", pretrained=True)
+
+
 def test_pretrained_copies_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [{"id": i + 1, "name": f"class {i}", "isthing": i % 2} for i in range(3)]
     source = create_model("axial_deeplab_nano", num_classes=3)

@@ -1,5 +1,6 @@
 """Public weights by name, from a server on the loopback interface."""
 
+import hashlib
 import io
 import json
 import re
@@ -17,13 +18,18 @@ from axial_deeplab.inference import KNOBS
 from axial_deeplab.models.registry import ENTRIES, find_entry
 from axial_deeplab.weights import names_of_weights
 from axial_deeplab.zoo import public_weights as module
-from axial_deeplab.zoo.public_weights import cache_folder, find_weights, local_weights, public_weights
+from axial_deeplab.zoo.public_weights import (
+    cache_folder,
+    find_weights,
+    local_weights,
+    public_weights,
+    recorded,
+)
 from file_server import running_server
 from tensorflow_files import variables_of, write_checkpoint
 
 NETWORK = "panoptic_deeplab_max_deeplab_s_backbone"
 TINY = {
-    "num_classes": 19,
     "width_multiplier": 0.125,
     "stem_multiplier": 0.125,
     "depths": [1, 1, 2, 1],
@@ -39,7 +45,7 @@ TINY = {
 def archive(tmp_path_factory):
     """Return an archive as deeplab2 publishes them."""
     folder = tmp_path_factory.mktemp("archive")
-    model = create_model(NETWORK, **{**deeplab2_arguments(NETWORK), **TINY})
+    model = create_model(NETWORK, num_classes=19, **{**deeplab2_arguments(NETWORK), **TINY})
     write_checkpoint(folder / "ckpt-60000", variables_of(model, deeplab2_names(model)))
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
@@ -62,10 +68,10 @@ def server(archive, tmp_path, monkeypatch):
 
 
 def test_table():
-    assert len(public_weights()) >= 10
+    assert len(public_weights()) == 28
     for name, weights in public_weights().items():
         assert name == weights.name
-        assert re.match(r"https?://\S+\.(tar\.gz|pth)$", weights.address)
+        assert re.match(r"https://\S+\.(tar\.gz|pth)$", weights.address)
         assert re.match(r"https://github\.com/", weights.source)
         assert weights.training_data
         assert weights.license
@@ -73,9 +79,13 @@ def test_table():
         entry = find_entry(weights.network)
         if weights.model is not None:
             assert weights.model.keys() - {"name"} <= entry.options
-            assert weights.model["num_classes"] == len(cityscapes.CATEGORIES)
+        if weights.data_set is not None:
+            assert weights.name.endswith(f"_{weights.data_set}")
             assert weights.post_processing.keys() <= set(KNOBS)
-            assert 60 < weights.published["pq"] < weights.published["miou"] < 90
+            assert 30 < weights.published["pq"] < weights.published["miou"] < 90
+        else:
+            assert weights.name.endswith("_imagenet")
+            assert weights.post_processing is None
     assert names_of_weights(NETWORK) == ["max_deeplab_s_cityscapes"]
     assert names_of_weights("axial_resnet26_s") == ["axial_resnet26_s_imagenet"]
 
@@ -86,7 +96,7 @@ def test_deeplab2_has_the_networks_of_the_table():
         if weights.model is not None and "_1_1_3" not in weights.name and "_1_1_4" not in weights.name:
             with torch.device("meta"):
                 model = create_model(**{**deeplab2_arguments(weights.network), **weights.model})
-            assert len(deeplab2_names(model)) > 300
+            assert len(deeplab2_names(model)) > 200
 
 
 def test_by_name(server, tmp_path):
@@ -134,9 +144,10 @@ def test_cut_download_goes_on(server, tmp_path):
     assert server.requests == [None, "bytes=10000-"]
 
 
-def test_checksum_is_recorded_at_the_first_download(server):
+def test_checksum_is_recorded_at_the_first_download(server, archive):
     path = local_weights("tiny_cityscapes")
     record = json.loads(path.with_name("tiny_cityscapes.download.json").read_text())
+    assert record["size"] == len(archive)
     assert re.fullmatch("[0-9a-f]{64}", record["sha256"])
     path.unlink()
     server.files["/max.tar.gz"] += b"another one"
@@ -146,20 +157,19 @@ def test_checksum_is_recorded_at_the_first_download(server):
 
 
 def test_archive_that_is_not_one(server, archive):
-    server.files["/max.tar.gz"] = b"<html>moved</html>"
+    server.files["/max.tar.gz"] = b"<html>log in</html>"
     with pytest.raises(ValueError, match=r"max.tar.gz must be a complete archive"):
         local_weights("tiny_cityscapes")
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz"):
         pass
-    (cache_folder() / "tiny_cityscapes.download.json").unlink()
     server.files["/max.tar.gz"] = content.getvalue()
     with pytest.raises(ValueError, match="must hold one TensorFlow checkpoint, got 0"):
         local_weights("tiny_cityscapes")
-    # What was downloaded is kept, and not downloaded again.
-    with pytest.raises(ValueError, match="must hold one TensorFlow checkpoint, got 0"):
-        local_weights("tiny_cityscapes")
-    assert len(server.requests) == 2
+    assert [path.name for path in cache_folder().rglob("*")] == ["downloads", "tiny_cityscapes.lock"]
+    # Their checksums are not what is expected from now on.
+    server.files["/max.tar.gz"] = archive
+    assert local_weights("tiny_cityscapes").is_file()
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -187,6 +197,8 @@ def test_commands(server, tmp_path, archive, capsys):
     assert main(["weights", "list", "--json"]) == 0
     row = json.loads(capsys.readouterr().out)[-1]
     assert (row["here"], row["published"]["pq"]) == ("downloaded", 64.5)
+    # What the table does not know was recorded.
+    assert (row["size"], row["sha256"]) == (len(archive), hashlib.sha256(archive).hexdigest())
     for words, message in (
         (["download"], "names must be given to download weights, got none"),
         (["download", "nothing"], "name must be one of tiny_cityscapes, got nothing"),
@@ -200,5 +212,11 @@ def test_file_from_elsewhere_is_checked(server, tmp_path):
     path = local_weights("tiny_cityscapes")
     path.unlink()
     (tmp_path / "other.tar.gz").write_bytes(b"other")
-    with pytest.raises(ValueError, match=r"other.tar.gz must have the sha256 .*; download it again"):
+    message = r"other.tar.gz must have the sha256 .*; download it again, or remove .*\.download\.json if"
+    with pytest.raises(ValueError, match=message):
         local_weights("tiny_cityscapes", file=tmp_path / "other.tar.gz")
+    record = cache_folder() / "tiny_cityscapes.download.json"
+    # A record of another address, or a damaged one, says nothing.
+    for text in ('{"address": "https://example.org/old.tar.gz", "size": 1, "sha256": "00"}', "[", "[]"):
+        record.write_text(text)
+        assert recorded("tiny_cityscapes") == {}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from axial_deeplab.conversion import deeplab2_names, first_author, torchvision
+from axial_deeplab.conversion.deeplab2_data_sets import DataSet, find_data_set
 from axial_deeplab.conversion.deeplab2_names import Array, ParameterSource, Sources
 from axial_deeplab.conversion.sources import WeightsSource, open_source
 from axial_deeplab.data.categories import Categories, Category
-from axial_deeplab.models.registry import create_model
-from axial_deeplab.weights import save_weights
+from axial_deeplab.inference import stored_post_processing
+from axial_deeplab.models.registry import SegmentationEntry, create_model, find_entry
+from axial_deeplab.weights import LoadedWeights, save_weights
 from axial_deeplab.zoo.archives import is_archive, unpacked
 
 NAMES = {
-    "deeplab2": deeplab2_names.deeplab2_names,
     "first_author": first_author.first_author_names,
     "torchvision": torchvision.torchvision_names,
 }
@@ -90,7 +91,9 @@ def convert(
     *,
     model: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    data_set: str | None = None,
     categories: Categories | None = None,
+    crop_size: tuple[int, int] | None = None,
     post_processing: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     allow_missing: bool = False,
@@ -107,8 +110,12 @@ def convert(
         output: the file to write, usually `*.safetensors`.
         model: name of the network; None infers it, which works for classifiers.
         overrides: further arguments of `create_model`.
-        categories: what the classes are; None numbers the classes of a classifier.
-        post_processing: settings to store with the weights.
+        data_set: one of `DATA_SETS` that a panoptic network of deeplab2 was trained on; gives it the
+            categories, crop size, post-processing and image size of deeplab2's configuration.
+        categories: what the classes are, if not those of a data set; None numbers those of a classifier.
+        crop_size: height and width of the images that a network of deeplab2 was trained on, pixels, if not
+            that of the data set; its ASPP has a window of this size.
+        post_processing: settings to store with the weights, besides those of the data set.
         extra: further entries of the metadata.
         allow_missing: whether tensors of the network may keep their initial values.
         allow_unused: whether tensors of the source may be left out.
@@ -124,15 +131,16 @@ def convert(
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: the source is damaged or of another architecture, tensors are missing, unused or of
-            another shape, or the check fails.
+            another shape, the check fails, or an argument is unknown or contradicts another one.
         OSError: the output cannot be written.
     """
+    settings = _data_set(data_set, categories, crop_size, post_processing or {})
     with _without_archive(Path(source)) as path:
         opened = open_source(path)
-        network = _create(opened, model, overrides or {})
-        categories = categories or _numbered_categories(network)
-        names = NAMES[opened.project](network)
-        num_converted, missing = _fill(network, opened, names, progress)
+        network = _create(opened, model, overrides or {}, settings)
+        categories = settings.categories or _numbered_categories(network)
+        names = _names(opened, network, settings)
+        num_converted, missing = fill(network, opened, names, progress=progress)
     used = {origin.name for origin in names.values()}
     left = [name for name in opened.names if name not in used]
     silent = tuple(name for name in left if WITHOUT_INFLUENCE[opened.project](network, name))
@@ -140,10 +148,13 @@ def convert(
     _refuse_left_over(
         opened, network, missing if not allow_missing else (), unused if not allow_unused else ()
     )
-    checks = () if check is None else check_outputs(network, check, tolerance)
     metadata = {**(extra or {}), "converted_from": f"{opened.project}: {opened.path.name}"}
-    if post_processing is not None:
-        metadata["post_processing"] = dict(post_processing)
+    if hasattr(network, "semantic_head"):
+        for section in ("post_processing", "view"):
+            if stored := getattr(settings, section):
+                metadata[section] = dict(stored)
+        stored_post_processing(LoadedWeights(network, categories, metadata))  # refuses what is unknown
+    checks = () if check is None else check_outputs(network, check, tolerance)
     save_weights(output, network, categories, half=half, extra=metadata)
     return ConversionReport(num_converted, missing, unused, silent, opened.bookkeeping, checks)
 
@@ -205,7 +216,33 @@ def _without_archive(source: Path) -> Iterator[Path]:
         yield indices[0]
 
 
-def _create(source: WeightsSource, model: str | None, overrides: Mapping[str, Any]) -> nn.Module:
+def _data_set(
+    name: str | None,
+    categories: Categories | None,
+    crop_size: tuple[int, int] | None,
+    post_processing: Mapping[str, Any],
+) -> DataSet:
+    """Return the settings of a data set, with the given ones in the place of its own."""
+    if name is not None and categories is not None:
+        raise ValueError(f"categories must be those of the data set {name}, got others; give one of the two")
+    known = DataSet(categories) if name is None else find_data_set(name)
+    return replace(
+        known,
+        crop_size=crop_size or known.crop_size,
+        post_processing={**known.post_processing, **post_processing},
+    )
+
+
+def _names(source: WeightsSource, network: nn.Module, settings: DataSet) -> Sources:
+    """Return which tensor of the source is which of the network."""
+    if source.project == "deeplab2":
+        return deeplab2_names.deeplab2_names(network, num_void_classes=settings.num_void_classes)
+    return NAMES[source.project](network)
+
+
+def _create(
+    source: WeightsSource, model: str | None, overrides: Mapping[str, Any], settings: DataSet
+) -> nn.Module:
     infer = INFERRED_ARGUMENTS.get(source.project)
     inferred = {} if infer is None else infer(source.state)
     if model is not None:
@@ -215,17 +252,33 @@ def _create(source: WeightsSource, model: str | None, overrides: Mapping[str, An
             f"model must be named for {source.path}, got none; give --model, see axial-deeplab models"
         )
     if source.project == "deeplab2":
-        inferred |= deeplab2_names.deeplab2_arguments(inferred["name"])
+        name = inferred["name"]
+        inferred |= deeplab2_names.deeplab2_arguments(name, settings.crop_size, overrides)
+        if settings.categories is not None and isinstance(find_entry(name), SegmentationEntry):
+            inferred["num_classes"] = len(settings.categories)
     # What is missing keeps its initial values, which should be the same in every run.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return create_model(**{**inferred, **overrides}).eval()
 
 
-def _fill(
-    network: nn.Module, source: WeightsSource, names: Sources, progress: bool
+def fill(
+    network: nn.Module, source: WeightsSource, names: Sources, *, progress: bool = False
 ) -> tuple[int, tuple[str, ...]]:
-    """Copy the tensors of the source into a network; return how many, and the names of those it lacks."""
+    """Copy the tensors of a source into a network.
+
+    Args:
+        network: filled in place.
+        source: where they are.
+        names: which tensor of the source is which of the network.
+        progress: show a progress bar.
+
+    Returns:
+        How many of the network's tensors were filled, and the names of those that the source lacks.
+
+    Raises:
+        ValueError: a tensor has another shape, or is not of numbers.
+    """
     available = set(source.names)
     missing = []
     num_converted = 0

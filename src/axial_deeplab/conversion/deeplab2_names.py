@@ -31,15 +31,6 @@ from axial_deeplab.models.switchable_convolution import GlobalContext, Switchabl
 
 Array = NDArray[Any]
 
-# Its configurations for Cityscapes; 400 centers is its default, of which it keeps the 399 highest.
-CITYSCAPES_POST_PROCESSING: dict[str, Any] = {
-    "center_threshold": 0.1,
-    "nms_kernel": 13,
-    "top_k": 400,
-    "strict_top_k": True,
-    "stuff_area": 2048,
-}
-
 
 class ParameterSource(NamedTuple):
     """Where a tensor of ours comes from.
@@ -56,11 +47,12 @@ class ParameterSource(NamedTuple):
 Sources = dict[str, ParameterSource]
 
 
-def deeplab2_names(model: nn.Module) -> Sources:
+def deeplab2_names(model: nn.Module, *, num_void_classes: int = 0) -> Sources:
     """Return for each tensor of a network the variable of deeplab2 that it comes from.
 
     Args:
         model: a panoptic network or a backbone, as `deeplab2_arguments` makes it.
+        num_void_classes: semantic channels at the beginning that ours does not have.
 
     Returns:
         By the name in the network's state dict. Two of ours may come from one variable. The counters of
@@ -70,7 +62,11 @@ def deeplab2_names(model: nn.Module) -> Sources:
         ValueError: deeplab2 has no such network.
     """
     if isinstance(model, PanopticDeepLab):
-        return module_sources(model, "")
+        sources = module_sources(model, "")
+        for name in ("semantic_head.final.weight", "semantic_head.final.bias"):
+            path, transform = sources[name]
+            sources[name] = ParameterSource(path, partial(_without_first, num_void_classes, transform))
+        return sources
     if isinstance(model, Backbone):
         return module_sources(model, "encoder")
     raise _unknown(type(model).__name__)
@@ -122,8 +118,8 @@ def module_sources(module: nn.Module, path: str) -> Sources:
 def without_influence(model: nn.Module, name: str) -> bool:
     """Return whether a variable that no tensor of ours comes from changes none of the network's outputs.
 
-    Such are the biases of the norms of attention logits, which a softmax ignores, and the stacked decoder of
-    a backbone of which only the maps before it are used.
+    Such are the biases of the norms of attention logits, which a softmax ignores, the stacked decoder of a
+    backbone of which only the maps before it are used, and whatever is not the encoder's of a backbone alone.
 
     Args:
         model: the network, as for `deeplab2_names`.
@@ -131,18 +127,23 @@ def without_influence(model: nn.Module, name: str) -> bool:
     """
     if name.endswith("/_batch_norm_similarity/beta"):
         return True
+    if isinstance(model, Backbone) and not name.startswith("encoder/"):
+        return True
     backbone = model.backbone if isinstance(model, PanopticDeepLab) else model
     without_decoder = isinstance(backbone, HybridResNet) and backbone.stacked_decoder is None
     return without_decoder and name.startswith("encoder/_decoder_stage")
 
 
-def deeplab2_arguments(name: str, crop_size: tuple[int, int] | None = None) -> dict[str, Any]:
+def deeplab2_arguments(
+    name: str, crop_size: tuple[int, int] | None = None, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the arguments with which `create_model` makes a network as deeplab2 has it.
 
     Args:
         name: of the network.
         crop_size: height and width of the images that it was trained on, k x output_stride + 1 pixels; gives
             the ASPP its fixed window. None pools whole maps.
+        overrides: further arguments, which replace those that are returned but may decide about them.
 
     Raises:
         ValueError: deeplab2 has no such network.
@@ -155,7 +156,7 @@ def deeplab2_arguments(name: str, crop_size: tuple[int, int] | None = None) -> d
     elif backbone.network is not HybridResNet:
         raise _unknown(name)
     if isinstance(entry, SegmentationEntry):
-        settings = {**backbone.arguments, **entry.arguments}
+        settings = {**backbone.arguments, **entry.arguments, **(overrides or {})}
         arguments |= {**DEEPLAB2_PANOPTIC, "aspp_separable": False}
         if crop_size is not None and settings.get("aspp"):
             stride = settings.get("output_stride", 16)
@@ -176,6 +177,11 @@ def _identity(x: Array) -> Array:
 def _kernel(x: Array) -> Array:
     """Return (height, width, in, out) as (out, in, height, width)."""
     return x.transpose(3, 2, 0, 1)
+
+
+def _without_first(number: int, transform: Callable[[Array], Array], x: Array) -> Array:
+    """Return the transformed array without its first output channels."""
+    return transform(x)[number:]
 
 
 def _depthwise_kernel(x: Array) -> Array:

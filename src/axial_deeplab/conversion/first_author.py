@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from axial_deeplab.conversion.deeplab2_names import Array, ParameterSource, Sources
+from axial_deeplab.models.axial_attention import AxialAttention
 
 # Our name -> his, of whole modules; inside an attention layer the tensors have further differences.
 STEM = {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "classifier": "fc"}
@@ -76,27 +77,34 @@ def first_author_names(model: nn.Module) -> Sources:
         head together; one relative table has the rows of q, k and v behind each other, those of q and v in
         the other direction; the output norm alternates content and position.
     """
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    num_heads = {
-        name.removesuffix(".logit_norm.weight"): tensor.shape[1]
-        for name, tensor in tensors.items()
-        if name.endswith(".logit_norm.weight")
-    }
-    sources = {}
-    for name, tensor in tensors.items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        module, _, kind = name.rpartition(".")
-        block = re.fullmatch(r"res(\d)\.(\d+)\.((?:height|width)_attention|\w+\.\w+)(?:\.(\w+))?", module)
-        if module in STEM:
-            sources[name] = ParameterSource(f"{STEM[module]}.{kind}", np.asarray)
+    sources: Sources = {}
+    for name, module in model.named_modules():
+        block = re.fullmatch(r"res(\d)\.(\d+)\.(\w+|\w+\.\w+)", name)
+        if name in STEM:
+            below = _unchanged(module, STEM[name])
         elif block and block[3] in BLOCK:
-            prefix = f"layer{int(block[1]) - 1}.{block[2]}.{BLOCK[block[3]]}"
-            if block[3].endswith("_attention"):
-                heads = num_heads[f"res{block[1]}.{block[2]}.{block[3]}"]
-                sources[name] = _layer_source(prefix, block[4] or "", kind, tensor, heads)
-            else:
-                sources[name] = ParameterSource(f"{prefix}.{kind}", np.asarray)
+            path = f"layer{int(block[1]) - 1}.{block[2]}.{BLOCK[block[3]]}"
+            below = (
+                layer_names(module, path) if isinstance(module, AxialAttention) else _unchanged(module, path)
+            )
+        else:
+            continue
+        sources |= {f"{name}.{key}": source for key, source in below.items()}
+    return sources
+
+
+def layer_names(layer: AxialAttention, path: str) -> Sources:
+    """Return the source of each tensor of an attention layer in a state dict of this code.
+
+    Args:
+        layer: its relative tables may be longer than those of the source, which are continued.
+        path: where the layer is in the state dict.
+    """
+    sources = {}
+    for name, tensor in layer.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if kind != "num_batches_tracked":
+            sources[name] = _layer_source(path, module, kind, tensor, layer.num_heads)
     return sources
 
 
@@ -106,6 +114,12 @@ def count_blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
         tuple(map(int, match.groups())) for name in state if (match := re.match(r"layer(\d)\.(\d+)\.", name))
     }
     return tuple(sum(stage == number for number, _ in blocks) for stage in (1, 2, 3, 4))
+
+
+def _unchanged(module: nn.Module, path: str) -> Sources:
+    """Return the sources of a module that has the same tensors there."""
+    names = (name for name in module.state_dict() if name != "num_batches_tracked")
+    return {name: ParameterSource(f"{path}.{name}", np.asarray) for name in names}
 
 
 def _layer_source(prefix: str, module: str, kind: str, tensor: Tensor, num_heads: int) -> ParameterSource:

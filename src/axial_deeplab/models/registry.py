@@ -19,6 +19,8 @@ from axial_deeplab.models.resnet import ResNet
 from axial_deeplab.models.xception import Xception71
 
 PRETRAINED_FOLDER = Path(__file__).parent.parent / "pretrained"
+# Of the weights of networks that have several, those that `pretrained=True` means.
+DEFAULT_WEIGHTS = {"axial_deeplab_nano": "axial_deeplab_nano_scenes"}
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,9 @@ def create_model(
         span: positions that a query attends to, odd; None is the whole axis.
         in_channels: channels of the images.
         pretrained: load shipped or public weights (see `axial-deeplab weights list`): those of this name or
-            the only ones of this network, or those that are named here. The arguments that they were trained
-            with replace all defaults; what does not fit the given ones (such as a head of another number of
-            classes) keeps its random values.
+            the default or only ones of this network, or those that are named here. The arguments that they
+            were trained with replace all defaults; what does not fit the given ones (such as a head of
+            another number of classes) keeps its random values.
         features_only: return the backbone alone, whose output are the maps res2 to res5.
         overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
             as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
@@ -272,6 +274,8 @@ def _weights_of(name: str) -> str:
     if name not in ENTRIES:
         return name
     names = names_of_weights(name)
+    if DEFAULT_WEIGHTS.get(name) in names:
+        return DEFAULT_WEIGHTS[name]
     if len(names) != 1:
         choices = f"name one of {', '.join(names)}" if names else "see axial-deeplab weights list"
         raise ValueError(f"pretrained must be False or name weights for {name}, got True; {choices}")

@@ -3,20 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from axial_deeplab.data.labels import cityscapes
+from axial_deeplab.conversion.deeplab2_data_sets import find_data_set
 from axial_deeplab.files import atomic_path
 from axial_deeplab.zoo.download import download, file_sha256
 
 TABLE = Path(__file__).parent / "public_weights.json"
 CACHE_VARIABLE = "AXIAL_DEEPLAB_CACHE"
-CATEGORIES = {"cityscapes": cityscapes.CATEGORIES}
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,14 @@ class PublicWeights:
     Args:
         name: ours, for `load_weights` and `create_model`.
         address: of the file.
-        size: of the file in bytes, None where unknown.
+        size: of the file in bytes, None where unknown; it is then recorded at the first download.
         sha256: of the file, None where unknown; it is then recorded at the first download.
         source: the page that describes them.
         model: arguments of `create_model`; None infers them from the tensors.
-        categories: name of the label space; None numbers the classes.
-        post_processing: settings of the published evaluation; None for classifiers.
+        data_set: of deeplab2, with its settings; None numbers the classes.
         training_data: what they were trained on.
         license: what is known of their terms.
-        published: the published scores in percent, and the data that they are of.
+        published: the published scores in percent, and the data that they are of; empty if there are none.
     """
 
     name: str
@@ -43,16 +41,20 @@ class PublicWeights:
     sha256: str | None
     source: str
     model: Mapping[str, Any] | None
-    categories: str | None
-    post_processing: Mapping[str, Any] | None
+    data_set: str | None
     training_data: str
     license: str
-    published: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any]
 
     @property
     def network(self) -> str:
         """The name of the network."""
         return self.model["name"] if self.model else self.name.rsplit("_", 1)[0]
+
+    @property
+    def post_processing(self) -> Mapping[str, Any] | None:
+        """The settings of the published evaluation; None for classifiers and backbones."""
+        return find_data_set(self.data_set).post_processing if self.data_set else None
 
 
 @cache
@@ -106,8 +108,10 @@ def local_weights(name: str, *, file: str | os.PathLike[str] | None = None, prog
         if not path.is_file():
             if file is None:
                 downloaded = _download(weights, path, progress)
-                _convert(weights, downloaded, path, progress)
-                downloaded.unlink()
+                try:
+                    _convert(weights, downloaded, path, progress)
+                finally:
+                    downloaded.unlink()
             else:
                 _convert(weights, Path(file), path, progress)
     return path
@@ -115,13 +119,8 @@ def local_weights(name: str, *, file: str | os.PathLike[str] | None = None, prog
 
 def _download(weights: PublicWeights, path: Path, progress: bool) -> Path:
     file = path.parent / "downloads" / weights.address.rsplit("/", 1)[-1]
-    sha256 = weights.sha256 or _recorded_sha256(path)
-    # A file is still there if its conversion failed.
-    if not file.is_file() or file_sha256(file) != sha256:
-        sha256 = download(weights.address, file, size=weights.size, sha256=sha256, progress=progress)
-    record = {"address": weights.address, "size": file.stat().st_size, "sha256": sha256}
-    with atomic_path(_record_path(path)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    sha256 = weights.sha256 or recorded(weights.name).get("sha256")
+    download(weights.address, file, size=weights.size, sha256=sha256, progress=progress)
     return file
 
 
@@ -130,17 +129,19 @@ def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> 
     from axial_deeplab.conversion.convert import convert
 
     sha256 = file_sha256(file)
-    expected = weights.sha256 or _recorded_sha256(path)
+    expected = weights.sha256 or recorded(weights.name).get("sha256")
     if expected not in (None, sha256):
-        raise ValueError(f"{file} must have the sha256 {expected}, got {sha256}; download it again")
+        raise ValueError(
+            f"{file} must have the sha256 {expected}, got {sha256}; download it again, or remove "
+            f"{_record_path(path)} if it was published anew"
+        )
     model = dict(weights.model or {})
     convert(
         file,
         path,
         model=model.pop("name", None),
         overrides=model,
-        categories=CATEGORIES[weights.categories] if weights.categories else None,
-        post_processing=weights.post_processing,
+        data_set=weights.data_set,
         extra={
             "source": {"address": weights.address, "sha256": sha256, "page": weights.source},
             "training_data": weights.training_data,
@@ -149,15 +150,25 @@ def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> 
         },
         progress=progress,
     )
+    # Not before: what a captive portal sent in the place of the file is not what shall be expected.
+    _record(weights, file, sha256)
+
+
+def _record(weights: PublicWeights, file: Path, sha256: str) -> None:
+    record = {"address": weights.address, "size": file.stat().st_size, "sha256": sha256}
+    with atomic_path(_record_path(cached_path(weights.name))) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.download.json")
 
 
-def _recorded_sha256(path: Path) -> str | None:
-    """Return the checksum that was recorded at the first download."""
+def recorded(name: str) -> dict[str, Any]:
+    """Return size and sha256 of the file of public weights as it was at its first use, if it was used."""
     try:
-        return json.loads(_record_path(path).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError):
-        return None
+        record = json.loads(_record_path(cached_path(name)).read_text(encoding="utf-8"))
+        is_same = record["address"] == find_weights(name).address
+        return {key: record[key] for key in ("size", "sha256")} if is_same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -4,13 +4,13 @@ from dataclasses import asdict
 from typing import Any
 
 from axial_deeplab.weights import pretrained_names, shipped_metadata
-from axial_deeplab.zoo.public_weights import cached_path, public_weights
+from axial_deeplab.zoo.public_weights import cached_path, public_weights, recorded
 
 COLUMNS = ("name", "network", "published", "here")
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return what is known of all weights, shipped ones first."""
+    """Return what is known of all weights, shipped ones first; of downloaded ones also what was recorded."""
     shipped = []
     for name in pretrained_names():
         metadata = shipped_metadata(name)
@@ -22,6 +22,7 @@ def rows() -> list[dict[str, Any]]:
             "network": weights.network,
             "here": "downloaded" if cached_path(name).is_file() else "no",
             **asdict(weights),
+            **recorded(name),
         }
         for name, weights in public_weights().items()
     ]
