@@ -15,7 +15,9 @@ class PanopticLoss(nn.Module):
     Computed in float32 (or float64 if the outputs are), also under autocast.
 
     Args:
-        semantic_weight, center_weight, offset_weight: factors of the losses; the paper's are 1, 200, 0.01.
+        semantic_weight: factor of the semantic loss; the paper's factors are 1, 200 and 0.01.
+        center_weight: factor of the loss of the center heatmap.
+        offset_weight: factor of the loss of the offsets.
         top_k_fraction: share of the pixels, those with the largest loss, that train the semantic head.
         ignore_label: semantic target that is not trained.
         convention: "deeplab2" normalizes each image on its own; "detectron2" the batch as a whole, and adds
