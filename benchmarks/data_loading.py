@@ -3,7 +3,7 @@
 Processor time of one process is what a worker needs, whatever else the machine does. With --num-workers a
 `DataLoader` is timed as training uses it, and the memory of its processes is watched over the epochs.
 
-    python benchmarks/data_loading.py --root data/coco --split val2017
+    python benchmarks/data_loading.py --root data/coco --split val2017 --long-side 1025
     python benchmarks/data_loading.py --format cityscapes --root data/cityscapes --split val --crop 1025 2049
     python benchmarks/data_loading.py --num-workers 2 --epochs 5      (draws scenes if no data set is given)
 """
@@ -38,9 +38,8 @@ from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
 from axial_deeplab.targets import PanopticTargets
 
 
-def time_stages(dataset: PanopticDataset, crop_size: tuple[int, int], rounds: int) -> dict[str, float]:
+def time_stages(dataset: PanopticDataset, transform: TrainTransform, rounds: int) -> dict[str, float]:
     """Return the processor time of each stage, milliseconds an image; the first round is not counted."""
-    transform = TrainTransform(crop_size)
     targets = PanopticTargets(dataset.categories.thing_ids)
     spent: Counter[str] = Counter()
     for each, index in product(range(rounds + 1), range(len(dataset))):
@@ -72,10 +71,11 @@ class LoaderTimes(NamedTuple):
 
 
 def time_loader(
-    dataset: PanopticDataset, crop_size: tuple[int, int], num_workers: int, epochs: int
+    dataset: PanopticDataset, transform: TrainTransform, num_workers: int, epochs: int
 ) -> LoaderTimes:
     """Read a data set several times through a `DataLoader`, batches of four."""
-    training = TrainingDataset(dataset, PanopticTargets(dataset.categories.thing_ids), crop_size=crop_size)
+    targets = PanopticTargets(dataset.categories.thing_ids)
+    training = TrainingDataset(dataset, targets, **vars(transform))
     loader = DataLoader(training, batch_size=4, num_workers=num_workers, persistent_workers=True)
     rates, megabytes = [], []
     own, of_children = time.process_time(), _time_of_children()
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--root", help="folder of the data set; none draws 24 scenes of 480 x 640")
     parser.add_argument("--split", help="part of it")
     parser.add_argument("--crop", type=int, nargs=2, default=(1025, 1025), metavar=("H", "W"))
+    parser.add_argument("--long-side", type=int, help="pixels of the longer side before the random scale")
     parser.add_argument("--num-images", type=int, default=60, help="the first so many")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is read")
     parser.add_argument("--num-workers", type=int, help="also time a DataLoader with so many processes")
@@ -140,10 +141,12 @@ def main() -> None:
         split = SplitConfig(root=root, split=options.split)
         data = replace(DataConfig(format=options.format), train=split)
         dataset = open_dataset(data, "train", limit=options.num_images)
-        stages = time_stages(dataset, tuple(options.crop), options.rounds)
+        transform = TrainTransform(tuple(options.crop), long_side=options.long_side)
+        stages = time_stages(dataset, transform, options.rounds)
         total = sum(stages.values())
         print(
-            f"{len(dataset)} images of {root}, crop {options.crop[0]} x {options.crop[1]}; "
+            f"{len(dataset)} images of {root}, crop {options.crop[0]} x {options.crop[1]}, long side "
+            f"{options.long_side or 'as it is'}; "
             f"Pillow {PIL.__version__}, numpy {np.__version__}, {platform.processor() or platform.machine()}"
         )
         for stage, milliseconds in (*stages.items(), ("total", total)):
@@ -151,7 +154,7 @@ def main() -> None:
         print(f"  {1e3 / total:.1f} images a second for each worker")
         loader = None
         if options.num_workers:
-            loader = time_loader(dataset, tuple(options.crop), options.num_workers, options.epochs)
+            loader = time_loader(dataset, transform, options.num_workers, options.epochs)
             for number, (rate, megabytes) in enumerate(
                 zip(loader.images_per_second, loader.megabytes, strict=True), 1
             ):
