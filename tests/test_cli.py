@@ -46,6 +46,14 @@ def weights(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_package_is_the_command_too() -> None:
+    for words, code in ((["--version"], 0), (["nothing"], 2)):
+        command = [sys.executable, "-m", "axial_deeplab", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert (done.stdout + done.stderr).startswith("axial-deeplab")
+
+
 def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from axial_deeplab.cli import main; code = main(['--help']); "

@@ -1,0 +1,8 @@
+"""`python -m axial_deeplab` is the command `axial-deeplab`."""
+
+import sys
+
+from axial_deeplab.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
