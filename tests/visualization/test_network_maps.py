@@ -49,3 +49,13 @@ def test_maps_of_another_image_are_refused() -> None:
         draw_offsets(np.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"mask must be \(3, 3\) like the offsets"):
         draw_offsets(np.zeros((2, 3, 3)), np.zeros((2, 2), dtype=bool))
+
+
+def test_crosses_can_be_seen_in_large_pictures():
+    widths = []
+    for side in (64, 4000):
+        image = np.zeros((side, side, 3), dtype=np.uint8)
+        picture = np.asarray(draw_center_heatmap(image, np.zeros((side, side)), [(side // 2, side // 2)]))
+        row = picture[side // 2 + max(1, side // 100)]
+        widths.append(int((row > 0).any(axis=1).sum()))
+    assert widths == [1, 9]

@@ -1,5 +1,6 @@
 """Names written into segments where there is room for them, none over another."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ _LEAST_AREA = 0.3
 _LARGEST_PART = 0.12
 # Part of a name that must lie on its own segment: things may be smaller than their names, stuff has room.
 _LEAST_COVER = {True: 0.6, False: 0.2}
+# A name that would hide more of a thing than this stands beside it, if there is room.
+_LARGEST_PART_OF_THING = 0.4
 _PLACES_TRIED = 40
 
 
@@ -42,7 +45,7 @@ def draw_labels(
     colors: Sequence[Color],
     is_stuff: Sequence[bool],
 ) -> list[Label]:
-    """Write a text into each segment that has room.
+    """Write a text into each segment that has room, beside a thing that it would hide.
 
     Things come first, for stuff has more places to choose from; larger segments come before smaller ones.
 
@@ -62,6 +65,7 @@ def draw_labels(
     step = max(1, -(-max(index.shape) // _SEARCH_SIDE))
     small = index[step // 2 :: step, step // 2 :: step]
     areas = np.bincount(small.ravel(), minlength=len(texts) + 1)[1:]
+    is_thing_here = np.array([False, *(not stuff for stuff in is_stuff)])[small]
     labels: list[Label] = []
     for segment in sorted(range(len(texts)), key=lambda s: (is_stuff[s], -areas[s])):
         left, top, right, bottom = font.getbbox(texts[segment])
@@ -72,18 +76,57 @@ def draw_labels(
         if too_wide or too_large:
             continue
         mask = small == segment + 1
-        for y, x in _best_places(mask, height / step, width / step):
-            center = (x * step + step // 2, y * step + step // 2)
-            box = _box_inside(center, (width, height), picture.size)
-            x0, y0, x1, y1 = (edge // step for edge in box)
-            cover = mask[y0 : y1 + 1, x0 : x1 + 1].mean()
-            free = not any(_overlap(box, label.box) for label in labels)
-            if free and cover >= _LEAST_COVER[is_stuff[segment]]:
+        boxes = _boxes_inside(mask, step, (width, height), picture.size, _LEAST_COVER[is_stuff[segment]])
+        if not is_stuff[segment] and width * height > _LARGEST_PART_OF_THING * room:
+            beside = _boxes_beside(mask, is_thing_here, step, (width, height), picture.size, padding)
+            boxes = itertools.chain(beside, boxes)
+        for box in boxes:
+            if not any(_overlap(box, label.box) for label in labels):
                 label = Label(texts[segment], colors[segment], box)
                 labels.append(label)
                 _write(picture, label, font, (padding - left, padding - top))
                 break
     return labels
+
+
+def _boxes_inside(
+    mask: NDArray[np.bool_], step: int, size: tuple[int, int], picture: tuple[int, int], least_cover: float
+) -> Iterator[Box]:
+    """Yield boxes that lie on the segment by at least `least_cover` of their area, the best first."""
+    for y, x in _best_places(mask, size[1] / step, size[0] / step):
+        box = _box_inside((x * step + step // 2, y * step + step // 2), size, picture)
+        if _part_of(box, mask, step) >= least_cover:
+            yield box
+
+
+def _boxes_beside(
+    mask: NDArray[np.bool_],
+    is_thing_here: NDArray[np.bool_],
+    step: int,
+    size: tuple[int, int],
+    picture: tuple[int, int],
+    gap: int,
+) -> Iterator[Box]:
+    """Yield boxes above, below, right and left of a thing that hide no other thing."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)) * step, np.flatnonzero(mask.any(axis=0)) * step
+    top, bottom, left, right = rows[0], rows[-1] + step, columns[0], columns[-1] + step
+    width, height = size
+    middle_x, middle_y = int(left + right) // 2, int(top + bottom) // 2
+    for x, y in (
+        (middle_x, int(top) - gap - (height + 1) // 2),
+        (middle_x, int(bottom) + gap + height // 2),
+        (int(right) + gap + width // 2, middle_y),
+        (int(left) - gap - (width + 1) // 2, middle_y),
+    ):
+        box = _box_inside((x, y), size, picture)
+        if not _part_of(box, is_thing_here, step):
+            yield box
+
+
+def _part_of(box: Box, mask: NDArray[np.bool_], step: int) -> float:
+    """Return how much of a box lies on a mask that has every `step`-th pixel."""
+    x0, y0, x1, y1 = (edge // step for edge in box)
+    return float(mask[y0 : y1 + 1, x0 : x1 + 1].mean())
 
 
 def _best_places(mask: NDArray[np.bool_], height: float, width: float) -> Iterator[tuple[int, int]]:

@@ -21,9 +21,9 @@ class LegendEntry(NamedTuple):
 
 
 def append_legend(picture: Image.Image, entries: Sequence[LegendEntry]) -> Image.Image:
-    """Return the picture with a legend below it."""
+    """Return the picture with a legend below it, on wider paper if a name needs it."""
     strip = draw_legend(entries, picture.width, max(12, font_size(*picture.size)))
-    result = Image.new("RGB", (picture.width, picture.height + strip.height), PAPER)
+    result = Image.new("RGB", (max(picture.width, strip.width), picture.height + strip.height), PAPER)
     result.paste(picture, (0, 0))
     result.paste(strip, (0, picture.height))
     return result
@@ -34,13 +34,14 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
 
     Args:
         entries: in their order.
-        width: of the strip, pixels.
+        width: of the strip, pixels; a name that is longer makes it wider.
         size: of the font, pixels.
     """
     font = ImageFont.load_default(size)
     gap = size // 2
     line_height = size + gap + 2
     places = []
+    needed = 0
     x, y = gap, gap
     for entry in entries:
         entry_width = size + gap + round(font.getlength(entry.name)) + 2 * gap
@@ -48,7 +49,8 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
             x, y = gap, y + line_height
         places.append((x, y))
         x += entry_width
-    strip = Image.new("RGB", (width, y + line_height if entries else 0), PAPER)
+        needed = max(needed, x - gap)
+    strip = Image.new("RGB", (max(width, needed), y + line_height if entries else 0), PAPER)
     pen = ImageDraw.Draw(strip)
     for entry, (x, y) in zip(entries, places, strict=True):
         swatch = Image.new("RGB", (size, size), entry.color)

@@ -77,9 +77,10 @@ def draw_offsets(
 
 
 def _draw_cross(picture: NDArray[np.uint8], y: int, x: int) -> None:
-    arm = max(2, round(float(np.sqrt(picture.shape[0] * picture.shape[1])) / 80))
-    picture[max(0, y - arm) : y + arm + 1, x] = _CENTER_COLOR
-    picture[y, max(0, x - arm) : x + arm + 1] = _CENTER_COLOR
+    length = float(np.sqrt(picture.shape[0] * picture.shape[1]))
+    arm, half = max(2, round(length / 80)), round(length / 1000)
+    for down, across in ((arm, half), (half, arm)):
+        picture[max(0, y - down) : y + down + 1, max(0, x - across) : x + across + 1] = _CENTER_COLOR
 
 
 def _check_same_size(image: NDArray[np.uint8], name: str, shape: tuple[int, ...]) -> None:
