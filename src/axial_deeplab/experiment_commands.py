@@ -8,8 +8,8 @@ from axial_deeplab.command_options import add_data_set, add_prediction_options, 
 
 @command
 def experiment(arguments: Arguments) -> None:
-    """Repeat a figure of the paper: the scale stress test (stress), the losses of training runs (losses)."""
-    actions = {"stress": _stress, "losses": _losses}
+    """Repeat the paper: stress test (stress), loss curves (losses), its comparisons in small (reproduce)."""
+    actions = {"stress": _stress, "losses": _losses, "reproduce": _reproduce}
     if arguments and arguments[0] in actions:
         actions[arguments[0]](arguments[1:])
         return
@@ -78,6 +78,50 @@ def _losses(arguments: Arguments) -> None:
     curves = [read_losses(run, name) for run, name in zip(options.runs, names, strict=True)]
     draw_losses(curves, options.output, window=options.window)
     print(losses_table(curves))
+
+
+def _reproduce(arguments: Arguments) -> None:
+    from axial_deeplab.experiments.reproduction.networks import TABLES
+
+    parser = Parser(experiment)
+    parser.prog += " reproduce"
+    parser.description = (
+        "Train small networks on the built-in scenes and compare them as a table of the paper does. "
+        "A run that was stopped goes on, a finished one stays; several processes share the runs out."
+    )
+    parser.add_argument("table", choices=(*TABLES, "all"), help="which comparison")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of the runs (default: 0 1 2)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="of each training (default: as in the recipe)")
+    parser.add_argument(
+        "--output",
+        default="runs/reproduction",
+        metavar="DIR",
+        help="folder of scenes, runs and tables (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config",
+        default="configs/reproduction/scenes.yaml",
+        help="the recipe that all share (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: PyTorch's)")
+    parser.add_argument("--only-report", action="store_true", help="train nothing: tables of what is there")
+    parser.add_argument("--page", metavar="FILE", help="write the report of all tables, Markdown")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.experiments.reproduction.reproduce import reproduce
+
+    reproduce(
+        list(TABLES) if options.table == "all" else [options.table],
+        options.seeds,
+        output=options.output,
+        recipe=options.config,
+        steps=options.steps,
+        threads=options.threads,
+        only_report=options.only_report,
+        page=options.page,
+        progress=sys.stderr.isatty(),
+    )
 
 
 @command

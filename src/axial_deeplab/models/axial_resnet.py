@@ -37,6 +37,9 @@ class AxialResNet(Backbone):
         span: positions that a query attends to, odd; None is the whole axis.
         max_span: positions to either side, itself included, that have their own row in the relative tables.
         num_heads: attention heads.
+        rel_q: see `AxialAttention`.
+        rel_k: see `AxialAttention`.
+        rel_v: see `AxialAttention`.
         stride_mode: how strided blocks subsample, see `AxialBlock`.
         checkpoint: recompute each block in the backward pass instead of keeping its activations.
         features_only: make no classifier and return the maps res2 to res5.
@@ -63,6 +66,9 @@ class AxialResNet(Backbone):
         span: int | None = None,
         max_span: int = 255,
         num_heads: int = 8,
+        rel_q: bool = True,
+        rel_k: bool = True,
+        rel_v: bool = True,
         stride_mode: str = "slice",
         checkpoint: bool = False,
         features_only: bool = False,
@@ -88,6 +94,9 @@ class AxialResNet(Backbone):
                 num_heads=num_heads,
                 span=span,
                 max_span=max_span,
+                rel_q=rel_q,
+                rel_k=rel_k,
+                rel_v=rel_v,
                 stride_mode=stride_mode,
                 checkpoint=checkpoint,
                 impl=impl,
