@@ -196,10 +196,10 @@ def test_gradients_of_a_training_step_are_exact() -> None:
 
 @pytest.mark.parametrize("span", [None, 3])
 def test_checkpointing_changes_nothing_but_memory(span: int | None) -> None:
-    plain = small_block(in_channels=5, span=span, stride=2)
+    plain = small_block(in_channels=5, span=span, stride=2).double()
     recomputed = copy.deepcopy(plain)
     recomputed.checkpoint = True
-    x = torch.randn(2, 5, 6, 7)
+    x = torch.randn(2, 5, 6, 7, dtype=torch.float64)
     outputs = []
     for block in (plain, recomputed):
         y = block(x)

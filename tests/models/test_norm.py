@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import synchronized_step
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, convert_sync_batchnorm, keep_running_statistics
+from axial_deeplab.models.recomputation import Recipe, recompute_normalized
 
 
 def random_batch_norm(*, seed: int = 0) -> BatchNorm2d:
@@ -212,3 +213,27 @@ def test_synchronized_norm_keeps_the_options_of_pytorchs(options: dict[str, Any]
         torch.testing.assert_close(ours(x), theirs(x))
         torch.testing.assert_close(ours(x.bfloat16()), theirs(x.bfloat16()), rtol=2**-7, atol=1e-2)
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_synchronized_norm_is_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = convert_sync_batchnorm(random_batch_norm()).double()
+    weight = torch.randn(5, 3, 1, 1, dtype=torch.float64)
+
+    def gradients() -> list[Tensor]:
+        x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        x.requires_grad_()
+        kernel = weight.clone().requires_grad_()
+        with recompute_normalized():
+            y = F.conv2d(norm(x), kernel).square()
+        assert isinstance(norm, BatchNorm2d)
+        return list(torch.autograd.grad((y * y.detach().cos()).sum(), (x, kernel, norm.weight, norm.bias)))
+
+    computed: list[Recipe] = []
+    compute = Recipe._compute
+    monkeypatch.setattr(Recipe, "_compute", lambda recipe: (computed.append(recipe), compute(recipe))[1])
+    ours = gradients()
+    # The output, and the map less its mean.
+    assert len(set(computed)) == len(computed) == 2
+    monkeypatch.setattr("axial_deeplab.models.recomputation._may_hook", lambda: False)
+    torch.testing.assert_close(ours, gradients(), rtol=1e-11, atol=1e-11)

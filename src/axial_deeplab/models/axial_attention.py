@@ -19,6 +19,7 @@ from axial_deeplab.models.local_attention import (
     spread_terms,
 )
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
+from axial_deeplab.models.recomputation import add, recompute_normalized, relu
 from axial_deeplab.models.squeeze_excite import SqueezeExcite
 from axial_deeplab.ops.axial_attention import ACTIVATIONS, axial_attention, axial_attention_sum
 from axial_deeplab.ops.logit_statistics import count_logits, logit_moments
@@ -136,8 +137,8 @@ class AxialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Channels last, each head's channels of a position lie together and no axis has to be moved.
         x = x.contiguous(memory_format=torch.channels_last)
-        qkv = split_heads(self.qkv_norm(self.qkv(x)), self.num_heads, self.key_dim, self.value_dim)
-        q, k, v = along_axis(self.axis, *qkv)
+        qkv = self.qkv_norm(self.qkv(x))  # a name: parts of a map have its recipe while the map exists
+        q, k, v = along_axis(self.axis, *split_heads(qkv, self.num_heads, self.key_dim, self.value_dim))
         logit_scale, logit_bias = self._normalize_logits(q, k)
         content, positional = axial_attention(
             q,
@@ -154,7 +155,7 @@ class AxialAttention(nn.Module):
         )
         y = self.content_norm(merge_heads(*along_axis(self.axis, content)))
         if positional is not None and self.positional_norm is not None:
-            y = y + self.positional_norm(merge_heads(*along_axis(self.axis, positional)))
+            y = add(y, self.positional_norm(merge_heads(*along_axis(self.axis, positional))))
         return _subsample(y, _strides(self.axis, self.stride))
 
     def fused(self) -> "FusedAxialAttention":
@@ -366,19 +367,20 @@ class AxialBlock(nn.Module):
                 context_fn=self._recomputation,
             )
             return y
-        return self._forward(x)
+        with recompute_normalized():
+            return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
         y = self.width_attention(self.height_attention(self.down(x)))
         if self.stride > 1 and self.stride_mode == "average_pool":
             y = F.avg_pool2d(y, self.stride, ceil_mode=True)
-        y = self.up(F.relu(y, inplace=True))
+        y = self.up(relu(y, inplace=True))
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
         x = _subsample(x, (self.stride, self.stride))
         if self.shortcut is not None:
             x = self.shortcut(x)
-        y = y + x
+        y += x
         return F.relu(y, inplace=True) if self.final_relu else y
 
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

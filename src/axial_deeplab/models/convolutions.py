@@ -8,6 +8,7 @@ from torch import nn
 
 from axial_deeplab.models.fuse import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.recomputation import ReLU
 
 
 class ConvNorm(nn.Sequential):
@@ -49,7 +50,7 @@ class ConvNorm(nn.Sequential):
             norm=BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum),
         )
         if activation:
-            layers["relu"] = nn.ReLU(inplace=True)
+            layers["relu"] = ReLU(inplace=True)
         super().__init__(layers)
         # He's normal distribution; fan out per group: a depthwise convolution counts its own channel alone.
         fan_out = out_channels // groups * kernel_size**2

@@ -8,6 +8,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from axial_deeplab.models.recomputation import note_normalized, noted_batch_norm
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm that can synchronize on any device and trains on a single value.
@@ -32,10 +34,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.keep_statistics = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.sync and _several_processes():
+            return self._synchronized(x)
+        return noted_batch_norm(self._normalize, x, self.weight, self.bias)
+
+    def _normalize(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        if self.sync and _several_processes():
-            return self._synchronized(x)
         if x.numel() <= self.num_features:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         if self.keep_statistics:
@@ -49,12 +54,17 @@ class BatchNorm2d(nn.BatchNorm2d):
         sums = _AllReduce.apply(torch.cat((values.sum((0, 2, 3)), count)))
         mean, count = sums[:-1] / sums[-1], sums[-1]
         centered = values - mean[:, None, None]
+        note_normalized(centered, values, mean)
         variance = _AllReduce.apply(centered.square().sum((0, 2, 3))) / count
         _update_running_statistics(self, mean, variance, count)
-        y = centered * torch.rsqrt(variance + self.eps)[:, None, None]
+        inverse_std = torch.rsqrt(variance + self.eps)
+        scale = inverse_std * self.weight if self.affine else inverse_std
+        y = centered * scale[:, None, None]
         if self.affine:
-            y = y * self.weight[:, None, None] + self.bias[:, None, None]
-        return y.to(x.dtype)
+            y = y + self.bias[:, None, None]
+        y = y.to(x.dtype)
+        note_normalized(y, x, mean, inverse_std, self.weight, self.bias)
+        return y
 
 
 class LogitNorm(nn.Module):
