@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.convolutions import ConvNorm
-from axial_deeplab.models.fuse import scale_and_shift
+from axial_deeplab.models.fuse import fold_layers, scale_and_shift
+from axial_deeplab.models.fused_axial_block import FusedAxialBlock
 from axial_deeplab.models.local_attention import (
     fold_projection,
     logit_terms,
@@ -382,6 +383,10 @@ class AxialBlock(nn.Module):
             x = self.shortcut(x)
         y += x
         return F.relu(y, inplace=True) if self.final_relu else y
+
+    def fused(self) -> FusedAxialBlock:
+        """Return the block for inference, all its norms folded away."""
+        return FusedAxialBlock(fold_layers(self))
 
     def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return the contexts of the first pass and of the second, which must not count the batch twice."""

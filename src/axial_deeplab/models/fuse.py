@@ -70,6 +70,11 @@ def _folded(module: nn.Module) -> nn.Module:
         return module.fused()
     if is_pointwise(module):
         return PointwiseConv2d(module, relu=False)
+    return fold_layers(module)
+
+
+def fold_layers(module: Module) -> Module:
+    """Put the folded forms of its layers into a module and return it."""
     for name, child in module.named_children():
         setattr(module, name, _folded(child))
     return module

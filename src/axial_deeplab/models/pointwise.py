@@ -1,11 +1,13 @@
 """1x1 convolutions of inference on the CPU, as matrix products whose weights are laid out once."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 def is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -33,6 +35,58 @@ def _has_packed_products() -> bool:
     return bool((y == 4).all())
 
 
+def can_use_packed(x: Tensor, parameters: Iterable[Tensor | None]) -> bool:
+    """Return whether a module may run on copies of its parameters: eagerly, on the CPU, in float32.
+
+    Not where gradients are wanted, nor where something watches or replaces what PyTorch executes.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and _has_packed_products()
+        and type(x) is Tensor
+        and x.is_cpu
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and _get_current_dispatch_mode() is None
+        and not (
+            torch.is_grad_enabled()
+            and (x.requires_grad or any(p is not None and p.requires_grad for p in parameters))
+        )
+    )
+
+
+def fingerprint(parameters: Iterable[Tensor | None]) -> tuple[tuple[int, int] | None, ...]:
+    """Return what tells whether parameters are the memory that they were, and unchanged since."""
+    # Tensors made in inference mode have no version; the rest of them is theirs all the same.
+    return tuple(
+        None if p is None else (p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters
+    )
+
+
+class PackedProduct:
+    """A matrix product with bias, perhaps followed by ReLU, whose weights are in the layout of oneDNN.
+
+    Shapes: (rows, in_channels), dense -> (rows, out_channels).
+
+    Args:
+        weight: (out_channels, in_channels).
+        bias: (out_channels,) or None.
+        relu: whether ReLU follows.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, relu: bool) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+        self._bias = None if bias is None else bias.detach()
+        self._after = "relu" if relu else "none"
+        self._multiply = torch.ops.mkldnn._linear_pointwise.default
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        y: Tensor = self._multiply(rows, self._weight, self._bias, self._after, [], "")
+        return y
+
+
 class PointwiseConv2d(nn.Conv2d):
     """A 1x1 convolution, perhaps with ReLU, that keeps a copy of its weights in the layout of oneDNN.
 
@@ -51,39 +105,20 @@ class PointwiseConv2d(nn.Conv2d):
         super().__init__(convolution.in_channels, convolution.out_channels, 1, device="meta")
         self.weight, self.bias = convolution.weight, convolution.bias
         self.relu = relu
-        self._packed: Tensor | None = None
+        self._packed: PackedProduct | None = None
+        self._packed_from: object = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self._can_use_packed(x):
+        parameters = self.weight, self.bias
+        if self.weight.dtype != torch.float32 or not can_use_packed(x, parameters):
             y = super().forward(x)
             return F.relu(y, inplace=True) if self.relu else y
-        if self._packed is None:
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach().flatten(1))
-        rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # (B·H·W, C)
-        after = "relu" if self.relu else "none"
-        y = torch.ops.mkldnn._linear_pointwise(rows, self._packed, self.bias, after, [], "")
+        state = fingerprint(parameters)
+        if self._packed is None or self._packed_from != state:
+            self._packed = PackedProduct(self.weight.flatten(1), self.bias, self.relu)
+            self._packed_from = state
+        y = self._packed(x.permute(0, 2, 3, 1).flatten(0, 2))
         return y.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
-
-    def _can_use_packed(self, x: Tensor) -> bool:
-        return (
-            not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
-            and _has_packed_products()
-            and x.device.type == self.weight.device.type == "cpu"
-            and x.dtype == self.weight.dtype == torch.float32
-            and x.numel() > 0
-            and not torch.is_autocast_enabled("cpu")
-            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._packed = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> "PointwiseConv2d":
-        self._packed = None
-        super()._apply(*args, **kwargs)
-        return self

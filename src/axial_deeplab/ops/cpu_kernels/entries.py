@@ -3,6 +3,7 @@ disk."""
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numba import cfunc, types
 
 from axial_deeplab.ops.cpu_kernels.backward import backward
 from axial_deeplab.ops.cpu_kernels.forward import forward
+from axial_deeplab.ops.cpu_kernels.inference import infer
 from axial_deeplab.ops.cpu_kernels.moments import moments, moments_backward
 from axial_deeplab.ops.cpu_kernels.tables import collect_table_grads, expand_tables
 
@@ -30,6 +32,10 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
     def forward_entry(address: int) -> None:
         if version:
             forward(address, like)
+
+    def infer_entry(address: int) -> None:
+        if version:
+            infer(address, like)
 
     def backward_entry(address: int) -> None:
         if version:
@@ -50,6 +56,7 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
     return {
         "expand_tables": expand_tables_entry,
         "forward": forward_entry,
+        "infer": infer_entry,
         "backward": backward_entry,
         "collect_table_grads": collect_table_grads_entry,
         "moments": moments_entry,
@@ -57,15 +64,31 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
     }
 
 
+@dataclass(frozen=True)
+class CompiledFunction:
+    """A C function that takes the address of the table of arguments.
+
+    Attributes:
+        address: of its code.
+        ctypes: calls it from Python.
+        kept: what the code lives in.
+    """
+
+    address: int
+    ctypes: Callable[[int], None]
+    kept: object
+
+
 @cache
-def compiled(name: str, dtype: str) -> Any:
-    """The C function `name` for float32 or float64; it takes the address of the table of arguments."""
+def compiled(name: str, dtype: str) -> CompiledFunction:
+    """The C function `name` for float32 or float64."""
     function = entry_points(np.dtype(dtype).type(0), _version())[name]
     signature = types.void(types.int64)
     try:
-        return cfunc(signature, cache=True)(function)
+        code = cfunc(signature, cache=True)(function)
     except RuntimeError:  # Neither the folder of this file nor that of the user can be written.
-        return cfunc(signature)(function)
+        code = cfunc(signature)(function)
+    return CompiledFunction(int(code.address or 0), code.ctypes, code)
 
 
 @cache

@@ -430,6 +430,23 @@ def mask_span(typing_context: Any, logits: Any, p: Any, o: Any, reach: Any, leng
     return logits(logits, types.int64, types.int64, types.int64, types.int64), generate
 
 
+@intrinsic
+def keep_rows(typing_context: Any, tile: Any, first: Any, step: Any, last: Any) -> Any:
+    """Set row i to -inf unless first - i * step is in 0 ... last."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        value, first, step, last = arguments
+        outside = _constant(_ir_vector(tile.dtype), float("-inf"))
+        rows = []
+        for row, vector in enumerate(_rows(builder, value)):
+            index = builder.sub(first, builder.mul(step, ir.Constant(_INDEX, row)))
+            # An unsigned comparison also refuses what is negative.
+            rows.append(builder.select(builder.icmp_unsigned("<=", index, last), vector, outside))
+        return _tile(builder, rows)
+
+    return tile(tile, types.int64, types.int64, types.int64), generate
+
+
 # 2^f on [-1/2, 1/2] as a polynomial; interpolation at the Chebyshev points of these degrees leaves a
 # relative error below 1e-8 (fp32) and 1e-17 (fp64).
 _EXP2_DEGREE = {32: 6, 64: 12}
