@@ -450,7 +450,7 @@ def _one_line(error: Exception | str) -> str:
 
 
 # Their commands join those above; at the end, for the list of help follows the order of definition.
-from axial_deeplab import dataset_commands, experiment_commands, weights_commands  # noqa: E402, F401
+from axial_deeplab import app_commands, dataset_commands, experiment_commands, weights_commands  # noqa: E402, F401
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -132,6 +132,18 @@ def draw_attention_maps(image: NDArray[np.uint8], maps: AttentionMaps) -> Image.
         image: RGB (H, W, 3), uint8.
         maps: of a pixel of it.
     """
+    heights, widths = draw_heads(image, maps)
+    titles = [f"head {number + 1}" for number in range(len(heights))]
+    return side_by_side([heights, widths], titles, panel_width=min(480, image.shape[1]))
+
+
+def draw_heads(image: NDArray[np.uint8], maps: AttentionMaps) -> tuple[list[Image.Image], list[Image.Image]]:
+    """Draw the map of each head over the image: those along the height, and those along the width.
+
+    Args:
+        image: RGB (H, W, 3), uint8.
+        maps: of a pixel of it.
+    """
     y, x = maps.pixel
     heights = [
         _drawn(image, _band(each, maps.height_stride, x, image.shape[:2]), (y, x)) for each in maps.height
@@ -139,8 +151,7 @@ def draw_attention_maps(image: NDArray[np.uint8], maps: AttentionMaps) -> Image.
     widths = [
         _drawn(image, _band(each, maps.width_stride, y, image.shape[1::-1]).T, (y, x)) for each in maps.width
     ]
-    titles = [f"head {number + 1}" for number in range(len(heights))]
-    return side_by_side([heights, widths], titles, panel_width=min(480, image.shape[1]))
+    return heights, widths
 
 
 def write_attention_maps(

@@ -1,0 +1,83 @@
+"""Reading a picture that somebody sent: any file may come, and none may do harm."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from axial_deeplab.app.limits import MIN_SIDE
+from axial_deeplab.data.images import read_image
+
+# Formats of photographs. Pillow knows others, some of which start programs to draw their pages.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as the network sees it.
+
+    Args:
+        pixels: RGB (H, W, 3), uint8, upright.
+        file_name: of the file, without folder.
+        changes: what was done to the pixels of the file.
+    """
+
+    pixels: NDArray[np.uint8]
+    file_name: str
+    changes: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix, fit for the names of other files."""
+        return re.sub(r"[^\w.-]+", "_", PurePath(self.file_name).stem).strip("._")[:80] or "picture"
+
+    @property
+    def size(self) -> str:
+        """Width and height, for people."""
+        height, width = self.pixels.shape[:2]
+        return f"{width} x {height}"
+
+
+def read_picture(path: str | os.PathLike[str], *, max_side: int) -> Picture:
+    """Read a picture that somebody sent, after a look at its header.
+
+    Args:
+        path: the file; messages tell its name alone.
+        max_side: longest side that is allowed, pixels.
+
+    Raises:
+        ValueError: the file is no picture, or is damaged, too small or too large.
+    """
+    label = PurePath(path).name
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            mode, width, height = image.mode, image.width, image.height
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"picture must be at most {max_side} pixels wide and high, got more than "
+            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels in {label}; reduce it"
+        ) from None
+    except (OSError, SyntaxError, ValueError):
+        raise ValueError(
+            f"picture must be a JPEG, PNG, WebP, TIFF, BMP, GIF or JPEG 2000, got {label}, which is none "
+            "or is damaged; choose another file"
+        ) from None
+    if min(width, height) < MIN_SIDE or max(width, height) > max_side:
+        raise ValueError(
+            f"picture must be {MIN_SIDE} to {max_side} pixels wide and high, got {width} x {height} "
+            f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
+        )
+    try:
+        pixels = read_image(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), label)) from None
+    changes = []
+    if mode != "RGB":
+        changes.append(f"converted from {mode} to RGB")
+    if pixels.shape[:2] != (height, width):
+        changes.append("turned upright as its EXIF tag says")
+    return Picture(pixels, label, tuple(changes))

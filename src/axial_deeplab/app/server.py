@@ -1,0 +1,183 @@
+"""Serving the page: one process, one address, and temporary files that go with it."""
+
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from axial_deeplab.app.networks import Networks
+    from axial_deeplab.app.page import Limits
+
+# Bytes of a file that is sent: more than the largest picture that is allowed by default, uncompressed.
+MAX_UPLOAD = 64 * 2**20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# The browser refuses whatever the page would load from elsewhere. Gradio's own scripts stand in its page, and
+# compile templates.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": CONTENT_POLICY,
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+def serve(
+    weights: Sequence[str],
+    *,
+    device: str = "auto",
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    limits: "Limits",
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until the process is interrupted or terminated; nothing of it stays behind.
+
+    Args:
+        weights: files or names to offer beside the shipped and public ones; the first one is chosen.
+        device: as for `Predictor`.
+        host: address to listen at.
+        port: 0 takes a free one.
+        limits: of a picture.
+        announce: is told the address as soon as it listens.
+
+    Raises:
+        ValueError: the address cannot be had, or the first weights are broken.
+        OSError: there are no such weights.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    with _listening(host, port) as listener, private_folder():
+        import uvicorn
+
+        from axial_deeplab.app.networks import Networks
+
+        networks = Networks(weights, device=device)
+        networks.warm_up()
+        app = build_app(networks, limits, host=host)
+        address = f"[{host}]" if ":" in host else host
+        announce(f"http://{address}:{listener.getsockname()[1]}")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        server.run(sockets=[listener])
+
+
+def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI":
+    """Return the application: Gradio's page behind a gate, and the downloads.
+
+    Args:
+        networks: that people choose from.
+        limits: of a picture.
+        host: that it will listen at; at this machine's own, other names of it are refused, for a page of
+            somebody else could have them point here.
+    """
+    import gradio as gr
+    from fastapi import FastAPI, Response
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from axial_deeplab.app.page import STYLES, THEME, Page
+    from axial_deeplab.app.results import Results
+
+    app = FastAPI(openapi_url=None)
+    results = Results()
+
+    @app.get("/files/{key}/{kind}")
+    def download(key: str, kind: str) -> Response:
+        file = results.download(key, kind)
+        if file is None:
+            return Response("This picture is not kept any more; drop it again.", 404, media_type="text/plain")
+        disposition = {"content-disposition": f'attachment; filename="{file.name}"'}
+        return Response(file.content, media_type=file.media_type, headers=disposition)
+
+    gr.mount_gradio_app(
+        app,
+        Page(networks, results, limits).build(),
+        path="",
+        theme=THEME,
+        css=STYLES,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=MAX_UPLOAD,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+    )
+    app.add_middleware(Gate)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ["*"])
+    return app
+
+
+class Gate:
+    """What stands before Gradio: no request makes it fetch an address, and no page loads from elsewhere."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if any(word in scope["path"] for word in ("/proxy=", "/file=http:", "/file=https:")):
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body", "body": b"addresses are not fetched"})
+            return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(name, value) for name, value in message["headers"] if name.decode() not in HEADERS]
+                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message = {**message, "headers": [*kept, *added]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+@contextmanager
+def private_folder() -> Iterator[str]:
+    """Let all temporary files go into a folder that is removed at the end, and switch off what calls home."""
+    variables = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="axial-deeplab-app-", ignore_cleanup_errors=True) as folder:
+        variables["GRADIO_TEMP_DIR"] = folder
+        stored = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        tempfile.tempdir = folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+            for name, value in stored.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _leave(number: int, frame: Any) -> NoReturn:
+    """End by an exception, so that temporary files are removed; by default the process just dies."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the address before anything else: whoever mistyped it need not wait for the network."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"host and port must be a free address of this machine, got {host}:{port}: {error}; "
+            "choose another --port"
+        ) from None
+    with listener:
+        yield listener

@@ -1,0 +1,79 @@
+"""Files that somebody sends are read, or refused in one line that tells nothing of the machine."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app_files import noise, write_noise
+from axial_deeplab.app.pictures import read_picture
+
+ORIENTATION_TAG = 0x0112
+
+
+def refused(path, max_side=2048):
+    with pytest.raises(ValueError, match="picture must be ") as error:
+        read_picture(path, max_side=max_side)
+    message = str(error.value)
+    assert path.name in message
+    assert str(path.parent) not in message
+    return message
+
+
+def test_a_picture_keeps_its_pixels(tmp_path):
+    picture = read_picture(write_noise(tmp_path / "two words, and more.png"), max_side=56)
+    np.testing.assert_array_equal(picture.pixels, noise())
+    assert (picture.file_name, picture.stem) == ("two words, and more.png", "two_words_and_more")
+    assert picture.changes == ()
+
+
+def test_a_name_of_nothing_but_signs_becomes_another(tmp_path):
+    assert read_picture(write_noise(tmp_path / "¿¿¿.png"), max_side=56).stem == "picture"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    assert "JPEG, PNG" in refused(path)
+
+
+def test_a_cut_off_picture_is_refused(tmp_path):
+    path = write_noise(tmp_path / "photo.png")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"^photo.png must be a complete image") as error:
+        read_picture(path, max_side=2048)
+    assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "mends"), [(1, 1, "enlarge"), (20_000, 50, "reduce"), (57, 40, "reduce")]
+)
+def test_sizes_are_refused(tmp_path, width, height, mends):
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (width, height)).save(path)
+    message = refused(path, max_side=56)
+    assert f"got {width} x {height} (width x height)" in message
+    assert message.endswith(f"; {mends} it")
+
+
+def test_a_bomb_is_refused_without_decoding(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert "got more than 2,000 pixels" in refused(write_noise(tmp_path / "photo.png"))
+
+
+def test_cmyk_is_converted(tmp_path):
+    Image.new("CMYK", (40, 30), (255, 0, 0, 0)).save(tmp_path / "print.jpg")
+    picture = read_picture(tmp_path / "print.jpg", max_side=64)
+    assert picture.pixels.shape == (30, 40, 3)
+    assert picture.changes == ("converted from CMYK to RGB",)
+
+
+def test_a_lying_picture_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = 6
+    Image.fromarray(noise()).save(tmp_path / "phone.png", exif=exif)
+    picture = read_picture(tmp_path / "phone.png", max_side=64)
+    np.testing.assert_array_equal(picture.pixels, np.rot90(noise(), -1))
+    assert picture.changes == ("turned upright as its EXIF tag says",)
