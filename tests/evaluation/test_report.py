@@ -1,10 +1,12 @@
 """The HTML report: what it shows, that it needs nothing else, and that names cannot break out of it."""
 
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.panoptic_dataset import Sample
@@ -68,7 +70,7 @@ def page(tmp_path):
 
 
 def test_best_and_worst_images_are_shown_in_order(page):
-    captions = re.findall(r"<figcaption>(\d)\.jpg: PQ ([\d.]+)</figcaption>", page)
+    captions = re.findall(r"<figcaption><b>(\d)\.jpg</b>: PQ ([\d.]+)</figcaption>", page)
     assert [number for number, _ in captions] == ["2", "4", "0", "3"]
     assert captions[2][1] == "100.0"
 
@@ -88,7 +90,7 @@ def test_the_page_is_whole_in_itself_and_runs_nothing(page):
     assert "script" not in [tag for tag, _ in tags]
     assert "<script>alert(1)</script>" in Texts(page).texts
     sources = [attributes["src"] for _, attributes in tags if "src" in attributes]
-    assert len(sources) == 4
+    assert len(sources) == 4 * 4  # examples and panels
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "http" not in page
     assert "<title>A &amp; B</title>" in page
@@ -116,3 +118,25 @@ def test_shared_out_images_make_the_same_page(tmp_path):
     merged = EvaluationReport(CATEGORIES, examples=2)
     merged.load_states([parts[0].state, second._replace(best=renamed[0], worst=renamed[1])])
     assert merged.state == whole.state
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((20, 20), (640, 640)), ((300, 400), (300, 400)), ((1000, 3000), (213, 640))]
+)
+def test_panels_have_the_size_of_the_page(size, expected):
+    report = EvaluationReport(CATEGORIES)
+    panoptic = np.full(size, SKY, dtype=np.int32)
+    panoptic[:, : size[1] // 2] = THING
+    segments = tuple(Segment(id=value, train_id=value // 10_000 - 1, area=1) for value in (SKY, THING))
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    sample = Sample(image, panoptic, segments, 1, "1.jpg", size)
+    labels = semantic_map(panoptic, ignore_label=-1)
+    report.add(sample, PanopticPrediction(panoptic, segments, labels, 10.0, 2.0))
+    (example,) = report.state.best
+    sizes = [Image.open(io.BytesIO(picture)).size[::-1] for picture in example.pictures]
+    assert sizes == [expected] * 4
+    errors = np.asarray(Image.open(io.BytesIO(example.pictures[3])))
+    middle = expected[1] // 2
+    assert (
+        errors[:, : middle - 8].std(axis=(0, 1)).max() < 3
+    )  # all of it is matched, as in the map at its own size

@@ -276,7 +276,7 @@ def evaluate(
             page.load_states(processes.gather(page.state))
             if processes.is_first:
                 confusion = evaluator.semantic_iou.confusion
-                title = f"{Path(weights).name} on {source}"
+                title = f"{Path(weights).name} on {data.val.json or data.val.root}"
                 page.write(
                     Path(report) / "report.html", result.panoptic, result.semantic, confusion, title=title
                 )

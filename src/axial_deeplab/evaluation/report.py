@@ -23,20 +23,21 @@ from axial_deeplab.files import atomic_path
 from axial_deeplab.inference import PanopticPrediction
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
 from axial_deeplab.visualization.overlay import draw_overlay
-from axial_deeplab.visualization.side_by_side import side_by_side
 
-PANEL_WIDTH = 420
+# Longer side of the pictures, pixels: what the page has room for, so that names are drawn to be read there.
+PANEL_SIZE = 640
+PANELS = ("image", "ground truth", "prediction", "errors")
 # With more classes the table of confusions has no room; the commonest mistakes are listed either way.
 MOST_CLASSES_OF_CONFUSION = 40
 MISTAKES_LISTED = 15
 
 
 class Example(NamedTuple):
-    """An image that is kept for the report."""
+    """An image that is kept for the report, as the JPEG files of its panels."""
 
     quality: float
     file_name: str
-    picture: bytes
+    pictures: tuple[bytes, ...]
 
 
 class ReportState(NamedTuple):
@@ -73,7 +74,8 @@ class EvaluationReport:
         # Nothing in the image counts, or better and worse ones are kept already.
         if math.isnan(quality) or not any(self._deserves(quality, kept, sign) for kept, sign in self._kept()):
             return
-        example = Example(quality, sample.file_name, _jpeg(self._draw(sample, prediction)))
+        pictures = tuple(_jpeg(picture) for picture in self._draw(sample, prediction))
+        example = Example(quality, sample.file_name, pictures)
         for kept, _ in self._kept():
             kept.append(example)
         self._keep_few()
@@ -133,6 +135,7 @@ class EvaluationReport:
             mistakes=_commonest_mistakes(confusion, self.categories),
             confusion=_confusion_table(confusion, self.categories),
             examples={"Worst": _shown(self.state.worst), "Best": _shown(self.state.best)},
+            panels=PANELS,
             error_colors=ERROR_COLORS,
             times={
                 "network": _statistics(self.state.network_ms),
@@ -143,29 +146,49 @@ class EvaluationReport:
         with atomic_path(Path(path)) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
-    def _draw(self, sample: Sample, prediction: PanopticPrediction) -> Image.Image:
+    def _draw(self, sample: Sample, prediction: PanopticPrediction) -> list[Image.Image]:
+        """Draw the panels of an example."""
         assert sample.panoptic is not None
-        truth, predicted = (
-            draw_overlay(sample.image, panoptic, segments, self.categories)
-            for panoptic, segments in (
-                (sample.panoptic, sample.segments),
-                (prediction.panoptic, prediction.segments),
-            )
-        )
         matches = self._metric.match(
             sample.panoptic, sample.segments, prediction.panoptic, prediction.segments
         )
-        errors = draw_error_map(sample.image, sample.panoptic, prediction.panoptic, matches)
-        return side_by_side(
-            [[Image.fromarray(sample.image), truth, predicted, errors]],
-            ["image", "ground truth", "prediction", "errors"],
-            panel_width=PANEL_WIDTH,
-        )
+        image = _resized(sample.image)
+        truth, predicted = _resampled(sample.panoptic), _resampled(prediction.panoptic)
+        return [
+            Image.fromarray(image),
+            draw_overlay(image, truth, sample.segments, self.categories),
+            draw_overlay(image, predicted, prediction.segments, self.categories),
+            draw_error_map(image, truth, predicted, matches),
+        ]
+
+
+def _resized(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image at the size of the panels."""
+    height, width = _resampled(image[..., 0]).shape
+    # Enlarged pictures keep their pixels visible: they show what the network saw.
+    method = Image.Resampling.NEAREST if width > image.shape[1] else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(image).resize((width, height), method))
+
+
+def _resampled(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a map at the size of the panels: reduced, or enlarged by a whole number."""
+    longest = max(values.shape)
+    if longest <= PANEL_SIZE:
+        factor = PANEL_SIZE // longest
+        return values.repeat(factor, axis=0).repeat(factor, axis=1)
+    rows, columns = (
+        ((np.arange(max(1, round(length * PANEL_SIZE / longest))) + 0.5) * longest / PANEL_SIZE)
+        .astype(np.intp)
+        .clip(max=length - 1)
+        for length in values.shape
+    )
+    return values[np.ix_(rows, columns)]
 
 
 def _shown(examples: list[Example]) -> list[dict[str, Any]]:
     return [
-        {**example._asdict(), "picture": base64.b64encode(example.picture).decode()} for example in examples
+        {**each._asdict(), "pictures": [base64.b64encode(jpeg).decode() for jpeg in each.pictures]}
+        for each in examples
     ]
 
 
