@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest.mock import create_autospec
 
 import huggingface_hub
 import numpy as np
@@ -79,45 +80,64 @@ def test_model_card_has_no_scores_but_those_of_the_metadata():
     assert "| Published by the authors of the weights | top-1 |\n| --- | ---: |\n| val | 75.8 |" in card
 
 
+def test_measured_scores(weights, tmp_path):
+    result = {"All": {"pq": 51.0, "sq": 75.5, "n": 3}, "semantic": {"mean_iou": 60.0, "per_class": [60.0]}}
+    result |= {"instances": {"ap": None, "ap50": 20.0}, "num_images": 12}
+    expected = {"data": "12 images", "pq": 51.0, "sq": 75.5, "miou": 60.0}
+    assert hub.measured_scores(result) == expected
+    assert hub.measured_scores({**result, "data": "val"}) == {**expected, "data": "val"}
+    assert hub.measured_scores({"top1": 75, "num_images": 2}) == {"data": "2 images", "top1": 75.0}
+    with pytest.raises(
+        ValueError, match=r"metrics must have some of pq, sq, .*, got \['loss'\]; evaluate first"
+    ):
+        hub.measured_scores({"loss": 3.0})
+    weights.save_pretrained(tmp_path, metrics=result)
+    assert (
+        "| Measured | PQ | SQ | mIoU |\n| --- | ---: | ---: | ---: |\n| 12 images | 51.0 | 75.5 | 60.0 |"
+        in (tmp_path / "README.md").read_text()
+    )
+    assert load_weights(tmp_path / "model.safetensors").metadata["metrics"] == expected
+
+
 def test_repository(folder, monkeypatch):
-    asked = {}
-
-    def download(repository, name, **options):
-        asked.update(repository=repository, name=name, **options)
-        return str(folder / name)
-
+    # It has the signature of the real one.
+    download = create_autospec(
+        huggingface_hub.hf_hub_download, return_value=str(folder / "model.safetensors")
+    )
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     loaded = axial_deeplab.from_pretrained("user/name", revision="v1", token="secret")
     assert loaded.categories == CATEGORIES
-    assert (asked["repository"], asked["name"]) == ("user/name", "model.safetensors")
-    assert (asked["revision"], asked["token"]) == ("v1", "secret")
+    (asked,) = download.mock_calls
+    assert asked.args == ("user/name", "model.safetensors")
+    assert (asked.kwargs["revision"], asked.kwargs["token"]) == ("v1", "secret")
 
 
 def test_push(weights, tmp_path, monkeypatch):
-    calls = {}
+    api = create_autospec(huggingface_hub.HfApi)
+    monkeypatch.setattr(huggingface_hub, "HfApi", api)
+    api.return_value.create_repo.return_value = huggingface_hub.RepoUrl("https://huggingface.co/user/name")
 
-    class Api:
-        def __init__(self, token):
-            calls["token"] = token
+    def upload(*, folder_path, **options):
+        shutil.copytree(folder_path, tmp_path / "remote")
+        return "https://huggingface.co/user/name/commit/1"
 
-        def create_repo(self, repository, *, private, exist_ok):
-            calls["create"] = (repository, private, exist_ok)
-            return huggingface_hub.RepoUrl(f"https://huggingface.co/{repository}")
-
-        def upload_folder(self, *, repo_id, folder_path, revision, commit_message):
-            calls["upload"] = (repo_id, revision, commit_message)
-            shutil.copytree(folder_path, tmp_path / "remote")
-            return f"https://huggingface.co/{repo_id}/commit/1"
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    address = weights.push_to_hub("user/name", private=True, token="secret", commit_message="First")
+    api.return_value.upload_folder.side_effect = upload
+    options = {"private": True, "token": "secret", "commit_message": "First", "create_pr": True}
+    address = weights.push_to_hub("name", metrics={"pq": 50.0, "data": "val"}, **options)
     assert address == "https://huggingface.co/user/name/commit/1"
-    assert calls == {
-        "token": "secret",
-        "create": ("user/name", True, True),
-        "upload": ("user/name", None, "First"),
+    api.assert_called_once_with(token="secret")
+    api.return_value.create_repo.assert_called_once_with("name", private=True, exist_ok=True)
+    (asked,) = api.return_value.upload_folder.mock_calls
+    assert asked.kwargs.pop("folder_path")
+    assert asked.kwargs == {
+        "repo_id": "user/name",
+        "revision": None,
+        "commit_message": "First",
+        "create_pr": True,
     }
-    assert axial_deeplab.from_pretrained(tmp_path / "remote").categories == CATEGORIES
+    loaded = axial_deeplab.from_pretrained(tmp_path / "remote")
+    assert loaded.categories == CATEGORIES
+    assert loaded.metadata["metrics"] == {"data": "val", "pq": 50.0}
 
 
 def test_refuses(tmp_path, monkeypatch):

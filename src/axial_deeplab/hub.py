@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,20 +72,25 @@ def from_pretrained(
     return load_weights(path)
 
 
-def save_pretrained(weights: "LoadedWeights", folder: str | os.PathLike[str]) -> None:
+def save_pretrained(
+    weights: "LoadedWeights", folder: str | os.PathLike[str], *, metrics: Mapping[str, Any] | None = None
+) -> None:
     """Write weights, their configuration and a model card into a folder.
 
     Args:
         weights: what `load_weights` returned, for example.
         folder: made if it is missing; files of the same names are replaced.
+        metrics: scores for the card, see `measured_scores`; None keeps those that the weights have, if any.
 
     Raises:
-        ValueError: a tensor is not finite.
+        ValueError: a tensor is not finite, or there is no score among the metrics.
         OSError: the folder cannot be written.
     """
     from axial_deeplab.weights import save_weights
 
     folder = Path(folder)
+    if metrics is not None:
+        weights = replace(weights, metadata={**weights.metadata, "metrics": measured_scores(metrics)})
     extra = {name: value for name, value in weights.metadata.items() if name not in ("model", "categories")}
     save_weights(folder / WEIGHTS_NAME, weights.model, weights.categories, extra=extra)
     for name, text in ((CONFIG_NAME, _config(weights)), (CARD_NAME, model_card(weights))):
@@ -96,20 +102,24 @@ def push_to_hub(
     weights: "LoadedWeights",
     repository: str,
     *,
+    metrics: Mapping[str, Any] | None = None,
     private: bool | None = None,
     token: str | bool | None = None,
     revision: str | None = None,
     commit_message: str = "Upload weights",
+    create_pr: bool = False,
 ) -> str:
     """Upload what `save_pretrained` writes; the repository is made if it is missing.
 
     Args:
         weights: see `save_pretrained`.
         repository: "user/name".
+        metrics: see `save_pretrained`.
         private: whether only the user sees a new repository.
         token: of the user; None takes the one that is stored.
         revision: branch.
         commit_message: for its history.
+        create_pr: whether to open a pull request instead of changing the branch.
 
     Returns:
         The address of the commit.
@@ -123,12 +133,40 @@ def push_to_hub(
 
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(weights, folder)
+        save_pretrained(weights, folder, metrics=metrics)
         repo_id = api.create_repo(repository, private=private, exist_ok=True).repo_id
         commit = api.upload_folder(
-            repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
+            repo_id=repo_id,
+            folder_path=folder,
+            revision=revision,
+            commit_message=commit_message,
+            create_pr=create_pr,
         )
     return str(commit)
+
+
+def measured_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of an evaluation that a model card shows, in percent, and what they are of.
+
+    Args:
+        metrics: what `axial-deeplab evaluate --json-out` writes and `to_json()` of an evaluation returns, or
+            scores by the names of `SCORES`; `data` names the data.
+
+    Raises:
+        ValueError: there is none of these scores.
+    """
+    sections = [metrics, metrics.get("All"), metrics.get("instances")]
+    flat = {key: value for part in sections if isinstance(part, Mapping) for key, value in part.items()}
+    semantic = metrics.get("semantic")
+    if isinstance(semantic, Mapping):
+        flat["miou"] = semantic.get("mean_iou")
+    scores = {key: float(flat[key]) for key in SCORES if isinstance(flat.get(key), int | float)}
+    if not scores:
+        raise ValueError(
+            f"metrics must have some of {', '.join(SCORES)}, got {list(metrics)}; evaluate first"
+        )
+    images = f"{metrics['num_images']} images" if "num_images" in metrics else ""
+    return {"data": metrics.get("data", images), **scores}
 
 
 def model_card(weights: "LoadedWeights") -> str:

@@ -52,9 +52,9 @@ class LoadedWeights:
     categories: Categories
     metadata: dict[str, Any]
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write a folder as the Hugging Face Hub has it; see `hub.save_pretrained`."""
-        hub.save_pretrained(self, folder)
+        hub.save_pretrained(self, folder, **options)
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
         """Upload to the Hugging Face Hub; see `hub.push_to_hub`."""
@@ -156,7 +156,7 @@ def save_weights(
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     _refuse_not_finite("model", state)
     if half:
-        state = {name: _halved(tensor) for name, tensor in state.items()}
+        state = {name: halved(tensor) for name, tensor in state.items()}
     metadata = {**(extra or {}), "model": dict(config), "categories": categories.to_json()}
     texts = {name: json.dumps(value) for name, value in metadata.items()} | {"format": FORMAT}
     # Clones, for the format refuses tensors that share memory.
@@ -373,7 +373,8 @@ def _refuse_not_finite(source: str, state: Mapping[str, Tensor]) -> None:
         )
 
 
-def _halved(tensor: Tensor) -> Tensor:
+def halved(tensor: Tensor) -> Tensor:
+    """Return a matrix or kernel in half precision; any other tensor, or one out of its range, as it is."""
     fits = (
         tensor.is_floating_point()
         and tensor.ndim >= 2

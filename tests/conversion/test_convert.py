@@ -3,6 +3,8 @@ accounted for."""
 
 import json
 import re
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,10 @@ from axial_deeplab.inference import Predictor
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.weights import load_weights
 from reference_networks import channels_first, first_author_network, read_golden
-from reference_weights import select
 from tensorflow_files import variables_of, write_checkpoint
 
-SMALL = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1), "max_span": 8}
+TINY_DEPTHS = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1)}
+SMALL = {**TINY_DEPTHS, "max_span": 8}
 
 
 def random_like(shapes, seed=0):
@@ -102,23 +104,6 @@ def test_checkpoint_of_his_training(tmp_path, first_author_state, zipped):
     convert(tmp_path / "3.pth", tmp_path / "w.safetensors")
     kernel = load_weights(tmp_path / "w.safetensors").model.state_dict()["stem.conv1.conv.weight"]
     assert torch.equal(kernel, first_author_state["conv1.weight"])
-
-
-def test_his_network_gives_his_outputs(golden, tmp_path):
-    _, arrays = read_golden(golden("official_pt_net_tiny.npz"))
-    state = {name: torch.from_numpy(array) for name, array in select(arrays, "state_dict/").items()}
-    safetensors.torch.save_file(state, tmp_path / "net.safetensors")
-    images = arrays["input_int8"].astype(np.float32) / 32
-    np.savez(tmp_path / "check.npz", input=images, output=arrays["output"])
-    report = convert(
-        tmp_path / "net.safetensors",
-        tmp_path / "w.safetensors",
-        check=tmp_path / "check.npz",
-        tolerance=1e-4,
-        overrides={"impl": "reference"},
-    )
-    assert [check.name for check in report.checks] == ["output"]
-    assert load_weights(tmp_path / "w.safetensors").metadata["model"]["num_classes"] == 40
 
 
 # torchvision's ResNets.
@@ -274,8 +259,13 @@ def test_checkpoint_of_tensorflow(golden, tmp_path):
     assert all(name.endswith("_batch_norm_similarity/beta") for name in report.without_influence)
 
 
-TINY = {"width_multiplier": 0.125, "stem_multiplier": 0.125, "depths": (1, 1, 1, 1)}
-TINY |= {"semantic_channels": 8, "instance_channels": 8, "instance_head_channels": 4, "aspp_channels": 4}
+TINY = {
+    **TINY_DEPTHS,
+    "semantic_channels": 8,
+    "instance_channels": 8,
+    "instance_head_channels": 4,
+    "aspp_channels": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -457,6 +447,81 @@ def test_malicious_pickle(tmp_path, first_author_state, zipped):
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
     torch.load(tmp_path / "evil.pth", weights_only=False)
     assert (tmp_path / "trace").exists()  # the pickle really was one that runs something
+
+
+def safetensors_file(header, *, length=None, size=16):
+    """Return a file of zeros with any header."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + bytes(size)
+
+
+def entry(start, end, shape=(2,)):
+    return {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors_file(b"{}", length=2**63 - 1),
+        safetensors_file(b"{}", length=10**8),
+        safetensors_file(b"hello"),
+        safetensors_file(b"[" * 10_000),
+        safetensors_file({"a": entry(0, 8), "b": entry(4, 12)}),
+        safetensors_file({"a": entry(0, 8), "b": entry(0, 8)}),
+        safetensors_file({"a": entry(0, 8), "b": entry(8, 2**60)}),
+        safetensors_file({"a": entry(0, 16, (2**40, 2**40))}),
+        safetensors_file({"a": entry(8, 16)}),
+        safetensors_file({"a": {**entry(0, 16), "dtype": "OBJECT"}}),
+    ],
+    ids=["length", "beyond", "text", "deep", "overlap", "same", "outside", "shape", "hole", "type"],
+)
+def test_wrong_headers_of_safetensors(tmp_path, capsys, content):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    tracemalloc.start()
+    assert main(["convert", str(path), str(tmp_path / "w.safetensors")]) == 2
+    with pytest.raises(ValueError, match=r"a.safetensors must be a safetensors file or a checkpoint of our"):
+        load_weights(path)
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+    error = capsys.readouterr().err
+    assert re.search(
+        "a.safetensors must be a TensorFlow checkpoint, a file of PyTorch or of safetensors, got", error
+    )
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("evil", ["../evil", "/tmp/evil", "model/../../evil"])
+def test_archives_that_would_write_elsewhere(tmp_path, capsys, monkeypatch, evil):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("model/ckpt.index", b"")
+        archive.writestr(evil, b"evil")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["convert", str(tmp_path / "a.zip"), str(tmp_path / "w.safetensors")]) == 2
+    assert re.search(
+        r"a.zip must hold paths inside its folder, got .*evil; do not use it", capsys.readouterr().err
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/evil").exists()
+
+
+def test_checkpoints_of_other_architectures(tmp_path, deeplab2, pth):
+    """Of the same projects, named wrongly."""
+    for source, model, overrides, message in (
+        (deeplab2[0], "max_deeplab_s_backbone", {"features_only": True}, "choose the network that the wei"),
+        (deeplab2[0], "resnet50", {"features_only": True}, "choose the network that the weights were train"),
+        (deeplab2[0], "xception71", {}, "model must be a network that deeplab2 has, got xception71"),
+        (pth, "axial_resnet_l", {"width_multiplier": 1.0}, "fc.weight must make classifier.weight"),
+        (pth, "resnet50", {}, "model must be one like axial_resnet_s for .*, got resnet50; leave it out"),
+        (pth, "axial_deeplab_s", {}, "model must be one like axial_resnet_s for .*, got axial_deeplab_s"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convert(source, tmp_path / "w", model=model, overrides={**TINY_DEPTHS, **overrides})
+    assert not (tmp_path / "w").exists()
 
 
 def test_foreign_files(tmp_path, capsys):

@@ -18,6 +18,7 @@ from axial_deeplab.conversion.deeplab2_names import Array, ParameterSource, Sour
 from axial_deeplab.conversion.sources import WeightsSource, open_source
 from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.inference import stored_post_processing
+from axial_deeplab.models.axial_deeplab import PanopticDeepLab
 from axial_deeplab.models.registry import SegmentationEntry, create_model, find_entry
 from axial_deeplab.weights import LoadedWeights, save_weights
 from axial_deeplab.zoo.archives import is_archive, unpacked
@@ -246,6 +247,10 @@ def _create(
     infer = INFERRED_ARGUMENTS.get(source.project)
     inferred = {} if infer is None else infer(source.state)
     if model is not None:
+        if inferred and _network_class(model) is not _network_class(inferred["name"]):
+            raise ValueError(
+                f"model must be one like {inferred['name']} for {source.path}, got {model}; leave it out"
+            )
         inferred = {**inferred, "name": model}
     if "name" not in inferred:
         raise ValueError(
@@ -260,6 +265,12 @@ def _create(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return create_model(**{**inferred, **overrides}).eval()
+
+
+def _network_class(name: str) -> type[nn.Module]:
+    """Return the class of a network."""
+    entry = find_entry(name)
+    return PanopticDeepLab if isinstance(entry, SegmentationEntry) else entry.network
 
 
 def fill(

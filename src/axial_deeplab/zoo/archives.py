@@ -90,7 +90,12 @@ def _check(path: Path, members: list[_Member]) -> None:
                 f"{path} must hold files and folders, got the link or device {member.name}; do not use it"
             )
         if Path(member.name) != Path("."):
-            path_in_folder(path, member.name)
+            try:
+                path_in_folder(path, member.name)
+            except ValueError:
+                raise ValueError(
+                    f"{path} must hold paths inside its folder, got {member.name}; do not use it"
+                ) from None
     total, limit = sum(member.size for member in members), MOST_EXPANSION * path.stat().st_size + 2**20
     if total > limit:
         raise ValueError(f"{path} must unpack to at most {limit} bytes, got {total}; do not use it")
