@@ -38,7 +38,7 @@ def test_the_command_writes_numbers_and_a_plot(boxes, tmp_path, capsys):
     assert float(rows[0]["PQ_things"]) == 0 < float(rows[1]["PQ_things"])
     assert 0 < float(rows[0]["PQ"]) == float(rows[2]["PQ"]) < float(rows[1]["PQ"])
     with Image.open(tmp_path / "out" / "stress.png") as picture:
-        assert picture.width > 2 * picture.height
+        assert picture.width > 4 * picture.height
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["PQ", "0.5x", "1x"]
     assert lines[3].split() == ["gain,", "%", "+0.0", "+0.0"]
@@ -52,7 +52,14 @@ def test_gains_and_absent_numbers():
     assert result.to_text().splitlines()[3].split() == ["gain,", "%", "+50.0"]
     assert result.to_text().splitlines()[7].split() == ["gain,", "%", "-"]
     assert result.to_text().splitlines()[11].split() == ["gain,", "%", "-"]
-    assert "gain" not in StressTest(("ours",), (1.0,), ((first,),)).to_text()
+    *_, gains = stress._draw(result).axes
+    assert gains.get_title() == "ours over theirs"
+    lines = {line.get_label(): list(line.get_ydata()) for line in gains.get_lines()}
+    assert lines["PQ"] == [pytest.approx(50)]
+    assert math.isnan(lines["PQ (stuff)"][0])
+    alone = StressTest(("ours",), (1.0,), ((first,),))
+    assert "gain" not in alone.to_text()
+    assert len(stress._draw(alone).axes) == len(stress.MEASURES)
 
 
 def test_refusals(boxes, monkeypatch):

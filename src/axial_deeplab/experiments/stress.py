@@ -104,7 +104,7 @@ def stress_test(
 
 
 def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> None:
-    """Write the numbers as stress.csv and draw them as stress.png.
+    """Write the numbers as stress.csv and draw them as stress.png, for two weights with the gain (figure 4).
 
     Args:
         result: what was measured.
@@ -124,18 +124,30 @@ def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> Non
         for name, row in zip(result.names, result.qualities, strict=True):
             for scale, quality in zip(result.scales, row, strict=True):
                 writer.writerow([name, f"{scale:g}", *(f"{quality[key]:.6g}" for key in MEASURES)])
-    drawing, axes = panels(list(MEASURES.values()))
-    for axis, measure in zip(axes, MEASURES, strict=True):
+    with atomic_path(Path(output) / "stress.png") as temporary:
+        _draw(result).savefig(temporary, dpi=150)
+
+
+def _draw(result: StressTest) -> Any:
+    """Return a panel for each measure, and for two weights a panel of the gains."""
+    gain = [f"{result.names[0]} over {result.names[1]}"] if len(result.names) == 2 else []
+    drawing, axes = panels([*MEASURES.values(), *gain])
+    for axis, measure in zip(axes, MEASURES, strict=False):
         for name, row in zip(result.names, result.qualities, strict=True):
             axis.plot(result.scales, [quality[measure] for quality in row], marker="o", label=name)
+        axis.set_ylabel("percent")
+        axis.set_ylim(bottom=0)
+    if gain:
+        for measure, title in MEASURES.items():
+            axes[-1].plot(result.scales, result.gains(measure), marker="o", label=title)
+        axes[-1].set_ylabel("gain, percent of the second")
+        axes[-1].legend()
+    for axis in axes:
         axis.set_xscale("log", base=2)
         axis.set_xticks(result.scales, [f"{scale:g}" for scale in result.scales])
         axis.set_xlabel("magnification of the images")
-        axis.set_ylabel("percent")
-        axis.set_ylim(bottom=0)
     axes[0].legend()
-    with atomic_path(Path(output) / "stress.png") as temporary:
-        drawing.savefig(temporary, dpi=150)
+    return drawing
 
 
 def _number(value: float, *, sign: bool = False) -> str:
