@@ -6,7 +6,8 @@ from torch import Tensor
 
 from attention_cases import LargestTensor
 from axial_deeplab.ops.axial_attention import axial_attention
-from axial_deeplab.ops.local_attention import count_local_logits, local_attention_2d, local_logit_moments
+from axial_deeplab.ops.local_attention import local_attention_2d
+from axial_deeplab.ops.squares_statistics import count_local_logits, local_logit_moments
 
 
 def make_inputs(
@@ -65,22 +66,28 @@ def attention_by_loops(
     return content, positional
 
 
-@pytest.mark.parametrize("rows_per_chunk", [None, 1, 3])
+WAYS = [("numba", None), ("reference", None), ("reference", 1), ("reference", 3)]
+
+
+@pytest.mark.parametrize(("impl", "rows_per_chunk"), WAYS)
 @pytest.mark.parametrize(
     ("height", "width", "kernel_size"), [(1, 1, 3), (4, 5, 3), (7, 3, 5), (2, 6, 7), (3, 3, 1)]
 )
-def test_equals_the_definition(height: int, width: int, kernel_size: int, rows_per_chunk: int | None) -> None:
+def test_equals_the_definition(
+    height: int, width: int, kernel_size: int, impl: str, rows_per_chunk: int | None
+) -> None:
     inputs = make_inputs(height, width, kernel_size)
-    result = local_attention_2d(*inputs, kernel_size=kernel_size, rows_per_chunk=rows_per_chunk)
+    options = {"kernel_size": kernel_size, "rows_per_chunk": rows_per_chunk, "impl": impl}
+    result = local_attention_2d(*inputs, **options)
     torch.testing.assert_close(result, attention_by_loops(*inputs, kernel_size), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("rows_per_chunk", [None, 2])
-def test_gradients(rows_per_chunk: int | None) -> None:
+@pytest.mark.parametrize(("impl", "rows_per_chunk"), [("numba", None), ("reference", None), ("reference", 2)])
+def test_gradients(impl: str, rows_per_chunk: int | None) -> None:
     inputs = make_inputs(3, 2, 3, images=1, heads=1, key_dim=1, value_dim=1, requires_grad=True)
 
     def attend(*x: Tensor) -> Any:
-        return local_attention_2d(*x, kernel_size=3, rows_per_chunk=rows_per_chunk)
+        return local_attention_2d(*x, kernel_size=3, rows_per_chunk=rows_per_chunk, impl=impl)
 
     assert torch.autograd.gradcheck(attend, inputs)
 
@@ -147,7 +154,9 @@ def test_chunks_bound_the_memory() -> None:
     def largest(height: int, rows: int | None) -> int:
         inputs = make_inputs(height, 16, 7, images=1, requires_grad=True)
         with LargestTensor() as mode:
-            content, positional = local_attention_2d(*inputs, kernel_size=7, rows_per_chunk=rows)
+            content, positional = local_attention_2d(
+                *inputs, kernel_size=7, rows_per_chunk=rows, impl="reference"
+            )
             assert positional is not None
             (content.sum() + positional.sum()).backward()
         return mode.elements
@@ -157,9 +166,10 @@ def test_chunks_bound_the_memory() -> None:
     assert largest(64, 4) == largest(32, 4) == (4 + 6) * (16 + 6) * 2 * 49
 
 
-def test_half_precision_is_computed_in_single() -> None:
+@pytest.mark.parametrize("impl", ["numba", "reference"])
+def test_half_precision_is_computed_in_single(impl: str) -> None:
     halves = [x.to(torch.bfloat16) for x in make_inputs(5, 6, 3)]
-    result = local_attention_2d(*halves, kernel_size=3)
+    result = local_attention_2d(*halves, kernel_size=3, impl=impl)
     exact = local_attention_2d(*(x.double() for x in halves), kernel_size=3)
     for ours, theirs in zip(result, exact, strict=True):
         assert ours is not None
@@ -172,11 +182,18 @@ def test_half_precision_is_computed_in_single() -> None:
     ("change", "message"),
     [
         ({"q": torch.zeros(2, 4, 5, 2)}, r"q, k and v must be .*unflatten their heads"),
-        ({"rel_q": torch.zeros(2, 8, 2)}, r"rel_q must be \(2, 9, 2\), got \(2, 8, 2\)"),
-        ({"rel_v": torch.zeros(1, 9, 3)}, r"rel_v must be \(2, 9, 3\), got \(1, 9, 3\)"),
-        ({"logit_scale": torch.zeros(2, 2)}, r"logit_scale must be \(3, 2\), got \(2, 2\)"),
+        (
+            {"q": torch.zeros(2, 4, 5, 2, 2)},
+            r"q, k and v must share a floating-point type, got torch.float32",
+        ),
+        ({"rel_k": torch.zeros(2, 9, 2).long()}, r"must be floating-point, got torch.int64; convert"),
+        ({"rel_k": torch.zeros(2, 9, 2, device="meta")}, r"must be on one device, got cpu and meta; move"),
+        ({"rel_q": torch.zeros(2, 8, 2)}, r"rel_q must be \(2, 9, 2\), got shape \(2, 8, 2\)"),
+        ({"rel_v": torch.zeros(1, 9, 3)}, r"rel_v must be \(2, 9, 3\), got shape \(1, 9, 3\)"),
+        ({"logit_scale": torch.zeros(2, 2)}, r"logit_scale must be \(3, 2\), got shape \(2, 2\)"),
         ({"kernel_size": 4}, "kernel_size must be a positive odd number of positions, got 4; try 5"),
         ({"rows_per_chunk": 0}, "rows_per_chunk must be at least 1 row, got 0"),
+        ({"impl": "triton"}, r"impl must be one of \['auto', 'numba', 'reference'\], got 'triton'"),
     ],
 )
 def test_refuses(change: dict[str, Any], message: str) -> None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.fuse import exact, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
-from axial_deeplab.ops.local_attention import count_local_logits, local_attention_2d, local_logit_moments
+from axial_deeplab.ops.local_attention import local_attention_2d
 from axial_deeplab.ops.logit_statistics import logit_moments
+from axial_deeplab.ops.squares_statistics import count_local_logits, local_logit_moments
 
 STRIDE_MODES = ("average_pool", "slice")
 

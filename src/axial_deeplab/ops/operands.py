@@ -1,6 +1,7 @@
 """What an attention operation works on: the one home of its list of arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class Operands:
 
     Args:
         span: for squares, their side.
+        rows_per_chunk: for squares only.
     """
 
     q: Tensor
@@ -30,6 +32,7 @@ class Operands:
     span: int | None = None
     activation: str = "softmax"
     logit_bias: Tensor | None = None
+    rows_per_chunk: int | None = None
 
     @property
     def images(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,11 +66,9 @@ class Operands:
         def widen(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.to(dtype)
 
-        q, k, v = (x.to(dtype) for x in self.images)
-        rel_q, rel_k, rel_v, scale, bias = (
-            widen(x) for x in (*self.tables, self.logit_scale, self.logit_bias)
-        )
-        return Operands(q, k, v, rel_q, rel_k, rel_v, scale, self.span, self.activation, bias)
+        names = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale", "logit_bias")
+        wide: dict[str, Any] = {name: widen(getattr(self, name)) for name in names}
+        return replace(self, **wide)
 
     def scales(self) -> Tensor:
         """Return the factors (3, N) of the logit terms, ones if there are none."""

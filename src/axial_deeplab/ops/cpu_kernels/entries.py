@@ -15,6 +15,8 @@ from axial_deeplab.ops.cpu_kernels.backward import backward
 from axial_deeplab.ops.cpu_kernels.forward import forward
 from axial_deeplab.ops.cpu_kernels.inference import infer
 from axial_deeplab.ops.cpu_kernels.moments import moments, moments_backward
+from axial_deeplab.ops.cpu_kernels.squares import attend_to_squares
+from axial_deeplab.ops.cpu_kernels.squares_backward import differentiate_squares
 from axial_deeplab.ops.cpu_kernels.tables import collect_table_grads, expand_tables
 
 
@@ -53,6 +55,14 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         if version:
             moments_backward(address, like)
 
+    def squares_entry(address: int) -> None:
+        if version:
+            attend_to_squares(address, like)
+
+    def squares_backward_entry(address: int) -> None:
+        if version:
+            differentiate_squares(address, like)
+
     return {
         "expand_tables": expand_tables_entry,
         "forward": forward_entry,
@@ -61,6 +71,8 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         "collect_table_grads": collect_table_grads_entry,
         "moments": moments_entry,
         "moments_backward": moments_backward_entry,
+        "squares": squares_entry,
+        "squares_backward": squares_backward_entry,
     }
 
 

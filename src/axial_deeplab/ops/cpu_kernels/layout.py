@@ -44,6 +44,7 @@ LOG2_E = 1.4426950408889634
 MARGIN = LANES  # Zeros on either side of what is read at shifted positions.
 CACHE_LINE = 16  # Numbers: 64 bytes of float32; half as many of float64 are seldom worth a second request.
 BLOCK = 16  # Queries of which the backward pass keeps the weights and their gradients.
+SEGMENT = 64  # The same where queries attend to squares.
 
 # Columns of the table of arguments. A tensor has five: address, strides of B, L, M and N; its channels
 # are dense. (They are not plain integers, for each of which Numba would compile a function anew.)
@@ -57,7 +58,9 @@ BLOCK = 16  # Queries of which the backward pass keeps the weights and their gra
 # Factors of the positional output (N, V up to whole vectors), where it is added to the content; else 0.
 # Moments of all heads (N, `moments_size`), or their gradients.
 (POSITIONAL_SCALE, MOMENTS) = np.arange(65, 67)
-COLUMNS = 67
+# How far a square reaches along the columns of the image; REACH is along its rows.
+ROW_REACH = np.arange(67, 68)[0]
+COLUMNS = 68
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
@@ -130,6 +133,63 @@ def moments_size(length: int, head_dim: int) -> int:
 
 def moments_scratch_size(length: int, head_dim: int) -> int:
     return (2 * (head_dim + 1) + 3 * length) * whole_vectors(head_dim)
+
+
+# --- sizes for squares --------------------------------------------------------------------------------------
+
+
+@size_rule
+def columns_pitch(width: int, reach: int) -> int:
+    """The length of a packed row: its columns, `reach` zeros before them, more behind the last one."""
+    return whole_vectors(whole_vectors(width) + 2 * reach + ROWS + LANES)
+
+
+@size_rule
+def rows_in_reach(height: int, row_reach: int) -> int:
+    """The rows of keys that are packed at the same time."""
+    return min(height, 2 * row_reach + 1)
+
+
+@size_rule
+def offsets(reach: int, row_reach: int) -> int:
+    """The offsets in a square, each of its rows up to whole tiles."""
+    return (2 * row_reach + 1) * whole_tiles(2 * reach + 1)
+
+
+def squares_scratch_size(
+    height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
+) -> int:
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    rows = 1 + key_dim + rows_in_reach(height, row_reach) * (key_dim + padded_dim)
+    return rows * columns_pitch(width, reach) + (offsets(reach, row_reach) + 2 * padded_dim) * LANES
+
+
+@size_rule
+def segment_pitch(reach: int) -> int:
+    """The length of a row of weights of a segment: margins of zeros on both sides."""
+    return SEGMENT + 2 * segment_margin(reach)
+
+
+@size_rule
+def segment_margin(reach: int) -> int:
+    return whole_vectors(2 * reach + LANES)
+
+
+@size_rule
+def square_table_grads_size(reach: int, row_reach: int, head_dim: int, value_dim: int) -> int:
+    """The gradients of a head's tables and of its first scale."""
+    return offsets(reach, row_reach) * (2 * whole_tiles(head_dim) + whole_tiles(value_dim)) + 1
+
+
+def squares_backward_scratch_size(
+    height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
+) -> int:
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    slots = rows_in_reach(height, row_reach)
+    rows = 1 + 2 * key_dim + 2 * padded_dim + 2 * slots * (key_dim + padded_dim)
+    lane_sums = LANES * square_table_grads_size(reach, row_reach, head_dim, value_dim)
+    weights = 2 * offsets(reach, row_reach) * segment_pitch(reach)
+    return rows * columns_pitch(width, reach) + weights + lane_sums
 
 
 # --- packing ------------------------------------------------------------------------------------------------

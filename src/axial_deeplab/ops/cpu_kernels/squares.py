@@ -1,0 +1,303 @@
+"""The forward kernel of attention to squares.
+
+A unit is a row of queries of one head. A thread takes units from top to bottom and keeps the rows of keys
+and values that their squares reach in its scratch memory, transposed to (channels, columns): a new unit needs
+one more row, which takes the place of the one that no square reaches any more.
+
+Eight neighboring queries are one vector. What they see at one offset of their squares is one vector of keys,
+read at a shifted start, and one row of the relative tables. So softmax and sums over a square need no sums of
+lanes, and only columns outside the image a mask. The weights of eight queries are all that ever exists.
+"""
+
+import math
+from typing import Any
+
+from axial_deeplab.ops.cpu_kernels.layout import (
+    BATCH,
+    CHUNKS,
+    CONTENT,
+    HEAD_DIM,
+    HEADS,
+    LENGTH,
+    LINES,
+    LOG2_E,
+    MAXIMA,
+    NEXT_CHUNK,
+    NEXT_THREAD,
+    POSITIONAL,
+    REACH,
+    REL_K,
+    REL_Q,
+    REL_V,
+    ROW_REACH,
+    SCALE,
+    SCRATCH,
+    SCRATCH_SIZE,
+    VALUE_DIM,
+    K,
+    Pointer,
+    Q,
+    Scalar,
+    Tile,
+    V,
+    clear,
+    columns_pitch,
+    inlined,
+    kernel,
+    offsets,
+    position_stride,
+    rows_in_reach,
+    tensor_of_unit,
+    transpose_rows,
+    whole_tiles,
+    whole_vectors,
+)
+from axial_deeplab.ops.cpu_kernels.simd import (
+    LANES,
+    ROWS,
+    add,
+    advance,
+    exp2,
+    fill,
+    fill_tile,
+    fma,
+    load,
+    load_rows,
+    load_scalar,
+    maximum,
+    multiply,
+    pointer_like,
+    reciprocal,
+    splat_rows,
+    store,
+    store_rows,
+    store_scalar,
+    subtract,
+    take_ticket,
+)
+
+# --- packing ------------------------------------------------------------------------------------------------
+
+
+@kernel
+def pack_row(
+    arguments: Pointer,
+    tensor: int,
+    image: int,
+    row: int,
+    head: int,
+    width: int,
+    target: Pointer,
+    like: Scalar,
+) -> None:
+    """Copy a row of a tensor (W, channels) to (channels, W), behind a margin."""
+    source = tensor_of_unit(arguments, tensor, image, row, head, like)
+    reach = load_scalar(arguments, REACH)
+    length = load_scalar(arguments, LENGTH)
+    pitch = columns_pitch(length, reach)
+    transpose_rows(source, position_stride(arguments, tensor), advance(target, reach), pitch, length, width)
+
+
+@kernel
+def unpack_row(
+    arguments: Pointer,
+    tensor: int,
+    image: int,
+    row: int,
+    head: int,
+    width: int,
+    source: Pointer,
+    like: Scalar,
+) -> None:
+    """Copy (channels, W), behind a margin, to a row of a tensor (W, channels)."""
+    target = tensor_of_unit(arguments, tensor, image, row, head, like)
+    reach = load_scalar(arguments, REACH)
+    length = load_scalar(arguments, LENGTH)
+    pitch = columns_pitch(length, reach)
+    transpose_rows(advance(source, reach), pitch, target, position_stride(arguments, tensor), width, length)
+
+
+@kernel
+def mark_columns(borders: Pointer, reach: int, width: int) -> None:
+    """Fill a packed row with what is added to logits: 0 at existing columns, -inf elsewhere."""
+    outside = fill(borders, -math.inf)
+    for i in range(0, columns_pitch(width, reach), LANES):
+        store(borders, i, outside)
+    for i in range(width):
+        store_scalar(borders, reach + i, 0.0)
+
+
+@kernel
+def table_of_head(arguments: Pointer, table: int, head: int, size: int, like: Scalar) -> Any:
+    """The relative table (offsets, channels up to whole tiles) of a head, and whether there is one."""
+    address = load_scalar(arguments, table)
+    return advance(pointer_like(address, like), head * size), address != 0
+
+
+# --- logits -------------------------------------------------------------------------------------------------
+
+
+@inlined
+def tile_of_square_logits(
+    queries: Pointer,
+    keys: Pointer,
+    pitch: int,
+    q_table: Pointer,
+    k_table: Pointer,
+    has_q: bool,
+    has_k: bool,
+    scale: Any,
+    borders: Pointer,
+    head_dim: int,
+) -> Tile:
+    """The logits, base 2, of eight queries for the keys at four neighboring offsets, a row for each.
+
+    All addresses are those of the first query and its first key.
+    """
+    table_pitch = whole_tiles(head_dim)
+    content = fill_tile(queries, 0.0)
+    relative = fill_tile(queries, 0.0)
+    for d in range(head_dim):
+        query = load(queries, d * pitch)
+        key = load_rows(keys, d * pitch, 1)
+        content = fma(query, key, content)
+        if has_q:
+            relative = fma(query, splat_rows(q_table, d, table_pitch), relative)
+        if has_k:
+            relative = fma(key, splat_rows(k_table, d, table_pitch), relative)
+    logits = multiply(fma(content, scale, relative), fill(queries, LOG2_E))
+    return add(logits, load_rows(borders, 0, 1))
+
+
+# --- one unit -----------------------------------------------------------------------------------------------
+
+
+@kernel
+def attend_from_row(
+    arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
+) -> None:
+    """The outputs of one row of queries and the largest logit of each."""
+    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    pitch = columns_pitch(width, reach)
+    slots = rows_in_reach(height, row_reach)
+    side = 2 * reach + 1
+    row_offsets = whole_tiles(side)
+
+    queries = scratch
+    keys = advance(queries, key_dim * pitch)
+    values = advance(keys, slots * key_dim * pitch)
+    weights = advance(values, slots * padded_dim * pitch)
+    output = advance(weights, offsets(reach, row_reach) * LANES)
+    positional_output = advance(output, padded_dim * LANES)
+
+    size = offsets(reach, row_reach)
+    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
+    v_table, has_v = table_of_head(arguments, REL_V, head, size * padded_dim, like)
+    scale = fill(queries, load_scalar(pointer_like(load_scalar(arguments, SCALE), like), head))
+    unit = (image * load_scalar(arguments, HEADS) + head) * height + y
+    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(width))
+    content = tensor_of_unit(arguments, CONTENT, image, y, head, like)
+    positional = tensor_of_unit(arguments, POSITIONAL, image, y, head, like)
+    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
+
+    top, bottom = max(0, y - row_reach), min(height, y + row_reach + 1)
+    for x in range(0, width, LANES):
+        largest = fill(queries, -math.inf)
+        for row in range(top, bottom):
+            first = (row - y + row_reach) * row_offsets
+            near = advance(keys, row % slots * key_dim * pitch + x)
+            for t in range(0, side, ROWS):
+                logits = tile_of_square_logits(
+                    advance(queries, reach + x),
+                    advance(near, t),
+                    pitch,
+                    advance(q_table, (first + t) * key_dim),
+                    advance(k_table, (first + t) * key_dim),
+                    has_q,
+                    has_k,
+                    scale,
+                    advance(borders, x + t),
+                    head_dim,
+                )
+                store_rows(weights, (first + t) * LANES, LANES, logits)
+            for t in range(first, first + side):
+                largest = maximum(load(weights, t * LANES), largest)
+        total = fill(queries, 0.0)
+        for row in range(top, bottom):
+            first = (row - y + row_reach) * row_offsets
+            for t in range(first, first + side):
+                numerator = exp2(subtract(load(weights, t * LANES), largest))
+                store(weights, t * LANES, numerator)
+                total = add(total, numerator)
+        norm = reciprocal(total)
+        store(maxima, x, largest)
+        count = min(LANES, width - x)
+        for i in range(count, LANES):
+            store_scalar(maxima, x + i, 0.0)
+
+        for c in range(0, value_dim, ROWS):
+            by_content = fill_tile(queries, 0.0)
+            by_position = fill_tile(queries, 0.0)
+            for row in range(top, bottom):
+                first = (row - y + row_reach) * row_offsets
+                near = advance(values, (row % slots * padded_dim + c) * pitch + x)
+                relative = advance(v_table, first * padded_dim + c)
+                for t in range(side):
+                    weight = load(weights, (first + t) * LANES)
+                    by_content = fma(weight, load_rows(near, t, pitch), by_content)
+                    if has_v:
+                        by_position = fma(weight, splat_rows(relative, t * padded_dim, 1), by_position)
+            store_rows(output, c * LANES, LANES, multiply(by_content, norm))
+            store_rows(positional_output, c * LANES, LANES, multiply(by_position, norm))
+        stride = position_stride(arguments, CONTENT)
+        transpose_rows(output, LANES, advance(content, x * stride), stride, value_dim, count)
+        if has_v:
+            stride = position_stride(arguments, POSITIONAL)
+            transpose_rows(
+                positional_output, LANES, advance(positional, x * stride), stride, value_dim, count
+            )
+
+
+@kernel
+def attend_to_squares(address: int, like: Scalar) -> None:
+    """What one thread does: take chunks of units until none is left."""
+    arguments = pointer_like(address, address)
+    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    heads = load_scalar(arguments, HEADS)
+    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    pitch = columns_pitch(width, reach)
+    slots = rows_in_reach(height, row_reach)
+
+    size = load_scalar(arguments, SCRATCH_SIZE)
+    borders = pointer_like(load_scalar(arguments, SCRATCH), like)
+    borders = advance(borders, take_ticket(advance(arguments, NEXT_THREAD)) * size)
+    clear(borders, size)
+    mark_columns(borders, reach, width)
+    scratch = advance(borders, pitch)
+    keys = advance(scratch, key_dim * pitch)
+    values = advance(keys, slots * key_dim * pitch)
+
+    units = load_scalar(arguments, BATCH) * heads * height
+    chunks = load_scalar(arguments, CHUNKS)
+    chunk = take_ticket(advance(arguments, NEXT_CHUNK))
+    while chunk < chunks:
+        start = units * chunk // chunks
+        packed = 0
+        for unit in range(start, units * (chunk + 1) // chunks):
+            image, head, y = unit // (heads * height), unit // height % heads, unit % height
+            if unit == start or y == 0:
+                packed = max(0, y - row_reach)
+            for row in range(packed, min(height, y + row_reach + 1)):
+                target = advance(keys, row % slots * key_dim * pitch)
+                pack_row(arguments, K, image, row, head, head_dim, target, like)
+                target = advance(values, row % slots * padded_dim * pitch)
+                pack_row(arguments, V, image, row, head, value_dim, target, like)
+                packed = row + 1
+            attend_from_row(arguments, image, y, head, scratch, borders, like)
+        chunk = take_ticket(advance(arguments, NEXT_CHUNK))

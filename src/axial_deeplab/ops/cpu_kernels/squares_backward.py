@@ -1,0 +1,385 @@
+"""The backward kernel of attention to squares.
+
+As in the forward kernel, a thread goes through the rows of queries of a head from top to bottom. The
+gradients of the keys and values in reach are in scratch memory, too; a row that no further square reaches is
+written out. The weights and their gradients are computed again for a segment of a row of queries. Then each
+gradient is a sum over the segment, eight queries or keys and four channels at a time. Those of the tables
+keep their eight lanes until the last row.
+"""
+
+from typing import Any
+
+from axial_deeplab.ops.cpu_kernels.layout import (
+    BATCH,
+    CHUNKS,
+    CONTENT,
+    GRAD_K,
+    GRAD_Q,
+    GRAD_V,
+    HEAD_DIM,
+    HEADS,
+    LENGTH,
+    LINES,
+    MAXIMA,
+    NEXT_CHUNK,
+    NEXT_THREAD,
+    POSITIONAL,
+    REACH,
+    REL_K,
+    REL_Q,
+    REL_V,
+    ROW_REACH,
+    SCALE,
+    SCRATCH,
+    SCRATCH_SIZE,
+    SEGMENT,
+    TABLE_GRADS,
+    TABLE_GRADS_SIZE,
+    VALUE_DIM,
+    K,
+    Pointer,
+    Q,
+    Scalar,
+    Tile,
+    V,
+    clear,
+    columns_pitch,
+    inlined,
+    kernel,
+    offsets,
+    rows_in_reach,
+    segment_margin,
+    segment_pitch,
+    whole_tiles,
+    whole_vectors,
+)
+from axial_deeplab.ops.cpu_kernels.simd import (
+    LANES,
+    ROWS,
+    add,
+    advance,
+    exp2,
+    fill,
+    fill_tile,
+    fma,
+    load,
+    load_rows,
+    load_scalar,
+    maximum,
+    multiply,
+    pointer_like,
+    reciprocal,
+    splat_rows,
+    store,
+    store_rows,
+    store_scalar,
+    subtract,
+    sum_lanes,
+    sum_rows,
+    take_ticket,
+)
+from axial_deeplab.ops.cpu_kernels.squares import (
+    mark_columns,
+    pack_row,
+    table_of_head,
+    tile_of_square_logits,
+    unpack_row,
+)
+
+
+@inlined
+def tile_of_square_weight_gradients(
+    grad_content: Pointer,
+    grad_positional: Pointer,
+    values: Pointer,
+    pitch: int,
+    v_table: Pointer,
+    has_v: bool,
+    value_dim: int,
+) -> Tile:
+    """The gradients of the weights of eight queries for the values at four neighboring offsets."""
+    table_pitch = whole_tiles(value_dim)
+    by_content = fill_tile(values, 0.0)
+    by_position = fill_tile(values, 0.0)
+    for c in range(value_dim):
+        by_content = fma(load(grad_content, c * pitch), load_rows(values, c * pitch, 1), by_content)
+        if has_v:
+            relative = splat_rows(v_table, c, table_pitch)
+            by_position = fma(load(grad_positional, c * pitch), relative, by_position)
+    return add(by_content, by_position)
+
+
+@kernel
+def differentiate_softmax(
+    weights: Pointer, grad_logits: Pointer, pitch: int, start: int, stop: int, row_offsets: int, side: int
+) -> None:
+    """Turn eight queries' numerators into weights, and gradients of weights into those of logits.
+
+    The offsets are those of the rows start ... stop - 1 of the squares.
+    """
+    total = fill(weights, 0.0)
+    delta = fill(weights, 0.0)
+    for row in range(start, stop):
+        for t in range(row * row_offsets, row * row_offsets + side):
+            weight = load(weights, t * pitch)
+            total = add(total, weight)
+            delta = fma(weight, load(grad_logits, t * pitch), delta)
+    # The sum is at least 1 or NaN, but for the columns behind the last query, where all is zero.
+    norm = reciprocal(maximum(fill(weights, 0.5), total))
+    delta = multiply(delta, norm)
+    for row in range(start, stop):
+        for t in range(row * row_offsets, row * row_offsets + side):
+            weight = multiply(load(weights, t * pitch), norm)
+            store(weights, t * pitch, weight)
+            store(grad_logits, t * pitch, multiply(weight, subtract(load(grad_logits, t * pitch), delta)))
+
+
+@inlined
+def add_tile(target: Pointer, index: int, pitch: int, tile: Tile) -> None:
+    store_rows(target, index, pitch, add(load_rows(target, index, pitch), tile))
+
+
+@kernel
+def add_outer_products(
+    grads: Pointer, rows: Pointer, pitch: int, width: int, channels: int, sums: Pointer
+) -> None:
+    """Add the products of `width` numbers with each of the channels to the lane sums of the channels."""
+    for c in range(0, channels, ROWS):
+        total = fill_tile(grads, 0.0)
+        for x in range(0, width, LANES):
+            total = fma(load(grads, x), load_rows(rows, c * pitch + x, pitch), total)
+        add_tile(sums, c * LANES, LANES, total)
+
+
+@kernel
+def add_row_gradients(
+    grads: Pointer,
+    rows: Pointer,
+    table: Pointer,
+    has_table: bool,
+    scale: Any,
+    channels: int,
+    reach: int,
+    width: int,
+    first: int,
+    last: int,
+    target: Pointer,
+) -> None:
+    """Add to a row of keys or values (channels, W) what a segment of queries gives in one row of squares.
+
+    Key p gets scale · grad · row + grad · table row from the query o = p - t + reach of each offset t.
+
+    Args:
+        grads: of the logits, or the weights, (offsets, queries of the segment).
+        rows: of the queries, or the gradients of the content, (channels, W).
+        table: its rows for the offsets t.
+    """
+    pitch, grad_pitch, table_pitch = columns_pitch(width, reach), segment_pitch(reach), whole_tiles(channels)
+    for p in range(max(0, first - reach), min(width, last + reach), LANES):
+        for c in range(0, channels, ROWS):
+            by_row = fill_tile(grads, 0.0)
+            by_table = fill_tile(grads, 0.0)
+            for t in range(2 * reach + 1):
+                o = p - t + reach
+                grad = load(grads, t * grad_pitch + o - first)
+                by_row = fma(grad, load_rows(rows, c * pitch + reach + o, pitch), by_row)
+                if has_table:
+                    by_table = fma(grad, splat_rows(table, t * table_pitch + c, 1), by_table)
+            add_tile(target, c * pitch + reach + p, pitch, fma(by_row, scale, by_table))
+
+
+@kernel
+def differentiate_row(
+    arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
+) -> None:
+    """Add what one row of queries gives to all gradients."""
+    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    pitch = columns_pitch(width, reach)
+    key_row, value_row = key_dim * pitch, padded_dim * pitch
+    slots = rows_in_reach(height, row_reach)
+    side = 2 * reach + 1
+    row_offsets = whole_tiles(side)
+    size = offsets(reach, row_reach)
+
+    keys = scratch
+    values = advance(keys, slots * key_row)
+    grad_keys = advance(values, slots * value_row)
+    grad_values = advance(grad_keys, slots * key_row)
+    queries = advance(grad_values, slots * value_row)
+    grad_queries = advance(queries, key_row)
+    grad_content = advance(grad_queries, key_row)
+    grad_positional = advance(grad_content, value_row)
+    q_sums = advance(grad_positional, value_row)
+    k_sums = advance(q_sums, size * key_dim * LANES)
+    v_sums = advance(k_sums, size * key_dim * LANES)
+    scale_sums = advance(v_sums, size * padded_dim * LANES)
+    weight_pitch, margin = segment_pitch(reach), segment_margin(reach)
+    # The addresses of the first query of the segment.
+    weights = advance(scale_sums, LANES + margin)
+    grad_logits = advance(weights, size * weight_pitch)
+
+    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
+    v_table, has_v = table_of_head(arguments, REL_V, head, size * padded_dim, like)
+    scale = fill(queries, load_scalar(pointer_like(load_scalar(arguments, SCALE), like), head))
+    unit = (image * load_scalar(arguments, HEADS) + head) * height + y
+    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(width))
+    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
+    pack_row(arguments, CONTENT, image, y, head, value_dim, grad_content, like)
+    if has_v:
+        pack_row(arguments, POSITIONAL, image, y, head, value_dim, grad_positional, like)
+
+    top, bottom = max(0, y - row_reach), min(height, y + row_reach + 1)
+    for first in range(0, width, SEGMENT):
+        last = min(first + SEGMENT, width)
+        for x in range(first, last, LANES):
+            for row in range(top, bottom):
+                start = (row - y + row_reach) * row_offsets
+                near_keys = advance(keys, row % slots * key_row + x)
+                near_values = advance(values, row % slots * value_row + x)
+                for t in range(0, side, ROWS):
+                    logits = tile_of_square_logits(
+                        advance(queries, reach + x),
+                        advance(near_keys, t),
+                        pitch,
+                        advance(q_table, (start + t) * key_dim),
+                        advance(k_table, (start + t) * key_dim),
+                        has_q,
+                        has_k,
+                        scale,
+                        advance(borders, x + t),
+                        head_dim,
+                    )
+                    at = (start + t) * weight_pitch + x - first
+                    store_rows(weights, at, weight_pitch, exp2(subtract(logits, load(maxima, x))))
+                    grad_weights = tile_of_square_weight_gradients(
+                        advance(grad_content, reach + x),
+                        advance(grad_positional, reach + x),
+                        advance(near_values, t),
+                        pitch,
+                        advance(v_table, (start + t) * padded_dim),
+                        has_v,
+                        value_dim,
+                    )
+                    store_rows(grad_logits, at, weight_pitch, grad_weights)
+            differentiate_softmax(
+                advance(weights, x - first),
+                advance(grad_logits, x - first),
+                weight_pitch,
+                top - y + row_reach,
+                bottom - y + row_reach,
+                row_offsets,
+                side,
+            )
+            for d in range(0, head_dim, ROWS):
+                by_key = fill_tile(queries, 0.0)
+                by_table = fill_tile(queries, 0.0)
+                for row in range(top, bottom):
+                    start = (row - y + row_reach) * row_offsets
+                    near = advance(keys, row % slots * key_row + d * pitch + x)
+                    relative = advance(q_table, start * key_dim + d)
+                    for t in range(side):
+                        grad = load(grad_logits, (start + t) * weight_pitch + x - first)
+                        by_key = fma(grad, load_rows(near, t, pitch), by_key)
+                        if has_q:
+                            by_table = fma(grad, splat_rows(relative, t * key_dim, 1), by_table)
+                at = d * pitch + reach + x
+                store_rows(grad_queries, at, pitch, fma(by_key, scale, by_table))
+                products = sum_rows(multiply(load_rows(queries, at, pitch), by_key))
+                store(scale_sums, 0, add(load(scale_sums, 0), products))
+
+        num_queries = whole_vectors(last - first)
+        for row in range(top, bottom):
+            slot, start = row % slots, (row - y + row_reach) * row_offsets
+            of_logits = advance(grad_logits, start * weight_pitch)
+            attention = advance(weights, start * weight_pitch)
+            for t in range(side):
+                clear(advance(of_logits, t * weight_pitch + num_queries), margin)
+                clear(advance(attention, t * weight_pitch + num_queries), margin)
+            relative = advance(k_table, start * key_dim)
+            target = advance(grad_keys, slot * key_row)
+            add_row_gradients(
+                of_logits, queries, relative, has_k, scale, head_dim, reach, width, first, last, target
+            )
+            target = advance(grad_values, slot * value_row)
+            one = fill(queries, 1.0)
+            add_row_gradients(
+                attention, grad_content, v_table, False, one, value_dim, reach, width, first, last, target
+            )
+            for t in range(side):
+                grads, at = advance(of_logits, t * weight_pitch), (start + t) * LANES
+                if has_q:
+                    near = advance(queries, reach + first)
+                    sums = advance(q_sums, at * key_dim)
+                    add_outer_products(grads, near, pitch, num_queries, head_dim, sums)
+                if has_k:
+                    near = advance(keys, slot * key_row + first + t)
+                    sums = advance(k_sums, at * key_dim)
+                    add_outer_products(grads, near, pitch, num_queries, head_dim, sums)
+                if has_v:
+                    near = advance(grad_positional, reach + first)
+                    sums = advance(v_sums, at * padded_dim)
+                    grads = advance(attention, t * weight_pitch)
+                    add_outer_products(grads, near, pitch, num_queries, value_dim, sums)
+    unpack_row(arguments, GRAD_Q, image, y, head, head_dim, grad_queries, like)
+
+
+@kernel
+def differentiate_squares(address: int, like: Scalar) -> None:
+    """What one thread does: take chunks, each a head in a range of images, until none is left."""
+    arguments = pointer_like(address, address)
+    batch, heads = load_scalar(arguments, BATCH), load_scalar(arguments, HEADS)
+    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    pitch = columns_pitch(width, reach)
+    slots = rows_in_reach(height, row_reach)
+    key_row, value_row = key_dim * pitch, padded_dim * pitch
+
+    size = load_scalar(arguments, SCRATCH_SIZE)
+    borders = pointer_like(load_scalar(arguments, SCRATCH), like)
+    borders = advance(borders, take_ticket(advance(arguments, NEXT_THREAD)) * size)
+    clear(borders, size)
+    mark_columns(borders, reach, width)
+    scratch = advance(borders, pitch)
+    values = advance(scratch, slots * key_row)
+    grad_keys = advance(values, slots * value_row)
+    grad_values = advance(grad_keys, slots * key_row)
+    lane_sums = advance(grad_values, slots * value_row + 2 * (key_row + value_row))
+    sums_size = load_scalar(arguments, TABLE_GRADS_SIZE)
+
+    chunks = load_scalar(arguments, CHUNKS)
+    groups = chunks // heads
+    chunk = take_ticket(advance(arguments, NEXT_CHUNK))
+    while chunk < chunks:
+        head, group = chunk // groups, chunk % groups
+        for image in range(batch * group // groups, batch * (group + 1) // groups):
+            packed, finished = 0, 0
+            for y in range(height):
+                for row in range(packed, min(height, y + row_reach + 1)):
+                    slot = row % slots
+                    pack_row(arguments, K, image, row, head, head_dim, advance(scratch, slot * key_row), like)
+                    pack_row(
+                        arguments, V, image, row, head, value_dim, advance(values, slot * value_row), like
+                    )
+                    clear(advance(grad_keys, slot * key_row), key_row)
+                    clear(advance(grad_values, slot * value_row), value_row)
+                    packed = row + 1
+                differentiate_row(arguments, image, y, head, scratch, borders, like)
+                for row in range(finished, height if y + 1 == height else y + 1 - row_reach):
+                    slot = row % slots
+                    grad_row = advance(grad_keys, slot * key_row)
+                    unpack_row(arguments, GRAD_K, image, row, head, head_dim, grad_row, like)
+                    grad_row = advance(grad_values, slot * value_row)
+                    unpack_row(arguments, GRAD_V, image, row, head, value_dim, grad_row, like)
+                    finished = row + 1
+        table_grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
+        table_grads = advance(table_grads, chunk * sums_size)
+        for i in range(sums_size):
+            store_scalar(table_grads, i, sum_lanes(load(lane_sums, i * LANES)))
+        clear(lane_sums, sums_size * LANES)
+        chunk = take_ticket(advance(arguments, NEXT_CHUNK))
