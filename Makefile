@@ -21,7 +21,7 @@ docs: $(INSTALLED)  ## build the site of the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: lint  ## linter, type checker and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow or not slow' --numprocesses 2 --dist worksteal --durations 15
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
