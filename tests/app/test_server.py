@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def test_unknown_downloads(client):
     answer = client.get("/files/guess/json")
     assert answer.status_code == 404
     assert "not kept any more" in answer.text
+
+
+def test_uploads_go_while_the_app_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("axial_deeplab.app.page.CLEANING", (1, 1))
+    networks = Networks([write_tiny_weights(tmp_path / "tiny.safetensors")], device="cpu")
+    with server.private_folder():
+        app = server.build_app(networks, Limits(), host="127.0.0.1")
+        with TestClient(app, base_url="http://127.0.0.1:7860") as client:
+            (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", b"0", "image/png")}).json()
+            assert Path(path).is_file()
+            end = time.monotonic() + 60
+            while Path(path).exists():
+                assert time.monotonic() < end
+                time.sleep(0.1)
 
 
 def test_temporary_files_go(monkeypatch):

@@ -14,13 +14,16 @@ from axial_deeplab.app.pictures import Picture, read_picture
 from axial_deeplab.app.results import Results, segment
 
 TITLE = "axial-deeplab"
-INTRODUCTION = "Every pixel of a picture gets a class, every object a mask of its own. Pictures are not kept."
+INTRODUCTION = (
+    "Every pixel of a picture gets a class, every object a mask of its own. "
+    "Click a pixel to see where it looks. Pictures are not kept."
+)
 HINT_TO_START = "Drop a picture to start."
 HINT_TO_CLICK = "Click a pixel of the picture: the maps show where it looks along its column and its row."
 # The system's own fonts: nothing is loaded from elsewhere.
 THEME = gr.themes.Default(
     font=("system-ui", "Arial", "sans-serif"), font_mono=("ui-monospace", "Consolas", "monospace")
-)
+).set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
 STYLES = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 # Uploads and pictures on show are temporary files; seconds between two looks at them, and how old they get.
 CLEANING = (60, 600)
