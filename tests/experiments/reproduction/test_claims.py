@@ -99,7 +99,7 @@ def test_the_page_says_what_the_numbers_say() -> None:
     seeds = {"axial_deeplab": [30.0, 32.0, 31.0], "resnet": [20.0, 22.0, 21.0], "span_5": [31.0, 31.1, 31.2]}
     text = page(results(**seeds))
     words = " ".join(text.split())
-    assert "Here are 9 of 54 runs: 18 networks, 3 seeds." in words
+    assert "Here are 9 of 54 runs: 18 networks, seeds 0, 1, 2." in words
     assert "Each run is 10 steps of 4 crops from random weights, on 1,000 of the built-in scenes" in words
     without_aspp = "Axial-DeepLab is better than Panoptic-DeepLab without ASPP"
     assert f"| {without_aspp} | PQ | +4.5 | +10.0 ± 2.3 | holds |" in text

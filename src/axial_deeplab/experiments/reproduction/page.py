@@ -65,7 +65,8 @@ def _introduction(results: Results, runs: list[dict[str, Any]]) -> str:
     paragraphs = (
         "`axial-deeplab experiment reproduce all --page docs/reproduction.md` trains the networks and writes "
         f"this page from the files of their runs. Here are {len(runs)} of "
-        f"{len(NETWORKS) * len(results.seeds)} runs: {len(NETWORKS)} networks, {len(results.seeds)} seeds.",
+        f"{len(NETWORKS) * len(results.seeds)} runs: {len(NETWORKS)} networks, seeds "
+        f"{', '.join(map(str, results.seeds))}.",
         f"Each run is {steps:,} steps of {batch_size} crops from random weights, on {num_images:,} of the "
         f"built-in scenes (version {run['scenes_version']}, {height} x {width} pixels): "
         f"{steps * batch_size / num_images:.1f} epochs. All share `configs/reproduction/scenes.yaml`, tuned "
