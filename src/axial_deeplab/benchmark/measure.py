@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
+from axial_deeplab.freed_memory import return_freed_memory
+
 Step = Callable[[], object]
 
 STATUS = Path("/proc/self/status")
@@ -183,20 +185,11 @@ def _peak_of_step(candidate: Candidate, threads: int) -> float:
     # What the first run freed may still be resident and would hide the peak of the second.
     step()
     gc.collect()
-    _trim_heap()
+    return_freed_memory()
     resident = _resident_mb("VmRSS")
     CLEAR_REFS.write_text(RESET_PEAK)
     step()
     return _resident_mb("VmHWM") - resident
-
-
-def _trim_heap() -> None:
-    """Give the freed part of the heap back to the system, where the C library can."""
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _resident_mb(field: str) -> float:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from axial_deeplab.freed_memory import return_freed_memory
 from axial_deeplab.models.backbone import Backbone
 from axial_deeplab.models.decoder import AxialDecoder, ConvDecoder
 from axial_deeplab.models.fuse import Fusible
@@ -168,10 +169,14 @@ class PanopticDeepLab(Fusible):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]
         size = self._padded_size(height, width)
+        maps = self.decode(self.encode(images))
+        if self.is_fused and images.is_cpu and not torch.compiler.is_compiling():
+            # The logits of all pixels are larger than all that came before, and fit into none of its gaps.
+            return_freed_memory()
         outputs = {}
-        for name, output in self.decode(self.encode(images)).items():
+        for name in list(maps):
             resize = resize_offsets if name == "offsets" else resize_bilinear
-            outputs[name] = crop(resize(_at_least_float32(output), size), (height, width))
+            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), size), (height, width))
         return outputs
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
@@ -189,29 +194,41 @@ class PanopticDeepLab(Fusible):
                 f"images must be (B, {channels}, H, W), got {tuple(images.shape)}; "
                 "add the batch dimension or set in_channels"
             )
-        height, width = images.shape[-2:]
-        normalized = (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-        padded_height, padded_width = self._padded_size(height, width)
-        padding = (0, padded_width - width, 0, padded_height - height)
-        return self.backbone.forward_features(F.pad(normalized, padding))
+        size = self._padded_size(*images.shape[-2:])
+        # No name keeps the normalized images while the backbone runs.
+        return self.backbone.forward_features(_pad(self._normalized(images), size))
 
     def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the three maps at stride 4, offsets in pixels of that grid.
 
         Shapes: features res2 (B, C2, H2, W2) to res5; the maps are (B, ., H2, W2).
         """
-        semantic = self.semantic_decoder(features)
-        instance = semantic if self.instance_decoder is None else self.instance_decoder(features)
+        decoded = self.semantic_decoder(features)
+        semantic_logits = self.semantic_head(decoded)
+        if self.instance_decoder is not None:
+            decoded = self.instance_decoder(features)
         return {
-            "semantic_logits": self.semantic_head(semantic),
-            "center_heatmap": self.center_head(instance),
-            "offsets": self.offset_head(instance),
+            "semantic_logits": semantic_logits,
+            "center_heatmap": self.center_head(decoded),
+            "offsets": self.offset_head(decoded),
         }
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return (images.to(self.pixel_mean.dtype) - self.pixel_mean).div_(self.pixel_std)
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
         if not self.pad_images:
             return height, width
         return _padded_length(height, self.output_stride), _padded_length(width, self.output_stride)
+
+
+def _pad(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Add zeros at the bottom and right."""
+    height, width = images.shape[-2:]
+    # A compiled program must not depend on whether its example was too small.
+    if not torch.compiler.is_compiling() and (height, width) == size:
+        return images
+    return F.pad(images, (0, size[1] - width, 0, size[0] - height))
 
 
 def _padded_length(length: int, stride: int) -> int:

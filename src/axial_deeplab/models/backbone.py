@@ -83,6 +83,7 @@ class Backbone(Fusible):
     def forward_features(self, images: Tensor) -> dict[str, Tensor]:
         """Return the maps res2 to res5 of normalized images."""
         x = self.stem(images)
+        del images  # Nobody else may need them any more.
         features = {}
         for name in FEATURE_NAMES:
             for block in self.get_submodule(name).children():

@@ -104,10 +104,13 @@ class _PackedBlock:
     def __call__(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
         x = x.permute(0, 2, 3, 1)
+        # One name for all maps: each is freed as soon as the next one exists.
         y = self.down(x.flatten(0, 2))
-        y = self.height(self.height_qkv(y).view(batch, height, width, -1))
-        height = y.shape[1]
-        y = self.width(self.width_qkv(y.flatten(0, 2)).view(batch, height, width, -1))
+        y = self.height_qkv(y)
+        y = self.height(y.view(batch, height, width, -1))
+        size = y.shape[:3]
+        y = self.width_qkv(y.flatten(0, 2))
+        y = self.width(y.view(*size, -1))
         size = y.shape[:3]
         y = self.up(y.flatten(0, 2))
         if self.stride > 1:
