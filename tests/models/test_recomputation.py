@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models import recomputation
 from axial_deeplab.models.axial_attention import AxialBlock
+from axial_deeplab.models.axial_resnet import AxialResNet
 from axial_deeplab.models.convolutions import ConvNorm
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.recomputation import Recipe, add, recompute_normalized, relu
@@ -300,3 +301,13 @@ def test_nothing_is_left_behind_after_an_error() -> None:
     x = image().requires_grad_()
     assert x.exp().grad_fn is not None
     F.relu(x).sum().backward()
+
+
+def test_network_recomputes_its_stem_too(monkeypatch: pytest.MonkeyPatch, computed: list[Recipe]) -> None:
+    torch.manual_seed(0)
+    model = AxialResNet(width_multiplier=0.125, depths=(1, 1, 1, 1), num_classes=3, impl="reference").double()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    theirs = step_without(copy.deepcopy(model), images, monkeypatch)
+    ours = step(model, images)
+    assert (2, 64, 16, 16) in {recipe._size for recipe in computed}
+    assert_same(ours, theirs)

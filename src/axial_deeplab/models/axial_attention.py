@@ -136,6 +136,14 @@ class AxialAttention(nn.Module):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        content, positional = self._attend(x)
+        y = self.content_norm(content)
+        if positional is not None and self.positional_norm is not None:
+            y = add(y, self.positional_norm(positional))
+        return _subsample(y, _strides(self.axis, self.stride))
+
+    def _attend(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return both outputs (B, out_channels, H, W) before their norms."""
         # Channels last, each head's channels of a position lie together and no axis has to be moved.
         x = x.contiguous(memory_format=torch.channels_last)
         qkv = self.qkv_norm(self.qkv(x))  # a name: parts of a map have its recipe while the map exists
@@ -154,10 +162,10 @@ class AxialAttention(nn.Module):
             logit_bias=logit_bias,
             impl=self.impl,
         )
-        y = self.content_norm(merge_heads(*along_axis(self.axis, content)))
-        if positional is not None and self.positional_norm is not None:
-            y = add(y, self.positional_norm(merge_heads(*along_axis(self.axis, positional))))
-        return _subsample(y, _strides(self.axis, self.stride))
+        return self._as_map(content), None if positional is None else self._as_map(positional)
+
+    def _as_map(self, y: Tensor) -> Tensor:
+        return merge_heads(*along_axis(self.axis, y))
 
     def fused(self) -> "FusedAxialAttention":
         """Return the layer for inference, all its norms folded away."""

@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from axial_deeplab.models.axial_attention import AxialBlock
 from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.recomputation import recompute_normalized
 
 # Attention width of the first stage of Axial-ResNet-L; a block puts out twice its width.
 STAGE_WIDTH = 128
@@ -130,3 +131,7 @@ class AxialResNet(Backbone):
             channels = EXPANSION * width
             blocks += [block(channels, width, 1, span) for _ in range(depth - 1)]
             self.add_module(name, nn.Sequential(*blocks))
+
+    def forward_features(self, images: Tensor) -> dict[str, Tensor]:
+        with recompute_normalized():
+            return super().forward_features(images)
