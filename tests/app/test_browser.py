@@ -31,27 +31,8 @@ OUTPUTS = ("message", "overlay", "downloads", "attention", "segments")
 PATIENCE = 120_000
 
 
-@dataclass
-class Server:
-    """The running command.
-
-    Attributes:
-        process: of `axial-deeplab app`.
-        address: of the page.
-        folder: where its temporary files go.
-    """
-
-    process: "subprocess.Popen[str]"
-    address: str
-    folder: Path
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
+def server(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("temporary")
     # A proxy that nobody is: whatever called home would fail.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -66,9 +47,16 @@ def server(tmp_path_factory) -> Iterator[Server]:
         line = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert address, line
-        yield Server(process, address[0], folder)
-        if process.poll() is None:
+        try:
+            yield address[0]
+            left_while_it_ran = list(folder.iterdir())
+        finally:
             process.terminate()
+            code = process.wait(timeout=60)
+    # Not a test of its own: after it, no other could use the server.
+    assert left_while_it_ran
+    assert code == 128 + signal.SIGTERM
+    assert list(folder.iterdir()) == [], "a stopped app must leave no file"
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +109,9 @@ def visit(server, browser, request) -> Iterator[Visit]:
     page.on("response", lambda sent: note(f"{sent.status} {sent.url}") if sent.status >= 400 else None)
     page.on(
         "request",
-        lambda asked: None if asked.url.startswith((server.address, "data:", "blob:")) else note(asked.url),
+        lambda asked: None if asked.url.startswith((server, "data:", "blob:")) else note(asked.url),
     )
-    page.goto(server.address)
+    page.goto(server)
     page.locator("#upload").wait_for()
     yield visit
     page.close()
@@ -242,7 +230,7 @@ def test_settings_and_weights(visit, scene):
 
 def test_a_closed_page_leaves_nothing(server, visit, scene):
     visit.open(scene)
-    address = f"{server.address}/{visit.page.locator('#downloads a').first.get_attribute('href')}"
+    address = f"{server}/{visit.page.locator('#downloads a').first.get_attribute('href')}"
     request = visit.page.context.browser.new_context().request
     assert request.get(address).status == 200
     visit.page.close()
@@ -250,9 +238,3 @@ def test_a_closed_page_leaves_nothing(server, visit, scene):
     while request.get(address).status != 404:
         assert time.monotonic() < end
         time.sleep(0.2)
-
-
-def test_a_stopped_app_leaves_nothing(server):
-    assert list(server.folder.iterdir())
-    assert server.stop() == 128 + signal.SIGTERM
-    assert list(server.folder.iterdir()) == []
