@@ -140,6 +140,15 @@ class TestLabels:
         index[20:38, 60:130] = 2  # another thing is above: below is free
         assert [each.box[1] >= 56 for each in self.labels(index, ["person", "bus"])] == [False, True]
 
+    def test_a_crowd_is_not_hidden_by_its_names(self):
+        index = np.zeros((300, 300), dtype=np.int32)
+        for number in range(100):
+            y, x = divmod(number, 10)
+            index[30 * y + 4 : 30 * y + 26, 30 * x + 4 : 30 * x + 26] = number + 1
+        boxes = [label.box for label in self.labels(index, ["cell"] * 100)]
+        hidden = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        assert 0.08 < hidden / index.size <= 0.12
+
     def test_small_segments_have_none(self):
         index = np.zeros((300, 400), dtype=np.int32)
         index[100:103, 100:103] = 1

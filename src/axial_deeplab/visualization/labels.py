@@ -22,6 +22,8 @@ _LARGEST_PART = 0.12
 _LEAST_COVER = {True: 0.6, False: 0.2}
 # A name that would hide more of a thing than this stands beside it, if there is room.
 _LARGEST_PART_OF_THING = 0.4
+# Names together hide at most this part of the picture: of many things, the largest are named.
+_MOST_HIDDEN_BY_THINGS, _MOST_HIDDEN = 0.12, 0.25
 _PLACES_TRIED = 40
 
 
@@ -71,6 +73,9 @@ def draw_labels(
         left, top, right, bottom = font.getbbox(texts[segment])
         width, height = round(right - left) + 2 * padding, round(bottom - top) + 2 * padding
         room = areas[segment] * step**2
+        hidden = width * height + sum(_area(label.box) for label in labels)
+        if hidden > (_MOST_HIDDEN if is_stuff[segment] else _MOST_HIDDEN_BY_THINGS) * index.size:
+            continue
         too_wide = width > picture.width or height > picture.height
         too_large = width * height > min(room / _LEAST_AREA, _LARGEST_PART * index.size)
         if too_wide or too_large:
@@ -160,6 +165,10 @@ def _box_inside(center: tuple[int, int], size: tuple[int, int], picture: tuple[i
         for middle, length, whole in zip(center, size, picture, strict=True)
     )
     return left, top, left + size[0], top + size[1]
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _overlap(a: Box, b: Box) -> bool:
