@@ -311,3 +311,15 @@ def test_network_recomputes_its_stem_too(monkeypatch: pytest.MonkeyPatch, comput
     ours = step(model, images)
     assert (2, 64, 16, 16) in {recipe._size for recipe in computed}
     assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_maps_without_memory_have_no_recipes(device: str, computed: list[Recipe]) -> None:
+    norm = BatchNorm2d(3).to(device)
+    x = torch.empty(2 if device == "meta" else 0, 3, 4, 5, device=device, requires_grad=True)
+    with recompute_normalized():
+        y = norm(x) * norm(x).square()
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == x.shape
+    assert not computed

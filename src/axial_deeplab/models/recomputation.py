@@ -204,12 +204,13 @@ class _Recording:
         return saved
 
     def note(self, y: Tensor, recipe: Recipe) -> None:
-        if y.numel() == 0 or y.storage_offset() > 0:
-            return
-        self._notes[_address(y)] = _Note(weakref.ref(y), y._version, recipe)
+        address = _address(y)
+        if address == 0 or y.storage_offset() > 0:
+            return  # it is empty, on the meta device, or a part
+        self._notes[address] = _Note(weakref.ref(y), y._version, recipe)
         # ReLU saves its result before anybody can note that.
         last = self.last
-        if last is not None and last.x is not None and _address(last.x) == _address(y):
+        if last is not None and last.x is not None and _address(last.x) == address:
             last.replace(recipe)
 
     def find(self, x: Tensor) -> Recipe | None:
