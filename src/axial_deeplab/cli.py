@@ -339,6 +339,7 @@ def benchmark(arguments: Arguments) -> None:
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
     parser.add_argument("--no-reference", action="store_true", help="leave out the reference implementation")
+    parser.add_argument("--no-backward", action="store_true", help="attention: only the forward pass")
     parser.add_argument("--no-memory", action="store_true", help="do not measure the peak of the memory")
     parser.add_argument(
         "--first-author",
@@ -366,7 +367,7 @@ def benchmark(arguments: Arguments) -> None:
         progress=sys.stderr.isatty(),
     )
     if options.what == "attention":
-        report = benchmark_attention(settings)
+        report = benchmark_attention(settings, backward=not options.no_backward)
     else:
         training = options.what == "training"
         report = benchmark_model(

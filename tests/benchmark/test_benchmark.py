@@ -75,6 +75,50 @@ def test_general_attention_computes_the_content_output(span: int | None) -> None
     torch.testing.assert_close(general, content.permute(0, 2, 3, 1, 4).flatten(0, 1))
 
 
+def test_prepared_attention_computes_the_sum_of_both_outputs() -> None:
+    shape = Shape(2, 12, 3, 8, 4, 8, span=7)
+    arguments = attention.random_arguments(shape, torch.float32, "cpu")
+    content, positional = axial_attention(*arguments, span=7, impl="reference")
+    assert positional is not None
+    prepared = attention._prepared(shape, *arguments)()
+    assert isinstance(prepared, torch.Tensor)
+    expected = (content + positional).transpose(-1, -2).flatten(-2)
+    torch.testing.assert_close(prepared, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_report_has_all_that_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[list[str]] = []
+
+    def measure_nothing(candidates: list[AttentionCandidate], **options: object) -> list[Measurement]:
+        timed.append([candidate.label for candidate in candidates])
+        return [Measurement(candidate.label, (1.0,), (1.0,)) for candidate in candidates]
+
+    monkeypatch.setattr(report, "measure", measure_nothing)
+    monkeypatch.setattr(report, "measure_ceiling", lambda *args: Ceiling(1e9, 1e9))
+    shapes = [Shape(1, 5, 2, 8, 4, 8), attention.SHAPES_OF_GROWTH[0]]
+    result = report.benchmark_attention(report.Settings(compiled=True), shapes)
+    forward = ["reference", "reference, compiled", "numba", "prepared", "sdpa", "flex"]
+    assert timed == [forward, ["reference", "reference, compiled", "numba", "sdpa"]] * 2
+    assert [section.size for section in result.sections] == [None, None, 33, 33]
+    timed.clear()
+    report.benchmark_attention(report.Settings(), [Shape(1, 5, 2, 4, 4, 8)], backward=False)
+    assert timed == [["reference", "numba", "sdpa"]]
+
+
+def test_compiled_networks_are_timed_with_and_without_the_fused_kernel() -> None:
+    candidates = report._networks(
+        NetworkCandidate("resnet50"), ["axial_resnet_nano", "resnet50"], None, True, True
+    )
+    assert [candidate.label for candidate in candidates] == [
+        "axial_resnet_nano",
+        "axial_resnet_nano (reference, not fused)",
+        "axial_resnet_nano (compiled)",
+        "axial_resnet_nano (reference, not fused, compiled)",
+        "resnet50",
+        "resnet50 (compiled)",
+    ]
+
+
 @pytest.mark.parametrize("impl", ["reference", "numba", "sdpa"])
 @pytest.mark.parametrize("backward", [False, True])
 def test_candidates_of_attention_run(impl: str, backward: bool) -> None:

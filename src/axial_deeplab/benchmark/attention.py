@@ -10,12 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.benchmark.measure import Step, _timed
+from axial_deeplab.benchmark.measure import Step, _timed, compile_options
 from axial_deeplab.benchmark.network import DTYPES
 from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.numba_inference import PreparedAttention
 
 GENERAL = ("sdpa", "flex")
 """Attention of PyTorch. It has no relative values: the positional output is missing, so it does less work."""
+
+PREPARED = "prepared"
+"""The kernel of folded networks: constant tables, the heads of a channel side by side, outputs added up."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class AttentionCandidate:
 
     Args:
         shape: of the layer.
-        impl: an implementation of `axial_attention`, "sdpa" or "flex".
+        impl: an implementation of `axial_attention`, "sdpa", "flex" or "prepared".
         backward: forward and backward pass; else the forward pass without gradients.
         compiled: run it through `torch.compile`.
         dtype: "float32", "bfloat16" or "float16".
@@ -96,9 +100,11 @@ class AttentionCandidate:
     def prepare(self) -> Step:
         """Return the pass that is timed, on random inputs with the layout of a channels-last projection."""
         arguments = random_arguments(self.shape, DTYPES[self.dtype], self.device)
+        if self.impl == PREPARED:
+            return _prepared(self.shape, *arguments)
         attend = self._attend()
         if self.compiled:
-            attend = torch.compile(attend, fullgraph=self.impl not in GENERAL)
+            attend = torch.compile(attend, fullgraph=self.impl not in GENERAL, **compile_options())
         if not self.backward:
 
             def forward() -> None:
@@ -141,6 +147,32 @@ def random_arguments(shape: Shape, dtype: torch.dtype, device: str) -> list[Tens
     return [*heads, *(x.to(device, dtype) for x in (*tables, torch.rand(3, shape.N) / math.sqrt(shape.D)))]
 
 
+def _prepared(
+    shape: Shape,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_q: Tensor,
+    rel_k: Tensor,
+    rel_v: Tensor,
+    scale: Tensor,
+) -> Step:
+    attend = PreparedAttention(
+        rel_q,
+        rel_k,
+        rel_v,
+        scale,
+        torch.ones(shape.N, shape.V),
+        axis="height",
+        head_dim=shape.D,
+        span=shape.span,
+        stride=1,
+        relu=False,
+    )
+    projection = torch.cat([x.transpose(-1, -2).flatten(-2) for x in (q, k, v)], dim=-1)
+    return lambda: attend(projection)
+
+
 def _sdpa(
     q: Tensor,
     k: Tensor,
@@ -170,7 +202,7 @@ def _sdpa(
 def _compiled_flex() -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention)
+    return torch.compile(flex_attention, **compile_options())
 
 
 def _flex(

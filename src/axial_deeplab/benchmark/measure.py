@@ -140,6 +140,12 @@ def measure(
     ]
 
 
+def compile_options() -> dict[str, Any]:
+    """Return the options of `torch.compile`: each shape is compiled for itself, however many one run has."""
+    torch._dynamo.config.recompile_limit = 1000
+    return {"dynamic": False}
+
+
 @contextmanager
 def no_collection() -> Iterator[None]:
     """Keep the garbage collector from running in the middle of a timed step."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.benchmark.measure import Step
+from axial_deeplab.benchmark.measure import Step, compile_options
 from axial_deeplab.models.axial_deeplab import PanopticDeepLab
 from axial_deeplab.models.fuse import fuse
 from axial_deeplab.models.registry import create_model
@@ -85,7 +85,7 @@ class NetworkCandidate:
         if self.fuse and not self.training and not self.is_first_authors:
             model = fuse(model)
         if self.compiled:
-            model.compile()
+            model.compile(**compile_options())
         return model
 
     def _ours(self) -> nn.Module:

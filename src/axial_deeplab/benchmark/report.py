@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from axial_deeplab.benchmark.attention import (
+    PREPARED,
     SHAPES_AT_224,
     SHAPES_OF_GROWTH,
     AttentionCandidate,
@@ -18,6 +21,7 @@ from axial_deeplab.benchmark.measure import Measurement, describe_machine, measu
 from axial_deeplab.benchmark.network import DTYPES, FIRST_AUTHOR_PREFIX, NetworkCandidate
 from axial_deeplab.files import atomic_path
 from axial_deeplab.models.registry import create_model
+from axial_deeplab.ops.numba_inference import PreparedAttention
 
 
 @dataclass(frozen=True)
@@ -134,29 +138,48 @@ class Settings:
 
 
 def benchmark_attention(
-    settings: Settings, shapes: Iterable[Shape] = (*SHAPES_AT_224, *SHAPES_OF_GROWTH)
+    settings: Settings,
+    shapes: Iterable[Shape] = (*SHAPES_AT_224, *SHAPES_OF_GROWTH),
+    *,
+    backward: bool = True,
 ) -> Report:
-    """Time the operation: reference, fused kernel, and general attention on the part that it can express."""
+    """Time the operation: reference, fused kernels, and general attention on the part that it can express.
+
+    Args:
+        settings: see there.
+        shapes: of the layers. Those that only differ in their length are drawn.
+        backward: also time the backward pass.
+    """
     ceiling = measure_ceiling(settings.dtype, settings.device)
     fused = "triton" if settings.device == "cuda" else "numba"
     sections = []
     for shape in shapes:
-        for backward in (False, True):
+        for with_backward in (False, True) if backward else (False,):
             base = AttentionCandidate(
-                shape, "reference", backward, dtype=settings.dtype, device=settings.device
+                shape, "reference", with_backward, dtype=settings.dtype, device=settings.device
             )
             candidates = [base, replace(base, impl=fused), replace(base, impl="sdpa")]
+            if _can_prepare(base):
+                candidates.insert(2, replace(base, impl=PREPARED))
             if settings.compiled:
                 candidates.insert(1, replace(base, compiled=True))
                 # On the CPU FlexAttention has no backward pass.
-                if settings.device == "cuda" or not backward:
+                if settings.device == "cuda" or not with_backward:
                     candidates.append(replace(base, impl="flex"))
             measurements = _measure(candidates, settings)
-            least = 1e3 * ceiling.least_seconds(shape, backward, DTYPES[settings.dtype].itemsize)
+            least = 1e3 * ceiling.least_seconds(shape, with_backward, DTYPES[settings.dtype].itemsize)
             shares = [least / measurement.median_ms for measurement in measurements]
-            what = "forward and backward" if backward else "forward"
-            sections.append(Section(what, str(shape), measurements, shares, shape.L))
+            what = "forward and backward" if with_backward else "forward"
+            size = shape.L if shape in SHAPES_OF_GROWTH else None
+            sections.append(Section(what, str(shape), measurements, shares, size))
     return Report(sections, ceiling=ceiling)
+
+
+def _can_prepare(candidate: AttentionCandidate) -> bool:
+    if candidate.backward or candidate.dtype != "float32":
+        return False
+    q = torch.empty(0, device=candidate.device)
+    return PreparedAttention.why_not(candidate.shape.N, q) is None
 
 
 def benchmark_model(
@@ -178,7 +201,7 @@ def benchmark_model(
         sizes: of the images, height and width in pixels.
         batches: images.
         span: of the networks that attend.
-        reference: also measure the networks that attend with the reference implementation.
+        reference: also measure the networks that attend with the reference implementation, not folded.
         training: time training steps instead of inference.
         first_author: a checkout of the first author's code: adds his axial50s and his plain ResNet-50.
 
@@ -216,17 +239,16 @@ def _networks(
     for name in names:
         attends = _attends(name)
         own = replace(base, name=name, span=span if attends else None)
-        candidates.append(own)
+        variants = [own]
         if attends and reference:
-            candidates.append(replace(own, impl="reference", fuse=False))
+            variants.append(replace(own, impl="reference", fuse=False))
+        candidates += variants
         if compiled:
-            candidates.append(replace(own, compiled=True))
+            candidates += [replace(variant, compiled=True) for variant in variants]
     return candidates
 
 
 def _attends(name: str) -> bool:
-    import torch
-
     with torch.device("meta"):
         return any(hasattr(module, "impl") for module in create_model(name).modules())
 
