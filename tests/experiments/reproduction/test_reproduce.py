@@ -154,6 +154,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_network(
     settings = read_config(str(recipe))
     runs.Reproduction(output, settings).train_and_measure(ONE, 0)
     assert "last.ckpt at step 2" in capsys.readouterr().out
+    assert not (folder / "last.ckpt").exists()
     whole = tmp_path / "whole"
     whole.mkdir()
     (whole / "scenes").symlink_to(output / "scenes")

@@ -34,6 +34,7 @@ from axial_deeplab.experiments.reproduction.equal_madds import madds, model_argu
 from axial_deeplab.experiments.reproduction.networks import BASE, LOSSES, STRESS_SCALES, Network
 from axial_deeplab.experiments.stress import stress_test
 from axial_deeplab.files import atomic_path
+from axial_deeplab.training.checkpoints import LAST
 from axial_deeplab.training.train import train
 
 SETTINGS = "config.yaml"
@@ -146,6 +147,8 @@ class Reproduction:
             "machine": platform.machine(),
         }
         _write_json(folder / RUN, record)
+        # Three times as large as the weights, and there is nothing to go on with.
+        (folder / LAST).unlink(missing_ok=True)
 
     def stress(self, network: Network, seed: int) -> None:
         """Measure a finished run on magnified scenes, unless that was done."""

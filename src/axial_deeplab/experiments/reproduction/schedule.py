@@ -35,10 +35,9 @@ class Job:
 
     def do(self, reproduction: Reproduction) -> None:
         """Do it, or what is left of it."""
+        reproduction.train_and_measure(self.network, self.seed)
         if self.stress:
             reproduction.stress(self.network, self.seed)
-        else:
-            reproduction.train_and_measure(self.network, self.seed)
 
 
 def jobs(tables: Sequence[str], seeds: Sequence[int]) -> list[Job]:
