@@ -103,7 +103,7 @@ def _lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
         wait: until it is free; otherwise yield at once whether it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         free = True
         if fcntl is not None:
