@@ -115,6 +115,9 @@ def export(arguments: Arguments) -> None:
         "--post-processing", action="store_true", help="let the program give the panoptic maps themselves"
     )
     parser.add_argument(
+        "--half", action="store_true", help="store the weights in half precision (onnx alone)"
+    )
+    parser.add_argument(
         "--tolerance",
         type=float,
         default=1e-4,
@@ -130,6 +133,7 @@ def export(arguments: Arguments) -> None:
         options.output,
         format=options.format,
         post_processing=options.post_processing,
+        half=options.half,
         tolerance=options.tolerance,
     )
     print("largest difference from PyTorch at batch x height x width:")

@@ -8,12 +8,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from axial_deeplab.export.half_weights import store_in_half
 from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
 from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
 from axial_deeplab.files import atomic_path
@@ -26,6 +28,8 @@ CHECKED_SIZES = ((1, 64, 96), (2, 97, 65), (1, 130, 203))
 OPSET = 18
 
 Runner = Callable[[Tensor], Sequence[Tensor]]
+# Of a program, into a file, with the names of its outputs and its metadata.
+Writer = Callable[[ExportedProgram, Path, Sequence[str], str], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def export(
     *,
     format: str = "onnx",
     post_processing: bool = False,
+    half: bool = False,
     sizes: Sequence[tuple[int, int, int]] = CHECKED_SIZES,
     tolerance: float = 1e-4,
 ) -> tuple[Comparison, ...]:
@@ -64,6 +69,8 @@ def export(
         output: the file: `*.onnx`, or `*.pt2` for the other formats.
         format: "onnx", "torch-export" (for `torch.export.load`) or "aoti" (compiled for this machine).
         post_processing: whether the program gives panoptic maps.
+        half: store matrices and kernels in half precision, half their size; for "onnx" alone. It computes in
+            float32, and is compared with a network of the same rounded weights.
         sizes: (batch, height, width) of images at which the file is compared with the network.
         tolerance: largest difference, see `Comparison`; nothing is written if it is larger.
 
@@ -71,8 +78,8 @@ def export(
         The comparison at each size.
 
     Raises:
-        ValueError: the format or ending is unknown, the network cannot be exported, the program gives
-            something else, or a package is missing.
+        ValueError: format, ending or precision is not possible, the network cannot be exported, the program
+            gives something else, or a package is missing.
         OSError: the file cannot be written.
     """
     output = Path(output)
@@ -80,15 +87,19 @@ def export(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format}; choose one")
     if output.suffix != ENDINGS[format]:
         raise ValueError(f"output must end in {ENDINGS[format]} for {format}, got {output}; rename it")
+    if half and format != "onnx":
+        raise ValueError(f"half must be False for {format}, got True; choose the format onnx")
     if format == "onnx":
         require_onnx("onnx", "onnxscript", "onnxruntime")
-    deployed = Deployed(weights, post_processing=post_processing).eval()
-    write, open_file = {
-        "onnx": (_write_onnx, _open_onnx),
+    deployed = Deployed(weights, post_processing=post_processing, half=half).eval()
+    writers: dict[str, tuple[Writer, Callable[[Path], Runner]]] = {
+        "onnx": (partial(_write_onnx, half=half), _open_onnx),
         "torch-export": (_write_torch_export, _open_torch_export),
         "aoti": (_write_aoti, _open_aoti),
-    }[format]
-    metadata = json.dumps({**weights.metadata, "categories": weights.categories.to_json()})
+    }
+    write, open_file = writers[format]
+    described = {**weights.metadata, "categories": weights.categories.to_json()}
+    metadata = json.dumps({**described, "smallest_side": deployed.smallest_side})
     with atomic_path(output) as temporary:
         with _quiet():
             program = capture(deployed)
@@ -119,7 +130,9 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.std())
 
 
-def _write_onnx(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
+def _write_onnx(
+    program: ExportedProgram, path: Path, names: Sequence[str], metadata: str, half: bool
+) -> None:
     import onnx
 
     exported = torch.onnx.export(
@@ -132,6 +145,8 @@ def _write_onnx(program: ExportedProgram, path: Path, names: Sequence[str], meta
     )
     assert exported is not None
     model = exported.model_proto
+    if half:
+        store_in_half(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata})
     onnx.checker.check_model(model)
     onnx.save(model, path)

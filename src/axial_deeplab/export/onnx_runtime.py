@@ -75,7 +75,17 @@ class OnnxNetwork(nn.Module):
         self.device_of_outputs = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the outputs by name, on the device of this module."""
+        """Return the outputs by name, on the device of this module.
+
+        Raises:
+            ValueError: the images have another shape than the network takes.
+        """
+        channels, smallest = self.config.get("in_channels", 3), self.metadata.get("smallest_side", 1)
+        if images.ndim != 4 or images.shape[1] != channels or min(images.shape[-2:]) < smallest:
+            raise ValueError(
+                f"images must be (B, {channels}, H, W) with sides of at least {smallest} pixels, got "
+                f"{tuple(images.shape)}; enlarge them, or export another network"
+            )
         pixels = images.detach().to("cpu", torch.float32).numpy()
         outputs = self.session.run(None, {"images": np.ascontiguousarray(pixels)})
         device = self.device_of_outputs.device

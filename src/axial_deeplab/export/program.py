@@ -10,14 +10,14 @@ from axial_deeplab.export.post_processing_graph import PostProcessingGraph
 from axial_deeplab.inference import stored_post_processing
 from axial_deeplab.models.backbone import FEATURE_NAMES
 from axial_deeplab.models.fuse import fuse
-from axial_deeplab.weights import LoadedWeights
+from axial_deeplab.weights import LoadedWeights, halved
 
 INPUT_NAME = "images"
 PANOPTIC_OUTPUTS = ("semantic_logits", "center_heatmap", "offsets")
 # The program is for all sizes; those of its example must only not be equal to each other or to 1.
 EXAMPLE_SIZE = (2, 65, 97)
 # Panoptic networks pad smaller images; the coarsest map of other networks must have more than one pixel.
-SMALLEST_SIDE = {True: 1, False: 33}
+SMALLEST_PADDED_SIDE, SMALLEST_SIDE = 1, 33
 
 
 class Deployed(nn.Module):
@@ -29,20 +29,26 @@ class Deployed(nn.Module):
     Args:
         weights: network, categories and settings.
         post_processing: whether the panoptic map is the output, instead of the three maps that it is made of.
+        half: whether matrices and kernels are rounded to half precision.
 
     Attributes:
         output_names: their names.
+        smallest_side: pixels that height and width of the images must have.
 
     Raises:
         ValueError: the network is not panoptic, or the settings cannot be part of a graph.
     """
 
-    def __init__(self, weights: LoadedWeights, *, post_processing: bool = False) -> None:
+    def __init__(self, weights: LoadedWeights, *, post_processing: bool = False, half: bool = False) -> None:
         super().__init__()
         self.network = fuse(weights.model)
+        if half:
+            for parameter in self.network.parameters():
+                parameter.data = halved(parameter.data).to(parameter.dtype)
         config = weights.metadata["model"]
         self.in_channels = config.get("in_channels", 3)
         self.is_panoptic = hasattr(weights.model, "semantic_head")
+        self.smallest_side = SMALLEST_PADDED_SIDE if self.is_panoptic else SMALLEST_SIDE
         self.post_processing: PostProcessingGraph | None = None
         self.output_names: tuple[str, ...]
         if self.is_panoptic:
@@ -77,12 +83,11 @@ class Deployed(nn.Module):
 
 
 def capture(deployed: Deployed) -> ExportedProgram:
-    """Return the program of a network, for any batch, and any height and width from `SMALLEST_SIDE` on."""
-    smallest = SMALLEST_SIDE[deployed.is_panoptic]
+    """Return the program of a network, for any batch, and any height and width from its smallest side on."""
     size: dict[int, Any] = {
         0: Dim("batch", min=1),
-        2: Dim("height", min=smallest),
-        3: Dim("width", min=smallest),
+        2: Dim("height", min=deployed.smallest_side),
+        3: Dim("width", min=deployed.smallest_side),
     }
     with torch.no_grad():
         return torch.export.export(
