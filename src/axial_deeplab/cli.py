@@ -338,6 +338,7 @@ def benchmark(arguments: Arguments) -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
+    parser.add_argument("--cpu-time", action="store_true", help="time of the processor, not of the clock")
     parser.add_argument("--no-reference", action="store_true", help="leave out the reference implementation")
     parser.add_argument("--no-backward", action="store_true", help="attention: only the forward pass")
     parser.add_argument("--no-memory", action="store_true", help="do not measure the peak of the memory")
@@ -364,6 +365,7 @@ def benchmark(arguments: Arguments) -> None:
         device=options.device,
         dtype=options.dtype,
         compiled=options.compile,
+        cpu_time=options.cpu_time,
         progress=sys.stderr.isatty(),
     )
     if options.what == "attention":

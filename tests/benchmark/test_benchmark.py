@@ -56,6 +56,13 @@ def test_peak_memory_is_that_of_the_step() -> None:
     assert large.peak_mb == pytest.approx(400, abs=20)
 
 
+def test_time_of_the_processor_is_not_spent_asleep() -> None:
+    (asleep,) = measure.measure([Sleep(0.2)], rounds=1, memory=False, cpu_time=True)
+    assert asleep.median_ms < 100
+    text = report.Report([], cpu_time=True).to_text()
+    assert "Times are those of the processor" in text
+
+
 def test_nothing_to_time_is_refused() -> None:
     with pytest.raises(ValueError, match="rounds and candidates must be at least 1, got 3 and 0"):
         measure.measure([], rounds=3)
@@ -94,7 +101,7 @@ def test_attention_report_has_all_that_can_run(monkeypatch: pytest.MonkeyPatch) 
         return [Measurement(candidate.label, (1.0,), (1.0,)) for candidate in candidates]
 
     monkeypatch.setattr(report, "measure", measure_nothing)
-    monkeypatch.setattr(report, "measure_ceiling", lambda *args: Ceiling(1e9, 1e9))
+    monkeypatch.setattr(report, "measure_ceiling", lambda *args, **options: Ceiling(1e9, 1e9))
     shapes = [Shape(1, 5, 2, 8, 4, 8), attention.SHAPES_OF_GROWTH[0]]
     result = report.benchmark_attention(report.Settings(compiled=True), shapes)
     forward = ["reference", "reference, compiled", "numba", "prepared", "sdpa", "flex"]
@@ -200,6 +207,7 @@ def test_command_prints_table_json_and_plot(tmp_path: Path, capsys: pytest.Captu
         ("model --input 17", "input must be HEIGHTxWIDTH"),
         ("model --rounds 0", "rounds must be at least 1"),
         ("model --dtype int8", "dtype must be one of"),
+        ("model --cpu-time --device cuda", "cpu_time must be False on another device"),
         ("model no_such_net", "name must be a network of list_models"),
     ],
 )

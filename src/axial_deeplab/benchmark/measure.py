@@ -20,6 +20,9 @@ from axial_deeplab.freed_memory import return_freed_memory
 
 Step = Callable[[], object]
 
+CLOCKS = {False: time.perf_counter, True: time.process_time}
+"""By whether the time of the processor is wanted."""
+
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # proc(5): resets the peak of the resident memory to its present size
@@ -100,7 +103,12 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def measure(
-    candidates: Sequence[Candidate], *, rounds: int, memory: bool = True, progress: bool = False
+    candidates: Sequence[Candidate],
+    *,
+    rounds: int,
+    memory: bool = True,
+    cpu_time: bool = False,
+    progress: bool = False,
 ) -> list[Measurement]:
     """Time candidates in turns, so that whatever else the machine does slows all of them alike.
 
@@ -108,6 +116,7 @@ def measure(
         candidates: the first is the one that the others are compared with.
         rounds: timed runs of each, after one that is not counted.
         memory: whether each also runs once in a process of its own, where its peak memory is read.
+        cpu_time: measure the time of the processor, all threads together, instead of what passes.
         progress: whether to show a progress bar.
 
     Raises:
@@ -118,6 +127,7 @@ def measure(
             f"rounds and candidates must be at least 1, got {rounds} and {len(candidates)}; name what to time"
         )
     peaks = [_peak_in_fresh_process(candidate) if memory else None for candidate in candidates]
+    clock = CLOCKS[cpu_time]
     steps = []
     for candidate in candidates:
         step = candidate.prepare()
@@ -127,7 +137,7 @@ def measure(
     with tqdm(total=rounds, unit="round", disable=not progress, leave=False) as bar, no_collection():
         for _ in range(rounds):
             for candidate, step, own in zip(candidates, steps, times, strict=True):
-                own.append(1e3 * _timed(step, candidate.device))
+                own.append(1e3 * _timed(step, candidate.device, clock))
             bar.update()
     return [
         Measurement(
@@ -157,15 +167,15 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _timed(step: Step, device: str) -> float:
+def _timed(step: Step, device: str, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the seconds that a step takes."""
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     step()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _peak_in_fresh_process(candidate: Candidate) -> float | None:

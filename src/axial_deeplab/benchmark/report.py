@@ -58,17 +58,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """Sections, and the machine on which they were measured."""
+    """Sections, the machine on which they were measured, and by which clock."""
 
     sections: Sequence[Section]
     machine: dict[str, Any] = field(default_factory=describe_machine)
     ceiling: Ceiling | None = None
+    cpu_time: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers for a JSON file."""
         ceiling = {"ceiling": self.ceiling.to_json()} if self.ceiling else {}
         sections = [section.to_json() for section in self.sections]
-        return {"machine": self.machine, **ceiling, "sections": sections}
+        return {"machine": self.machine, "cpu_time": self.cpu_time, **ceiling, "sections": sections}
 
     def to_text(self) -> str:
         """Return tables in Markdown, which also reads well in a terminal."""
@@ -76,6 +77,8 @@ class Report:
         if self.ceiling:
             bandwidth, rate = self.ceiling.bytes_per_second / 1e9, self.ceiling.operations_per_second / 1e9
             lines.append(f"Ceiling: copying {bandwidth:.1f} GB/s, matrix product {rate:.0f} GFLOP/s.")
+        if self.cpu_time:
+            lines.append("Times are those of the processor, all threads together.")
         for section in self.sections:
             lines += ["", f"**{section.title}**", "", *_table(section)]
         return "\n".join(lines)
@@ -120,6 +123,7 @@ class Settings:
         device: "cpu" or "cuda".
         dtype: "float32", "bfloat16" or "float16".
         compiled: also measure through `torch.compile`, which needs a C++ compiler.
+        cpu_time: measure the time of the processor, all threads together: for a machine that is busy.
         progress: whether to show progress bars.
     """
 
@@ -128,9 +132,15 @@ class Settings:
     device: str = "cpu"
     dtype: str = "float32"
     compiled: bool = False
+    cpu_time: bool = False
     progress: bool = False
 
     def __post_init__(self) -> None:
+        if self.cpu_time and self.device != "cpu":
+            raise ValueError(
+                f"cpu_time must be False on another device than the CPU, got True on {self.device}; "
+                "leave it out"
+            )
         if self.rounds < 1:
             raise ValueError(f"rounds must be at least 1, got {self.rounds}; 11 give a useful median")
         if self.dtype not in DTYPES:
@@ -150,7 +160,7 @@ def benchmark_attention(
         shapes: of the layers. Those that only differ in their length are drawn.
         backward: also time the backward pass.
     """
-    ceiling = measure_ceiling(settings.dtype, settings.device)
+    ceiling = measure_ceiling(settings.dtype, settings.device, cpu_time=settings.cpu_time)
     fused = "triton" if settings.device == "cuda" else "numba"
     sections = []
     for shape in shapes:
@@ -172,7 +182,7 @@ def benchmark_attention(
             what = "forward and backward" if with_backward else "forward"
             size = shape.L if shape in SHAPES_OF_GROWTH else None
             sections.append(Section(what, str(shape), measurements, shares, size))
-    return Report(sections, ceiling=ceiling)
+    return Report(sections, ceiling=ceiling, cpu_time=settings.cpu_time)
 
 
 def _can_prepare(candidate: AttentionCandidate) -> bool:
@@ -229,7 +239,7 @@ def benchmark_model(
             what = f"{'training step' if training else 'inference'}, {settings.dtype}, {images}"
             case = f"{height} x {width}"
             sections.append(Section(what, case, _measure(candidates, settings), size=height * width))
-    return Report(sections)
+    return Report(sections, cpu_time=settings.cpu_time)
 
 
 def _networks(
@@ -254,7 +264,13 @@ def _attends(name: str) -> bool:
 
 
 def _measure(candidates: Sequence[Any], settings: Settings) -> list[Measurement]:
-    return measure(candidates, rounds=settings.rounds, memory=settings.memory, progress=settings.progress)
+    return measure(
+        candidates,
+        rounds=settings.rounds,
+        memory=settings.memory,
+        cpu_time=settings.cpu_time,
+        progress=settings.progress,
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:
