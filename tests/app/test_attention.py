@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from app_files import noise, tiny_network
 from PIL import Image
 
+from app_files import noise, tiny_network
 from axial_deeplab.app.attention import PANEL_SIDE, attention_grid
 from axial_deeplab.experiments.attention_maps import attention_maps, draw_heads
 

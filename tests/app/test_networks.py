@@ -1,8 +1,8 @@
 """Networks are loaded when they are chosen, and forgotten when others are."""
 
 import pytest
-from app_files import noise, write_tiny_weights
 
+from app_files import noise, write_tiny_weights
 from axial_deeplab.app import networks as networks_module
 from axial_deeplab.app.networks import Networks
 

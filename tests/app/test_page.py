@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from app_files import write_noise, write_tiny_weights
 from PIL import Image
 
+from app_files import write_noise, write_tiny_weights
 from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import KNOBS, Networks
 from axial_deeplab.app.page import HINT_TO_CLICK, HINT_TO_START, Page
