@@ -44,6 +44,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     copy_rows,
     inlined,
     kernel,
+    merged,
     position_stride,
     positions_pitch,
     prefetch_unit,
@@ -86,7 +87,7 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 )
 
 
-@kernel
+@merged
 def backward_unit(
     arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, table_grads: Pointer, like: Scalar
 ) -> None:
@@ -435,7 +436,7 @@ def add_value_table_gradients(
             store_rows(v_rows_grad, at, value_pitch, total)
 
 
-@kernel
+@merged
 def backward(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of units until none is left. Each has its own table gradients."""
     arguments = pointer_like(address, address)

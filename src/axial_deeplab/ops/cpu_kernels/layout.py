@@ -36,6 +36,8 @@ Tile = Any
 kernel: Any = njit
 # A tile stays in registers only within one function.
 inlined: Any = njit(forceinline=True)
+# Compiled with its caller, which saves the time of compiling it alone.
+merged: Any = njit(inline="always")
 # Sizes are also asked for by Python.
 size_rule: Any = register_jitable
 

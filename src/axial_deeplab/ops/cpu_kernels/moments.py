@@ -27,6 +27,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     clear,
     copy_rows,
     kernel,
+    merged,
     moments_size,
     position_stride,
     tensor_of_unit,
@@ -74,7 +75,7 @@ def add_rows(
                 store(products, at, add(load(products, at), product))
 
 
-@kernel
+@merged
 def moments_of_line(
     arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, like: Scalar
 ) -> None:
@@ -148,7 +149,7 @@ def differentiate_rows(
             store(target, i * pitch + c, total)
 
 
-@kernel
+@merged
 def differentiate_line(
     arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, like: Scalar
 ) -> None:
@@ -188,7 +189,7 @@ def scratch_of_thread(arguments: Pointer, like: Scalar) -> Pointer:
     return scratch
 
 
-@kernel
+@merged
 def moments(address: int, like: Scalar) -> None:
     """What one thread does: take groups of heads until none is left."""
     arguments = pointer_like(address, address)
@@ -207,7 +208,7 @@ def moments(address: int, like: Scalar) -> None:
         group = take_ticket(advance(arguments, NEXT_CHUNK))
 
 
-@kernel
+@merged
 def moments_backward(address: int, like: Scalar) -> None:
     """The same for the gradients."""
     arguments = pointer_like(address, address)

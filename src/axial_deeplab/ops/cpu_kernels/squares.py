@@ -44,6 +44,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     columns_pitch,
     inlined,
     kernel,
+    merged,
     offsets,
     position_stride,
     rows_in_reach,
@@ -172,7 +173,7 @@ def tile_of_square_logits(
 # --- one unit -----------------------------------------------------------------------------------------------
 
 
-@kernel
+@merged
 def attend_from_row(
     arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
 ) -> None:
@@ -262,7 +263,7 @@ def attend_from_row(
             )
 
 
-@kernel
+@merged
 def attend_to_squares(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of units until none is left."""
     arguments = pointer_like(address, address)

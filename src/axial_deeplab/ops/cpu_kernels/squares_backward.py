@@ -46,6 +46,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     columns_pitch,
     inlined,
     kernel,
+    merged,
     offsets,
     rows_in_reach,
     segment_margin,
@@ -188,7 +189,7 @@ def add_row_gradients(
             add_tile(target, c * pitch + reach + p, pitch, fma(by_row, scale, by_table))
 
 
-@kernel
+@merged
 def differentiate_row(
     arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
 ) -> None:
@@ -327,7 +328,7 @@ def differentiate_row(
     unpack_row(arguments, GRAD_Q, image, y, head, head_dim, grad_queries, like)
 
 
-@kernel
+@merged
 def differentiate_squares(address: int, like: Scalar) -> None:
     """What one thread does: take chunks, each a head in a range of images, until none is left."""
     arguments = pointer_like(address, address)
