@@ -24,9 +24,13 @@ from axial_deeplab.benchmark.report import describe
 from axial_deeplab.files import atomic_path
 from axial_deeplab.freed_memory import return_freed_memory
 
+CITYSCAPES_CLASSES = 19
+
+# The sizes of COCO (133 classes) and of Cityscapes.
 NETWORKS = (
     NetworkCandidate("axial_deeplab_s", height=1025, width=1025),
     NetworkCandidate("axial_deeplab_s", height=1025, width=1025, span=65),
+    NetworkCandidate("axial_deeplab_l", height=1025, width=2049, span=65, num_classes=CITYSCAPES_CLASSES),
     NetworkCandidate("axial_deeplab_l", height=1025, width=2049, span=65),
 )
 
@@ -76,8 +80,8 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe_machine()
     print(describe(machine))
-    print("| network | image | span | | seconds | processor seconds | peak MB |")
-    print("| --- | --- | --- | --- | ---: | ---: | ---: |")
+    print("| network | image | span | classes | | seconds | processor seconds | peak MB |")
+    print("| --- | --- | --- | ---: | --- | ---: | ---: | ---: |")
     rows = []
     for index, network in enumerate(NETWORKS):
         if options.only is not None and index not in options.only:
@@ -88,14 +92,16 @@ def main() -> None:
         ):
             result = measured(candidate, options.memory_limit)
             size = f"{network.height} x {network.width}"
-            cells = [network.name, size, str(network.span or "whole axis"), what]
+            classes = str(network.num_classes or 133)
+            cells = [network.name, size, str(network.span or "whole axis"), classes, what]
             if "failure" in result:
                 cells += [result["failure"], "", ""]
             else:
                 cells += [f"{result[key]:.1f}" for key in ("seconds", "processor_seconds")]
                 cells.append(f"{result['peak_mb']:.0f}")
             print(f"| {' | '.join(cells)} |", flush=True)
-            rows.append({"network": network.name, "size": size, "span": network.span, "path": what, **result})
+            own = {"network": network.name, "size": size, "span": network.span, "classes": classes}
+            rows.append({**own, "path": what, **result})
     if options.json:
         with atomic_path(options.json) as temporary:
             temporary.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")

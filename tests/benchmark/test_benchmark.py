@@ -149,8 +149,12 @@ def test_ceiling_is_set_by_the_slower_of_memory_and_arithmetic() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_networks_are_built_as_they_are_timed(training: bool) -> None:
-    candidate = NetworkCandidate("axial_deeplab_nano", 1, 33, 33, training, span=5, impl="reference")
+    candidate = NetworkCandidate(
+        "axial_deeplab_nano", 1, 33, 33, training, span=5, num_classes=3, impl="reference"
+    )
+    assert "span 5, 3 classes, reference" in candidate.label
     model = candidate.build()
+    assert model.get_submodule("semantic_head.final").out_channels == 3
     assert model.training == training
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == training
     attention_layers = [module for module in model.modules() if hasattr(module, "impl")]

@@ -32,6 +32,7 @@ class NetworkCandidate:
         width: pixels.
         training: time forward pass, backward pass and a step of SGD; else inference without gradients.
         span: positions that a query attends to; None is the whole axis.
+        num_classes: of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
         compiled: run it through `torch.compile`.
@@ -46,6 +47,7 @@ class NetworkCandidate:
     width: int = 224
     training: bool = False
     span: int | None = None
+    num_classes: int | None = None
     impl: str = "auto"
     fuse: bool = True
     compiled: bool = False
@@ -65,6 +67,7 @@ class NetworkCandidate:
             return self.name.removeprefix(FIRST_AUTHOR_PREFIX) + " (first author)"
         extras = [
             f"span {self.span}" if self.span else "",
+            f"{self.num_classes} classes" if self.num_classes else "",
             self.impl if self.impl != "auto" else "",
             "not fused" if not (self.fuse or self.training) else "",
             "compiled" if self.compiled else "",
@@ -89,7 +92,8 @@ class NetworkCandidate:
         return model
 
     def _ours(self) -> nn.Module:
-        model = create_model(self.name, span=self.span)
+        classes: dict[str, Any] = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        model = create_model(self.name, span=self.span, **classes)
         for module in model.modules():
             if hasattr(module, "impl"):
                 module.impl = self.impl  # type: ignore[assignment]
