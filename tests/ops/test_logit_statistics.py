@@ -161,9 +161,11 @@ def test_absent_terms_are_zero() -> None:
 
 
 @pytest.mark.parametrize("span", [None, 3])
-def test_empty_batch_has_zero_moments(span: int | None) -> None:
-    q, k, _, rel_q, rel_k, *_ = make_inputs(7, images=0)
-    for moments in logit_moments(q, k, rel_q, rel_k, span=span):
+@pytest.mark.parametrize(("length", "images"), [(7, 0), (0, 2)])
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+def test_nothing_has_zero_moments(span: int | None, length: int, images: int, impl: str) -> None:
+    q, k, _, rel_q, rel_k, *_ = make_inputs(length, images=images)
+    for moments in logit_moments(q, k, rel_q, rel_k, span=span, impl=impl):
         torch.testing.assert_close(moments, torch.zeros(3, 2, dtype=torch.float64))
 
 

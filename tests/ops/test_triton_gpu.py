@@ -136,6 +136,13 @@ def test_opcheck(absent: tuple[int, ...]) -> None:
     torch.library.opcheck(operation, (*arguments, 5, True))
 
 
+def test_opcheck_of_the_backward_pass() -> None:
+    arguments = arguments_of(1, 5, 1, 2)
+    outputs = torch.ops.axial_deeplab.triton_axial_attention(*arguments, 3, True)
+    operation = torch.ops.axial_deeplab.triton_axial_attention_backward.default
+    torch.library.opcheck(operation, (list(outputs[:2]), list(outputs), *arguments, 3))
+
+
 def test_auto_takes_it_where_numba_cannot_run() -> None:
     arguments = arguments_of()
     content, _ = axial_attention(*arguments, impl="triton")

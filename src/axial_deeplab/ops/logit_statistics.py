@@ -55,7 +55,7 @@ def logit_moments(
             None if rel_k is None else rel_k.to(dtype).flip(0),
         ]
         has_tables = [table is not None for table in tables]
-        whole_axis = reach == length - 1
+        whole_axis = reach >= length - 1
         positions: list[tuple[Tensor, Tensor] | None]
         if impl in ("auto", "numba") and whole_axis and any(has_tables) and numba_moments.can_run(q):
             moments = numba_moments.position_moments(q, k)

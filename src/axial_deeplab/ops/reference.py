@@ -65,8 +65,8 @@ def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
 
 def query_blocks(length: int, span: int | None) -> tuple[int, int]:
     """Return how many queries share a window of keys, and how far the window reaches beyond them."""
-    if span is None:
-        return length, 0
+    if span is None or length == 0:
+        return max(length, 1), 0
     reach = span // 2
     block = max(SMALLEST_BLOCK, reach)
     # A short axis is cheaper as one block with a mask than as overlapping windows.
@@ -77,7 +77,8 @@ def split_queries(x: Tensor, block: int) -> Tensor:
     """Cut (..., L, D) into (..., blocks, block, D), zeros behind the last position."""
     if x.shape[-2] == block:
         return x.unsqueeze(-3)
-    return F.pad(x, (0, 0, 0, -x.shape[-2] % block)).unflatten(-2, (-1, block))
+    blocks = -(-x.shape[-2] // block)
+    return F.pad(x, (0, 0, 0, -x.shape[-2] % block)).unflatten(-2, (blocks, block))
 
 
 def windows_of_keys(x: Tensor, block: int, reach: int) -> Tensor:
