@@ -250,7 +250,7 @@ DATA = "--images {scenes}/images --panoptic {scenes}/panoptic --json {scenes}/pa
     ("words", "message"),
     [
         ("tarin", "command must be one of train, "),
-        ("predict --weights w --output o", "the following arguments are required: IMAGE"),
+        ("predict --weights w --output o", "the following arguments are required: FILE"),
         (
             "predict x.jpg --weights {weights} --output o --top-k many",
             "argument --top-k: invalid int value: 'many'",
