@@ -35,6 +35,7 @@ class Section:
         ceiling_share: for each candidate, the share of the machine's ceiling that it reached; empty where
             that was not measured.
         size: of what the section is about, for the plot: pixels of an image, or the length of an axis.
+        size_name: what stands at this size in the plot.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Section:
     measurements: Sequence[Measurement]
     ceiling_share: Sequence[float] = ()
     size: int | None = None
+    size_name: str = ""
 
     @property
     def title(self) -> str:
@@ -58,12 +60,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """Sections, the machine on which they were measured, and by which clock."""
+    """Sections, the machine on which they were measured, and by which clock; `size_means` is for the plot."""
 
     sections: Sequence[Section]
     machine: dict[str, Any] = field(default_factory=describe_machine)
     ceiling: Ceiling | None = None
     cpu_time: bool = False
+    size_means: str = "image, pixels"
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers for a JSON file."""
@@ -181,8 +184,10 @@ def benchmark_attention(
             shares = [least / measurement.median_ms for measurement in measurements]
             what = "forward and backward" if with_backward else "forward"
             size = shape.L if shape in SHAPES_OF_GROWTH else None
-            sections.append(Section(what, str(shape), measurements, shares, size))
-    return Report(sections, ceiling=ceiling, cpu_time=settings.cpu_time)
+            sections.append(Section(what, str(shape), measurements, shares, size, str(shape.L)))
+    return Report(
+        sections, ceiling=ceiling, cpu_time=settings.cpu_time, size_means="length of the axis, positions"
+    )
 
 
 def _can_prepare(candidate: AttentionCandidate) -> bool:
@@ -238,7 +243,8 @@ def benchmark_model(
             images = "1 image" if batch == 1 else f"{batch} images"
             what = f"{'training step' if training else 'inference'}, {settings.dtype}, {images}"
             case = f"{height} x {width}"
-            sections.append(Section(what, case, _measure(candidates, settings), size=height * width))
+            measurements = _measure(candidates, settings)
+            sections.append(Section(what, case, measurements, size=height * width, size_name=case))
     return Report(sections, cpu_time=settings.cpu_time)
 
 
@@ -291,11 +297,13 @@ def draw(report: Report, path: Path) -> None:
     Raises:
         ValueError: fewer than two sizes were measured, or matplotlib is missing.
     """
+    kinds = {section.what for section in report.sections}
     curves: dict[str, list[tuple[int, Measurement]]] = {}
     for section in report.sections:
         for row in section.measurements:
             if section.size is not None:
-                curves.setdefault(f"{row.label}, {section.what}", []).append((section.size, row))
+                label = row.label if len(kinds) == 1 else f"{row.label}, {section.what}"
+                curves.setdefault(label, []).append((section.size, row))
     curves = {label: points for label, points in curves.items() if len(points) > 1}
     if not curves:
         raise ValueError(
@@ -315,10 +323,14 @@ def draw(report: Report, path: Path) -> None:
         peaks = [row.peak_mb for _, row in points]
         if all(peak is not None and peak > 0 for peak in peaks):
             memory_axes.loglog(sizes, peaks, marker="o", label=label)
+    names = {section.size: section.size_name for section in report.sections if section.size is not None}
     for axes, what in ((time_axes, "median time (ms)"), (memory_axes, "peak memory (MB)")):
-        axes.set_xlabel("length of the axis" if max(sizes) < 5000 else "pixels of the image")
+        axes.set_xticks(list(names), list(names.values()))
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel(report.size_means)
         axes.set_ylabel(what)
-        axes.grid(alpha=0.3, which="both")
+        axes.grid(alpha=0.3)
     time_axes.legend(fontsize=7)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
