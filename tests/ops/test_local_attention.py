@@ -126,8 +126,11 @@ def test_a_square_one_position_wide_is_one_line_of_axial_attention() -> None:
         torch.testing.assert_close(ours, theirs.transpose(1, 2), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("impl", ["numba", "reference"])
 @pytest.mark.parametrize(("height", "width", "kernel_size"), [(1, 1, 3), (4, 5, 3), (2, 6, 7)])
-def test_moments_are_those_of_all_existing_pairs(height: int, width: int, kernel_size: int) -> None:
+def test_moments_are_those_of_all_existing_pairs(
+    height: int, width: int, kernel_size: int, impl: str
+) -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(height, width, kernel_size)
     terms = torch.stack(
         [
@@ -137,17 +140,22 @@ def test_moments_are_those_of_all_existing_pairs(height: int, width: int, kernel
         ]
     )  # (pairs, 3, B, N)
     assert count_local_logits(2, height, width, kernel_size) == terms.shape[0] * terms.shape[2]
-    mean, square = local_logit_moments(q, k, rel_q, rel_k, kernel_size=kernel_size)
+    mean, square = local_logit_moments(q, k, rel_q, rel_k, kernel_size=kernel_size, impl=impl)
     torch.testing.assert_close(mean, terms.mean((0, 2)), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(square, terms.square().mean((0, 2)), rtol=1e-12, atol=1e-12)
-    mean, square = local_logit_moments(q, k, None, None, kernel_size=kernel_size)
+    mean, square = local_logit_moments(q, k, None, None, kernel_size=kernel_size, impl=impl)
     assert not mean[1:].any()
     assert not square[1:].any()
 
 
-def test_gradients_of_moments() -> None:
+@pytest.mark.parametrize("impl", ["numba", "reference"])
+def test_gradients_of_moments(impl: str) -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(3, 2, 3, images=1, key_dim=1, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *x: local_logit_moments(*x, kernel_size=3), (q, k, rel_q, rel_k))
+
+    def moments(*x: Tensor) -> Any:
+        return local_logit_moments(*x, kernel_size=3, impl=impl)
+
+    assert torch.autograd.gradcheck(moments, (q, k, rel_q, rel_k))
 
 
 def test_chunks_bound_the_memory() -> None:

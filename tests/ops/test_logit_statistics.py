@@ -29,9 +29,8 @@ IMPLEMENTATIONS = ("numba", "reference")
 
 
 @pytest.mark.parametrize("max_span", [1, 4, 80])
-@pytest.mark.parametrize(
-    ("impl", "span"), [("numba", None), *(("reference", span) for span in (None, 1, 3, 7, 33, 201))]
-)
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("span", [None, 1, 3, 7, 33, 201])
 @pytest.mark.parametrize("length", [1, 2, 5, 40, 71])
 def test_equals_the_moments_of_explicit_logits(
     length: int, span: int | None, max_span: int, impl: str
@@ -46,7 +45,14 @@ def test_equals_the_moments_of_explicit_logits(
 
 @pytest.mark.parametrize(
     ("impl", "length", "span"),
-    [("numba", 4, None), ("reference", 4, None), ("reference", 5, 3), ("reference", 67, 3)],
+    [
+        ("numba", 4, None),
+        ("numba", 5, 3),
+        ("numba", 67, 3),
+        ("reference", 4, None),
+        ("reference", 5, 3),
+        ("reference", 67, 3),
+    ],
 )
 def test_gradients(length: int, span: int | None, impl: str) -> None:
     small = {"images": 1, "lines": 1, "heads": 1, "key_dim": 1} if length > 5 else {"key_dim": 2}
@@ -56,11 +62,12 @@ def test_gradients(length: int, span: int | None, impl: str) -> None:
 
 def test_chunks_of_lines_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(40, lines=5)
-    expected = logit_moments(q, k, rel_q, rel_k, span=7)
+    expected = logit_moments(q, k, rel_q, rel_k, span=7, impl="reference")
     monkeypatch.setattr(
         logit_statistics, "CHUNK_LOGITS", 2 * 2 * 2 * 40 * 40
     )  # two lines of 2 images and 2 heads
-    torch.testing.assert_close(logit_moments(q, k, rel_q, rel_k, span=7), expected)
+    result = logit_moments(q, k, rel_q, rel_k, span=7, impl="reference")
+    torch.testing.assert_close(result, expected)
 
 
 def test_whole_axis_makes_no_logits() -> None:
@@ -85,11 +92,12 @@ def test_whole_axis_makes_no_logits_in_the_kernel() -> None:
 @given(
     sizes=st.tuples(*[st.integers(1, most) for most in (30, 3, 3, 3, 17)]),
     absent=st.sampled_from([(), (0,), (1,)]),
+    span=st.none() | st.integers(0, 15).map(lambda reach: 2 * reach + 1),
     axis=st.sampled_from(["height", "width"]),
     seed=st.integers(0, 1000),
 )
 def test_kernel_equals_plain_pytorch(
-    sizes: tuple[int, ...], absent: tuple[int, ...], axis: str, seed: int
+    sizes: tuple[int, ...], absent: tuple[int, ...], span: int | None, axis: str, seed: int
 ) -> None:
     length, images, lines, heads, key_dim = sizes
     options = {"images": images, "lines": lines, "heads": heads, "key_dim": key_dim, "seed": seed}
@@ -102,24 +110,35 @@ def test_kernel_equals_plain_pytorch(
         leaves = [x.detach().requires_grad_() for x in (q, k, *tables) if x is not None]
         inputs = iter(leaves)
         arguments = [None if x is None else next(inputs) for x in (q, k, *tables)]
-        outputs = logit_moments(*arguments, impl=impl)
+        outputs = logit_moments(*arguments, span=span, impl=impl)
         weights = [torch.arange(1.0, 1 + y.numel()).reshape(y.shape).double().sin() for y in outputs]
         results.append([*outputs, *torch.autograd.grad(outputs, leaves, weights)])
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-11)
+
+
+def test_local_span_makes_no_logits_in_the_kernel() -> None:
+    q, k, _, rel_q, rel_k, *_ = make_inputs(500, images=1, lines=4, heads=2, requires_grad=True)
+    with LargestTensor() as mode:
+        mean, mean_of_squares = logit_moments(q, k, rel_q, rel_k, span=65, impl="numba")
+        (mean.sum() + mean_of_squares.sum()).backward()
+    # The memory of one thread: rows of queries and keys and their gradients, sums and one segment of terms.
+    assert mode.elements < 4 * 500 * 2 * 65 / 2
 
 
 def test_number_of_threads_does_not_change_a_bit() -> None:
     q, k = (x.float() for x in make_inputs(40, images=4, lines=16, heads=5, key_dim=8)[:2])
     assert 4 * q.numel() * 8 > 2 * WORK_FOR_A_THREAD
     before = torch.get_num_threads()
-    results = []
+    results, squares = [], []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             results.append(torch.ops.axial_deeplab.position_moments(q, k))
+            squares.append(torch.ops.axial_deeplab.square_moments(q, k, None, None, 1, 2))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+    assert all(torch.equal(result, squares[0]) for result in squares)
 
 
 def test_opcheck() -> None:
@@ -144,7 +163,7 @@ def test_nan_gives_nan(impl: str) -> None:
 def test_long_local_axis_keeps_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, _, rel_q, rel_k, *_ = make_inputs(2000, images=1, lines=1, heads=1)
     with LargestTensor() as mode:
-        logit_moments(q, k, rel_q, rel_k, span=9)
+        logit_moments(q, k, rel_q, rel_k, span=9, impl="reference")
     assert mode.elements < 2000 * 40
 
 

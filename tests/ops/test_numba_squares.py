@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from axial_deeplab.models.local_attention import LocalAttention2d
 from axial_deeplab.ops import kernel_call
 from axial_deeplab.ops.local_attention import explain_local_attention_2d, local_attention_2d
+from axial_deeplab.ops.squares_statistics import local_logit_moments
 from error_budget import outputs_and_gradients, shares_of_error_budget
 
 attend = partial(local_attention_2d, impl="numba")
@@ -265,6 +266,71 @@ def test_exports_the_reference(layer: LocalAttention2d) -> None:
     torch.testing.assert_close(exported.module()(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(
+        *[st.integers(0, limit) for limit in (3, 9, 20)], *[st.integers(1, limit) for limit in (3, 9)]
+    ),
+    reach=st.integers(0, 4),
+    absent=st.sets(st.sampled_from([2, 3])),
+    seed=st.integers(0, 1000),
+)
+def test_moments_equal_those_of_plain_pytorch(
+    sizes: tuple[int, ...], reach: int, absent: set[int], seed: int
+) -> None:
+    arguments = square_arguments(*sizes, 1, 2 * reach + 1, seed=seed, dtype=torch.float64)
+    q, k, _, rel_q, rel_k, *_ = (x.detach().requires_grad_() for x in arguments)
+    tensors = [None if i in absent else x for i, x in enumerate((q, k, rel_q, rel_k))]
+    leaves = [x for x in tensors if x is not None]
+    results = []
+    for impl in ("numba", "reference"):
+        outputs = local_logit_moments(*tensors, kernel_size=2 * reach + 1, impl=impl)
+        weights = [torch.arange(1.0, 1 + y.numel()).reshape(y.shape).double().sin() for y in outputs]
+        results.append([*outputs, *torch.autograd.grad(outputs, leaves, weights)])
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-11)
+
+
+def test_moments_are_within_the_error_budget() -> None:
+    q, k, _, rel_q, rel_k, *_ = square_arguments(2, 30, 70, 2)
+    results = [
+        torch.stack(
+            local_logit_moments(*(x.to(dtype) for x in (q, k, rel_q, rel_k)), kernel_size=3, impl=impl)
+        )
+        for impl, dtype in (
+            ("numba", torch.float32),
+            ("reference", torch.float32),
+            ("reference", torch.float64),
+        )
+    ]
+    fast, plain = ((x - results[2]).abs().max() for x in results[:2])
+    assert fast <= 2 * plain + torch.finfo(torch.float32).eps * results[2].abs().max()
+
+
+@pytest.mark.parametrize("argument", [0, 1, 2, 3])
+def test_moments_of_nan_are_nan(argument: int) -> None:
+    q, k, _, rel_q, rel_k, *_ = square_arguments()
+    tensors = [x.clone() for x in (q, k, rel_q, rel_k)]
+    tensors[argument][(0, 2, 4, 0, 0) if argument < 2 else (0, 4, 0)] = math.nan
+    expected = local_logit_moments(*tensors, kernel_size=3, impl="reference")
+    for x, exact in zip(local_logit_moments(*tensors, kernel_size=3), expected, strict=True):
+        assert x.isnan().equal(exact.isnan())
+
+
+def test_opcheck_of_the_moments() -> None:
+    q, k, _, rel_q, rel_k, *_ = (x.requires_grad_() for x in square_arguments())
+    torch.library.opcheck(torch.ops.axial_deeplab.square_moments.default, (q, k, rel_q, rel_k, 1, 1))
+    inputs = (torch.rand(2, 3, 2), q.detach(), k.detach(), None, rel_k.detach(), 1, 1)
+    torch.library.opcheck(torch.ops.axial_deeplab.square_moments_backward.default, inputs)
+
+
+def test_vectors_that_reach_behind_the_last_column_take_no_weight() -> None:
+    """Their logits are those of the keys' term alone; 128, base 2, would be infinite as a weight."""
+    q, k, v, rel_q, rel_k, rel_v, scale = square_arguments(1, 3, 9, 2)
+    rel_k = torch.full_like(rel_k, 128 * math.log(2) / 4)
+    results = results_of("numba", [q, torch.ones_like(k), v, rel_q, rel_k, rel_v, torch.ones_like(scale)])
+    assert all(x.isfinite().all() for x in results.values())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_no_logits_are_stored() -> None:
     height, kernel_size = 256, 15
@@ -272,6 +338,7 @@ def test_no_logits_are_stored() -> None:
     leaves = [x.detach().requires_grad_() for x in arguments]
     small = [x.detach().requires_grad_() for x in square_arguments()]
     attend(*small, kernel_size=3)[0].sum().backward()  # compiled before memory is counted
+    local_logit_moments(*small[:2], *small[3:5], kernel_size=3)[1].sum().backward()
 
     def memory(column: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -281,4 +348,6 @@ def test_no_logits_are_stored() -> None:
     before = memory("VmRSS")
     content, positional = attend(*leaves, kernel_size=kernel_size)
     (content.sum() + positional.sum()).backward()
+    mean, mean_of_squares = local_logit_moments(*leaves[:2], *leaves[3:5], kernel_size=kernel_size)
+    (mean.sum() + mean_of_squares.sum()).backward()
     assert memory("VmHWM") - before < 4 * height**2 * kernel_size**2 / 4

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops import numba_moments
+from axial_deeplab.ops.numba_square_moments import sums_of_terms
 from axial_deeplab.ops.operands import reach_of
 from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.reference import split_queries, windows_of_keys
@@ -30,7 +31,8 @@ def logit_moments(
     Over a whole axis `sum_op (q_o·k_p)² = <sum_o q_o q_oᵀ, sum_p k_p k_pᵀ>`, and over the window of any query
     `sum_p (q_o·r_{p-o})² = q_oᵀ (sum_p r_{p-o} r_{p-o}ᵀ) q_o`, whose inner sums are differences of prefix
     sums over the table: the cost is linear in L. A local span treats q·k in the same way, block by block, and
-    forms only the logits at the edges of the blocks' windows, a chunk of lines at a time.
+    forms only the logits at the edges of the blocks' windows, a chunk of lines at a time; the fused
+    implementation sums them without storing any.
 
     Shapes:
         as in `axial_attention`: q, k (B, L, M, N, D); rel_q, rel_k (R, D) or None, whose moments are then
@@ -38,8 +40,8 @@ def logit_moments(
 
     Args:
         span: an odd number of positions centered on o; None means the whole axis.
-        impl: as in `axial_attention`. Only "numba" has a way of its own, for whole axes, which "auto" takes
-            where it can run and which can be differentiated once; all else is plain PyTorch.
+        impl: as in `axial_attention`. Only "numba" has a way of its own, which "auto" takes where it can run
+            and which can be differentiated once; all else is plain PyTorch.
 
     Returns:
         mean and mean square, each (3, N), in float32 at least; zeros for an empty batch.
@@ -49,15 +51,20 @@ def logit_moments(
     reach = reach_of(span, length)
     with full_precision(q.device):
         q, k = q.to(dtype), k.to(dtype)
+        whole_axis = reach >= length - 1
+        fused = impl in ("auto", "numba") and numba_moments.can_run(q)
+        count = max(count_logits(images, length, lines, span), 1)
+        if fused and not whole_axis:
+            first, second = _fused_local_sums(q, k, rel_q, rel_k, reach)
+            return first / count, second / count
         # Seen from the key, the distances run the other way.
         tables = [
             None if rel_q is None else rel_q.to(dtype),
             None if rel_k is None else rel_k.to(dtype).flip(0),
         ]
         has_tables = [table is not None for table in tables]
-        whole_axis = reach >= length - 1
         positions: list[tuple[Tensor, Tensor] | None]
-        if impl in ("auto", "numba") and whole_axis and any(has_tables) and numba_moments.can_run(q):
+        if fused and any(has_tables):
             moments = numba_moments.position_moments(q, k)
             sums = [moments.content]
             positions = [moments.queries, moments.keys]
@@ -72,7 +79,6 @@ def logit_moments(
                 sums.append((zero, zero))
             else:
                 sums.append(_positional_sums(of_position, table, reach))
-        count = max(count_logits(images, length, lines, span), 1)
         first, second = (torch.stack(moments) / count for moments in zip(*sums, strict=True))
     return first, second
 
@@ -81,6 +87,26 @@ def count_logits(num_images: int, length: int, num_lines: int, span: int | None)
     """Return how many pairs of a query and an existing position of its span the batch has, for one head."""
     reach = reach_of(span, length)
     return num_images * num_lines * (length * (2 * reach + 1) - reach * (reach + 1))
+
+
+def _fused_local_sums(
+    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: int
+) -> tuple[Tensor, Tensor]:
+    """Return the sums of the three terms over a local span, and those of their squares, (3, N) each."""
+    near_q, near_k = (
+        None if table is None else _rows_in_reach(table.to(q.dtype), reach).expand(q.shape[3], -1, -1)
+        for table in (rel_q, rel_k)
+    )
+    # Lines are the rows of an image.
+    first, second = sums_of_terms(q.transpose(1, 2), k.transpose(1, 2), near_q, near_k, (0, reach))
+    return first, second
+
+
+def _rows_in_reach(table: Tensor, reach: int) -> Tensor:
+    """Return the rows of the distances -reach ... reach, clamped into the table."""
+    farthest = table.shape[0] // 2
+    distances = torch.arange(-reach, reach + 1, device=table.device)
+    return table[distances.clamp(-farthest, farthest) + farthest]
 
 
 def _content_sums(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,9 +178,7 @@ def _positional_sums(of_position: tuple[Tensor, Tensor], table: Tensor, reach: i
     """
     position_sums, position_products = of_position
     length = position_sums.shape[1]
-    farthest = table.shape[0] // 2
-    distances = torch.arange(-reach, reach + 1, device=table.device)
-    rows = table[distances.clamp(-farthest, farthest) + farthest]
+    rows = _rows_in_reach(table, reach)
     i = torch.arange(length, device=table.device)
     first = (reach - i).clamp_min(0)
     behind = (reach + length - i).clamp_max(2 * reach + 1)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from axial_deeplab.ops.numba_moments import can_run
+from axial_deeplab.ops.numba_square_moments import sums_of_terms
 from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.squares_reference import (
     content_term,
@@ -17,11 +19,18 @@ from axial_deeplab.ops.squares_reference import (
 
 
 def local_logit_moments(
-    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *, kernel_size: int
+    q: Tensor,
+    k: Tensor,
+    rel_q: Tensor | None,
+    rel_k: Tensor | None,
+    *,
+    kernel_size: int,
+    impl: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Mean and mean square of q_o·k_p, q_o·r^q_{p-o}, k_p·r^k_{p-o} over all images and pairs (o, p).
 
-    The logits are computed again in the backward pass, so none are kept.
+    The logits are computed again in the backward pass, so none are kept; the fused implementation never
+    stores them.
 
     Shapes:
         as in `local_attention_2d`.
@@ -30,6 +39,7 @@ def local_logit_moments(
         rel_q: r^q or None, whose moments are then zero.
         rel_k: r^k, likewise.
         kernel_size: the side of the square, odd, in positions.
+        impl: "reference" is plain PyTorch; "auto" and "numba" take the fused implementation where it can run.
 
     Returns:
         mean and mean square, each (3, N), in float32 at least.
@@ -39,19 +49,24 @@ def local_logit_moments(
     reach = reach_for_squares(height, kernel_size), reach_for_squares(width, kernel_size)
     count = max(count_local_logits(images, height, width, kernel_size), 1)
     with full_precision(q.device):
-        tables = [
+        near_q, near_k = (
             None if table is None else crop_table(table.to(dtype), kernel_size, reach)
             for table in (rel_q, rel_k)
-        ]
-        sums = checkpoint(
-            _sums_of_terms,
-            q.to(dtype),
-            pad_to_reach(k.to(dtype), reach),
-            *tables,
-            reach,
-            use_reentrant=False,
-            preserve_rng_state=False,
         )
+        q, k = q.to(dtype), k.to(dtype)
+        if impl in ("auto", "numba") and can_run(q):
+            sums = sums_of_terms(q, k, near_q, near_k, reach)
+        else:
+            sums = checkpoint(
+                _sums_of_terms,
+                q,
+                pad_to_reach(k, reach),
+                near_q,
+                near_k,
+                reach,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
     return sums[0] / count, sums[1] / count
 
 

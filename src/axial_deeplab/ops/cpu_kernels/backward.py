@@ -25,11 +25,8 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     MARGIN,
     MAXIMA,
     NEXT_CHUNK,
-    NEXT_THREAD,
     POSITIONAL,
     REACH,
-    SCRATCH,
-    SCRATCH_SIZE,
     TABLE_GRADS,
     TABLE_GRADS_SIZE,
     TABLES,
@@ -49,6 +46,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     positions_pitch,
     prefetch_unit,
     scales_of_head,
+    scratch_of_thread,
     table_rows,
     tensor_of_unit,
     tile_of_logits,
@@ -440,10 +438,7 @@ def add_value_table_gradients(
 def backward(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of units until none is left. Each has its own table gradients."""
     arguments = pointer_like(address, address)
-    size = load_scalar(arguments, SCRATCH_SIZE)
-    scratch = pointer_like(load_scalar(arguments, SCRATCH), like)
-    scratch = advance(scratch, take_ticket(advance(arguments, NEXT_THREAD)) * size)
-    clear(scratch, size)
+    scratch = scratch_of_thread(arguments, like)
     table_grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
     table_grads_size = load_scalar(arguments, TABLE_GRADS_SIZE)
     units = load_scalar(arguments, BATCH) * load_scalar(arguments, LINES) * load_scalar(arguments, HEADS)

@@ -17,6 +17,7 @@ from axial_deeplab.ops.cpu_kernels.inference import infer
 from axial_deeplab.ops.cpu_kernels.moments import moments, moments_backward
 from axial_deeplab.ops.cpu_kernels.squares import attend_to_squares
 from axial_deeplab.ops.cpu_kernels.squares_backward import differentiate_squares
+from axial_deeplab.ops.cpu_kernels.squares_moments import square_moments, square_moments_backward
 from axial_deeplab.ops.cpu_kernels.tables import collect_table_grads, expand_tables
 
 
@@ -55,6 +56,14 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         if version:
             moments_backward(address, like)
 
+    def square_moments_entry(address: int) -> None:
+        if version:
+            square_moments(address, like)
+
+    def square_moments_backward_entry(address: int) -> None:
+        if version:
+            square_moments_backward(address, like)
+
     def squares_entry(address: int) -> None:
         if version:
             attend_to_squares(address, like)
@@ -73,6 +82,8 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         "moments_backward": moments_backward_entry,
         "squares": squares_entry,
         "squares_backward": squares_backward_entry,
+        "square_moments": square_moments_entry,
+        "square_moments_backward": square_moments_backward_entry,
     }
 
 

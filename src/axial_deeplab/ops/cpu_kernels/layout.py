@@ -27,6 +27,7 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     splat_rows,
     store,
     store_scalar,
+    take_ticket,
 )
 
 Pointer = Any  # to numbers of one floating-point type
@@ -177,6 +178,22 @@ def segment_margin(reach: int) -> int:
     return whole_vectors(2 * reach + LANES)
 
 
+def square_moments_scratch_size(
+    height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
+) -> int:
+    rows = 1 + (rows_in_reach(height, row_reach) + 1) * whole_tiles(head_dim)
+    return rows * columns_pitch(width, reach) + (6 + 3 * whole_tiles(2 * reach + 1)) * LANES
+
+
+def square_moments_backward_scratch_size(
+    height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
+) -> int:
+    rows = 1 + 2 * (rows_in_reach(height, row_reach) + 1) * whole_tiles(head_dim)
+    size = offsets(reach, row_reach)
+    lane_sums = (2 * size * whole_tiles(head_dim) + 1) * LANES
+    return rows * columns_pitch(width, reach) + lane_sums + 3 * size * segment_pitch(reach)
+
+
 @size_rule
 def square_table_grads_size(reach: int, row_reach: int, head_dim: int, value_dim: int) -> int:
     """The gradients of a head's tables and of its first scale."""
@@ -237,6 +254,16 @@ def tensor_of_unit(
 @kernel
 def position_stride(arguments: Pointer, tensor: int) -> int:
     return load_scalar(arguments, tensor + 2)
+
+
+@kernel
+def scratch_of_thread(arguments: Pointer, like: Scalar) -> Pointer:
+    """Take a part of the scratch memory, zeroed."""
+    size = load_scalar(arguments, SCRATCH_SIZE)
+    scratch = pointer_like(load_scalar(arguments, SCRATCH), like)
+    scratch = advance(scratch, take_ticket(advance(arguments, NEXT_THREAD)) * size)
+    clear(scratch, size)
+    return scratch
 
 
 # --- one unit -----------------------------------------------------------------------------------------------

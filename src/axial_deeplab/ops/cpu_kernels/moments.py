@@ -17,9 +17,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     LINES,
     MOMENTS,
     NEXT_CHUNK,
-    NEXT_THREAD,
-    SCRATCH,
-    SCRATCH_SIZE,
     K,
     Pointer,
     Q,
@@ -30,6 +27,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     merged,
     moments_size,
     position_stride,
+    scratch_of_thread,
     tensor_of_unit,
     whole_vectors,
 )
@@ -177,16 +175,6 @@ def differentiate_line(
         differentiate_rows(rows, other, advance(grads, start), content, target, length, head_dim)
         result = tensor_of_unit(arguments, tensor, image, line, head, like)
         copy_rows(target, pitch, result, position_stride(arguments, tensor), length, head_dim)
-
-
-@kernel
-def scratch_of_thread(arguments: Pointer, like: Scalar) -> Pointer:
-    """Take a part of the scratch memory, zeroed."""
-    size = load_scalar(arguments, SCRATCH_SIZE)
-    scratch = pointer_like(load_scalar(arguments, SCRATCH), like)
-    scratch = advance(scratch, take_ticket(advance(arguments, NEXT_THREAD)) * size)
-    clear(scratch, size)
-    return scratch
 
 
 @merged

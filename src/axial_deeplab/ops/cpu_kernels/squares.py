@@ -23,7 +23,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     LOG2_E,
     MAXIMA,
     NEXT_CHUNK,
-    NEXT_THREAD,
     POSITIONAL,
     REACH,
     REL_K,
@@ -31,8 +30,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     REL_V,
     ROW_REACH,
     SCALE,
-    SCRATCH,
-    SCRATCH_SIZE,
     VALUE_DIM,
     K,
     Pointer,
@@ -40,7 +37,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     Scalar,
     Tile,
     V,
-    clear,
     columns_pitch,
     inlined,
     kernel,
@@ -48,6 +44,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     offsets,
     position_stride,
     rows_in_reach,
+    scratch_of_thread,
     tensor_of_unit,
     transpose_rows,
     whole_tiles,
@@ -119,13 +116,13 @@ def unpack_row(
 
 
 @kernel
-def mark_columns(borders: Pointer, reach: int, width: int) -> None:
-    """Fill a packed row with what is added to logits: 0 at existing columns, -inf elsewhere."""
-    outside = fill(borders, -math.inf)
+def mark_columns(borders: Pointer, reach: int, width: int, inside: float, outside: float) -> None:
+    """Fill a packed row with one number at the columns that exist and another elsewhere."""
+    elsewhere = fill(borders, outside)
     for i in range(0, columns_pitch(width, reach), LANES):
-        store(borders, i, outside)
+        store(borders, i, elsewhere)
     for i in range(width):
-        store_scalar(borders, reach + i, 0.0)
+        store_scalar(borders, reach + i, inside)
 
 
 @kernel
@@ -139,7 +136,7 @@ def table_of_head(arguments: Pointer, table: int, head: int, size: int, like: Sc
 
 
 @inlined
-def tile_of_square_logits(
+def tiles_of_terms(
     queries: Pointer,
     keys: Pointer,
     pitch: int,
@@ -147,27 +144,32 @@ def tile_of_square_logits(
     k_table: Pointer,
     has_q: bool,
     has_k: bool,
-    scale: Any,
-    borders: Pointer,
     head_dim: int,
-) -> Tile:
-    """The logits, base 2, of eight queries for the keys at four neighboring offsets, a row for each.
+) -> Any:
+    """The three terms of eight queries for the keys at four neighboring offsets, a row for each.
 
     All addresses are those of the first query and its first key.
     """
     table_pitch = whole_tiles(head_dim)
     content = fill_tile(queries, 0.0)
-    relative = fill_tile(queries, 0.0)
+    by_query = fill_tile(queries, 0.0)
+    by_key = fill_tile(queries, 0.0)
     for d in range(head_dim):
         query = load(queries, d * pitch)
         key = load_rows(keys, d * pitch, 1)
         content = fma(query, key, content)
         if has_q:
-            relative = fma(query, splat_rows(q_table, d, table_pitch), relative)
+            by_query = fma(query, splat_rows(q_table, d, table_pitch), by_query)
         if has_k:
-            relative = fma(key, splat_rows(k_table, d, table_pitch), relative)
-    logits = multiply(fma(content, scale, relative), fill(queries, LOG2_E))
-    return add(logits, load_rows(borders, 0, 1))
+            by_key = fma(key, splat_rows(k_table, d, table_pitch), by_key)
+    return content, by_query, by_key
+
+
+@inlined
+def tile_of_square_logits(terms: Any, scale: Any, borders: Pointer) -> Tile:
+    """The logits, base 2, of such terms; -inf outside the image. The tables have their scales already."""
+    logits = fma(terms[0], scale, add(terms[1], terms[2]))
+    return add(multiply(logits, fill(borders, LOG2_E)), load_rows(borders, 0, 1))
 
 
 # --- one unit -----------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ def attend_from_row(
             first = (row - y + row_reach) * row_offsets
             near = advance(keys, row % slots * key_dim * pitch + x)
             for t in range(0, side, ROWS):
-                logits = tile_of_square_logits(
+                terms = tiles_of_terms(
                     advance(queries, reach + x),
                     advance(near, t),
                     pitch,
@@ -220,10 +222,9 @@ def attend_from_row(
                     advance(k_table, (first + t) * key_dim),
                     has_q,
                     has_k,
-                    scale,
-                    advance(borders, x + t),
                     head_dim,
                 )
+                logits = tile_of_square_logits(terms, scale, advance(borders, x + t))
                 store_rows(weights, (first + t) * LANES, LANES, logits)
             for t in range(first, first + side):
                 largest = maximum(load(weights, t * LANES), largest)
@@ -238,7 +239,8 @@ def attend_from_row(
         store(maxima, x, largest)
         count = min(LANES, width - x)
         for i in range(count, LANES):
-            store_scalar(maxima, x + i, 0.0)
+            # Queries behind the last column take no weight in the backward pass.
+            store_scalar(maxima, x + i, math.inf)
 
         for c in range(0, value_dim, ROWS):
             by_content = fill_tile(queries, 0.0)
@@ -275,11 +277,8 @@ def attend_to_squares(address: int, like: Scalar) -> None:
     pitch = columns_pitch(width, reach)
     slots = rows_in_reach(height, row_reach)
 
-    size = load_scalar(arguments, SCRATCH_SIZE)
-    borders = pointer_like(load_scalar(arguments, SCRATCH), like)
-    borders = advance(borders, take_ticket(advance(arguments, NEXT_THREAD)) * size)
-    clear(borders, size)
-    mark_columns(borders, reach, width)
+    borders = scratch_of_thread(arguments, like)
+    mark_columns(borders, reach, width, 0.0, -math.inf)  # is added to logits
     scratch = advance(borders, pitch)
     keys = advance(scratch, key_dim * pitch)
     values = advance(keys, slots * key_dim * pitch)

@@ -7,7 +7,7 @@ gradient is a sum over the segment, eight queries or keys and four channels at a
 keep their eight lanes until the last row.
 """
 
-from typing import Any
+import math
 
 from axial_deeplab.ops.cpu_kernels.layout import (
     BATCH,
@@ -22,7 +22,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     LINES,
     MAXIMA,
     NEXT_CHUNK,
-    NEXT_THREAD,
     POSITIONAL,
     REACH,
     REL_K,
@@ -30,8 +29,6 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     REL_V,
     ROW_REACH,
     SCALE,
-    SCRATCH,
-    SCRATCH_SIZE,
     SEGMENT,
     TABLE_GRADS,
     TABLE_GRADS_SIZE,
@@ -49,6 +46,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     merged,
     offsets,
     rows_in_reach,
+    scratch_of_thread,
     segment_margin,
     segment_pitch,
     whole_tiles,
@@ -76,7 +74,6 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     store_scalar,
     subtract,
     sum_lanes,
-    sum_rows,
     take_ticket,
 )
 from axial_deeplab.ops.cpu_kernels.squares import (
@@ -84,7 +81,13 @@ from axial_deeplab.ops.cpu_kernels.squares import (
     pack_row,
     table_of_head,
     tile_of_square_logits,
+    tiles_of_terms,
     unpack_row,
+)
+from axial_deeplab.ops.cpu_kernels.squares_gradients import (
+    add_outer_products,
+    add_row_gradients,
+    add_segment_gradients,
 )
 
 
@@ -133,60 +136,6 @@ def differentiate_softmax(
             weight = multiply(load(weights, t * pitch), norm)
             store(weights, t * pitch, weight)
             store(grad_logits, t * pitch, multiply(weight, subtract(load(grad_logits, t * pitch), delta)))
-
-
-@inlined
-def add_tile(target: Pointer, index: int, pitch: int, tile: Tile) -> None:
-    store_rows(target, index, pitch, add(load_rows(target, index, pitch), tile))
-
-
-@kernel
-def add_outer_products(
-    grads: Pointer, rows: Pointer, pitch: int, width: int, channels: int, sums: Pointer
-) -> None:
-    """Add the products of `width` numbers with each of the channels to the lane sums of the channels."""
-    for c in range(0, channels, ROWS):
-        total = fill_tile(grads, 0.0)
-        for x in range(0, width, LANES):
-            total = fma(load(grads, x), load_rows(rows, c * pitch + x, pitch), total)
-        add_tile(sums, c * LANES, LANES, total)
-
-
-@kernel
-def add_row_gradients(
-    grads: Pointer,
-    rows: Pointer,
-    table: Pointer,
-    has_table: bool,
-    scale: Any,
-    channels: int,
-    reach: int,
-    width: int,
-    first: int,
-    last: int,
-    target: Pointer,
-) -> None:
-    """Add to a row of keys or values (channels, W) what a segment of queries gives in one row of squares.
-
-    Key p gets scale · grad · row + grad · table row from the query o = p - t + reach of each offset t.
-
-    Args:
-        grads: of the logits, or the weights, (offsets, queries of the segment).
-        rows: of the queries, or the gradients of the content, (channels, W).
-        table: its rows for the offsets t.
-    """
-    pitch, grad_pitch, table_pitch = columns_pitch(width, reach), segment_pitch(reach), whole_tiles(channels)
-    for p in range(max(0, first - reach), min(width, last + reach), LANES):
-        for c in range(0, channels, ROWS):
-            by_row = fill_tile(grads, 0.0)
-            by_table = fill_tile(grads, 0.0)
-            for t in range(2 * reach + 1):
-                o = p - t + reach
-                grad = load(grads, t * grad_pitch + o - first)
-                by_row = fma(grad, load_rows(rows, c * pitch + reach + o, pitch), by_row)
-                if has_table:
-                    by_table = fma(grad, splat_rows(table, t * table_pitch + c, 1), by_table)
-            add_tile(target, c * pitch + reach + p, pitch, fma(by_row, scale, by_table))
 
 
 @merged
@@ -242,7 +191,7 @@ def differentiate_row(
                 near_keys = advance(keys, row % slots * key_row + x)
                 near_values = advance(values, row % slots * value_row + x)
                 for t in range(0, side, ROWS):
-                    logits = tile_of_square_logits(
+                    terms = tiles_of_terms(
                         advance(queries, reach + x),
                         advance(near_keys, t),
                         pitch,
@@ -250,10 +199,9 @@ def differentiate_row(
                         advance(k_table, (start + t) * key_dim),
                         has_q,
                         has_k,
-                        scale,
-                        advance(borders, x + t),
                         head_dim,
                     )
+                    logits = tile_of_square_logits(terms, scale, advance(borders, x + t))
                     at = (start + t) * weight_pitch + x - first
                     store_rows(weights, at, weight_pitch, exp2(subtract(logits, load(maxima, x))))
                     grad_weights = tile_of_square_weight_gradients(
@@ -275,56 +223,55 @@ def differentiate_row(
                 row_offsets,
                 side,
             )
-            for d in range(0, head_dim, ROWS):
-                by_key = fill_tile(queries, 0.0)
-                by_table = fill_tile(queries, 0.0)
-                for row in range(top, bottom):
-                    start = (row - y + row_reach) * row_offsets
-                    near = advance(keys, row % slots * key_row + d * pitch + x)
-                    relative = advance(q_table, start * key_dim + d)
-                    for t in range(side):
-                        grad = load(grad_logits, (start + t) * weight_pitch + x - first)
-                        by_key = fma(grad, load_rows(near, t, pitch), by_key)
-                        if has_q:
-                            by_table = fma(grad, splat_rows(relative, t * key_dim, 1), by_table)
-                at = d * pitch + reach + x
-                store_rows(grad_queries, at, pitch, fma(by_key, scale, by_table))
-                products = sum_rows(multiply(load_rows(queries, at, pitch), by_key))
-                store(scale_sums, 0, add(load(scale_sums, 0), products))
 
+        add_segment_gradients(
+            arguments,
+            y,
+            first,
+            last,
+            grad_logits,
+            grad_logits,
+            grad_logits,
+            queries,
+            keys,
+            q_table,
+            k_table,
+            has_q,
+            has_k,
+            scale,
+            grad_queries,
+            grad_keys,
+            q_sums,
+            k_sums,
+            scale_sums,
+        )
         num_queries = whole_vectors(last - first)
+        one = fill(queries, 1.0)
         for row in range(top, bottom):
-            slot, start = row % slots, (row - y + row_reach) * row_offsets
-            of_logits = advance(grad_logits, start * weight_pitch)
+            start = (row - y + row_reach) * row_offsets
             attention = advance(weights, start * weight_pitch)
             for t in range(side):
-                clear(advance(of_logits, t * weight_pitch + num_queries), margin)
                 clear(advance(attention, t * weight_pitch + num_queries), margin)
-            relative = advance(k_table, start * key_dim)
-            target = advance(grad_keys, slot * key_row)
-            add_row_gradients(
-                of_logits, queries, relative, has_k, scale, head_dim, reach, width, first, last, target
-            )
-            target = advance(grad_values, slot * value_row)
-            one = fill(queries, 1.0)
-            add_row_gradients(
-                attention, grad_content, v_table, False, one, value_dim, reach, width, first, last, target
-            )
-            for t in range(side):
-                grads, at = advance(of_logits, t * weight_pitch), (start + t) * LANES
-                if has_q:
-                    near = advance(queries, reach + first)
-                    sums = advance(q_sums, at * key_dim)
-                    add_outer_products(grads, near, pitch, num_queries, head_dim, sums)
-                if has_k:
-                    near = advance(keys, slot * key_row + first + t)
-                    sums = advance(k_sums, at * key_dim)
-                    add_outer_products(grads, near, pitch, num_queries, head_dim, sums)
                 if has_v:
                     near = advance(grad_positional, reach + first)
-                    sums = advance(v_sums, at * padded_dim)
-                    grads = advance(attention, t * weight_pitch)
-                    add_outer_products(grads, near, pitch, num_queries, value_dim, sums)
+                    sums = advance(v_sums, (start + t) * padded_dim * LANES)
+                    products = advance(attention, t * weight_pitch)
+                    add_outer_products(products, near, pitch, num_queries, value_dim, sums)
+            target = advance(grad_values, row % slots * value_row)
+            add_row_gradients(
+                attention,
+                attention,
+                grad_content,
+                v_table,
+                False,
+                one,
+                value_dim,
+                reach,
+                width,
+                first,
+                last,
+                target,
+            )
     unpack_row(arguments, GRAD_Q, image, y, head, head_dim, grad_queries, like)
 
 
@@ -341,11 +288,8 @@ def differentiate_squares(address: int, like: Scalar) -> None:
     slots = rows_in_reach(height, row_reach)
     key_row, value_row = key_dim * pitch, padded_dim * pitch
 
-    size = load_scalar(arguments, SCRATCH_SIZE)
-    borders = pointer_like(load_scalar(arguments, SCRATCH), like)
-    borders = advance(borders, take_ticket(advance(arguments, NEXT_THREAD)) * size)
-    clear(borders, size)
-    mark_columns(borders, reach, width)
+    borders = scratch_of_thread(arguments, like)
+    mark_columns(borders, reach, width, 0.0, -math.inf)  # is added to logits
     scratch = advance(borders, pitch)
     values = advance(scratch, slots * key_row)
     grad_keys = advance(values, slots * value_row)
