@@ -61,7 +61,7 @@ def test_model_card(weights, folder):
         "library_name: axial-deeplab\npipeline_tag: image-segmentation\ntags:\n"
         "- axial-attention\n- panoptic-segmentation\n"
     )
-    assert "2 classes of things and 1 of stuff: car, sky, person." in card
+    assert "Classes (things: 2, stuff: 1): car, sky, person." in card
     assert "| Measured | PQ | mIoU |\n| --- | ---: | ---: |\n| 50 scenes | 61.2 | 70.0 |" in card
     assert "Training data: drawn scenes.\n\nLicense: Apache-2.0.\n" in card
     assert "Published" not in card

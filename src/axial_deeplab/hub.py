@@ -181,8 +181,8 @@ def model_card(weights: "LoadedWeights") -> str:
     lines += [*(f"- {tag}" for tag in tags), "---", "", f"# {name}", ""]
     lines.append(f"Weights of the network `{name}` of axial-deeplab, {parameters / 1e6:.2f} M parameters.")
     if is_panoptic:
-        counts = f"{len(categories.thing_ids)} classes of things and {len(categories.stuff_ids)} of stuff"
-        lines[-1] += f" It segments {counts}: {', '.join(categories.names)}."
+        counts = f"things: {len(categories.thing_ids)}, stuff: {len(categories.stuff_ids)}"
+        lines[-1] += f" Classes ({counts}): {', '.join(categories.names)}."
         lines += ["", "```python", "from axial_deeplab import Predictor, from_pretrained", ""]
         lines += ['prediction = Predictor(from_pretrained("user/name"))("photo.jpg")', "```"]
     for key, title in (("training_data", "Training data"), ("license", "License")):

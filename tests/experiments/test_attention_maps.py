@@ -8,6 +8,7 @@ from PIL import Image
 from axial_deeplab.cli import main
 from axial_deeplab.experiments.attention_maps import attention_maps, attention_of_query, axial_blocks
 from axial_deeplab.models.axial_attention import AxialAttention, along_axis, split_heads
+from axial_deeplab.models.fuse import fuse
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.ops.axial_attention import axial_attention
 
@@ -109,3 +110,8 @@ def test_a_pixel_outside_is_refused(model):
             attention_maps(model, image, pixel, next(iter(axial_blocks(model))))
     with pytest.raises(ValueError, match=r"block must be an axial block of the network \(it has none\)"):
         attention_maps(torch.nn.ReLU(), image, (0, 0), "block1")
+
+
+def test_a_network_without_its_norms_is_refused(model):
+    with pytest.raises(ValueError, match=r"before fuse\(\)"):
+        attention_maps(fuse(model), np.zeros((33, 33, 3), np.uint8), (0, 0), "backbone.layer1.0")

@@ -25,6 +25,9 @@ CLOCKS = {False: time.perf_counter, True: time.process_time}
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
+PEAK_ROUNDS = 3
+"""Steps whose peak of the memory is read, if there are as many rounds."""
+
 RESET_PEAK = "5"  # proc(5): resets the peak of the resident memory to its present size
 
 
@@ -55,8 +58,8 @@ class Measurement:
         times_ms: time of every round, milliseconds.
         ratios: for every round, the time of the first candidate divided by that of this one: how many times
             faster it was in the same moment.
-        peak_mb: memory at its highest point during the step beyond what was held before it, MB; None where
-            it was not measured.
+        peak_mb: memory at its highest point during a step beyond what was held before it, MB, median of up to
+            three steps in a process of their own; None where it was not measured.
     """
 
     label: str
@@ -126,7 +129,8 @@ def measure(
         raise ValueError(
             f"rounds and candidates must be at least 1, got {rounds} and {len(candidates)}; name what to time"
         )
-    peaks = [_peak_in_fresh_process(candidate) if memory else None for candidate in candidates]
+    repeats = min(rounds, PEAK_ROUNDS)
+    peaks = [_peak_in_fresh_process(candidate, repeats) if memory else None for candidate in candidates]
     clock = CLOCKS[cpu_time]
     steps = []
     for candidate in candidates:
@@ -178,28 +182,33 @@ def _timed(step: Step, device: str, clock: Callable[[], float] = time.perf_count
     return clock() - start
 
 
-def _peak_in_fresh_process(candidate: Candidate) -> float | None:
-    """Return the peak memory of a candidate's step in MB; None where the system does not tell it."""
+def _peak_in_fresh_process(candidate: Candidate, repeats: int) -> float | None:
+    """Return the median peak memory of a candidate's steps in MB; None where the system does not tell it."""
     if candidate.device == "cpu" and not CLEAR_REFS.exists():
         return None
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_peak_of_step, (candidate, torch.get_num_threads()))
+        return pool.apply(_peak_of_steps, (candidate, repeats, torch.get_num_threads()))
 
 
-def _peak_of_step(candidate: Candidate, threads: int) -> float:
+def _peak_of_steps(candidate: Candidate, repeats: int, threads: int) -> float:
     torch.set_num_threads(threads)
     step = candidate.prepare()
-    if candidate.device == "cuda":
-        step()
-        allocated = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - allocated) / 1e6
-    # Compilers and libraries load at the first use; only the second run shows what the step itself takes.
-    # What the first run freed may still be resident and would hide the peak of the second.
+    step()  # compilers and libraries load at the first use
+    peak = _peak_on_gpu if candidate.device == "cuda" else _peak_on_cpu
+    return statistics.median(peak(step) for _ in range(repeats))
+
+
+def _peak_on_gpu(step: Step) -> float:
+    allocated = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
     step()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - allocated) / 1e6
+
+
+def _peak_on_cpu(step: Step) -> float:
+    # What earlier steps freed may still be resident and would hide the peak of this one.
     gc.collect()
     return_freed_memory()
     resident = _resident_mb("VmRSS")

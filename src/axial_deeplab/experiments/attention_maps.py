@@ -18,6 +18,8 @@ from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock, alo
 from axial_deeplab.visualization.network_maps import draw_center_heatmap
 from axial_deeplab.visualization.side_by_side import side_by_side
 
+NO_BLOCKS = "it has none, or none left: give the network as it was before fuse(), not a Predictor's"
+
 
 @dataclass(frozen=True)
 class AttentionMaps:
@@ -41,8 +43,15 @@ class AttentionMaps:
 
 
 def axial_blocks(model: nn.Module) -> dict[str, AxialBlock]:
-    """Return the axial blocks of a network by name, in the order of their names in it."""
-    return {name: block for name, block in model.named_modules() if isinstance(block, AxialBlock)}
+    """Return the axial blocks of a network by name, in the order of their names in it.
+
+    Those of a network whose norms are folded away (`fuse`) are not among them.
+    """
+    return {
+        name: block
+        for name, block in model.named_modules()
+        if isinstance(block, AxialBlock) and isinstance(block.height_attention, AxialAttention)
+    }
 
 
 def attention_maps(
@@ -65,7 +74,7 @@ def attention_maps(
     blocks = axial_blocks(model)
     if block not in blocks:
         raise ValueError(
-            f"block must be an axial block of the network ({', '.join(blocks) or 'it has none'}), "
+            f"block must be an axial block of the network ({', '.join(blocks) or NO_BLOCKS}), "
             f"got {block!r}; choose one of these"
         )
     size = image.shape[:2]
