@@ -126,14 +126,14 @@ def test_local_span_makes_no_logits_in_the_kernel() -> None:
 
 
 def test_number_of_threads_does_not_change_a_bit() -> None:
-    q, k = (x.float() for x in make_inputs(40, images=4, lines=16, heads=5, key_dim=8)[:2])
+    q, k, _, rel_q, rel_k, *_ = (x.float() for x in make_inputs(40, images=4, lines=16, heads=5, key_dim=8))
     assert 4 * q.numel() * 8 > 2 * WORK_FOR_A_THREAD
     before = torch.get_num_threads()
     results, squares = [], []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(torch.ops.axial_deeplab.position_moments(q, k))
+            results.append(torch.ops.axial_deeplab.axis_moments(q, k, rel_q, rel_k)[0])
             squares.append(torch.ops.axial_deeplab.square_moments(q, k, None, None, 1, 2))
     finally:
         torch.set_num_threads(before)
@@ -142,11 +142,14 @@ def test_number_of_threads_does_not_change_a_bit() -> None:
 
 
 def test_opcheck() -> None:
-    q, k = (x.float().requires_grad_() for x in make_inputs(6)[:2])
-    torch.library.opcheck(torch.ops.axial_deeplab.position_moments.default, (q, k))
-    moments = torch.ops.axial_deeplab.position_moments(q, k).detach()
-    backward = torch.ops.axial_deeplab.position_moments_backward.default
-    torch.library.opcheck(backward, (moments, q.detach(), k.detach()))
+    q, k, _, rel_q, rel_k, *_ = make_inputs(6, dtype=torch.float32, requires_grad=True)
+    for tables in ((rel_q, rel_k), (None, rel_k), (None, None)):
+        arguments = (q, k, *tables)
+        torch.library.opcheck(torch.ops.axial_deeplab.axis_moments.default, arguments)
+        values = [None if x is None else x.detach() for x in arguments]
+        sums, packed = torch.ops.axial_deeplab.axis_moments(*values)
+        backward = torch.ops.axial_deeplab.axis_moments_backward.default
+        torch.library.opcheck(backward, (sums, packed, *values))
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)

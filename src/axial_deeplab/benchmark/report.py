@@ -325,7 +325,7 @@ def draw(report: Report, path: Path) -> None:
             memory_axes.loglog(sizes, peaks, marker="o", label=label)
     names = {section.size: section.size_name for section in report.sections if section.size is not None}
     for axes, what in ((time_axes, "median time (ms)"), (memory_axes, "peak memory (MB)")):
-        axes.set_xticks(list(names), list(names.values()))
+        axes.set_xticks(list(names), list(names.values()), rotation=30, ha="right")
         axes.minorticks_off()
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(report.size_means)

@@ -18,6 +18,7 @@ from axial_deeplab.models.local_attention import (
     merge_heads,
     split_heads,
     spread_terms,
+    take_terms,
 )
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm, keep_running_statistics
 from axial_deeplab.models.recomputation import add, recompute_normalized, relu
@@ -182,7 +183,8 @@ class AxialAttention(nn.Module):
                 q, k, self.rel_q, self.rel_k, span=self.span, impl=self.impl
             )
             images, length, lines = q.shape[:3]
-            return mean[terms], mean_of_squares[terms], count_logits(images, length, lines, self.span)
+            count = count_logits(images, length, lines, self.span)
+            return take_terms(mean, terms), take_terms(mean_of_squares, terms), count
 
         scale, bias = self.logit_norm(moments)
         return spread_terms(scale, terms), bias

@@ -188,8 +188,8 @@ class LocalAttention2d(nn.Module):
             mean, mean_of_squares = local_logit_moments(q, k, rel_q, rel_k, kernel_size=self.kernel_size)
             images, height, width = q.shape[:3]
             return (
-                mean[terms],
-                mean_of_squares[terms],
+                take_terms(mean, terms),
+                take_terms(mean_of_squares, terms),
                 count_local_logits(images, height, width, self.kernel_size),
             )
 
@@ -398,6 +398,11 @@ def logit_terms(rel_q: object | None, rel_k: object | None) -> list[int]:
     """Return which of the three terms a layer's logits have."""
     # Numbers, not a mask: a mask has no known size on the meta device.
     return [0] + [1] * (rel_q is not None) + [2] * (rel_k is not None)
+
+
+def take_terms(moments: Tensor, terms: list[int]) -> Tensor:
+    """Return those of the moments (3, N) of all terms that a layer has."""
+    return moments if len(terms) == 3 else moments[terms]
 
 
 def spread_terms(scale: Tensor, terms: list[int]) -> Tensor:

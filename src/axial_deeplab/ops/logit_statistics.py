@@ -9,6 +9,7 @@ from axial_deeplab.ops.numba_square_moments import sums_of_terms
 from axial_deeplab.ops.operands import reach_of
 from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.reference import split_queries, windows_of_keys
+from axial_deeplab.ops.table_moments import range_sums, rows_in_reach, window_sums
 
 # Positions in a block of a local span: larger ones have more logits at their edges, smaller ones more
 # moments.
@@ -51,34 +52,23 @@ def logit_moments(
     reach = reach_of(span, length)
     with full_precision(q.device):
         q, k = q.to(dtype), k.to(dtype)
-        whole_axis = reach >= length - 1
-        fused = impl in ("auto", "numba") and numba_moments.can_run(q)
+        tables = [None if table is None else table.to(dtype) for table in (rel_q, rel_k)]
         count = max(count_logits(images, length, lines, span), 1)
-        if fused and not whole_axis:
-            first, second = _fused_local_sums(q, k, rel_q, rel_k, reach)
-            return first / count, second / count
-        # Seen from the key, the distances run the other way.
-        tables = [
-            None if rel_q is None else rel_q.to(dtype),
-            None if rel_k is None else rel_k.to(dtype).flip(0),
-        ]
-        has_tables = [table is not None for table in tables]
-        positions: list[tuple[Tensor, Tensor] | None]
-        if fused and any(has_tables):
-            moments = numba_moments.position_moments(q, k)
-            sums = [moments.content]
-            positions = [moments.queries, moments.keys]
-        else:
-            sums = [_content_sums(q, k) if whole_axis else _local_content_sums(q, k, reach)]
-            positions = [
-                _position_sums(x) if needed else None for x, needed in zip((q, k), has_tables, strict=True)
-            ]
+        whole_axis = reach >= length - 1
+        if impl in ("auto", "numba") and numba_moments.can_run(q):
+            if whole_axis:
+                first, second = numba_moments.sums_of_terms(q, k, tables[0], tables[1]) / count
+            else:
+                first, second = _fused_local_sums(q, k, tables[0], tables[1], reach) / count
+            return first, second
+        sums = [_content_sums(q, k) if whole_axis else _local_content_sums(q, k, reach)]
         zero = q.new_zeros(heads)
-        for of_position, table in zip(positions, tables, strict=True):
-            if table is None or of_position is None:
+        for x, table, from_key in zip((q, k), tables, (False, True), strict=True):
+            if table is None:
                 sums.append((zero, zero))
             else:
-                sums.append(_positional_sums(of_position, table, reach))
+                # Seen from the key, the distances run the other way.
+                sums.append(_positional_sums(x, table.flip(0) if from_key else table, reach))
         first, second = (torch.stack(moments) / count for moments in zip(*sums, strict=True))
     return first, second
 
@@ -89,24 +79,14 @@ def count_logits(num_images: int, length: int, num_lines: int, span: int | None)
     return num_images * num_lines * (length * (2 * reach + 1) - reach * (reach + 1))
 
 
-def _fused_local_sums(
-    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: int
-) -> tuple[Tensor, Tensor]:
-    """Return the sums of the three terms over a local span, and those of their squares, (3, N) each."""
+def _fused_local_sums(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: int) -> Tensor:
+    """Return the sums of the three terms over a local span and of their squares, (2, 3, N)."""
     near_q, near_k = (
-        None if table is None else _rows_in_reach(table.to(q.dtype), reach).expand(q.shape[3], -1, -1)
+        None if table is None else rows_in_reach(table, reach).expand(q.shape[3], -1, -1)
         for table in (rel_q, rel_k)
     )
     # Lines are the rows of an image.
-    first, second = sums_of_terms(q.transpose(1, 2), k.transpose(1, 2), near_q, near_k, (0, reach))
-    return first, second
-
-
-def _rows_in_reach(table: Tensor, reach: int) -> Tensor:
-    """Return the rows of the distances -reach ... reach, clamped into the table."""
-    farthest = table.shape[0] // 2
-    distances = torch.arange(-reach, reach + 1, device=table.device)
-    return table[distances.clamp(-farthest, farthest) + farthest]
+    return sums_of_terms(q.transpose(1, 2), k.transpose(1, 2), near_q, near_k, (0, reach))
 
 
 def _content_sums(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,8 +130,8 @@ def _chunk_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     block = torch.arange(queries.shape[3], device=q.device)
     first_block = (block - seen_by_all).clamp_min(0)
     behind = (block + seen_by_all + 1).clamp_max(len(block))
-    key_sums = _range_sums(keys.sum(-2), first_block, behind, 3)
-    key_products = _range_sums(keys.mT @ keys, first_block, behind, 3)
+    key_sums = range_sums(keys.sum(-2), first_block, behind, 3)
+    key_products = range_sums(keys.mT @ keys, first_block, behind, 3)
     first = (queries.sum(-2) * key_sums).sum((0, 1, 3, 4))
     second = ((queries.mT @ queries) * key_products).sum((0, 1, 3, 4, 5))
 
@@ -164,31 +144,10 @@ def _chunk_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     return first + logits.sum((0, 1, 3, 4, 5)), second + logits.square().sum((0, 1, 3, 4, 5))
 
 
-def _position_sums(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums (N, L, D) of x at each position and those (N, L, D, D) of its outer products."""
+def _positional_sums(x: Tensor, table: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Return the sums over a span of x_i·r_{j-i} and of its square, (N,) each, for a table (R, D)."""
     by_position = x.permute(3, 1, 4, 0, 2).flatten(3)  # (N, L, D, B·M)
-    return by_position.sum(-1), by_position @ by_position.mT
-
-
-def _positional_sums(of_position: tuple[Tensor, Tensor], table: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Return the sums over a span of x_i·r_{j-i} and of its square, (N,) each, for a table (R, D).
-
-    Args:
-        of_position: the sums of x and of its outer products at each position, see `_position_sums`.
-    """
-    position_sums, position_products = of_position
-    length = position_sums.shape[1]
-    rows = _rows_in_reach(table, reach)
-    i = torch.arange(length, device=table.device)
-    first = (reach - i).clamp_min(0)
-    behind = (reach + length - i).clamp_max(2 * reach + 1)
-    row_sums = _range_sums(rows, first, behind, 0)  # (L, D)
-    product_sums = _range_sums(rows[:, :, None] * rows[:, None], first, behind, 0)  # (L, D, D)
-    return (position_sums * row_sums).sum((1, 2)), (position_products * product_sums).sum((1, 2, 3))
-
-
-def _range_sums(x: Tensor, first: Tensor, behind: Tensor, dim: int) -> Tensor:
-    """Return for each pair the sum of x over first <= index < behind along a dimension, by prefix sums."""
-    zero = torch.zeros_like(x.narrow(dim, 0, 1))
-    prefix = torch.cat((zero, x.cumsum(dim)), dim)
-    return prefix.index_select(dim, behind) - prefix.index_select(dim, first)
+    row_sums, product_sums = window_sums(rows_in_reach(table, reach), x.shape[1])
+    first = (by_position.sum(-1) * row_sums).sum((1, 2))
+    second = ((by_position @ by_position.mT) * product_sums).sum((1, 2, 3))
+    return first, second
