@@ -294,7 +294,7 @@ def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
     model.double()
     for plain, ours, theirs in zip(*in_float32, outputs(model, x.double()), strict=True):
-        # Rounding alone moves some of these random networks by more than 1e-5, and by how much is left to chance:
+        # Rounding alone moves some of these random networks by more than 1e-5. By how much is left to chance:
         # it depends on the order of sums, hence on the number of threads.
         unavoidable = (plain - theirs).square().mean().sqrt()
         assert (ours - theirs).square().mean().sqrt() < max(1e-5 * theirs.std(), 4 * unavoidable)

@@ -85,8 +85,8 @@ def _introduction(results: Results, runs: list[dict[str, Any]]) -> str:
 
 def _summary(found: list[Finding]) -> str:
     counts = Counter(finding.verdict for finding in found)
-    numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-    lines = [f"Of {len(found)} comparisons: {numbers}."]
+    numbers = ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS if counts[verdict])
+    lines = [f"{len(found)} comparisons: {numbers}."]
     for verdict in ("holds", "does not hold"):
         texts = [f"{each.claim.text} ({each.measure})" for each in found if each.verdict == verdict]
         if texts:
