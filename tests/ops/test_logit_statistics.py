@@ -199,3 +199,14 @@ def test_half_precision_is_summed_in_single() -> None:
     for ours, exact in zip(result, expected, strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_the_kernel_under_autocast_are_those_in_single() -> None:
+    q, k, _, rel_q, rel_k, *_ = make_inputs(20, dtype=torch.float32, requires_grad=True)
+    leaves = (q, k, rel_q, rel_k)
+    gradients = []
+    for enabled in (True, False):
+        mean, mean_of_squares = logit_moments(*leaves, impl="numba")
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            gradients.append(torch.autograd.grad((mean + mean_of_squares).sum(), leaves))
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from axial_deeplab.ops.kernel_call import KernelCall, kernel_layout, registered, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import empty_like_image
+from axial_deeplab.ops.precision import full_precision
 from axial_deeplab.ops.table_moments import add_rows_in_reach, rows_in_reach, sums_over_queries, window_sums
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k"
@@ -85,28 +86,14 @@ def _backward(
     grads = _allocate_gradients(grad, packed, q, k, rel_q, rel_k)
     if q.numel() == 0:
         return [each.zero_() for each in grads]
-    length = q.shape[1]
-    reach = length - 1
     grad_packed = torch.zeros_like(packed)
-    parts, grad_parts = _unpack(packed, q), _unpack(grad_packed, q)
-    grad_parts.content.copy_(grad[:, 0].mT)
-    tables = _seen_from_each((rel_q, rel_k))
-    for term, table in enumerate(tables, 1):
-        if table is None:
-            continue
-        first, second = grad[:, term]
-        rows = rows_in_reach(table, reach)
-        of_rows, of_row_products = window_sums(rows, length)
-        grad_vectors, grad_products = grad_parts.of_position[term - 1]
-        torch.mul(first[:, None, None], of_rows, out=grad_vectors)
-        # An outer product x xᵀ has the gradient (G + Gᵀ) x, and G is symmetric.
-        torch.mul(2 * second[:, None, None, None], of_row_products, out=grad_products)
-        of_vectors, of_products = parts.of_position[term - 1]
-        of_queries = sums_over_queries((first @ of_vectors.flatten(1)).view(length, -1), reach)
-        of_query_products = sums_over_queries((second @ of_products.flatten(1)).view(length, -1), reach)
-        products = of_query_products.unflatten(1, (rows.shape[1], -1))
-        grad_rows = of_queries + 2 * (products @ rows[:, :, None])[:, :, 0]
-        add_rows_in_reach(grads[1 + term], grad_rows.flip(0) if term == 2 else grad_rows, reach)
+    _unpack(grad_packed, q).content.copy_(grad[:, 0].mT)
+    # Whoever calls backward() under autocast wants no less.
+    with full_precision(q.device):
+        for term, table in enumerate(_seen_from_each((rel_q, rel_k)), 1):
+            if table is not None:
+                grad_table = _differentiate_term(term, table, grad, packed, grad_packed, q)
+                grads[1 + term] += grad_table.flip(0) if term == 2 else grad_table
     _run("moments_backward", q, k, grad_packed, grads[0], grads[1])
     return grads
 
@@ -117,6 +104,29 @@ def _allocate_gradients(
 ) -> list[Tensor]:
     images = [empty_like_image(x) for x in (q, k)]
     return images + [q.new_zeros(() if x is None else x.shape) for x in (rel_q, rel_k)]
+
+
+def _differentiate_term(
+    term: int, table: Tensor, grad: Tensor, packed: Tensor, grad_packed: Tensor, q: Tensor
+) -> Tensor:
+    """Write the gradient of what a table is multiplied with into `grad_packed`; return that of the table."""
+    length = q.shape[1]
+    reach = length - 1
+    first, second = grad[:, term]
+    rows = rows_in_reach(table, reach)
+    of_rows, of_row_products = window_sums(rows, length)
+    grad_vectors, grad_products = _unpack(grad_packed, q).of_position[term - 1]
+    torch.mul(first[:, None, None], of_rows, out=grad_vectors)
+    # An outer product x xᵀ has the gradient (G + Gᵀ) x, and G is symmetric.
+    torch.mul(2 * second[:, None, None, None], of_row_products, out=grad_products)
+    of_vectors, of_products = _unpack(packed, q).of_position[term - 1]
+    of_queries = sums_over_queries((first @ of_vectors.flatten(1)).view(length, -1), reach)
+    of_query_products = sums_over_queries((second @ of_products.flatten(1)).view(length, -1), reach)
+    products = of_query_products.unflatten(1, (rows.shape[1], -1))
+    grad_rows = of_queries + 2 * (products @ rows[:, :, None])[:, :, 0]
+    grad_table = torch.zeros_like(table)
+    add_rows_in_reach(grad_table, grad_rows, reach)
+    return grad_table
 
 
 def _seen_from_each(tables: tuple[Tensor | None, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
