@@ -226,7 +226,8 @@ def _band(
     length, across = size
     values = np.interp(np.arange(length), stride * np.arange(len(attention)), attention)
     band = np.zeros((length, across), dtype=np.float32)
-    half = max(stride // 2, 1)
+    # As wide as a position, or wide enough to be seen when a large picture is made smaller.
+    half = max(stride // 2, length // 128, 1)
     band[:, max(line - half, 0) : line + half + 1] = (values / attention.max())[:, None]
     return band
 
