@@ -2,15 +2,16 @@
 
 from typing import Any
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import KernelCall, kernel_layout, registered, threads_for, why_not_tensor
+from axial_deeplab.ops.kernel_call import KernelCall, registered, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
-# Each chunk of units sums the gradients of the tables on its own, so the result depends on the shapes
+# Each chunk of bundles sums the gradients of the tables on its own, so the result depends on the shapes
 # alone, not on the number of threads. More chunks occupy more threads and take more memory.
-FEWEST_CHUNKS, MOST_CHUNKS, UNITS_IN_A_CHUNK = 16, 64, 8
+FEWEST_CHUNKS, MOST_CHUNKS, BUNDLES_IN_A_CHUNK = 8, 64, 4
+BUNDLE = 8  # Heads of lines that are computed together.
 
 
 def why_not(operands: Operands) -> str | None:
@@ -44,8 +45,7 @@ def _forward_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
     output = _allocate_sum(positional_scale, *flat)
     call = _Call(operands, _allocate_maxima(operands.q))
     call.set_images(CONTENT=output)
-    padding = kernel_layout().whole_vectors(output.shape[-1]) - output.shape[-1]
-    call.set_addresses(POSITIONAL_SCALE=F.pad(positional_scale, (0, padding)))
+    call.set_addresses(POSITIONAL_SCALE=positional_scale.contiguous())
     call.launch("forward")
     return output
 
@@ -118,7 +118,8 @@ _forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 def _allocate_maxima(q: Tensor) -> Tensor:
     batch, length, lines, heads = q.shape[:4]
-    return q.new_empty(batch * lines * heads, (length + 3) // 4 * 4)
+    bundles = -(-batch * lines * heads // BUNDLE)
+    return q.new_empty(bundles, -(-length // 4) * 4, BUNDLE)
 
 
 class _Call(KernelCall):
@@ -152,16 +153,21 @@ class _Call(KernelCall):
         layout = self.layout
         backward = direction == "backward"
         sizes = (self.head_dim, self.value_dim)
-        scratch_rule = layout.backward_scratch_size if backward else layout.forward_scratch_size
+        if backward:
+            scratch_size = layout.backward_scratch_size(self.length, *sizes, self.reach)
+        else:
+            scratch_size = layout.forward_scratch_size(self.length, *sizes)
         grads_size = layout.table_grads_size(self.reach, *sizes, self.heads) if backward else 0
-        chunks = min(units, max(FEWEST_CHUNKS, min(units // UNITS_IN_A_CHUNK, MOST_CHUNKS)))
+        bundles = -(-units // BUNDLE)
+        chunks = min(bundles, max(FEWEST_CHUNKS, min(bundles // BUNDLES_IN_A_CHUNK, MOST_CHUNKS)))
         pairs = units * self.length * min(self.length, 2 * self.reach + 1)
         threads = threads_for(pairs * (3 * self.head_dim + 2 * self.value_dim), chunks)
-        self.set_scratch(scratch_rule(self.length, *sizes), threads)
-        self.set_numbers(TABLE_GRADS_SIZE=grads_size, CHUNKS=chunks)
+        self.set_scratch(scratch_size, threads)
+        self.set_numbers(TABLE_GRADS_SIZE=grads_size, CHUNKS=chunks, UNITS=units)
         self.set_addresses(
             TABLES=self.like.new_empty(layout.tables_size(self.reach, *sizes)),
             TABLE_GRADS=self.like.new_empty(chunks * grads_size),
+            LANE_STARTS=self.like.new_empty(threads * layout.LANE_STARTS_SIZE, dtype=torch.int64),
         )
         self.run("expand_tables")
         self.run(direction, threads)

@@ -157,7 +157,7 @@ class PreparedAttention:
             max_distance = table.shape[0] // 2
             return table[distances.clamp(-max_distance, max_distance) + max_distance]
 
-        rel_q, rel_k = (rows(table).contiguous() for table in self._logit_tables)
+        rel_q, rel_k = (rows(table).T.contiguous() for table in self._logit_tables)
         rel_v = F.pad(rows(self._value_table), (0, 0, 0, self.value_dim % 2))
         rel_v = rel_v.unflatten(-1, (-1, LANES)).permute(2, 0, 1, 3).contiguous()
         return rel_q, rel_k, rel_v

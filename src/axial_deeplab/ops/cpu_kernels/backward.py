@@ -1,16 +1,29 @@
 """The backward kernel.
 
-As in the forward kernel, a thread takes one head of one line at a time. The weights of a block of
-queries are computed again from the largest logit of each query, which makes them equal to those of the
-forward pass to the last bit, and their gradients beside them. Then each gradient is a sum over the
-block, vectorized over the channels, four queries, positions or distances at a time: what they share is
-loaded once, and relative rows slide from row to row of a tile.
+As in the forward kernel, a thread takes one bundle of units at a time. The weights of a block of queries
+are computed again from the largest logit of each query, which makes them equal to those of the forward pass
+to the last bit, and their gradients beside them. Then each gradient is a sum over the block, four queries,
+positions or distances at a time: what they share is loaded once, and relative rows slide from row to row of a
+tile. The gradients of the tables keep their lanes until the last bundle of a chunk.
 """
 
-from typing import Any
-
+from axial_deeplab.ops.cpu_kernels.bundles import (
+    CHANNELS_IN_A_SUM,
+    POSITIONS_IN_A_SUM,
+    clear_lanes,
+    find_scales,
+    find_starts,
+    pack,
+    pair_of_logits,
+    prefetch_bundle,
+    scaled_keys,
+    scaled_queries,
+    scratch_of_ticket,
+    starts_of_ticket,
+    units_in,
+    unpack,
+)
 from axial_deeplab.ops.cpu_kernels.layout import (
-    BATCH,
     BLOCK,
     CHUNKS,
     CONTENT,
@@ -20,16 +33,17 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     HEAD_DIM,
     HEADS,
     LENGTH,
-    LINES,
-    LOG2_E,
     MARGIN,
     MAXIMA,
     NEXT_CHUNK,
+    NEXT_THREAD,
     POSITIONAL,
     REACH,
     TABLE_GRADS,
     TABLE_GRADS_SIZE,
     TABLES,
+    TENSORS,
+    UNITS,
     VALUE_DIM,
     K,
     Pointer,
@@ -37,420 +51,482 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     Scalar,
     Tile,
     V,
+    Vector,
     clear,
-    copy_rows,
     inlined,
     kernel,
     merged,
-    position_stride,
-    positions_pitch,
-    prefetch_unit,
-    scales_of_head,
-    scratch_of_thread,
     table_rows,
-    tensor_of_unit,
-    tile_of_logits,
-    transpose_rows,
-    unit_of,
     weights_pitch,
     whole_tiles,
-    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
     ROWS,
+    TILE,
     add,
     advance,
     exp2,
+    fill,
     fill_tile,
     fma,
+    keep_rows,
     load,
     load_rows,
     load_scalar,
-    maximum,
     multiply,
     pointer_like,
     reciprocal,
     shift_down,
     shift_up,
     splat_rows,
-    spread_sum,
     store,
     store_rows,
     store_scalar,
     subtract,
     sum_lanes,
-    sum_rows,
     take_ticket,
 )
 
 
 @merged
-def backward_unit(
-    arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, table_grads: Pointer, like: Scalar
+def backward_bundle(
+    arguments: Pointer,
+    bundle: int,
+    starts: Pointer,
+    scratch: Pointer,
+    lane_grads: Pointer,
+    scale_grads: Pointer,
+    like: Scalar,
 ) -> None:
-    """The gradients of one unit; those of the tables and scales are added to `table_grads`."""
+    """The gradients of one bundle; those of the tables are added to `lane_grads`, of the scales to (3, N)."""
     length, reach = load_scalar(arguments, LENGTH), load_scalar(arguments, REACH)
     head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_pitch, value_pitch = whole_vectors(head_dim), whole_vectors(value_dim)
     rows = whole_tiles(length)
-    padded_rows = rows + 2 * MARGIN
-    pitch = weights_pitch(length)
+    pitch = weights_pitch(length) * LANES
+    key_width, value_width = head_dim * LANES, value_dim * LANES
+    units = units_in(arguments, bundle)
 
-    # Margins stay zero: nothing but the first `length` rows or positions is ever copied.
-    queries = scratch
-    grad_content = advance(queries, padded_rows * key_pitch)
-    grad_positional = advance(grad_content, padded_rows * value_pitch)
-    key_rows = advance(grad_positional, padded_rows * value_pitch + MARGIN * key_pitch)
-    keys = advance(key_rows, (padded_rows - MARGIN) * key_pitch)
-    values = advance(keys, positions_pitch(length) * head_dim)
-    grad_keys = advance(values, positions_pitch(length) * value_dim)
-    grad_keys_relative = advance(grad_keys, padded_rows * key_pitch)
-    grad_values = advance(grad_keys_relative, padded_rows * key_pitch)
-    weights = advance(grad_values, padded_rows * value_pitch + MARGIN)
+    # Padding stays zero: nothing but the first `length` rows is ever packed.
+    scales = scratch
+    bundle_scale_grads = advance(scales, 3 * LANES)
+    queries = advance(bundle_scale_grads, 3 * LANES)
+    raw_keys = advance(queries, (rows + MARGIN) * key_width)
+    keys = advance(raw_keys, (rows + MARGIN) * key_width)
+    values = advance(keys, 2 * (rows + MARGIN) * key_width)
+    grad_content = advance(values, (rows + MARGIN) * value_width)
+    grad_positional = advance(grad_content, rows * value_width)
+    grad_keys = advance(grad_positional, rows * value_width)
+    grad_keys_relative = advance(grad_keys, (rows + MARGIN) * key_width)
+    grad_values = advance(grad_keys_relative, (rows + MARGIN) * key_width)
+    query_tile = advance(grad_values, (rows + MARGIN) * value_width)
+    grad_tile = advance(query_tile, 2 * head_dim * TILE)
+    grad_queries = advance(grad_tile, 2 * value_dim * TILE)
+    grad_queries_relative = advance(grad_queries, head_dim * TILE)
+    # Addresses of weights are those of position 0.
+    weights = advance(grad_queries_relative, head_dim * TILE + MARGIN * TILE)
     grad_logits = advance(weights, BLOCK * pitch)
-    grad_queries = advance(grad_logits, BLOCK * pitch - MARGIN)
-    grad_scales = advance(grad_queries, ROWS * key_pitch)
 
-    distances = table_rows(reach)
-    q_table = advance(pointer_like(load_scalar(arguments, TABLES), like), MARGIN)
-    k_table = advance(q_table, distances * head_dim)
-    v_table = advance(k_table, distances * head_dim)
-    q_rows = advance(v_table, distances * value_dim + MARGIN * (key_pitch - 1))
-    k_rows = advance(q_rows, distances * key_pitch)
-    q_rows_grad = advance(table_grads, MARGIN * key_pitch)
-    k_rows_grad = advance(q_rows_grad, distances * key_pitch)
-    v_rows_grad = advance(table_grads, distances * 2 * key_pitch + MARGIN * value_pitch)
-    scales_grad = advance(table_grads, distances * (2 * key_pitch + value_pitch))
+    # Addresses of tables and of their gradients are those of distance 0.
+    table_pitch = table_rows(reach)
+    q_table = advance(pointer_like(load_scalar(arguments, TABLES), like), MARGIN + reach)
+    k_table = advance(q_table, table_pitch * head_dim)
+    v_table = advance(k_table, table_pitch * head_dim)
+    q_table_grad = advance(lane_grads, (MARGIN + reach) * key_width)
+    k_table_grad = advance(q_table_grad, table_pitch * key_width)
+    v_table_grad = advance(lane_grads, 2 * table_pitch * key_width + (MARGIN + reach) * value_width)
 
-    q, k = (
-        tensor_of_unit(arguments, Q, image, line, head, like),
-        tensor_of_unit(arguments, K, image, line, head, like),
-    )
-    v = tensor_of_unit(arguments, V, image, line, head, like)
-    content = tensor_of_unit(arguments, CONTENT, image, line, head, like)
-    positional = tensor_of_unit(arguments, POSITIONAL, image, line, head, like)
-    copy_rows(q, position_stride(arguments, Q), queries, key_pitch, length, head_dim)
-    copy_rows(k, position_stride(arguments, K), key_rows, key_pitch, length, head_dim)
-    transpose_rows(k, position_stride(arguments, K), keys, positions_pitch(length), length, head_dim)
-    transpose_rows(v, position_stride(arguments, V), values, positions_pitch(length), length, value_dim)
-    copy_rows(content, position_stride(arguments, CONTENT), grad_content, value_pitch, length, value_dim)
-    copy_rows(
-        positional, position_stride(arguments, POSITIONAL), grad_positional, value_pitch, length, value_dim
-    )
-    clear(grad_keys, padded_rows * (2 * key_pitch + value_pitch))
-    clear(grad_scales, 3 * LANES)
-    unit = (image * load_scalar(arguments, LINES) + line) * load_scalar(arguments, HEADS) + head
-    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * rows)
-    natural = scales_of_head(arguments, head, 1.0, like)
-    scales = scales_of_head(arguments, head, LOG2_E, like)
+    find_scales(arguments, bundle, scales, like)
+    query_scale, key_scale = advance(scales, LANES), advance(scales, 2 * LANES)
+    pack(arguments, Q, starts, queries, head_dim, like)
+    pack(arguments, K, starts, raw_keys, head_dim, like)
+    scaled_keys(raw_keys, length * head_dim, key_scale, keys)
+    pack(arguments, V, starts, values, value_dim, like)
+    pack(arguments, CONTENT, starts, grad_content, value_dim, like)
+    pack(arguments, POSITIONAL, starts, grad_positional, value_dim, like)
+    clear_lanes(grad_content, length * value_dim, units)
+    clear_lanes(grad_positional, length * value_dim, units)
+    clear(grad_keys, (rows + MARGIN) * (2 * key_width + value_width))
+    clear(bundle_scale_grads, 3 * LANES)
+    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), bundle * rows * LANES)
 
+    local = reach < length - 1
+    zero = fill_tile(scratch, 0.0)
     for first in range(0, length, BLOCK):
         last = min(first + BLOCK, rows)
         for o in range(first, last, ROWS):
             start = max(0, o - reach)
             stop = min(length, o + ROWS + reach)
-            row = (o - first) * pitch
-            total = fill_tile(queries, 0.0)
-            delta = fill_tile(queries, 0.0)
-            for p in range(start, stop, LANES):
-                logits = tile_of_logits(
-                    queries, keys, q_table, k_table, scales, p, o, head_dim, length, reach
+            row_count = min(ROWS, length - o)
+            tile_weights = advance(weights, (o - first) * pitch)
+            tile_grads = advance(grad_logits, (o - first) * pitch)
+            scaled_queries(advance(queries, o * key_width), head_dim, scales, query_tile)
+            copy_to_tile(advance(grad_content, o * value_width), value_dim, grad_tile)
+            copy_to_tile(advance(grad_positional, o * value_width), value_dim, advance(grad_tile, TILE))
+            largest = load_rows(maxima, o * LANES, LANES)
+            for p in range(start, stop, 2):
+                weight, following = pair_of_logits(
+                    query_tile,
+                    advance(keys, 2 * p * key_width),
+                    advance(q_table, p - o),
+                    advance(k_table, p - o),
+                    table_pitch,
+                    head_dim,
+                    1,
                 )
-                weight = exp2(subtract(logits, splat_rows(maxima, o, 1)))
-                grad_weight = tile_of_weight_gradients(
-                    grad_content, grad_positional, values, v_table, p, o, value_dim, length, reach
+                if local:
+                    weight = keep_rows(weight, p - o + reach, 1, 2 * reach)
+                    following = keep_rows(following, p + 1 - o + reach, 1, 2 * reach)
+                grad_weight, grad_following = pair_of_weight_gradients(
+                    grad_tile,
+                    advance(values, p * value_width),
+                    advance(v_table, p - o),
+                    table_pitch,
+                    value_dim,
                 )
-                store_rows(weights, row + p, pitch, weight)
-                store_rows(grad_logits, row + p, pitch, grad_weight)
-                total = add(total, weight)
-                delta = fma(weight, grad_weight, delta)
-            # The sum is at least 1 or NaN, but for the rows behind the last query, where all is zero.
-            norm = reciprocal(maximum(fill_tile(queries, 0.5), spread_sum(total)))
-            delta = multiply(spread_sum(delta), norm)
-            for p in range(start, stop, LANES):
-                weight = multiply(load_rows(weights, row + p, pitch), norm)
-                grad_weight = load_rows(grad_logits, row + p, pitch)
-                store_rows(weights, row + p, pitch, weight)
-                store_rows(grad_logits, row + p, pitch, multiply(weight, subtract(grad_weight, delta)))
-            for p in (start - MARGIN, start + whole_vectors(stop - start)):
-                store_rows(weights, row + p, pitch, fill_tile(queries, 0.0))
-                store_rows(grad_logits, row + p, pitch, fill_tile(queries, 0.0))
+                weight = exp2(subtract(weight, largest))
+                following = exp2(subtract(following, largest))
+                store_rows(tile_weights, p * TILE, LANES, weight)
+                store_rows(tile_weights, (p + 1) * TILE, LANES, following)
+                store_rows(tile_grads, p * TILE, LANES, grad_weight)
+                store_rows(tile_grads, (p + 1) * TILE, LANES, grad_following)
+            normalize(tile_weights, tile_grads, start, stop)
+            for p in range(start, stop):
+                for row in range(row_count, ROWS):
+                    store(tile_weights, p * TILE + row * LANES, fill(scratch, 0.0))
+                    store(tile_grads, p * TILE + row * LANES, fill(scratch, 0.0))
+            # All that a whole axis leaves behind its positions is the second of a pair.
+            for i in range(MARGIN if local else 1):
+                for p in (start - 1 - i, stop + i):
+                    store_rows(tile_weights, p * TILE, LANES, zero)
+                    store_rows(tile_grads, p * TILE, LANES, zero)
 
-            add_query_gradients(
-                advance(grad_logits, -first * pitch),
-                queries,
-                key_rows,
-                q_rows,
-                natural,
+            add_over_positions(
+                tile_grads,
+                raw_keys,
+                advance(q_table, -o),
+                table_pitch,
                 grad_queries,
-                grad_scales,
-                o,
+                grad_queries_relative,
                 start,
                 stop,
-                reach,
-                pitch,
-                key_pitch,
+                head_dim,
             )
-            target = tensor_of_unit(arguments, GRAD_Q, image, line, head, like)
-            stride = position_stride(arguments, GRAD_Q)
-            copy_rows(
-                grad_queries, key_pitch, advance(target, o * stride), stride, min(ROWS, length - o), head_dim
-            )
+            size = row_count * key_width
+            tile = advance(queries, o * key_width)
+            add_products(tile, grad_queries, size, bundle_scale_grads)
+            add_products(tile, grad_queries_relative, size, advance(bundle_scale_grads, LANES))
+            add_scaled(grad_queries, scales, grad_queries_relative, query_scale, size)
+            unpack(arguments, GRAD_Q, starts, grad_queries, o, row_count, head_dim, units, like)
 
         start = max(0, first - reach)
         stop = min(length, last + reach)
-        # The row of query 0, so that rows are addressed by the query.
+        # Rows of weights are addressed by the query.
         block_weights = advance(weights, -first * pitch)
         block_grads = advance(grad_logits, -first * pitch)
-        add_key_gradients(
-            block_grads,
-            queries,
-            k_rows,
-            grad_keys,
-            grad_keys_relative,
-            first,
-            last,
-            start,
-            stop,
-            reach,
-            pitch,
-            key_pitch,
-        )
-        add_value_gradients(
-            block_weights, grad_content, grad_values, first, last, start, stop, reach, pitch, value_pitch
-        )
-        add_table_gradients(
-            block_grads,
-            queries,
-            key_rows,
-            natural,
-            q_rows_grad,
-            k_rows_grad,
-            first,
-            last,
-            start,
-            stop,
-            reach,
-            pitch,
-            key_pitch,
-        )
-        add_value_table_gradients(
-            block_weights, grad_positional, v_rows_grad, first, last, start, stop, reach, pitch, value_pitch
-        )
+        for p in range(start, stop, ROWS):
+            earliest = whole_tiles(max(first, p - reach) - ROWS + 1)
+            latest = min(last, p + ROWS + reach)
+            add_over_queries(
+                advance(block_grads, p * TILE),
+                pitch,
+                queries,
+                advance(k_table, p),
+                table_pitch,
+                advance(grad_keys, p * key_width),
+                advance(grad_keys_relative, p * key_width),
+                earliest,
+                latest,
+                head_dim,
+            )
+            add_values(
+                advance(block_weights, p * TILE),
+                pitch,
+                LANES,
+                grad_content,
+                advance(grad_values, p * value_width),
+                earliest,
+                latest,
+                value_dim,
+            )
+        for distance in range(max(-reach, start + 1 - last), min(reach, stop - 1 - first) + 1, ROWS):
+            earliest = whole_tiles(max(first, start + 1 - ROWS - distance) - ROWS + 1)
+            latest = min(last, stop - distance)
+            add_along_diagonals(
+                advance(block_grads, distance * TILE),
+                pitch + TILE,
+                queries,
+                advance(raw_keys, distance * key_width),
+                load(query_scale, 0),
+                load(key_scale, 0),
+                advance(q_table_grad, distance * key_width),
+                advance(k_table_grad, distance * key_width),
+                earliest,
+                latest,
+                head_dim,
+            )
+            add_values(
+                advance(block_weights, distance * TILE),
+                pitch + TILE,
+                TILE + LANES,
+                grad_positional,
+                advance(v_table_grad, distance * value_width),
+                earliest,
+                latest,
+                value_dim,
+            )
 
-    by_scale = load(grad_scales, 2 * LANES)
-    for i in range(0, length * key_pitch, LANES):
-        relative = load(grad_keys_relative, i)
-        by_scale = fma(load(key_rows, i), relative, by_scale)
-        store(grad_keys, i, fma(load(grad_keys, i), natural[0], multiply(relative, natural[2])))
-    store(grad_scales, 2 * LANES, by_scale)
+    add_products(raw_keys, grad_keys_relative, length * key_width, advance(bundle_scale_grads, 2 * LANES))
+    add_scaled(grad_keys, scales, grad_keys_relative, key_scale, length * key_width)
+    unpack(arguments, GRAD_K, starts, grad_keys, 0, length, head_dim, units, like)
+    unpack(arguments, GRAD_V, starts, grad_values, 0, length, value_dim, units, like)
     heads = load_scalar(arguments, HEADS)
-    for i in range(3):
-        total = load_scalar(scales_grad, i * heads + head) + sum_lanes(load(grad_scales, i * LANES))
-        store_scalar(scales_grad, i * heads + head, total)
-    target = tensor_of_unit(arguments, GRAD_K, image, line, head, like)
-    copy_rows(grad_keys, key_pitch, target, position_stride(arguments, GRAD_K), length, head_dim)
-    target = tensor_of_unit(arguments, GRAD_V, image, line, head, like)
-    copy_rows(grad_values, value_pitch, target, position_stride(arguments, GRAD_V), length, value_dim)
+    for term in range(3):
+        for lane in range(units):
+            at = term * heads + (bundle * LANES + lane) % heads
+            grad = load_scalar(bundle_scale_grads, term * LANES + lane)
+            store_scalar(scale_grads, at, load_scalar(scale_grads, at) + grad)
+
+
+@kernel
+def copy_to_tile(rows: Pointer, width: int, tile: Pointer) -> None:
+    """Copy four rows (ROWS, width) of vectors to (width, 2, ROWS)."""
+    for c in range(width):
+        store_rows(tile, 2 * c * TILE, LANES, load_rows(rows, c * LANES, width * LANES))
 
 
 @inlined
-def tile_of_weight_gradients(
-    grad_content: Pointer,
-    grad_positional: Pointer,
-    values: Pointer,
-    v_table: Pointer,
-    p: int,
-    o: int,
-    value_dim: int,
-    length: int,
-    reach: int,
-) -> Tile:
-    """The gradients of the weights of queries o ... o + 3 for positions p ... p + 7."""
-    grad_pitch = whole_vectors(value_dim)
-    value_pitch = positions_pitch(length)
-    table_pitch = table_rows(reach)
-    distance = p - o + reach
-    by_content = fill_tile(values, 0.0)
-    by_position = fill_tile(values, 0.0)
-    for c in range(value_dim):
-        value = load(values, c * value_pitch + p)
-        by_content = fma(splat_rows(grad_content, o * grad_pitch + c, grad_pitch), value, by_content)
-        relative = load_rows(v_table, c * table_pitch + distance, -1)
-        by_position = fma(splat_rows(grad_positional, o * grad_pitch + c, grad_pitch), relative, by_position)
-    return add(by_content, by_position)
+def pair_of_weight_gradients(
+    grad_tile: Pointer, values: Pointer, v_table: Pointer, table_pitch: int, value_dim: int
+) -> tuple[Tile, Tile]:
+    """The gradients of the weights of four queries for a position and for the next one."""
+    following_values = advance(values, value_dim * LANES)
+    first_total = fill_tile(values, 0.0)
+    second_total = fill_tile(values, 0.0)
+    for piece in range(0, value_dim, CHANNELS_IN_A_SUM):
+        first = fill_tile(values, 0.0)
+        second = fill_tile(values, 0.0)
+        for c in range(piece, min(piece + CHANNELS_IN_A_SUM, value_dim)):
+            grad = load_rows(grad_tile, 2 * c * TILE, LANES)
+            first = fma(grad, load(values, c * LANES), first)
+            second = fma(grad, load(following_values, c * LANES), second)
+            grad = load_rows(grad_tile, (2 * c + 1) * TILE, LANES)
+            relative = splat_rows(v_table, c * table_pitch, -1)
+            first = fma(grad, relative, first)
+            following = fill(v_table, load_scalar(v_table, c * table_pitch + 1))
+            second = fma(grad, shift_down(relative, following), second)
+        first_total = add(first_total, first)
+        second_total = add(second_total, second)
+    return first_total, second_total
 
 
 @kernel
-def add_query_gradients(
+def normalize(weights: Pointer, grads: Pointer, start: int, stop: int) -> None:
+    """Divide the weights of four queries by their sums; turn their gradients into those of the logits."""
+    total = fill_tile(weights, 0.0)
+    delta = fill_tile(weights, 0.0)
+    for first in range(start, stop, POSITIONS_IN_A_SUM):
+        partial_total = fill_tile(weights, 0.0)
+        partial_delta = fill_tile(weights, 0.0)
+        for p in range(first, min(first + POSITIONS_IN_A_SUM, stop)):
+            weight = load_rows(weights, p * TILE, LANES)
+            partial_total = add(partial_total, weight)
+            partial_delta = fma(weight, load_rows(grads, p * TILE, LANES), partial_delta)
+        total = add(total, partial_total)
+        delta = add(delta, partial_delta)
+    norm = reciprocal(total)
+    delta = multiply(delta, norm)
+    for p in range(start, stop):
+        weight = multiply(load_rows(weights, p * TILE, LANES), norm)
+        grad = multiply(weight, subtract(load_rows(grads, p * TILE, LANES), delta))
+        store_rows(weights, p * TILE, LANES, weight)
+        store_rows(grads, p * TILE, LANES, grad)
+
+
+@kernel
+def add_over_positions(
     grad_logits: Pointer,
-    queries: Pointer,
-    key_rows: Pointer,
-    q_rows: Pointer,
-    scales: Any,
-    grad_queries: Pointer,
-    grad_scales: Pointer,
-    o: int,
+    keys: Pointer,
+    q_table: Pointer,
+    table_pitch: int,
+    by_key: Pointer,
+    by_table: Pointer,
     start: int,
     stop: int,
-    reach: int,
-    pitch: int,
-    key_pitch: int,
+    head_dim: int,
 ) -> None:
-    """The gradients of queries o ... o + 3, and what they add to those of the first two scales."""
-    for d in range(0, key_pitch, LANES):
-        by_key = fill_tile(queries, 0.0)
-        by_table = fill_tile(queries, 0.0)
-        relative = load_rows(q_rows, (start - 1 - o + reach) * key_pitch + d, -key_pitch)
+    """Both parts of the gradients of four queries; `q_table` is at position 0 for the first of them."""
+    width = head_dim * LANES
+    for d in range(head_dim):
+        row = advance(q_table, d * table_pitch)
+        of_keys = fill_tile(keys, 0.0)
+        of_rows = fill_tile(keys, 0.0)
+        relative = splat_rows(row, start - 1, -1)
         for p in range(start, stop):
-            relative = shift_down(relative, load(q_rows, (p - o + reach) * key_pitch + d))
-            grad = splat_rows(grad_logits, o * pitch + p, pitch)
-            by_key = fma(grad, load(key_rows, p * key_pitch + d), by_key)
-            by_table = fma(grad, relative, by_table)
-        store_rows(grad_queries, d, key_pitch, fma(by_key, scales[0], multiply(by_table, scales[1])))
-        query = load_rows(queries, o * key_pitch + d, key_pitch)
-        store(grad_scales, 0, add(load(grad_scales, 0), sum_rows(multiply(query, by_key))))
-        store(grad_scales, LANES, add(load(grad_scales, LANES), sum_rows(multiply(query, by_table))))
+            relative = shift_down(relative, fill(row, load_scalar(row, p)))
+            grad = load_rows(grad_logits, p * TILE, LANES)
+            of_keys = fma(grad, load(keys, p * width + d * LANES), of_keys)
+            of_rows = fma(grad, relative, of_rows)
+        store_rows(by_key, d * LANES, width, of_keys)
+        store_rows(by_table, d * LANES, width, of_rows)
 
 
 @kernel
-def add_key_gradients(
+def add_over_queries(
     grad_logits: Pointer,
+    pitch: int,
     queries: Pointer,
-    k_rows: Pointer,
-    grad_keys: Pointer,
-    grad_keys_relative: Pointer,
-    first: int,
-    last: int,
-    start: int,
-    stop: int,
-    reach: int,
-    pitch: int,
-    key_pitch: int,
+    k_table: Pointer,
+    table_pitch: int,
+    by_query: Pointer,
+    by_table: Pointer,
+    earliest: int,
+    latest: int,
+    head_dim: int,
 ) -> None:
-    """Add what queries first ... last - 1 give to both parts of the keys' gradients, by q·k and k·r^k."""
-    for p in range(start, stop, ROWS):
-        earliest, latest = max(first, p - reach), min(last, p + ROWS + reach)
-        for d in range(0, key_pitch, LANES):
-            by_query = fill_tile(queries, 0.0)
-            by_table = fill_tile(queries, 0.0)
-            relative = load_rows(k_rows, (p + 1 - earliest + reach) * key_pitch + d, key_pitch)
-            for o in range(earliest, latest):
-                relative = shift_down(relative, load(k_rows, (p - o + reach) * key_pitch + d))
-                grad = splat_rows(grad_logits, o * pitch + p, 1)
-                by_query = fma(grad, load(queries, o * key_pitch + d), by_query)
-                by_table = fma(grad, relative, by_table)
-            at = p * key_pitch + d
-            store_rows(grad_keys, at, key_pitch, add(load_rows(grad_keys, at, key_pitch), by_query))
-            by_table = add(load_rows(grad_keys_relative, at, key_pitch), by_table)
-            store_rows(grad_keys_relative, at, key_pitch, by_table)
+    """Add to both parts of the gradients of four keys; `k_table` is at query 0 for the first of them.
+
+    A row of four queries' gradients is `pitch` for each of them long.
+    """
+    width = head_dim * LANES
+    for d in range(head_dim):
+        table = advance(k_table, d * table_pitch)
+        of_queries = load_rows(by_query, d * LANES, width)
+        of_rows = load_rows(by_table, d * LANES, width)
+        relative = splat_rows(table, 1 - earliest, 1)
+        for tile in range(earliest, latest, ROWS):
+            for row in range(ROWS):
+                o = tile + row
+                relative = shift_down(relative, fill(table, load_scalar(table, -o)))
+                grad = load_rows(grad_logits, tile * pitch + row * LANES, TILE)
+                of_queries = fma(grad, load(queries, o * width + d * LANES), of_queries)
+                of_rows = fma(grad, relative, of_rows)
+        store_rows(by_query, d * LANES, width, of_queries)
+        store_rows(by_table, d * LANES, width, of_rows)
 
 
-@kernel
-def add_value_gradients(
+@inlined
+def add_values(
     weights: Pointer,
-    grad_content: Pointer,
-    grad_values: Pointer,
-    first: int,
-    last: int,
-    start: int,
-    stop: int,
-    reach: int,
     pitch: int,
-    value_pitch: int,
+    row_pitch: int,
+    grads: Pointer,
+    total: Pointer,
+    earliest: int,
+    latest: int,
+    value_dim: int,
 ) -> None:
-    """Add what queries first ... last - 1 give to the values' gradients."""
-    for p in range(start, stop, ROWS):
-        earliest, latest = max(first, p - reach), min(last, p + ROWS + reach)
-        for c in range(0, value_pitch, LANES):
-            at = p * value_pitch + c
-            total = load_rows(grad_values, at, value_pitch)
-            for o in range(earliest, latest):
-                weight = splat_rows(weights, o * pitch + p, 1)
-                total = fma(weight, load(grad_content, o * value_pitch + c), total)
-            store_rows(grad_values, at, value_pitch, total)
+    """Add rows of gradients, times four neighboring weights, to four sums: of values or of relative values.
+
+    Channels are taken two at a time: the sums of one do not hide the latency of an addition.
+    """
+    width = value_dim * LANES
+    for c in range(0, value_dim, 2):
+        second_channel = min(c + 1, value_dim - 1) * LANES
+        first = load_rows(total, c * LANES, width)
+        second = load_rows(total, second_channel, width)
+        for tile in range(earliest, latest, ROWS):
+            for row in range(ROWS):
+                weight = load_rows(weights, tile * pitch + row * row_pitch, TILE)
+                at = (tile + row) * width
+                first = fma(weight, load(grads, at + c * LANES), first)
+                second = fma(weight, load(grads, at + second_channel), second)
+        store_rows(total, c * LANES, width, first)
+        store_rows(total, second_channel, width, second)
 
 
 @kernel
-def add_table_gradients(
+def add_along_diagonals(
     grad_logits: Pointer,
-    queries: Pointer,
-    key_rows: Pointer,
-    scales: Any,
-    q_rows_grad: Pointer,
-    k_rows_grad: Pointer,
-    first: int,
-    last: int,
-    start: int,
-    stop: int,
-    reach: int,
     pitch: int,
-    key_pitch: int,
+    queries: Pointer,
+    keys: Pointer,
+    query_scale: Vector,
+    key_scale: Vector,
+    q_table_grad: Pointer,
+    k_table_grad: Pointer,
+    earliest: int,
+    latest: int,
+    head_dim: int,
 ) -> None:
-    """Add what queries first ... last - 1 give to the gradients of r^q and r^k: sums along diagonals."""
-    for distance in range(max(-reach, start + 1 - last), min(reach, stop - 1 - first) + 1, ROWS):
-        earliest, latest = max(first, start + 1 - ROWS - distance), min(last, stop - distance)
-        for d in range(0, key_pitch, LANES):
-            by_query = fill_tile(queries, 0.0)
-            by_key = fill_tile(queries, 0.0)
-            key = load_rows(key_rows, (earliest - 1 + distance) * key_pitch + d, key_pitch)
-            for o in range(earliest, latest):
-                key = shift_up(key, load(key_rows, (o + distance + ROWS - 1) * key_pitch + d))
-                grad = splat_rows(grad_logits, o * pitch + o + distance, 1)
-                by_query = fma(grad, load(queries, o * key_pitch + d), by_query)
-                by_key = fma(grad, key, by_key)
-            at = (distance + reach) * key_pitch + d
-            store_rows(
-                q_rows_grad, at, key_pitch, fma(by_query, scales[1], load_rows(q_rows_grad, at, key_pitch))
-            )
-            store_rows(
-                k_rows_grad, at, key_pitch, fma(by_key, scales[2], load_rows(k_rows_grad, at, key_pitch))
-            )
+    """Add to the gradients of r^q and r^k for four distances; `keys` is the key of query 0."""
+    width = head_dim * LANES
+    for d in range(head_dim):
+        of_queries = fill_tile(queries, 0.0)
+        of_keys = fill_tile(queries, 0.0)
+        key = load_rows(keys, (earliest - 1) * width + d * LANES, width)
+        for tile in range(earliest, latest, ROWS):
+            for row in range(ROWS):
+                o = tile + row
+                key = shift_up(key, load(keys, (o + ROWS - 1) * width + d * LANES))
+                grad = load_rows(grad_logits, tile * pitch + row * (TILE + LANES), TILE)
+                of_queries = fma(grad, load(queries, o * width + d * LANES), of_queries)
+                of_keys = fma(grad, key, of_keys)
+        total = load_rows(q_table_grad, d * LANES, width)
+        store_rows(q_table_grad, d * LANES, width, fma(of_queries, query_scale, total))
+        total = load_rows(k_table_grad, d * LANES, width)
+        store_rows(k_table_grad, d * LANES, width, fma(of_keys, key_scale, total))
 
 
 @kernel
-def add_value_table_gradients(
-    weights: Pointer,
-    grad_positional: Pointer,
-    v_rows_grad: Pointer,
-    first: int,
-    last: int,
-    start: int,
-    stop: int,
-    reach: int,
-    pitch: int,
-    value_pitch: int,
-) -> None:
-    """Add what queries first ... last - 1 give to the gradient of r^v."""
-    for distance in range(max(-reach, start + 1 - last), min(reach, stop - 1 - first) + 1, ROWS):
-        earliest, latest = max(first, start + 1 - ROWS - distance), min(last, stop - distance)
-        for c in range(0, value_pitch, LANES):
-            at = (distance + reach) * value_pitch + c
-            total = load_rows(v_rows_grad, at, value_pitch)
-            for o in range(earliest, latest):
-                weight = splat_rows(weights, o * pitch + o + distance, 1)
-                total = fma(weight, load(grad_positional, o * value_pitch + c), total)
-            store_rows(v_rows_grad, at, value_pitch, total)
+def add_products(a: Pointer, b: Pointer, size: int, total: Pointer) -> None:
+    """Add the products of the vectors in `size` numbers to one vector."""
+    products = load(total, 0)
+    for i in range(0, size, LANES):
+        products = fma(load(a, i), load(b, i), products)
+    store(total, 0, products)
+
+
+@kernel
+def add_scaled(target: Pointer, scale: Pointer, other: Pointer, other_scale: Pointer, size: int) -> None:
+    """Set the vectors in `size` numbers to themselves and others, each times a vector."""
+    for i in range(0, size, LANES):
+        scaled = multiply(load(other, i), load(other_scale, 0))
+        store(target, i, fma(load(target, i), load(scale, 0), scaled))
+
+
+@kernel
+def sum_table_grads(arguments: Pointer, lane_grads: Pointer, target: Pointer) -> None:
+    """Set the gradients of the distances of the three tables to the sums of their lanes."""
+    reach = load_scalar(arguments, REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    source = lane_grads
+    for width in (head_dim, head_dim, value_dim):
+        for i in range((2 * reach + 1) * width):
+            store_scalar(target, i, sum_lanes(load(source, (MARGIN * width + i) * LANES)))
+        target = advance(target, (2 * reach + 1) * width)
+        source = advance(source, table_rows(reach) * width * LANES)
 
 
 @merged
 def backward(address: int, like: Scalar) -> None:
-    """What one thread does: take chunks of units until none is left. Each has its own table gradients."""
+    """What one thread does: take chunks of bundles until none is left. Each has its own table gradients."""
     arguments = pointer_like(address, address)
-    scratch = scratch_of_thread(arguments, like)
-    table_grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
-    table_grads_size = load_scalar(arguments, TABLE_GRADS_SIZE)
-    units = load_scalar(arguments, BATCH) * load_scalar(arguments, LINES) * load_scalar(arguments, HEADS)
+    ticket = take_ticket(advance(arguments, NEXT_THREAD))
+    starts = starts_of_ticket(arguments, ticket)
+    following = advance(starts, TENSORS * LANES)
+    reach = load_scalar(arguments, REACH)
+    width = 2 * load_scalar(arguments, HEAD_DIM) + load_scalar(arguments, VALUE_DIM)
+    lane_grads = scratch_of_ticket(arguments, ticket, like)
+    lane_grads_size = table_rows(reach) * width * LANES
+    scratch = advance(lane_grads, lane_grads_size)
+    bundles = (load_scalar(arguments, UNITS) + LANES - 1) // LANES
     chunks = load_scalar(arguments, CHUNKS)
+    table_grads_size = load_scalar(arguments, TABLE_GRADS_SIZE)
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
     while chunk < chunks:
-        chunk_grads = advance(table_grads, chunk * table_grads_size)
-        clear(chunk_grads, table_grads_size)
-        stop = units * (chunk + 1) // chunks
-        for unit in range(units * chunk // chunks, stop):
-            if unit + 1 < stop:
-                prefetch_unit(arguments, 8, unit + 1, like)
-            image, line, head = unit_of(arguments, unit)
-            backward_unit(arguments, image, line, head, scratch, chunk_grads, like)
+        table_grads = advance(
+            pointer_like(load_scalar(arguments, TABLE_GRADS), like), chunk * table_grads_size
+        )
+        clear(table_grads, table_grads_size)
+        clear(lane_grads, lane_grads_size)
+        scale_grads = advance(table_grads, (2 * reach + 1) * width)
+        stop = bundles * (chunk + 1) // chunks
+        for bundle in range(bundles * chunk // chunks, stop):
+            if bundle + 1 < stop:
+                find_starts(arguments, bundle + 1, following)
+                prefetch_bundle(arguments, TENSORS, following, like)
+            find_starts(arguments, bundle, starts)
+            backward_bundle(arguments, bundle, starts, scratch, lane_grads, scale_grads, like)
+        sum_table_grads(arguments, lane_grads, table_grads)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

@@ -5,18 +5,17 @@ number of the other kernels is a vector here, and nothing has to be summed or ma
 axes waste no lanes. Relative tables have the same numbers for all heads: those of the logits are read as
 one number for all lanes, those of the values have been multiplied by each head's scale.
 
-A thread packs a unit into its scratch memory, queries and keys once for each term of the logits that has a
-scale, and walks over its queries four at a time. Where only every second position is wanted, the others
-are never queries; positions are then visited in the order of their remainders, so that the rows of a
-relative table slide through a tile all the same.
+A thread packs a unit into its scratch memory and walks over its queries four at a time. Where only every
+second position is wanted, the others are never queries; positions are then visited in the order of their
+remainders, so that the rows of a relative table slide through a tile all the same.
 """
 
 import math
 
 import numpy as np
 
+from axial_deeplab.ops.cpu_kernels.bundles import pair_of_logits, scaled_keys, scaled_queries
 from axial_deeplab.ops.cpu_kernels.layout import (
-    LOG2_E,
     Pointer,
     Scalar,
     Tile,
@@ -27,6 +26,7 @@ from axial_deeplab.ops.cpu_kernels.layout import (
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
     ROWS,
+    TILE,
     add,
     advance,
     exp2,
@@ -42,7 +42,6 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     pointer_like,
     reciprocal,
     shift_down,
-    splat_rows,
     store,
     store_rows,
     subtract,
@@ -54,7 +53,7 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 (BATCH, LENGTH, LINES, GROUPS, HEAD_DIM, VALUE_DIM, REACH, STRIDE, RELU) = np.arange(2, 11)
 # Addresses, each with the strides of B, L and M behind it; channels are dense, the heads of one side by side.
 (QKV, OUTPUT) = np.arange(11, 19, 4)
-# Tables from the distance -reach - margin on: (distances, D) of the logits, (groups, distances, V, lanes) of
+# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, lanes) of
 # the values; factors of the logit terms (3, N).
 (REL_Q, REL_K, REL_V, SCALE) = np.arange(19, 23)
 (SCRATCH, SCRATCH_SIZE) = np.arange(23, 25)
@@ -73,7 +72,8 @@ def scratch_size(length: int, head_dim: int, value_dim: int, stride: int) -> int
     queries = whole_tiles(-(-length // stride))
     positions = length + stride
     padded = whole_pairs(value_dim)
-    return LANES * (2 * queries * head_dim + positions * (2 * head_dim + padded + ROWS) + ROWS * padded)
+    packed = (queries + 3 * positions) * head_dim + positions * padded
+    return LANES * (3 + packed + ROWS * (2 * head_dim + positions + padded))
 
 
 @kernel
@@ -83,24 +83,13 @@ def whole_pairs(count: int) -> int:
 
 
 @kernel
-def pack(
+def pack_heads(
     source: Pointer, stride: int, target: Pointer, pitch: int, rows: int, width: int, heads: int
 ) -> None:
     """Copy vectors (rows, width) of channels that are `heads` apart to rows of `pitch` vectors."""
     for row in range(rows):
         for i in range(width):
             store(target, (row * pitch + i) * LANES, load(source, row * stride + i * heads))
-
-
-@kernel
-def pack_scaled(
-    source: Pointer, stride: int, target: Pointer, scale: Pointer, rows: int, width: int, heads: int
-) -> None:
-    """Copy vectors like `pack`, times a vector and log2 e."""
-    factor = multiply(load(scale, 0), fill(scale, LOG2_E))
-    for row in range(rows):
-        for i in range(width):
-            store(target, (row * width + i) * LANES, multiply(load(source, row * stride + i * heads), factor))
 
 
 @kernel
@@ -119,22 +108,27 @@ def attend_heads(
     padded = whole_pairs(value_dim)
     positions = length + stride
 
-    content_queries = scratch
-    table_queries = advance(content_queries, whole_tiles(queries) * head_dim * LANES)
-    keys = advance(table_queries, whole_tiles(queries) * head_dim * LANES)
-    table_keys = advance(keys, positions * head_dim * LANES)
-    values = advance(table_keys, positions * head_dim * LANES)
-    weights = advance(values, positions * padded * LANES)
-    averages = advance(weights, ROWS * positions * LANES)
+    scales = scratch
+    packed_queries = advance(scales, 3 * LANES)
+    raw_keys = advance(packed_queries, whole_tiles(queries) * head_dim * LANES)
+    keys = advance(raw_keys, positions * head_dim * LANES)
+    values = advance(keys, 2 * positions * head_dim * LANES)
+    query_tile = advance(values, positions * padded * LANES)
+    weights = advance(query_tile, 2 * head_dim * TILE)
+    averages = advance(weights, positions * TILE)
 
     margin = (ROWS + PAIR) * stride
     distances = 2 * (reach + margin) + 1
-    q_table = advance(pointer_like(load_scalar(arguments, REL_Q), like), margin * head_dim)
-    k_table = advance(pointer_like(load_scalar(arguments, REL_K), like), margin * head_dim)
+    # Addresses of the tables are those of distance 0.
+    q_table = advance(pointer_like(load_scalar(arguments, REL_Q), like), margin + reach)
+    k_table = advance(pointer_like(load_scalar(arguments, REL_K), like), margin + reach)
     v_table = advance(
-        pointer_like(load_scalar(arguments, REL_V), like), (group * distances + margin) * padded * LANES
+        pointer_like(load_scalar(arguments, REL_V), like),
+        (group * distances + margin + reach) * padded * LANES,
     )
     scale = advance(pointer_like(load_scalar(arguments, SCALE), like), group * LANES)
+    for term in range(3):
+        store(scales, term * LANES, load(scale, term * heads))
 
     row = load_scalar(arguments, QKV + 2)
     q = advance(
@@ -142,11 +136,10 @@ def attend_heads(
         image * load_scalar(arguments, QKV + 1) + line * load_scalar(arguments, QKV + 3) + group * LANES,
     )
     k = advance(q, head_dim * heads)
-    pack_scaled(q, row * stride, content_queries, scale, queries, head_dim, heads)
-    pack_scaled(q, row * stride, table_queries, advance(scale, heads), queries, head_dim, heads)
-    pack(k, row, keys, head_dim, length, head_dim, heads)
-    pack_scaled(k, row, table_keys, advance(scale, 2 * heads), length, head_dim, heads)
-    pack(advance(k, head_dim * heads), row, values, padded, length, value_dim, heads)
+    pack_heads(q, row * stride, packed_queries, head_dim, queries, head_dim, heads)
+    pack_heads(k, row, raw_keys, head_dim, length, head_dim, heads)
+    scaled_keys(raw_keys, length * head_dim, advance(scales, 2 * LANES), keys)
+    pack_heads(advance(k, head_dim * heads), row, values, padded, length, value_dim, heads)
 
     row = load_scalar(arguments, OUTPUT + 2)
     output = advance(
@@ -157,46 +150,46 @@ def attend_heads(
     )
     relu = load_scalar(arguments, RELU) != 0
     local = reach < length - 1
-    pitch = positions * LANES
     for i in range(0, queries, ROWS):
         o = i * stride
         row_count = min(ROWS, queries - i)
         start = max(0, o - reach)
         stop = min(length, o + (row_count - 1) * stride + reach + 1)
+        scaled_queries(advance(packed_queries, i * head_dim * LANES), head_dim, scales, query_tile)
 
         largest = fill_tile(scratch, -math.inf)
         for phase in range(stride):
             for p in range(start + phase, stop, PAIR * stride):
-                distance = p - o + reach
-                first, second = pair_of_logits(
-                    advance(content_queries, i * head_dim * LANES),
-                    advance(table_queries, i * head_dim * LANES),
-                    advance(keys, p * head_dim * LANES),
-                    advance(table_keys, p * head_dim * LANES),
-                    advance(q_table, distance * head_dim),
-                    advance(k_table, distance * head_dim),
-                    head_dim,
-                    stride,
-                )
+                tile_keys = advance(keys, 2 * p * head_dim * LANES)
+                q_row, k_row = advance(q_table, p - o), advance(k_table, p - o)
+                if stride == 1:
+                    # A copy of its own, in which the addresses lie at constant distances.
+                    first, second = pair_of_logits(
+                        query_tile, tile_keys, q_row, k_row, distances, head_dim, 1
+                    )
+                else:
+                    first, second = pair_of_logits(
+                        query_tile, tile_keys, q_row, k_row, distances, head_dim, stride
+                    )
                 if local:
+                    distance = p - o + reach
                     first = keep_rows(first, distance, stride, 2 * reach)
                     second = keep_rows(second, distance + stride, stride, 2 * reach)
-                store_rows(weights, p * LANES, pitch, first)
-                store_rows(weights, (p + stride) * LANES, pitch, second)
+                store_rows(weights, p * TILE, LANES, first)
+                store_rows(weights, (p + stride) * TILE, LANES, second)
                 largest = maximum(first, largest)
                 if p + stride < stop:
                     largest = maximum(second, largest)
         total = fill_tile(scratch, 0.0)
         for p in range(start, stop):
-            numerators = exp2(subtract(load_rows(weights, p * LANES, pitch), largest))
-            store_rows(weights, p * LANES, pitch, numerators)
+            numerators = exp2(subtract(load_rows(weights, p * TILE, LANES), largest))
+            store_rows(weights, p * TILE, LANES, numerators)
             total = add(total, numerators)
 
         average_heads(
             weights,
-            pitch,
             values,
-            advance(v_table, (reach - o) * padded * LANES),
+            advance(v_table, -o * padded * LANES),
             reciprocal(total),
             relu,
             averages,
@@ -211,40 +204,8 @@ def attend_heads(
 
 
 @inlined
-def pair_of_logits(
-    content_queries: Pointer,
-    table_queries: Pointer,
-    keys: Pointer,
-    table_keys: Pointer,
-    q_table: Pointer,
-    k_table: Pointer,
-    head_dim: int,
-    stride: int,
-) -> tuple[Tile, Tile]:
-    """The logits, base 2, of four queries for a position and for the one `stride` further."""
-    pitch = head_dim * LANES
-    first = fill_tile(keys, 0.0)
-    second = fill_tile(keys, 0.0)
-    for d in range(head_dim):
-        query = load_rows(content_queries, d * LANES, pitch)
-        first = fma(query, load(keys, d * LANES), first)
-        second = fma(query, load(keys, stride * pitch + d * LANES), second)
-        query = load_rows(table_queries, d * LANES, pitch)
-        relative = splat_rows(q_table, d, -stride * head_dim)
-        first = fma(query, relative, first)
-        following = fill(q_table, load_scalar(q_table, stride * head_dim + d))
-        second = fma(query, shift_down(relative, following), second)
-        relative = splat_rows(k_table, d, -stride * head_dim)
-        first = fma(relative, load(table_keys, d * LANES), first)
-        following = fill(k_table, load_scalar(k_table, stride * head_dim + d))
-        second = fma(shift_down(relative, following), load(table_keys, stride * pitch + d * LANES), second)
-    return first, second
-
-
-@inlined
 def average_heads(
     weights: Pointer,
-    pitch: int,
     values: Pointer,
     v_table: Pointer,
     norm: Tile,
@@ -265,7 +226,7 @@ def average_heads(
             first_relative = load_rows(v_table, before, -stride * width)
             second_relative = load_rows(v_table, before + LANES, -stride * width)
             for p in range(start + phase, stop, stride):
-                weight = load_rows(weights, p * LANES, pitch)
+                weight = load_rows(weights, p * TILE, LANES)
                 first_relative = shift_down(first_relative, load(v_table, p * width + c))
                 second_relative = shift_down(second_relative, load(v_table, p * width + c + LANES))
                 first = fma(weight, add(first_relative, load(values, p * width + c)), first)

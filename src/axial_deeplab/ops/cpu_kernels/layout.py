@@ -15,16 +15,9 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     ROWS,
     advance,
     fill,
-    fill_tile,
-    fma,
     load,
-    load_rows,
     load_scalar,
-    mask_span,
-    multiply,
     pointer_like,
-    prefetch,
-    splat_rows,
     store,
     store_scalar,
     take_ticket,
@@ -32,6 +25,7 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 
 Pointer = Any  # to numbers of one floating-point type
 Scalar = Any
+Vector = Any
 Tile = Any
 
 kernel: Any = njit
@@ -62,8 +56,11 @@ SEGMENT = 64  # The same where queries attend to squares.
 # Moments of all heads (N, `moments_size`), or their gradients.
 (POSITIONAL_SCALE, MOMENTS) = np.arange(65, 67)
 # How far a square reaches along the columns of the image; REACH is along its rows.
-ROW_REACH = np.arange(67, 68)[0]
-COLUMNS = 68
+# Units in all, and where those of a bundle start, for each thread `LANE_STARTS_SIZE` integers.
+(ROW_REACH, UNITS, LANE_STARTS) = np.arange(67, 70)
+COLUMNS = 70
+TENSORS = 8
+LANE_STARTS_SIZE = 2 * TENSORS * LANES  # Of this bundle and of the next.
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
@@ -82,46 +79,42 @@ def whole_tiles(count: int) -> int:
 
 
 @size_rule
-def positions_pitch(length: int) -> int:
-    """The length of a row of (channels, positions), zeros behind the last position."""
-    return whole_vectors(length + LANES)
-
-
-@size_rule
-def weights_pitch(length: int) -> int:
-    """The length of a row of weights, a margin on both sides."""
-    return whole_vectors(length + 3 * MARGIN)
-
-
-@size_rule
 def table_rows(reach: int) -> int:
     """The distances of an expanded relative table: those of the span and margins."""
-    return whole_vectors(2 * reach + 1 + 3 * MARGIN)
+    return 2 * (reach + MARGIN) + 1
 
 
 def tables_size(reach: int, head_dim: int, value_dim: int) -> int:
-    padded = whole_vectors(head_dim), whole_vectors(value_dim)
-    return table_rows(reach) * (2 * head_dim + value_dim + 2 * padded[0] + padded[1])
+    return table_rows(reach) * (2 * head_dim + value_dim)
 
 
+@size_rule
 def table_grads_size(reach: int, head_dim: int, value_dim: int, heads: int) -> int:
-    """The gradients of the three expanded tables and of the scales."""
-    rows = table_rows(reach)
-    return rows * (2 * whole_vectors(head_dim) + whole_vectors(value_dim)) + whole_vectors(3 * heads)
+    """The gradients of the three tables and of the scales."""
+    return whole_vectors((2 * reach + 1) * (2 * head_dim + value_dim) + 3 * heads)
 
 
 def forward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
     rows = whole_tiles(length)
-    key_dim, padded = whole_vectors(head_dim), whole_vectors(value_dim)
-    packed = rows * key_dim + positions_pitch(length) * head_dim + rows * padded
-    return packed + ROWS * weights_pitch(length) + 2 * ROWS * padded
+    packed = rows * head_dim + (length + 1) * (3 * head_dim + value_dim)
+    tiles = ROWS * (2 * head_dim + length + 1 + 2 * value_dim)
+    return LANES * (3 + packed + tiles + value_dim)
 
 
-def backward_scratch_size(length: int, head_dim: int, value_dim: int) -> int:
-    rows = whole_tiles(length) + 2 * MARGIN
-    key_dim, padded = whole_vectors(head_dim), whole_vectors(value_dim)
-    packed = rows * (4 * key_dim + 3 * padded) + positions_pitch(length) * (head_dim + value_dim)
-    return packed + 2 * BLOCK * weights_pitch(length) + ROWS * key_dim + 3 * LANES
+def backward_scratch_size(length: int, head_dim: int, value_dim: int, reach: int) -> int:
+    rows = whole_tiles(length)
+    padded = rows + 2 * MARGIN
+    packed = padded * (4 * head_dim + value_dim) + rows * 2 * value_dim
+    sums = padded * (2 * head_dim + value_dim)
+    tiles = ROWS * (4 * head_dim + 2 * value_dim)
+    lane_grads = table_rows(reach) * (2 * head_dim + value_dim)
+    return LANES * (6 + packed + sums + tiles + 2 * BLOCK * weights_pitch(length) + lane_grads)
+
+
+@size_rule
+def weights_pitch(length: int) -> int:
+    """The positions of four queries' weights in a block: margins of zeros on both sides."""
+    return length + 2 * MARGIN
 
 
 @size_rule
@@ -264,71 +257,3 @@ def scratch_of_thread(arguments: Pointer, like: Scalar) -> Pointer:
     scratch = advance(scratch, take_ticket(advance(arguments, NEXT_THREAD)) * size)
     clear(scratch, size)
     return scratch
-
-
-# --- one unit -----------------------------------------------------------------------------------------------
-
-
-@kernel
-def unit_of(arguments: Pointer, unit: int) -> Any:
-    """Image, line and head of a unit; heads vary fastest: neighbors in memory follow each other."""
-    lines, heads = load_scalar(arguments, LINES), load_scalar(arguments, HEADS)
-    return unit // (lines * heads), unit // heads % lines, unit % heads
-
-
-@kernel
-def prefetch_unit(arguments: Pointer, tensors: int, unit: int, like: Scalar) -> None:
-    """Bring a unit's rows of the first `tensors` tensors into the cache: they lie too far apart for the
-    processor to foresee."""
-    image, line, head = unit_of(arguments, unit)
-    for tensor in range(Q, Q + tensors * (K - Q), K - Q):
-        of_values = tensor in (V, CONTENT, POSITIONAL, GRAD_V)
-        width = load_scalar(arguments, VALUE_DIM if of_values else HEAD_DIM)
-        start = tensor_of_unit(arguments, tensor, image, line, head, like)
-        stride = position_stride(arguments, tensor)
-        for row in range(load_scalar(arguments, LENGTH)):
-            for i in range(0, width, CACHE_LINE):
-                prefetch(start, row * stride + i)
-
-
-@inlined
-def scales_of_head(arguments: Pointer, head: int, factor: float, like: Scalar) -> Any:
-    """The scales of the three terms, times a factor."""
-    heads = load_scalar(arguments, HEADS)
-    scales = advance(pointer_like(load_scalar(arguments, SCALE), like), head)
-    return (
-        fill(scales, load_scalar(scales, 0) * factor),
-        fill(scales, load_scalar(scales, heads) * factor),
-        fill(scales, load_scalar(scales, 2 * heads) * factor),
-    )
-
-
-@inlined
-def tile_of_logits(
-    queries: Pointer,
-    keys: Pointer,
-    q_table: Pointer,
-    k_table: Pointer,
-    scales: Any,
-    p: int,
-    o: int,
-    head_dim: int,
-    length: int,
-    reach: int,
-) -> Tile:
-    """The logits, base 2, of queries o ... o + 3 for positions p ... p + 7; -inf outside the span."""
-    query_pitch = whole_vectors(head_dim)
-    key_pitch = positions_pitch(length)
-    table_pitch = table_rows(reach)
-    distance = p - o + reach
-    content = fill_tile(queries, 0.0)
-    by_query = fill_tile(queries, 0.0)
-    by_key = fill_tile(queries, 0.0)
-    for d in range(head_dim):
-        query = splat_rows(queries, o * query_pitch + d, query_pitch)
-        key = load(keys, d * key_pitch + p)
-        content = fma(query, key, content)
-        by_query = fma(query, load_rows(q_table, d * table_pitch + distance, -1), by_query)
-        by_key = fma(load_rows(k_table, d * table_pitch + distance, -1), key, by_key)
-    logits = fma(content, scales[0], fma(by_query, scales[1], multiply(by_key, scales[2])))
-    return mask_span(logits, p, o, reach, length)

@@ -21,6 +21,7 @@ intrinsic: Any = extending.intrinsic  # Calls of its results have other argument
 
 LANES = 8
 ROWS = 4  # A tile: enough independent sums to hide the latency of a fused multiply-add.
+TILE = ROWS * LANES
 _INDEX = ir.IntType(64)
 
 
@@ -254,18 +255,72 @@ def store_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any, tile: 
     return types.void(pointer, types.int64, types.int64, tile), generate
 
 
+def _lane_elements(
+    builder: ir.IRBuilder, pointer: ir.Value, starts: ir.Value, index: ir.Value
+) -> list[ir.Value]:
+    """The addresses of `pointer[starts[i] + index]`."""
+    lanes = [builder.load(builder.gep(starts, [ir.Constant(_INDEX, lane)])) for lane in range(LANES)]
+    return [builder.gep(pointer, [builder.add(start, index)]) for start in lanes]
+
+
+def _transposed(builder: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value]:
+    """Element i of vector j is element j of vector i: in three steps, each of which pairs vectors up."""
+    narrow = ir.IntType(32)
+    half = LANES // 2
+    low = [lane // 2 + LANES * (lane % 2) for lane in range(LANES)]
+    masks = [ir.Constant(ir.VectorType(narrow, LANES), [lane + shift for lane in low]) for shift in (0, half)]
+    for _ in range(LANES.bit_length() - 1):
+        pairs = [(vectors[i], vectors[i + half]) for i in range(half)]
+        vectors = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+    return vectors
+
+
 @intrinsic
-def store_first_lane(typing_context: Any, pointer: Any, index: Any, tile: Any) -> Any:
-    """Store the first number of row i at `pointer[index + i]`."""
+def load_lanes(typing_context: Any, pointer: Any, starts: Any, index: Any) -> Any:
+    """The vector whose lane i is the number `pointer[starts[i] + index]`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        lane = ir.Constant(ir.IntType(32), 0)
-        elements = _row_elements(builder, arguments[0], arguments[1], ir.Constant(_INDEX, 1))
-        for element, vector in zip(elements, _rows(builder, arguments[2]), strict=True):
-            builder.store(builder.extract_element(vector, lane), element)
+        vector = ir.Constant(_ir_vector(pointer.dtype), ir.Undefined)
+        for lane, element in enumerate(_lane_elements(builder, *arguments)):
+            number = builder.load(element)
+            vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), lane))
+        return vector
+
+    return VectorType(pointer.dtype)(pointer, starts, types.int64), generate
+
+
+@intrinsic
+def gather_square(
+    typing_context: Any, source: Any, starts: Any, index: Any, target: Any, target_index: Any
+) -> Any:
+    """Set vector j at `target[target_index]` to what `load_lanes` returns for index + j, `LANES` times."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        elements = _lane_elements(builder, *arguments[:3])
+        vectors = _transposed(builder, [_load(builder, source.dtype, element) for element in elements])
+        first = builder.gep(arguments[3], [arguments[4]])
+        for row, vector in enumerate(vectors):
+            _store(builder, source.dtype, vector, builder.gep(first, [ir.Constant(_INDEX, row * LANES)]))
         return context.get_dummy_value()
 
-    return types.void(pointer, types.int64, tile), generate
+    return types.void(source, starts, types.int64, target, types.int64), generate
+
+
+@intrinsic
+def scatter_square(
+    typing_context: Any, source: Any, source_index: Any, target: Any, starts: Any, index: Any
+) -> Any:
+    """Set `target[starts[i] + index + j]` to lane i of vector j at `source[source_index]`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        first = builder.gep(arguments[0], [arguments[1]])
+        rows = [builder.gep(first, [ir.Constant(_INDEX, row * LANES)]) for row in range(LANES)]
+        vectors = _transposed(builder, [_load(builder, source.dtype, row) for row in rows])
+        for vector, element in zip(vectors, _lane_elements(builder, *arguments[2:]), strict=True):
+            _store(builder, source.dtype, vector, element)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, starts, types.int64), generate
 
 
 @intrinsic
@@ -354,26 +409,12 @@ def _sum_lanes(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value) -> ir.Val
     return _call(builder, name, scalar, ir.Constant(scalar, 0.0), a, fastmath=("reassoc",))
 
 
-def _max_lanes(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value) -> ir.Value:
-    return _call(builder, f"llvm.vector.reduce.fmax.{_suffix(dtype)}", _ir_float(dtype), a)
-
-
 add = _elementwise(lambda builder, dtype, a, b: builder.fadd(a, b), "a + b", 2)
 subtract = _elementwise(lambda builder, dtype, a, b: builder.fsub(a, b), "a - b", 2)
 multiply = _elementwise(lambda builder, dtype, a, b: builder.fmul(a, b), "a * b", 2)
 fma = _elementwise(_fma, "a * b + c", 3)
 maximum = _elementwise(_maximum, "The larger of a and b; b if either is NaN.", 2)
 reciprocal = _elementwise(_reciprocal, "1 / a", 1)
-spread_sum = _elementwise(
-    lambda builder, dtype, a: _repeat(builder, _sum_lanes(builder, dtype, a)),
-    "The sum of the lanes in every lane.",
-    1,
-)
-spread_max = _elementwise(
-    lambda builder, dtype, a: _repeat(builder, _max_lanes(builder, dtype, a)),
-    "The largest lane that is not NaN, in every lane.",
-    1,
-)
 
 
 @intrinsic
@@ -397,37 +438,6 @@ def sum_rows(typing_context: Any, tile: Any) -> Any:
         return total
 
     return VectorType(tile.dtype)(tile), generate
-
-
-@intrinsic
-def mask_span(typing_context: Any, logits: Any, p: Any, o: Any, reach: Any, length: Any) -> Any:
-    """Set the logits outside the span to -inf.
-
-    Lane j of row i is the logit of query o + i and position p + j; it stays if |p + j - o - i| <= reach
-    and both are in 0 ... length - 1.
-    """
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        narrow = ir.IntType(32)
-        lanes = ir.Constant(ir.VectorType(narrow, LANES), list(range(LANES)))
-        p, o, reach, length = (builder.trunc(argument, narrow) for argument in arguments[1:])
-        position = builder.add(_repeat(builder, p), lanes)
-        width = _repeat(builder, builder.add(builder.add(reach, reach), ir.Constant(narrow, 1)))
-        outside = _constant(_ir_vector(logits.dtype), float("-inf"))
-        rows = []
-        for row, vector in enumerate(_rows(builder, arguments[0])):
-            query = builder.add(o, ir.Constant(narrow, row))
-            # Unsigned comparisons also refuse what is negative.
-            in_span = builder.icmp_unsigned(
-                "<", builder.add(position, _repeat(builder, builder.sub(reach, query))), width
-            )
-            exists = builder.icmp_signed("<", query, length)
-            positions = builder.select(exists, length, ir.Constant(narrow, 0))
-            in_image = builder.icmp_unsigned("<", position, _repeat(builder, positions))
-            rows.append(builder.select(builder.and_(in_span, in_image), vector, outside))
-        return _tile(builder, rows)
-
-    return logits(logits, types.int64, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic

@@ -17,10 +17,8 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     VALUE_DIM,
     Pointer,
     Scalar,
-    clear,
     kernel,
     table_rows,
-    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
@@ -36,37 +34,31 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 
 @kernel
 def expand_table(
-    table: Pointer, present: bool, width: int, max_distance: int, reach: int, columns: Pointer, rows: Pointer
+    table: Pointer, present: bool, width: int, max_distance: int, reach: int, target: Pointer
 ) -> None:
-    """Copy the rows of the distances -reach ... reach, as (width, distances) and as rows."""
+    """Set (width, distances) to the rows of the distances -reach ... reach, zeros around them."""
     pitch = table_rows(reach)
-    padded = whole_vectors(width)
-    clear(columns, width * pitch)
-    clear(rows, padded * pitch)
+    for i in range(pitch * width):
+        store_scalar(target, i, 0.0)
     if present:
         for t in range(2 * reach + 1):
             row = min(max(t - reach, -max_distance), max_distance) + max_distance
             for i in range(width):
-                number = load_scalar(table, row * width + i)
-                store_scalar(columns, i * pitch + t + MARGIN, number)
-                store_scalar(rows, (t + MARGIN) * padded + i, number)
+                store_scalar(target, i * pitch + t + MARGIN, load_scalar(table, row * width + i))
 
 
 @kernel
 def expand_tables(address: int, like: Scalar) -> None:
-    """Fill TABLES: r^q, r^k, r^v as columns, then as rows, each with margins of zeros."""
+    """Fill TABLES: r^q, r^k and r^v by channel and distance, each with margins of zeros."""
     arguments = pointer_like(address, address)
     reach = load_scalar(arguments, REACH)
     max_distance = load_scalar(arguments, MAX_DISTANCE)
-    columns = pointer_like(load_scalar(arguments, TABLES), like)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    rows = advance(columns, table_rows(reach) * (2 * head_dim + value_dim))
+    target = pointer_like(load_scalar(arguments, TABLES), like)
     for table in range(REL_Q, REL_V + 1):
-        width = value_dim if table == REL_V else head_dim
+        width = load_scalar(arguments, VALUE_DIM if table == REL_V else HEAD_DIM)
         source = load_scalar(arguments, table)
-        expand_table(pointer_like(source, like), source != 0, width, max_distance, reach, columns, rows)
-        columns = advance(columns, table_rows(reach) * width)
-        rows = advance(rows, table_rows(reach) * whole_vectors(width))
+        expand_table(pointer_like(source, like), source != 0, width, max_distance, reach, target)
+        target = advance(target, table_rows(reach) * width)
 
 
 @kernel
@@ -80,12 +72,11 @@ def collect_table_grads(address: int, like: Scalar) -> None:
             store(grads, i, add(load(grads, i), load(grads, chunk * size + i)))
     reach, max_distance = load_scalar(arguments, REACH), load_scalar(arguments, MAX_DISTANCE)
     for table in range(3):
-        width = load_scalar(arguments, VALUE_DIM) if table == 2 else load_scalar(arguments, HEAD_DIM)
-        padded = whole_vectors(width)
+        width = load_scalar(arguments, VALUE_DIM if table == 2 else HEAD_DIM)
         target = load_scalar(arguments, GRAD_REL_Q + table)
         if target != 0:
-            add_table(grads, pointer_like(target, like), width, padded, max_distance, reach)
-        grads = advance(grads, table_rows(reach) * padded)
+            add_table(grads, pointer_like(target, like), width, max_distance, reach)
+        grads = advance(grads, (2 * reach + 1) * width)
     target = load_scalar(arguments, GRAD_SCALE)
     if target != 0:
         scales = pointer_like(target, like)
@@ -94,12 +85,10 @@ def collect_table_grads(address: int, like: Scalar) -> None:
 
 
 @kernel
-def add_table(
-    grads: Pointer, target: Pointer, width: int, padded: int, max_distance: int, reach: int
-) -> None:
+def add_table(grads: Pointer, target: Pointer, width: int, max_distance: int, reach: int) -> None:
     """Add the gradients of the distances -reach ... reach to the rows of the table that they came from."""
     for t in range(2 * reach + 1):
         row = min(max(t - reach, -max_distance), max_distance) + max_distance
         for i in range(width):
-            grad = load_scalar(target, row * width + i) + load_scalar(grads, (t + MARGIN) * padded + i)
+            grad = load_scalar(target, row * width + i) + load_scalar(grads, t * width + i)
             store_scalar(target, row * width + i, grad)
