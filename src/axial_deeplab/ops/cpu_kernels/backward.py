@@ -7,6 +7,8 @@ positions or distances at a time: what they share is loaded once, and relative r
 tile. The gradients of the tables keep their lanes until the last bundle of a chunk.
 """
 
+from typing import NamedTuple
+
 from axial_deeplab.ops.cpu_kernels.bundles import (
     CHANNELS_IN_A_SUM,
     POSITIONS_IN_A_SUM,
@@ -89,6 +91,113 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 )
 
 
+class Sizes(NamedTuple):
+    """Lengths that all parts of the work on a bundle need."""
+
+    length: int
+    reach: int
+    head_dim: int
+    value_dim: int
+    table_pitch: int
+    row_pitch: int  # Numbers in a block's weights for each of its queries.
+
+
+class Tables(NamedTuple):
+    """The relative tables and their gradients, at distance 0."""
+
+    q: Pointer  # (D, distances)
+    k: Pointer
+    v: Pointer
+    q_grad: Pointer  # (distances, D) vectors
+    k_grad: Pointer
+    v_grad: Pointer
+
+
+class Memory(NamedTuple):
+    """What a thread keeps for one bundle; everything but the scales has rows of vectors for each position."""
+
+    scales: Pointer
+    scale_grads: Pointer
+    queries: Pointer
+    raw_keys: Pointer
+    keys: Pointer
+    values: Pointer
+    grad_content: Pointer
+    grad_positional: Pointer
+    grad_keys: Pointer  # by queries
+    grad_keys_relative: Pointer  # by r^k
+    grad_values: Pointer
+    query_tile: Pointer
+    grad_tile: Pointer
+    grad_queries: Pointer  # of a tile, by keys
+    grad_queries_relative: Pointer  # by r^q
+    weights: Pointer  # of a block, at position 0
+    grad_logits: Pointer
+
+
+@merged
+def sizes_of(arguments: Pointer) -> Sizes:
+    length, reach = load_scalar(arguments, LENGTH), load_scalar(arguments, REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    return Sizes(length, reach, head_dim, value_dim, table_rows(reach), weights_pitch(length) * LANES)
+
+
+@merged
+def tables_of(arguments: Pointer, sizes: Sizes, lane_grads: Pointer, like: Scalar) -> Tables:
+    key_width, value_width = sizes.head_dim * LANES, sizes.value_dim * LANES
+    first = MARGIN + sizes.reach
+    q = advance(pointer_like(load_scalar(arguments, TABLES), like), first)
+    k = advance(q, sizes.table_pitch * sizes.head_dim)
+    v = advance(k, sizes.table_pitch * sizes.head_dim)
+    q_grad = advance(lane_grads, first * key_width)
+    k_grad = advance(q_grad, sizes.table_pitch * key_width)
+    v_grad = advance(lane_grads, 2 * sizes.table_pitch * key_width + first * value_width)
+    return Tables(q, k, v, q_grad, k_grad, v_grad)
+
+
+@merged
+def divide(scratch: Pointer, sizes: Sizes) -> Memory:
+    """The parts of the scratch memory; zeros behind the last position and before the first key stay."""
+    rows = whole_tiles(sizes.length)
+    padded = rows + MARGIN
+    key_width, value_width = sizes.head_dim * LANES, sizes.value_dim * LANES
+    scale_grads = advance(scratch, 3 * LANES)
+    queries = advance(scale_grads, 3 * LANES)
+    raw_keys = advance(queries, padded * key_width)
+    keys = advance(raw_keys, padded * key_width)
+    values = advance(keys, 2 * padded * key_width)
+    grad_content = advance(values, padded * value_width)
+    grad_positional = advance(grad_content, rows * value_width)
+    grad_keys = advance(grad_positional, rows * value_width)
+    grad_keys_relative = advance(grad_keys, padded * key_width)
+    grad_values = advance(grad_keys_relative, padded * key_width)
+    query_tile = advance(grad_values, padded * value_width)
+    grad_tile = advance(query_tile, 2 * sizes.head_dim * TILE)
+    grad_queries = advance(grad_tile, 2 * sizes.value_dim * TILE)
+    grad_queries_relative = advance(grad_queries, sizes.head_dim * TILE)
+    weights = advance(grad_queries_relative, (sizes.head_dim + MARGIN) * TILE)
+    grad_logits = advance(weights, BLOCK * sizes.row_pitch)
+    return Memory(
+        scratch,
+        scale_grads,
+        queries,
+        raw_keys,
+        keys,
+        values,
+        grad_content,
+        grad_positional,
+        grad_keys,
+        grad_keys_relative,
+        grad_values,
+        query_tile,
+        grad_tile,
+        grad_queries,
+        grad_queries_relative,
+        weights,
+        grad_logits,
+    )
+
+
 @merged
 def backward_bundle(
     arguments: Pointer,
@@ -100,192 +209,193 @@ def backward_bundle(
     like: Scalar,
 ) -> None:
     """The gradients of one bundle; those of the tables are added to `lane_grads`, of the scales to (3, N)."""
-    length, reach = load_scalar(arguments, LENGTH), load_scalar(arguments, REACH)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    rows = whole_tiles(length)
-    pitch = weights_pitch(length) * LANES
-    key_width, value_width = head_dim * LANES, value_dim * LANES
+    sizes = sizes_of(arguments)
+    tables = tables_of(arguments, sizes, lane_grads, like)
+    memory = divide(scratch, sizes)
+    length, head_dim, value_dim = sizes.length, sizes.head_dim, sizes.value_dim
     units = units_in(arguments, bundle)
+    rows = whole_tiles(length)
 
-    # Padding stays zero: nothing but the first `length` rows is ever packed.
-    scales = scratch
-    bundle_scale_grads = advance(scales, 3 * LANES)
-    queries = advance(bundle_scale_grads, 3 * LANES)
-    raw_keys = advance(queries, (rows + MARGIN) * key_width)
-    keys = advance(raw_keys, (rows + MARGIN) * key_width)
-    values = advance(keys, 2 * (rows + MARGIN) * key_width)
-    grad_content = advance(values, (rows + MARGIN) * value_width)
-    grad_positional = advance(grad_content, rows * value_width)
-    grad_keys = advance(grad_positional, rows * value_width)
-    grad_keys_relative = advance(grad_keys, (rows + MARGIN) * key_width)
-    grad_values = advance(grad_keys_relative, (rows + MARGIN) * key_width)
-    query_tile = advance(grad_values, (rows + MARGIN) * value_width)
-    grad_tile = advance(query_tile, 2 * head_dim * TILE)
-    grad_queries = advance(grad_tile, 2 * value_dim * TILE)
-    grad_queries_relative = advance(grad_queries, head_dim * TILE)
-    # Addresses of weights are those of position 0.
-    weights = advance(grad_queries_relative, head_dim * TILE + MARGIN * TILE)
-    grad_logits = advance(weights, BLOCK * pitch)
-
-    # Addresses of tables and of their gradients are those of distance 0.
-    table_pitch = table_rows(reach)
-    q_table = advance(pointer_like(load_scalar(arguments, TABLES), like), MARGIN + reach)
-    k_table = advance(q_table, table_pitch * head_dim)
-    v_table = advance(k_table, table_pitch * head_dim)
-    q_table_grad = advance(lane_grads, (MARGIN + reach) * key_width)
-    k_table_grad = advance(q_table_grad, table_pitch * key_width)
-    v_table_grad = advance(lane_grads, 2 * table_pitch * key_width + (MARGIN + reach) * value_width)
-
-    find_scales(arguments, bundle, scales, like)
-    query_scale, key_scale = advance(scales, LANES), advance(scales, 2 * LANES)
-    pack(arguments, Q, starts, queries, head_dim, like)
-    pack(arguments, K, starts, raw_keys, head_dim, like)
-    scaled_keys(raw_keys, length * head_dim, key_scale, keys)
-    pack(arguments, V, starts, values, value_dim, like)
-    pack(arguments, CONTENT, starts, grad_content, value_dim, like)
-    pack(arguments, POSITIONAL, starts, grad_positional, value_dim, like)
-    clear_lanes(grad_content, length * value_dim, units)
-    clear_lanes(grad_positional, length * value_dim, units)
-    clear(grad_keys, (rows + MARGIN) * (2 * key_width + value_width))
-    clear(bundle_scale_grads, 3 * LANES)
+    find_scales(arguments, bundle, memory.scales, like)
+    key_scale = advance(memory.scales, 2 * LANES)
+    pack(arguments, Q, starts, memory.queries, head_dim, like)
+    pack(arguments, K, starts, memory.raw_keys, head_dim, like)
+    scaled_keys(memory.raw_keys, length * head_dim, key_scale, memory.keys)
+    pack(arguments, V, starts, memory.values, value_dim, like)
+    pack(arguments, CONTENT, starts, memory.grad_content, value_dim, like)
+    pack(arguments, POSITIONAL, starts, memory.grad_positional, value_dim, like)
+    clear_lanes(memory.grad_content, length * value_dim, units)
+    clear_lanes(memory.grad_positional, length * value_dim, units)
+    clear(memory.grad_keys, (rows + MARGIN) * (2 * head_dim + value_dim) * LANES)
+    clear(memory.scale_grads, 3 * LANES)
     maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), bundle * rows * LANES)
 
-    local = reach < length - 1
-    zero = fill_tile(scratch, 0.0)
     for first in range(0, length, BLOCK):
         last = min(first + BLOCK, rows)
         for o in range(first, last, ROWS):
-            start = max(0, o - reach)
-            stop = min(length, o + ROWS + reach)
+            find_weights(
+                sizes, tables, memory, o, (o - first) * sizes.row_pitch, load_rows(maxima, o * LANES, LANES)
+            )
+            differentiate_queries(sizes, tables, memory, o, (o - first) * sizes.row_pitch)
             row_count = min(ROWS, length - o)
-            tile_weights = advance(weights, (o - first) * pitch)
-            tile_grads = advance(grad_logits, (o - first) * pitch)
-            scaled_queries(advance(queries, o * key_width), head_dim, scales, query_tile)
-            copy_to_tile(advance(grad_content, o * value_width), value_dim, grad_tile)
-            copy_to_tile(advance(grad_positional, o * value_width), value_dim, advance(grad_tile, TILE))
-            largest = load_rows(maxima, o * LANES, LANES)
-            for p in range(start, stop, 2):
-                weight, following = pair_of_logits(
-                    query_tile,
-                    advance(keys, 2 * p * key_width),
-                    advance(q_table, p - o),
-                    advance(k_table, p - o),
-                    table_pitch,
-                    head_dim,
-                    1,
-                )
-                if local:
-                    weight = keep_rows(weight, p - o + reach, 1, 2 * reach)
-                    following = keep_rows(following, p + 1 - o + reach, 1, 2 * reach)
-                grad_weight, grad_following = pair_of_weight_gradients(
-                    grad_tile,
-                    advance(values, p * value_width),
-                    advance(v_table, p - o),
-                    table_pitch,
-                    value_dim,
-                )
-                weight = exp2(subtract(weight, largest))
-                following = exp2(subtract(following, largest))
-                store_rows(tile_weights, p * TILE, LANES, weight)
-                store_rows(tile_weights, (p + 1) * TILE, LANES, following)
-                store_rows(tile_grads, p * TILE, LANES, grad_weight)
-                store_rows(tile_grads, (p + 1) * TILE, LANES, grad_following)
-            normalize(tile_weights, tile_grads, start, stop)
-            for p in range(start, stop):
-                for row in range(row_count, ROWS):
-                    store(tile_weights, p * TILE + row * LANES, fill(scratch, 0.0))
-                    store(tile_grads, p * TILE + row * LANES, fill(scratch, 0.0))
-            # All that a whole axis leaves behind its positions is the second of a pair.
-            for i in range(MARGIN if local else 1):
-                for p in (start - 1 - i, stop + i):
-                    store_rows(tile_weights, p * TILE, LANES, zero)
-                    store_rows(tile_grads, p * TILE, LANES, zero)
+            unpack(arguments, GRAD_Q, starts, memory.grad_queries, o, row_count, head_dim, units, like)
+        differentiate_keys(sizes, tables, memory, first, last)
+        differentiate_tables(sizes, tables, memory, first, last)
 
-            add_over_positions(
-                tile_grads,
-                raw_keys,
-                advance(q_table, -o),
-                table_pitch,
-                grad_queries,
-                grad_queries_relative,
-                start,
-                stop,
-                head_dim,
-            )
-            size = row_count * key_width
-            tile = advance(queries, o * key_width)
-            add_products(tile, grad_queries, size, bundle_scale_grads)
-            add_products(tile, grad_queries_relative, size, advance(bundle_scale_grads, LANES))
-            add_scaled(grad_queries, scales, grad_queries_relative, query_scale, size)
-            unpack(arguments, GRAD_Q, starts, grad_queries, o, row_count, head_dim, units, like)
-
-        start = max(0, first - reach)
-        stop = min(length, last + reach)
-        # Rows of weights are addressed by the query.
-        block_weights = advance(weights, -first * pitch)
-        block_grads = advance(grad_logits, -first * pitch)
-        for p in range(start, stop, ROWS):
-            earliest = whole_tiles(max(first, p - reach) - ROWS + 1)
-            latest = min(last, p + ROWS + reach)
-            add_over_queries(
-                advance(block_grads, p * TILE),
-                pitch,
-                queries,
-                advance(k_table, p),
-                table_pitch,
-                advance(grad_keys, p * key_width),
-                advance(grad_keys_relative, p * key_width),
-                earliest,
-                latest,
-                head_dim,
-            )
-            add_values(
-                advance(block_weights, p * TILE),
-                pitch,
-                LANES,
-                grad_content,
-                advance(grad_values, p * value_width),
-                earliest,
-                latest,
-                value_dim,
-            )
-        for distance in range(max(-reach, start + 1 - last), min(reach, stop - 1 - first) + 1, ROWS):
-            earliest = whole_tiles(max(first, start + 1 - ROWS - distance) - ROWS + 1)
-            latest = min(last, stop - distance)
-            add_along_diagonals(
-                advance(block_grads, distance * TILE),
-                pitch + TILE,
-                queries,
-                advance(raw_keys, distance * key_width),
-                load(query_scale, 0),
-                load(key_scale, 0),
-                advance(q_table_grad, distance * key_width),
-                advance(k_table_grad, distance * key_width),
-                earliest,
-                latest,
-                head_dim,
-            )
-            add_values(
-                advance(block_weights, distance * TILE),
-                pitch + TILE,
-                TILE + LANES,
-                grad_positional,
-                advance(v_table_grad, distance * value_width),
-                earliest,
-                latest,
-                value_dim,
-            )
-
-    add_products(raw_keys, grad_keys_relative, length * key_width, advance(bundle_scale_grads, 2 * LANES))
-    add_scaled(grad_keys, scales, grad_keys_relative, key_scale, length * key_width)
-    unpack(arguments, GRAD_K, starts, grad_keys, 0, length, head_dim, units, like)
-    unpack(arguments, GRAD_V, starts, grad_values, 0, length, value_dim, units, like)
+    size = length * head_dim * LANES
+    add_products(memory.raw_keys, memory.grad_keys_relative, size, advance(memory.scale_grads, 2 * LANES))
+    add_scaled(memory.grad_keys, memory.scales, memory.grad_keys_relative, key_scale, size)
+    unpack(arguments, GRAD_K, starts, memory.grad_keys, 0, length, head_dim, units, like)
+    unpack(arguments, GRAD_V, starts, memory.grad_values, 0, length, value_dim, units, like)
     heads = load_scalar(arguments, HEADS)
     for term in range(3):
         for lane in range(units):
             at = term * heads + (bundle * LANES + lane) % heads
-            grad = load_scalar(bundle_scale_grads, term * LANES + lane)
+            grad = load_scalar(memory.scale_grads, term * LANES + lane)
             store_scalar(scale_grads, at, load_scalar(scale_grads, at) + grad)
+
+
+@merged
+def find_weights(sizes: Sizes, tables: Tables, memory: Memory, o: int, row: int, largest: Tile) -> None:
+    """The weights of queries o ... o + 3 and the gradients of their logits, `row` numbers into the block."""
+    start = max(0, o - sizes.reach)
+    stop = min(sizes.length, o + ROWS + sizes.reach)
+    local = sizes.reach < sizes.length - 1
+    key_width, value_width = sizes.head_dim * LANES, sizes.value_dim * LANES
+    weights, grads = advance(memory.weights, row), advance(memory.grad_logits, row)
+    scaled_queries(advance(memory.queries, o * key_width), sizes.head_dim, memory.scales, memory.query_tile)
+    copy_to_tile(advance(memory.grad_content, o * value_width), sizes.value_dim, memory.grad_tile)
+    copy_to_tile(
+        advance(memory.grad_positional, o * value_width), sizes.value_dim, advance(memory.grad_tile, TILE)
+    )
+    for p in range(start, stop, 2):
+        weight, following = pair_of_logits(
+            memory.query_tile,
+            advance(memory.keys, 2 * p * key_width),
+            advance(tables.q, p - o),
+            advance(tables.k, p - o),
+            sizes.table_pitch,
+            sizes.head_dim,
+            1,
+        )
+        if local:
+            weight = keep_rows(weight, p - o + sizes.reach, 1, 2 * sizes.reach)
+            following = keep_rows(following, p + 1 - o + sizes.reach, 1, 2 * sizes.reach)
+        grad_weight, grad_following = pair_of_weight_gradients(
+            memory.grad_tile,
+            advance(memory.values, p * value_width),
+            advance(tables.v, p - o),
+            sizes.table_pitch,
+            sizes.value_dim,
+        )
+        store_rows(weights, p * TILE, LANES, exp2(subtract(weight, largest)))
+        store_rows(weights, (p + 1) * TILE, LANES, exp2(subtract(following, largest)))
+        store_rows(grads, p * TILE, LANES, grad_weight)
+        store_rows(grads, (p + 1) * TILE, LANES, grad_following)
+    normalize(weights, grads, start, stop)
+    # The last tile may have rows without a query.
+    zero = fill(weights, 0.0)
+    for p in range(start, stop):
+        for i in range(min(ROWS, sizes.length - o), ROWS):
+            store(weights, p * TILE + i * LANES, zero)
+            store(grads, p * TILE + i * LANES, zero)
+    # All that a whole axis leaves behind its positions is the second of a pair.
+    for i in range(MARGIN if local else 1):
+        for p in (start - 1 - i, stop + i):
+            store_rows(weights, p * TILE, LANES, zero)
+            store_rows(grads, p * TILE, LANES, zero)
+
+
+@merged
+def differentiate_queries(sizes: Sizes, tables: Tables, memory: Memory, o: int, row: int) -> None:
+    """The gradients of queries o ... o + 3 and what they add to those of the first two scales."""
+    query_scale = advance(memory.scales, LANES)
+    add_over_positions(
+        advance(memory.grad_logits, row),
+        memory.raw_keys,
+        advance(tables.q, -o),
+        sizes.table_pitch,
+        memory.grad_queries,
+        memory.grad_queries_relative,
+        max(0, o - sizes.reach),
+        min(sizes.length, o + ROWS + sizes.reach),
+        sizes.head_dim,
+    )
+    size = min(ROWS, sizes.length - o) * sizes.head_dim * LANES
+    queries = advance(memory.queries, o * sizes.head_dim * LANES)
+    add_products(queries, memory.grad_queries, size, memory.scale_grads)
+    add_products(queries, memory.grad_queries_relative, size, advance(memory.scale_grads, LANES))
+    add_scaled(memory.grad_queries, memory.scales, memory.grad_queries_relative, query_scale, size)
+
+
+@merged
+def differentiate_keys(sizes: Sizes, tables: Tables, memory: Memory, first: int, last: int) -> None:
+    """Add what queries first ... last - 1 give to the gradients of keys and values."""
+    key_width, value_width = sizes.head_dim * LANES, sizes.value_dim * LANES
+    # Rows of weights are addressed by the query.
+    block_weights = advance(memory.weights, -first * sizes.row_pitch)
+    block_grads = advance(memory.grad_logits, -first * sizes.row_pitch)
+    for p in range(max(0, first - sizes.reach), min(sizes.length, last + sizes.reach), ROWS):
+        earliest = whole_tiles(max(first, p - sizes.reach) - ROWS + 1)
+        latest = min(last, p + ROWS + sizes.reach)
+        add_over_queries(
+            advance(block_grads, p * TILE),
+            sizes.row_pitch,
+            memory.queries,
+            advance(tables.k, p),
+            sizes.table_pitch,
+            advance(memory.grad_keys, p * key_width),
+            advance(memory.grad_keys_relative, p * key_width),
+            earliest,
+            latest,
+            sizes.head_dim,
+        )
+        add_values(
+            advance(block_weights, p * TILE),
+            sizes.row_pitch,
+            LANES,
+            memory.grad_content,
+            advance(memory.grad_values, p * value_width),
+            earliest,
+            latest,
+            sizes.value_dim,
+        )
+
+
+@merged
+def differentiate_tables(sizes: Sizes, tables: Tables, memory: Memory, first: int, last: int) -> None:
+    """Add what queries first ... last - 1 give to the gradients of the tables: sums along diagonals."""
+    key_width, value_width = sizes.head_dim * LANES, sizes.value_dim * LANES
+    start = max(0, first - sizes.reach)
+    stop = min(sizes.length, last + sizes.reach)
+    block_weights = advance(memory.weights, -first * sizes.row_pitch)
+    block_grads = advance(memory.grad_logits, -first * sizes.row_pitch)
+    for distance in range(max(-sizes.reach, start + 1 - last), min(sizes.reach, stop - 1 - first) + 1, ROWS):
+        earliest = whole_tiles(max(first, start + 1 - ROWS - distance) - ROWS + 1)
+        latest = min(last, stop - distance)
+        add_along_diagonals(
+            advance(block_grads, distance * TILE),
+            sizes.row_pitch + TILE,
+            memory.queries,
+            advance(memory.raw_keys, distance * key_width),
+            load(memory.scales, LANES),
+            load(memory.scales, 2 * LANES),
+            advance(tables.q_grad, distance * key_width),
+            advance(tables.k_grad, distance * key_width),
+            earliest,
+            latest,
+            sizes.head_dim,
+        )
+        add_values(
+            advance(block_weights, distance * TILE),
+            sizes.row_pitch + TILE,
+            TILE + LANES,
+            memory.grad_positional,
+            advance(tables.v_grad, distance * value_width),
+            earliest,
+            latest,
+            sizes.value_dim,
+        )
 
 
 @kernel
