@@ -72,9 +72,12 @@ class KernelCall:
             self.arguments[first : first + 4] = dense.stride()[:4]
 
     def set_scratch(self, size: int, threads: int) -> None:
-        """Give each thread memory for so many numbers."""
+        """Give each thread memory for so many numbers, and for where the lanes of its vectors start."""
         self.set_numbers(SCRATCH_SIZE=size)
-        self.set_addresses(SCRATCH=self.like.new_empty(threads * size))
+        self.set_addresses(
+            SCRATCH=self.like.new_empty(threads * size),
+            LANE_STARTS=self.like.new_empty(threads * self.layout.LANE_STARTS_SIZE, dtype=torch.int64),
+        )
 
     def run(self, entry: str, threads: int = 1) -> None:
         """Run a kernel of `cpu_kernels.entries`."""

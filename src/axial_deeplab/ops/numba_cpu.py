@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from axial_deeplab.ops.kernel_call import KernelCall, registered, threads_for, why_not_tensor
@@ -167,7 +166,6 @@ class _Call(KernelCall):
         self.set_addresses(
             TABLES=self.like.new_empty(layout.tables_size(self.reach, *sizes)),
             TABLE_GRADS=self.like.new_empty(chunks * grads_size),
-            LANE_STARTS=self.like.new_empty(threads * layout.LANE_STARTS_SIZE, dtype=torch.int64),
         )
         self.run("expand_tables")
         self.run(direction, threads)

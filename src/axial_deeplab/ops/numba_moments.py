@@ -4,30 +4,24 @@ The kernel sums queries, keys and their outer products, at each position and ove
 tables add to that does not grow with the batch and is plain PyTorch. See docs/kernels.md.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import KernelCall, kernel_layout, registered, threads_for, why_not_tensor
+from axial_deeplab.ops.kernel_call import (
+    KernelCall,
+    kernel_layout,
+    registered,
+    threads_for,
+    why_not_tensor,
+)
 from axial_deeplab.ops.operands import empty_like_image
 from axial_deeplab.ops.precision import full_precision
-from axial_deeplab.ops.table_moments import add_rows_in_reach, rows_in_reach, sums_over_queries, window_sums
+from axial_deeplab.ops.table_moments import add_rows_in_reach, rows_in_reach
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k"
-
-
-class _Packed(NamedTuple):
-    """What the kernel puts side by side for each head, or its gradient: views of one tensor.
-
-    Args:
-        of_position: of the queries and of the keys, their sums (N, L, D) at each position and those of their
-            outer products (N, L, D, D).
-        content: the sums of q·k and of its square over all pairs, (N, 2).
-    """
-
-    of_position: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
-    content: Tensor
 
 
 def can_run(q: Tensor) -> bool:
@@ -55,19 +49,15 @@ def sums_of_terms(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | No
 def _sums(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the sums (2, 3, N) and what the kernel summed (N, `layout.moments_size`)."""
     sums, packed = _allocate_sums(q, k, rel_q, rel_k)
-    sums.zero_()
     if q.numel() == 0:
-        return sums, packed.zero_()
+        return sums.zero_(), packed.zero_()
     _run("moments", q, k, packed)
-    parts = _unpack(packed, q)
-    sums[:, 0] = parts.content.mT
-    reach = q.shape[1] - 1
-    tables = _seen_from_each((rel_q, rel_k))
-    for term, (table, (of_vectors, of_products)) in enumerate(zip(tables, parts.of_position, strict=True), 1):
-        if table is not None:
-            of_rows, of_row_products = window_sums(rows_in_reach(table, reach), q.shape[1])
-            sums[0, term] = of_vectors.flatten(1) @ of_rows.flatten()
-            sums[1, term] = of_products.flatten(1) @ of_row_products.flatten()
+    of_position, content = _unpack(packed, q)
+    head_dim = q.shape[4]
+    weighted = of_position * _sums_in_windows(_rows_and_products(rel_q, rel_k, q))
+    sums[:, 0] = content.mT
+    sums[0, 1:] = weighted[..., :head_dim].sum((2, 3)).mT
+    sums[1, 1:] = weighted[..., head_dim:].sum((2, 3)).mT
     return sums, packed
 
 
@@ -86,15 +76,28 @@ def _backward(
     grads = _allocate_gradients(grad, packed, q, k, rel_q, rel_k)
     if q.numel() == 0:
         return [each.zero_() for each in grads]
-    grad_packed = torch.zeros_like(packed)
-    _unpack(grad_packed, q).content.copy_(grad[:, 0].mT)
+    grad_packed = torch.empty_like(packed)
+    grad_of_position, grad_content = _unpack(grad_packed, q)
+    grad_content.copy_(grad[:, 0].mT)
+    of_position, _ = _unpack(packed, q)
+    length, head_dim = q.shape[1], q.shape[4]
+    features = _rows_and_products(rel_q, rel_k, q)
+    # An outer product x xᵀ has the gradient (G + Gᵀ) x, and G is symmetric.
+    first, second = grad[0, 1:].mT[:, :, None], 2 * grad[1, 1:].mT[:, :, None]
+    factors = torch.cat((first.expand(-1, -1, head_dim), second.expand(-1, -1, head_dim**2)), 2)[:, :, None]
+    torch.mul(factors, _sums_in_windows(features), out=grad_of_position)
+    _run("moments_backward", q, k, grad_packed, grads[0], grads[1])
     # Whoever calls backward() under autocast wants no less.
     with full_precision(q.device):
-        for term, table in enumerate(_seen_from_each((rel_q, rel_k)), 1):
-            if table is not None:
-                grad_table = _differentiate_term(term, table, grad, packed, grad_packed, q)
-                grads[1 + term] += grad_table.flip(0) if term == 2 else grad_table
-    _run("moments_backward", q, k, grad_packed, grads[0], grads[1])
+        of_distance = _sums_over_queries((factors * of_position).sum(0))
+        rows = features[..., :head_dim, None]
+        products = of_distance[..., head_dim:].unflatten(2, (head_dim, head_dim))
+        grad_rows = of_distance[..., :head_dim] + (products @ rows)[..., 0]
+    for grad_table, table, own in zip(
+        grads[2:], (rel_q, rel_k), (grad_rows[0], grad_rows[1].flip(0)), strict=True
+    ):
+        if table is not None:
+            add_rows_in_reach(grad_table, own, length - 1)
     return grads
 
 
@@ -106,48 +109,45 @@ def _allocate_gradients(
     return images + [q.new_zeros(() if x is None else x.shape) for x in (rel_q, rel_k)]
 
 
-def _differentiate_term(
-    term: int, table: Tensor, grad: Tensor, packed: Tensor, grad_packed: Tensor, q: Tensor
-) -> Tensor:
-    """Write the gradient of what a table is multiplied with into `grad_packed`; return that of the table."""
-    length = q.shape[1]
-    reach = length - 1
-    first, second = grad[:, term]
-    rows = rows_in_reach(table, reach)
-    of_rows, of_row_products = window_sums(rows, length)
-    grad_vectors, grad_products = _unpack(grad_packed, q).of_position[term - 1]
-    torch.mul(first[:, None, None], of_rows, out=grad_vectors)
-    # An outer product x xᵀ has the gradient (G + Gᵀ) x, and G is symmetric.
-    torch.mul(2 * second[:, None, None, None], of_row_products, out=grad_products)
-    of_vectors, of_products = _unpack(packed, q).of_position[term - 1]
-    of_queries = sums_over_queries((first @ of_vectors.flatten(1)).view(length, -1), reach)
-    of_query_products = sums_over_queries((second @ of_products.flatten(1)).view(length, -1), reach)
-    products = of_query_products.unflatten(1, (rows.shape[1], -1))
-    grad_rows = of_queries + 2 * (products @ rows[:, :, None])[:, :, 0]
-    grad_table = torch.zeros_like(table)
-    add_rows_in_reach(grad_table, grad_rows, reach)
-    return grad_table
+def _rows_and_products(rel_q: Tensor | None, rel_k: Tensor | None, q: Tensor) -> Tensor:
+    """Return the rows of both tables and their outer products, (2, 2 L - 1, D + D D).
 
-
-def _seen_from_each(tables: tuple[Tensor | None, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
-    """Return both tables by the distance from the query or key that they are multiplied with."""
-    rel_q, rel_k = tables
-    return rel_q, None if rel_k is None else rel_k.flip(0)
-
-
-def _unpack(packed: Tensor, q: Tensor) -> _Packed:
+    Those of r^k are by the distance from the key; those of an absent table are zero.
+    """
     length, head_dim = q.shape[1], q.shape[4]
-    pitch = kernel_layout().whole_vectors(head_dim)
-    sums, products = length * pitch, length * head_dim * pitch
-    parts = packed.split((sums, products, sums, products, packed.shape[1] - 2 * (sums + products)), dim=1)
+    rows = q.new_zeros(2, 2 * length - 1, head_dim)
+    if rel_q is not None:
+        rows[0] = rows_in_reach(rel_q, length - 1)
+    if rel_k is not None:
+        rows[1] = rows_in_reach(rel_k, length - 1).flip(0)
+    return torch.cat((rows, (rows[..., None] * rows[..., None, :]).flatten(2)), 2)
 
-    def of_position(i: int) -> tuple[Tensor, Tensor]:
-        return (
-            parts[i].unflatten(1, (length, pitch))[..., :head_dim],
-            parts[i + 1].unflatten(1, (length, head_dim, pitch))[..., :head_dim],
-        )
 
-    return _Packed((of_position(0), of_position(2)), parts[4][:, :2])
+def _sums_in_windows(x: Tensor) -> Tensor:
+    """Return for each query the sum (2, L, C) of x (2, 2 L - 1, C) over the distances of its window."""
+    length = (x.shape[1] + 1) // 2
+    until = x.cumsum(1)
+    return (until[:, length - 1 :] - F.pad(until[:, : length - 1], (0, 0, 1, 0))).flip(1)
+
+
+def _sums_over_queries(x: Tensor) -> Tensor:
+    """Return for each distance the sum (2, 2 L - 1, C) of x (2, L, C) over the queries that reach so far."""
+    until = x.cumsum(1)
+    reach_forward = until.flip(1)
+    return torch.cat((until[:, -1:] - reach_forward[:, 1:], reach_forward), 1)
+
+
+def _unpack(packed: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts of what the kernel sums, or of its gradient, as views.
+
+    Returns:
+        of queries and keys at each position, the sums of vectors and of outer products (N, 2, L, D + D D),
+        and the sums of q·k and of its square over all pairs (N, 2).
+    """
+    length, head_dim = q.shape[1], q.shape[4]
+    width = head_dim + head_dim**2
+    of_position = packed[:, : 2 * length * width].unflatten(1, (2, length, width))
+    return of_position, packed[:, 2 * length * width :][:, :2]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -167,9 +167,19 @@ _sums.register_autograd(_differentiate, setup_context=_setup_context)
 def _run(entry: str, q: Tensor, k: Tensor, moments: Tensor, *grads: Tensor) -> None:
     batch, length, lines, heads, head_dim = q.shape
     call = KernelCall(q)
+    layout = call.layout
     threads = threads_for(4 * batch * length * lines * heads * head_dim**2, heads)
-    call.set_numbers(BATCH=batch, LENGTH=length, LINES=lines, HEADS=heads, HEAD_DIM=head_dim, CHUNKS=threads)
-    call.set_scratch(call.layout.moments_scratch_size(length, head_dim), threads)
+    # Heads that share cache lines are taken together.
+    together = min(-(-heads // threads), max(1, layout.CACHE_LINE // head_dim))
+    call.set_numbers(
+        BATCH=batch,
+        LENGTH=length,
+        LINES=lines,
+        HEADS=heads,
+        HEAD_DIM=head_dim,
+        CHUNKS=-(-heads // together),
+    )
+    call.set_scratch(layout.moments_scratch_size(length, head_dim, together), threads)
     call.set_addresses(MOMENTS=moments)
     call.set_images(Q=q, K=k, **dict(zip(("GRAD_Q", "GRAD_K"), grads, strict=False)))
     call.run(entry, threads)

@@ -36,15 +36,6 @@ def window_sums(rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return range_sums(rows, first, behind, 0), range_sums(products, first, behind, 0)
 
 
-def sums_over_queries(x: Tensor, reach: int) -> Tensor:
-    """Return for each distance -reach ... reach the sum of x (L, C) over the queries that reach so far."""
-    length = x.shape[0]
-    distance = torch.arange(-reach, reach + 1, device=x.device)
-    first = (-distance).clamp_min(0)
-    behind = (length - distance).clamp_max(length)
-    return range_sums(x, first, behind, 0)
-
-
 def range_sums(x: Tensor, first: Tensor, behind: Tensor, dim: int) -> Tensor:
     """Return for each pair the sum of x over first <= index < behind along a dimension, by prefix sums."""
     zero = torch.zeros_like(x.narrow(dim, 0, 1))

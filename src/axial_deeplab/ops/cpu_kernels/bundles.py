@@ -93,15 +93,21 @@ def units_in(arguments: Pointer, bundle: int) -> int:
 
 
 @kernel
+def set_start(arguments: Pointer, starts: Pointer, lane: int, image: int, line: int, head: int) -> None:
+    """Set where a lane starts in each tensor."""
+    for tensor in range(Q, GRAD_V + 1, K - Q):
+        start = image * load_scalar(arguments, tensor + 1) + line * load_scalar(arguments, tensor + 3)
+        start += head * load_scalar(arguments, tensor + 4)
+        store_scalar(starts_in(starts, tensor), lane, start)
+
+
+@kernel
 def find_starts(arguments: Pointer, bundle: int, starts: Pointer) -> None:
     """Set where the units of a bundle start in each tensor."""
     last = units_in(arguments, bundle) - 1
     for lane in range(LANES):
         image, line, head = unit_of(arguments, bundle * LANES + min(lane, last))
-        for tensor in range(Q, GRAD_V + 1, K - Q):
-            start = image * load_scalar(arguments, tensor + 1) + line * load_scalar(arguments, tensor + 3)
-            start += head * load_scalar(arguments, tensor + 4)
-            store_scalar(starts_in(starts, tensor), lane, start)
+        set_start(arguments, starts, lane, image, line, head)
 
 
 @kernel

@@ -121,14 +121,17 @@ def weights_pitch(length: int) -> int:
 def moments_size(length: int, head_dim: int) -> int:
     """The moments of one head.
 
-    For queries and then for keys: sums (L, D) and sums of outer products (L, D, D), each row up to whole
-    vectors; at last the sums of q·k and of its square.
+    Of queries and then of keys: at each position the sum (D) and that of the outer products (D, D); at last
+    the sums of q·k and of its square. A tile reads beyond the last product.
     """
-    return 2 * length * (head_dim + 1) * whole_vectors(head_dim) + LANES
+    return whole_vectors(2 * length * (1 + head_dim) * head_dim + ROWS)
 
 
-def moments_scratch_size(length: int, head_dim: int) -> int:
-    return (2 * (head_dim + 1) + 3 * length) * whole_vectors(head_dim)
+def moments_scratch_size(length: int, head_dim: int, heads: int) -> int:
+    """For so many heads at a time."""
+    line = (length + 1 + head_dim) * head_dim + 2 * ROWS
+    sums = max(heads * 2 * length * (1 + head_dim) * head_dim, length * head_dim + ROWS)
+    return LANES * (2 * line + sums)
 
 
 # --- sizes for squares --------------------------------------------------------------------------------------
@@ -213,17 +216,6 @@ def clear(target: Pointer, size: int) -> None:
     zero = fill(target, 0.0)
     for i in range(0, size, LANES):
         store(target, i, zero)
-
-
-@kernel
-def copy_rows(source: Pointer, stride: int, target: Pointer, pitch: int, rows: int, width: int) -> None:
-    """Copy (rows, width) between row distances `stride` and `pitch`."""
-    whole = width // LANES * LANES
-    for row in range(rows):
-        for i in range(0, whole, LANES):
-            store(target, row * pitch + i, load(source, row * stride + i))
-        for i in range(whole, width):
-            store_scalar(target, row * pitch + i, load_scalar(source, row * stride + i))
 
 
 @kernel

@@ -1,11 +1,21 @@
 """The moments that the variances of the logits are made of, and their gradients.
 
-A thread takes a group of neighboring heads, whose channels share cache lines, and walks over the lines.
-Each row of queries or keys is read once; its outer product goes into the sum over the positions of the
-line and into that over the lines at the position. The sums of a head are added in the order of the lines,
-whatever the groups: the number of threads changes no bit.
+The lanes are eight lines of one head. Each row of queries or keys is packed once; its outer product goes into
+the sum over the positions of its line and into that over the lines at its position, which keeps its lanes
+until the last line. The sums of a head do not depend on the other heads: the number of threads changes no
+bit.
 """
 
+from typing import NamedTuple
+
+from axial_deeplab.ops.cpu_kernels.bundles import (
+    clear_lanes,
+    pack,
+    scratch_of_ticket,
+    set_start,
+    starts_of_ticket,
+    unpack,
+)
 from axial_deeplab.ops.cpu_kernels.layout import (
     BATCH,
     CHUNKS,
@@ -17,182 +27,262 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     LINES,
     MOMENTS,
     NEXT_CHUNK,
+    NEXT_THREAD,
     K,
     Pointer,
     Q,
     Scalar,
     clear,
-    copy_rows,
     kernel,
     merged,
     moments_size,
-    position_stride,
-    scratch_of_thread,
-    tensor_of_unit,
-    whole_vectors,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
+    ROWS,
     add,
     advance,
     fill,
     fma,
     load,
+    load_rows,
     load_scalar,
     multiply,
     pointer_like,
+    splat_rows,
     store,
+    store_rows,
     store_scalar,
     sum_lanes,
     take_ticket,
 )
 
 
-@kernel
-def add_rows(
-    rows: Pointer,
-    line_sum: Pointer,
-    line_products: Pointer,
-    sums: Pointer,
-    products: Pointer,
-    length: int,
-    head_dim: int,
-) -> None:
-    """Add rows (L, D) and their outer products to the sums of a line, and to those of each position."""
-    pitch = whole_vectors(head_dim)
-    for i in range(length):
-        for c in range(0, pitch, LANES):
-            row = load(rows, i * pitch + c)
-            store(line_sum, c, add(load(line_sum, c), row))
-            store(sums, i * pitch + c, add(load(sums, i * pitch + c), row))
-            for d in range(head_dim):
-                product = multiply(fill(rows, load_scalar(rows, i * pitch + d)), row)
-                at = d * pitch + c
-                store(line_products, at, add(load(line_products, at), product))
-                at += i * head_dim * pitch
-                store(products, at, add(load(products, at), product))
+class Line(NamedTuple):
+    """The queries or keys of eight lines: (L, D) vectors, their sum (D) and that of their products (D, D)."""
+
+    rows: Pointer
+    total: Pointer
+    products: Pointer
 
 
 @merged
-def moments_of_line(
-    arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, like: Scalar
-) -> None:
-    """Add one line to the moments of a head: of queries, of keys, and the sums of q·k and of its square."""
-    length, head_dim = load_scalar(arguments, LENGTH), load_scalar(arguments, HEAD_DIM)
-    pitch = whole_vectors(head_dim)
-    line_size = (head_dim + 1) * pitch
-    target = pointer_like(load_scalar(arguments, MOMENTS), like)
-    target = advance(target, head * moments_size(length, head_dim))
-    content = advance(target, 2 * length * line_size)
-    of_queries = scratch
-    of_keys = advance(of_queries, line_size)
-    rows = advance(of_keys, line_size)
-    clear(scratch, 2 * line_size)
-    for tensor, of_line, start in ((Q, of_queries, 0), (K, of_keys, length * line_size)):
-        source = tensor_of_unit(arguments, tensor, image, line, head, like)
-        copy_rows(source, position_stride(arguments, tensor), rows, pitch, length, head_dim)
-        sums = advance(target, start)
-        products = advance(sums, length * pitch)
-        add_rows(rows, of_line, advance(of_line, pitch), sums, products, length, head_dim)
-    first, second = fill(scratch, 0.0), fill(scratch, 0.0)
-    for c in range(0, pitch, LANES):
-        first = fma(load(of_queries, c), load(of_keys, c), first)
-    for c in range(pitch, line_size, LANES):
-        second = fma(load(of_queries, c), load(of_keys, c), second)
-    store_scalar(content, 0, load_scalar(content, 0) + sum_lanes(first))
-    store_scalar(content, 1, load_scalar(content, 1) + sum_lanes(second))
+def divide(memory: Pointer, length: int, head_dim: int) -> Line:
+    """The parts of the memory for one tensor, of `line_size`."""
+    total = advance(memory, (length * head_dim + ROWS) * LANES)
+    return Line(memory, total, advance(total, head_dim * LANES))
 
 
 @kernel
-def add_line(rows: Pointer, line: Pointer, length: int, head_dim: int) -> None:
-    """Add rows (L, D) and their outer products to the sums of a line."""
-    pitch = whole_vectors(head_dim)
-    for c in range(0, pitch, LANES):
-        total = load(line, c)
+def line_size(length: int, head_dim: int) -> int:
+    """The numbers of a `Line`: tiles reach beyond the last channel."""
+    return ((length + 1 + head_dim) * head_dim + 2 * ROWS) * LANES
+
+
+@kernel
+def find_lines(arguments: Pointer, block: int, head: int, starts: Pointer) -> int:
+    """Set where eight lines of a head start in each tensor; return how many there are.
+
+    Lanes behind the last line repeat it.
+    """
+    lines = load_scalar(arguments, LINES)
+    existing = load_scalar(arguments, BATCH) * lines
+    for lane in range(LANES):
+        line = min(block * LANES + lane, existing - 1)
+        set_start(arguments, starts, lane, line // lines, line % lines, head)
+    return min(existing - block * LANES, LANES)
+
+
+@kernel
+def add_positions(rows: Pointer, total: Pointer, products: Pointer, length: int, head_dim: int) -> None:
+    """The sum of the rows (L, D) and of their outer products, of which the upper triangle is made."""
+    width = head_dim * LANES
+    for d in range(head_dim):
+        in_all = fill(rows, 0.0)
         for i in range(length):
-            total = add(total, load(rows, i * pitch + c))
-        store(line, c, total)
+            in_all = add(in_all, load(rows, i * width + d * LANES))
+        store(total, d * LANES, in_all)
+        # What a tile puts behind its row is below the diagonal, or set by the next row.
+        for e in range(d, head_dim, ROWS):
+            tile = multiply(load_rows(rows, e * LANES, LANES), load(rows, d * LANES))
+            for i in range(1, length):
+                at = i * width
+                tile = fma(load_rows(rows, at + e * LANES, LANES), load(rows, at + d * LANES), tile)
+            store_rows(products, d * width + e * LANES, LANES, tile)
+
+
+@kernel
+def add_lines(rows: Pointer, sums: Pointer, length: int, head_dim: int) -> None:
+    """Add rows (L, D) and the upper triangle of their outer products to the sums (L, D + D D)."""
+    width = head_dim * LANES
+    pitch = (1 + head_dim) * width
+    for i in range(length):
         for d in range(head_dim):
-            total = load(line, (d + 1) * pitch + c)
-            for i in range(length):
-                total = fma(fill(rows, load_scalar(rows, i * pitch + d)), load(rows, i * pitch + c), total)
-            store(line, (d + 1) * pitch + c, total)
+            x = load(rows, i * width + d * LANES)
+            at = i * pitch + d * LANES
+            store(sums, at, add(load(sums, at), x))
+            for e in range(d, head_dim):
+                at = i * pitch + (1 + d) * width + e * LANES
+                store(sums, at, fma(x, load(rows, i * width + e * LANES), load(sums, at)))
+
+
+@kernel
+def mirror(products: Pointer, head_dim: int) -> None:
+    """Copy the upper triangle of (D, D) vectors to the lower one."""
+    for d in range(head_dim):
+        for e in range(d):
+            store(products, (d * head_dim + e) * LANES, load(products, (e * head_dim + d) * LANES))
+
+
+@kernel
+def multiply_moments(queries: Pointer, keys: Pointer, size: int) -> float:
+    """The sum over all lanes of the products of `size` vectors."""
+    total = fill(queries, 0.0)
+    for i in range(0, size * LANES, LANES):
+        total = fma(load(queries, i), load(keys, i), total)
+    return sum_lanes(total)
+
+
+@kernel
+def sum_over_lanes(sums: Pointer, target: Pointer, length: int, head_dim: int) -> None:
+    """Set (L, D + D D) numbers to the sums of their lanes, which have the upper triangles."""
+    size = (1 + head_dim) * head_dim
+    for i in range(length):
+        for d in range(head_dim):
+            at = i * size + d
+            store_scalar(target, at, sum_lanes(load(sums, at * LANES)))
+            for e in range(d, head_dim):
+                total = sum_lanes(load(sums, (i * size + (1 + d) * head_dim + e) * LANES))
+                store_scalar(target, i * size + (1 + d) * head_dim + e, total)
+                store_scalar(target, i * size + (1 + e) * head_dim + d, total)
+
+
+@kernel
+def pack_lines(
+    arguments: Pointer, tensor: int, starts: Pointer, lines: int, rows: Pointer, like: Scalar
+) -> None:
+    """Copy the rows of eight lines; those behind the last line are zero."""
+    head_dim = load_scalar(arguments, HEAD_DIM)
+    pack(arguments, tensor, starts, rows, head_dim, like)
+    clear_lanes(rows, load_scalar(arguments, LENGTH) * head_dim, lines)
+
+
+@merged
+def moments_of_heads(
+    arguments: Pointer, first: int, behind: int, starts: Pointer, scratch: Pointer, like: Scalar
+) -> None:
+    """The moments of heads first ... behind - 1, whose channels share cache lines."""
+    length, head_dim = load_scalar(arguments, LENGTH), load_scalar(arguments, HEAD_DIM)
+    sums_size = length * (1 + head_dim) * head_dim
+    queries = divide(scratch, length, head_dim)
+    keys = divide(advance(scratch, line_size(length, head_dim)), length, head_dim)
+    all_sums = advance(scratch, 2 * line_size(length, head_dim))
+    clear(all_sums, (behind - first) * 2 * sums_size * LANES)
+    targets = pointer_like(load_scalar(arguments, MOMENTS), like)
+    size = moments_size(length, head_dim)
+    clear(advance(targets, first * size), (behind - first) * size)
+    existing = load_scalar(arguments, BATCH) * load_scalar(arguments, LINES)
+    for block in range((existing + LANES - 1) // LANES):
+        for head in range(first, behind):
+            lines = find_lines(arguments, block, head, starts)
+            sums = advance(all_sums, (head - first) * 2 * sums_size * LANES)
+            pack_lines(arguments, Q, starts, lines, queries.rows, like)
+            add_lines(queries.rows, sums, length, head_dim)
+            add_positions(queries.rows, queries.total, queries.products, length, head_dim)
+            pack_lines(arguments, K, starts, lines, keys.rows, like)
+            add_lines(keys.rows, advance(sums, sums_size * LANES), length, head_dim)
+            add_positions(keys.rows, keys.total, keys.products, length, head_dim)
+            mirror(queries.products, head_dim)
+            mirror(keys.products, head_dim)
+            content = advance(targets, head * size + 2 * sums_size)
+            mean = multiply_moments(queries.total, keys.total, head_dim)
+            square = multiply_moments(queries.products, keys.products, head_dim * head_dim)
+            store_scalar(content, 0, load_scalar(content, 0) + mean)
+            store_scalar(content, 1, load_scalar(content, 1) + square)
+    for head in range(first, behind):
+        for i in range(2):
+            sums = advance(all_sums, ((head - first) * 2 + i) * sums_size * LANES)
+            sum_over_lanes(sums, advance(targets, head * size + i * sums_size), length, head_dim)
+
+
+@kernel
+def scale(vectors: Pointer, size: int, factor: float) -> None:
+    """Multiply `size` vectors by a number."""
+    for i in range(0, size * LANES, LANES):
+        store(vectors, i, multiply(load(vectors, i), fill(vectors, factor)))
 
 
 @kernel
 def differentiate_rows(
     rows: Pointer,
-    other: Pointer,
-    grad_moments: Pointer,
-    content: Pointer,
+    grad_total: Pointer,
+    grad_products: Pointer,
+    grads: Pointer,
     target: Pointer,
     length: int,
     head_dim: int,
 ) -> None:
-    """The gradients of rows (L, D): by the content's moments with the `other` line, and by their own."""
-    pitch = whole_vectors(head_dim)
-    by_first = fill(rows, load_scalar(content, 0))
-    by_second = fill(rows, 2.0 * load_scalar(content, 1))
-    products = advance(grad_moments, length * pitch)
+    """The gradients of rows (L, D).
+
+    `grad_total` (D) and `grad_products` (D, D) are vectors, the same for all positions of a line; `grads`
+    (L, D + D D) are numbers, the same for all lines.
+    """
+    width = head_dim * LANES
+    size = (1 + head_dim) * head_dim
     for i in range(length):
-        for c in range(0, pitch, LANES):
-            total = fma(by_first, load(other, c), load(grad_moments, i * pitch + c))
-            for d in range(head_dim):
-                matrix = fma(
-                    by_second,
-                    load(other, (d + 1) * pitch + c),
-                    load(products, (i * head_dim + d) * pitch + c),
-                )
-                total = fma(fill(rows, load_scalar(rows, i * pitch + d)), matrix, total)
-            store(target, i * pitch + c, total)
+        for d in range(0, head_dim, ROWS):
+            total = add(load_rows(grad_total, d * LANES, LANES), splat_rows(grads, i * size + d, 1))
+            for e in range(head_dim):
+                factors = splat_rows(grads, i * size + (1 + e) * head_dim + d, 1)
+                factors = add(factors, load_rows(grad_products, e * width + d * LANES, LANES))
+                total = fma(factors, load(rows, i * width + e * LANES), total)
+            # What lies behind the last channel is set again at the next position.
+            store_rows(target, i * width + d * LANES, LANES, total)
 
 
 @merged
-def differentiate_line(
-    arguments: Pointer, image: int, line: int, head: int, scratch: Pointer, like: Scalar
+def differentiate_heads(
+    arguments: Pointer, first: int, behind: int, starts: Pointer, scratch: Pointer, like: Scalar
 ) -> None:
-    """The gradients of a line's queries and keys of one head; MOMENTS has those of products G as G + Gᵀ."""
+    """The gradients of the queries and keys of some heads; MOMENTS has those of products G as G + Gᵀ."""
     length, head_dim = load_scalar(arguments, LENGTH), load_scalar(arguments, HEAD_DIM)
-    pitch = whole_vectors(head_dim)
-    line_size = (head_dim + 1) * pitch
-    grads = pointer_like(load_scalar(arguments, MOMENTS), like)
-    grads = advance(grads, head * moments_size(length, head_dim))
-    content = advance(grads, 2 * length * line_size)
-    of_queries = scratch
-    of_keys = advance(of_queries, line_size)
-    queries = advance(of_keys, line_size)
-    keys = advance(queries, length * pitch)
-    target = advance(keys, length * pitch)
-    clear(scratch, 2 * line_size)
-    for tensor, rows, of_line in ((Q, queries, of_queries), (K, keys, of_keys)):
-        source = tensor_of_unit(arguments, tensor, image, line, head, like)
-        copy_rows(source, position_stride(arguments, tensor), rows, pitch, length, head_dim)
-        add_line(rows, of_line, length, head_dim)
-    for tensor, rows, other, start in (
-        (GRAD_Q, queries, of_keys, 0),
-        (GRAD_K, keys, of_queries, length * line_size),
-    ):
-        differentiate_rows(rows, other, advance(grads, start), content, target, length, head_dim)
-        result = tensor_of_unit(arguments, tensor, image, line, head, like)
-        copy_rows(target, pitch, result, position_stride(arguments, tensor), length, head_dim)
+    sums_size = length * (1 + head_dim) * head_dim
+    queries = divide(scratch, length, head_dim)
+    keys = divide(advance(scratch, line_size(length, head_dim)), length, head_dim)
+    target = advance(scratch, 2 * line_size(length, head_dim))
+    size = moments_size(length, head_dim)
+    existing = load_scalar(arguments, BATCH) * load_scalar(arguments, LINES)
+    for block in range((existing + LANES - 1) // LANES):
+        for head in range(first, behind):
+            lines = find_lines(arguments, block, head, starts)
+            grads = advance(pointer_like(load_scalar(arguments, MOMENTS), like), head * size)
+            content = advance(grads, 2 * sums_size)
+            pack_lines(arguments, Q, starts, lines, queries.rows, like)
+            add_positions(queries.rows, queries.total, queries.products, length, head_dim)
+            pack_lines(arguments, K, starts, lines, keys.rows, like)
+            add_positions(keys.rows, keys.total, keys.products, length, head_dim)
+            for line in (queries, keys):
+                mirror(line.products, head_dim)
+                scale(line.total, head_dim, load_scalar(content, 0))
+                scale(line.products, head_dim * head_dim, 2.0 * load_scalar(content, 1))
+            differentiate_rows(queries.rows, keys.total, keys.products, grads, target, length, head_dim)
+            unpack(arguments, GRAD_Q, starts, target, 0, length, head_dim, lines, like)
+            grads = advance(grads, sums_size)
+            differentiate_rows(keys.rows, queries.total, queries.products, grads, target, length, head_dim)
+            unpack(arguments, GRAD_K, starts, target, 0, length, head_dim, lines, like)
 
 
 @merged
 def moments(address: int, like: Scalar) -> None:
     """What one thread does: take groups of heads until none is left."""
     arguments = pointer_like(address, address)
-    scratch = scratch_of_thread(arguments, like)
+    ticket = take_ticket(advance(arguments, NEXT_THREAD))
+    scratch, starts = scratch_of_ticket(arguments, ticket, like), starts_of_ticket(arguments, ticket)
     heads, groups = load_scalar(arguments, HEADS), load_scalar(arguments, CHUNKS)
-    size = moments_size(load_scalar(arguments, LENGTH), load_scalar(arguments, HEAD_DIM))
     group = take_ticket(advance(arguments, NEXT_CHUNK))
     while group < groups:
         first, behind = heads * group // groups, heads * (group + 1) // groups
-        target = advance(pointer_like(load_scalar(arguments, MOMENTS), like), first * size)
-        clear(target, (behind - first) * size)
-        for image in range(load_scalar(arguments, BATCH)):
-            for line in range(load_scalar(arguments, LINES)):
-                for head in range(first, behind):
-                    moments_of_line(arguments, image, line, head, scratch, like)
+        moments_of_heads(arguments, first, behind, starts, scratch, like)
         group = take_ticket(advance(arguments, NEXT_CHUNK))
 
 
@@ -200,13 +290,11 @@ def moments(address: int, like: Scalar) -> None:
 def moments_backward(address: int, like: Scalar) -> None:
     """The same for the gradients."""
     arguments = pointer_like(address, address)
-    scratch = scratch_of_thread(arguments, like)
+    ticket = take_ticket(advance(arguments, NEXT_THREAD))
+    scratch, starts = scratch_of_ticket(arguments, ticket, like), starts_of_ticket(arguments, ticket)
     heads, groups = load_scalar(arguments, HEADS), load_scalar(arguments, CHUNKS)
     group = take_ticket(advance(arguments, NEXT_CHUNK))
     while group < groups:
         first, behind = heads * group // groups, heads * (group + 1) // groups
-        for image in range(load_scalar(arguments, BATCH)):
-            for line in range(load_scalar(arguments, LINES)):
-                for head in range(first, behind):
-                    differentiate_line(arguments, image, line, head, scratch, like)
+        differentiate_heads(arguments, first, behind, starts, scratch, like)
         group = take_ticket(advance(arguments, NEXT_CHUNK))
