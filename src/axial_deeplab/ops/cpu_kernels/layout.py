@@ -15,7 +15,6 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     ROWS,
     advance,
     fill,
-    load,
     load_scalar,
     pointer_like,
     store,
