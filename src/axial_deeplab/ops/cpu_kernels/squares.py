@@ -10,7 +10,7 @@ lanes, and only columns outside the image a mask. The weights of eight queries a
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from axial_deeplab.ops.cpu_kernels.layout import (
     BATCH,
@@ -115,6 +115,53 @@ def unpack_row(
     transpose_rows(advance(source, reach), pitch, target, position_stride(arguments, tensor), width, length)
 
 
+class SquareSizes(NamedTuple):
+    """Lengths that all kernels for squares need."""
+
+    height: int
+    width: int
+    reach: int
+    row_reach: int
+    head_dim: int
+    value_dim: int
+    key_dim: int  # up to whole tiles
+    padded_dim: int  # of the values
+    pitch: int  # of a packed row
+    key_row: int  # numbers in the packed channels of a row of keys
+    value_row: int
+    slots: int  # rows that are packed at the same time
+    side: int
+    row_offsets: int  # offsets in a row of a square, up to whole tiles
+    offsets: int
+
+
+@merged
+def sizes_of_squares(arguments: Pointer) -> SquareSizes:
+    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
+    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
+    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
+    pitch = columns_pitch(width, reach)
+    side = 2 * reach + 1
+    return SquareSizes(
+        height,
+        width,
+        reach,
+        row_reach,
+        head_dim,
+        value_dim,
+        key_dim,
+        padded_dim,
+        pitch,
+        key_dim * pitch,
+        padded_dim * pitch,
+        rows_in_reach(height, row_reach),
+        side,
+        whole_tiles(side),
+        offsets(reach, row_reach),
+    )
+
+
 @kernel
 def mark_columns(borders: Pointer, reach: int, width: int, inside: float, outside: float) -> None:
     """Fill a packed row with one number at the columns that exist and another elsewhere."""
@@ -180,88 +227,80 @@ def attend_from_row(
     arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
 ) -> None:
     """The outputs of one row of queries and the largest logit of each."""
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
-    side = 2 * reach + 1
-    row_offsets = whole_tiles(side)
+    sizes = sizes_of_squares(arguments)
 
     queries = scratch
-    keys = advance(queries, key_dim * pitch)
-    values = advance(keys, slots * key_dim * pitch)
-    weights = advance(values, slots * padded_dim * pitch)
-    output = advance(weights, offsets(reach, row_reach) * LANES)
-    positional_output = advance(output, padded_dim * LANES)
+    keys = advance(queries, sizes.key_row)
+    values = advance(keys, sizes.slots * sizes.key_row)
+    weights = advance(values, sizes.slots * sizes.value_row)
+    output = advance(weights, sizes.offsets * LANES)
+    positional_output = advance(output, sizes.padded_dim * LANES)
 
-    size = offsets(reach, row_reach)
-    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
-    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
-    v_table, has_v = table_of_head(arguments, REL_V, head, size * padded_dim, like)
+    q_table, has_q = table_of_head(arguments, REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, sizes.offsets * sizes.key_dim, like)
+    v_table, has_v = table_of_head(arguments, REL_V, head, sizes.offsets * sizes.padded_dim, like)
     scale = fill(queries, load_scalar(pointer_like(load_scalar(arguments, SCALE), like), head))
-    unit = (image * load_scalar(arguments, HEADS) + head) * height + y
-    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(width))
+    unit = (image * load_scalar(arguments, HEADS) + head) * sizes.height + y
+    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(sizes.width))
     content = tensor_of_unit(arguments, CONTENT, image, y, head, like)
     positional = tensor_of_unit(arguments, POSITIONAL, image, y, head, like)
-    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
+    pack_row(arguments, Q, image, y, head, sizes.head_dim, queries, like)
 
-    top, bottom = max(0, y - row_reach), min(height, y + row_reach + 1)
-    for x in range(0, width, LANES):
+    top, bottom = max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)
+    for x in range(0, sizes.width, LANES):
         largest = fill(queries, -math.inf)
         for row in range(top, bottom):
-            first = (row - y + row_reach) * row_offsets
-            near = advance(keys, row % slots * key_dim * pitch + x)
-            for t in range(0, side, ROWS):
+            first = (row - y + sizes.row_reach) * sizes.row_offsets
+            near = advance(keys, row % sizes.slots * sizes.key_row + x)
+            for t in range(0, sizes.side, ROWS):
                 terms = tiles_of_terms(
-                    advance(queries, reach + x),
+                    advance(queries, sizes.reach + x),
                     advance(near, t),
-                    pitch,
-                    advance(q_table, (first + t) * key_dim),
-                    advance(k_table, (first + t) * key_dim),
+                    sizes.pitch,
+                    advance(q_table, (first + t) * sizes.key_dim),
+                    advance(k_table, (first + t) * sizes.key_dim),
                     has_q,
                     has_k,
-                    head_dim,
+                    sizes.head_dim,
                 )
                 logits = tile_of_square_logits(terms, scale, advance(borders, x + t))
                 store_rows(weights, (first + t) * LANES, LANES, logits)
-            for t in range(first, first + side):
+            for t in range(first, first + sizes.side):
                 largest = maximum(load(weights, t * LANES), largest)
         total = fill(queries, 0.0)
         for row in range(top, bottom):
-            first = (row - y + row_reach) * row_offsets
-            for t in range(first, first + side):
+            first = (row - y + sizes.row_reach) * sizes.row_offsets
+            for t in range(first, first + sizes.side):
                 numerator = exp2(subtract(load(weights, t * LANES), largest))
                 store(weights, t * LANES, numerator)
                 total = add(total, numerator)
         norm = reciprocal(total)
         store(maxima, x, largest)
-        count = min(LANES, width - x)
+        count = min(LANES, sizes.width - x)
         for i in range(count, LANES):
             # Queries behind the last column take no weight in the backward pass.
             store_scalar(maxima, x + i, math.inf)
 
-        for c in range(0, value_dim, ROWS):
+        for c in range(0, sizes.value_dim, ROWS):
             by_content = fill_tile(queries, 0.0)
             by_position = fill_tile(queries, 0.0)
             for row in range(top, bottom):
-                first = (row - y + row_reach) * row_offsets
-                near = advance(values, (row % slots * padded_dim + c) * pitch + x)
-                relative = advance(v_table, first * padded_dim + c)
-                for t in range(side):
+                first = (row - y + sizes.row_reach) * sizes.row_offsets
+                near = advance(values, (row % sizes.slots * sizes.padded_dim + c) * sizes.pitch + x)
+                relative = advance(v_table, first * sizes.padded_dim + c)
+                for t in range(sizes.side):
                     weight = load(weights, (first + t) * LANES)
-                    by_content = fma(weight, load_rows(near, t, pitch), by_content)
+                    by_content = fma(weight, load_rows(near, t, sizes.pitch), by_content)
                     if has_v:
-                        by_position = fma(weight, splat_rows(relative, t * padded_dim, 1), by_position)
+                        by_position = fma(weight, splat_rows(relative, t * sizes.padded_dim, 1), by_position)
             store_rows(output, c * LANES, LANES, multiply(by_content, norm))
             store_rows(positional_output, c * LANES, LANES, multiply(by_position, norm))
         stride = position_stride(arguments, CONTENT)
-        transpose_rows(output, LANES, advance(content, x * stride), stride, value_dim, count)
+        transpose_rows(output, LANES, advance(content, x * stride), stride, sizes.value_dim, count)
         if has_v:
             stride = position_stride(arguments, POSITIONAL)
             transpose_rows(
-                positional_output, LANES, advance(positional, x * stride), stride, value_dim, count
+                positional_output, LANES, advance(positional, x * stride), stride, sizes.value_dim, count
             )
 
 
@@ -269,35 +308,30 @@ def attend_from_row(
 def attend_to_squares(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of units until none is left."""
     arguments = pointer_like(address, address)
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
+    sizes = sizes_of_squares(arguments)
     heads = load_scalar(arguments, HEADS)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
 
     borders = scratch_of_thread(arguments, like)
-    mark_columns(borders, reach, width, 0.0, -math.inf)  # is added to logits
-    scratch = advance(borders, pitch)
-    keys = advance(scratch, key_dim * pitch)
-    values = advance(keys, slots * key_dim * pitch)
+    mark_columns(borders, sizes.reach, sizes.width, 0.0, -math.inf)  # is added to logits
+    scratch = advance(borders, sizes.pitch)
+    keys = advance(scratch, sizes.key_row)
+    values = advance(keys, sizes.slots * sizes.key_row)
 
-    units = load_scalar(arguments, BATCH) * heads * height
+    units = load_scalar(arguments, BATCH) * heads * sizes.height
     chunks = load_scalar(arguments, CHUNKS)
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
     while chunk < chunks:
         start = units * chunk // chunks
         packed = 0
         for unit in range(start, units * (chunk + 1) // chunks):
-            image, head, y = unit // (heads * height), unit // height % heads, unit % height
+            image, head, y = unit // (heads * sizes.height), unit // sizes.height % heads, unit % sizes.height
             if unit == start or y == 0:
-                packed = max(0, y - row_reach)
-            for row in range(packed, min(height, y + row_reach + 1)):
-                target = advance(keys, row % slots * key_dim * pitch)
-                pack_row(arguments, K, image, row, head, head_dim, target, like)
-                target = advance(values, row % slots * padded_dim * pitch)
-                pack_row(arguments, V, image, row, head, value_dim, target, like)
+                packed = max(0, y - sizes.row_reach)
+            for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                target = advance(keys, row % sizes.slots * sizes.key_row)
+                pack_row(arguments, K, image, row, head, sizes.head_dim, target, like)
+                target = advance(values, row % sizes.slots * sizes.value_row)
+                pack_row(arguments, V, image, row, head, sizes.value_dim, target, like)
                 packed = row + 1
             attend_from_row(arguments, image, y, head, scratch, borders, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

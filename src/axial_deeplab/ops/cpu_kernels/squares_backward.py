@@ -16,23 +16,15 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     GRAD_K,
     GRAD_Q,
     GRAD_V,
-    HEAD_DIM,
     HEADS,
-    LENGTH,
-    LINES,
     MAXIMA,
     NEXT_CHUNK,
     POSITIONAL,
-    REACH,
     REL_K,
     REL_Q,
     REL_V,
-    ROW_REACH,
     SCALE,
     SEGMENT,
-    TABLE_GRADS,
-    TABLE_GRADS_SIZE,
-    VALUE_DIM,
     K,
     Pointer,
     Q,
@@ -40,12 +32,9 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     Tile,
     V,
     clear,
-    columns_pitch,
     inlined,
     kernel,
     merged,
-    offsets,
-    rows_in_reach,
     scratch_of_thread,
     segment_margin,
     segment_pitch,
@@ -71,14 +60,13 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     splat_rows,
     store,
     store_rows,
-    store_scalar,
     subtract,
-    sum_lanes,
     take_ticket,
 )
 from axial_deeplab.ops.cpu_kernels.squares import (
     mark_columns,
     pack_row,
+    sizes_of_squares,
     table_of_head,
     tile_of_square_logits,
     tiles_of_terms,
@@ -88,6 +76,7 @@ from axial_deeplab.ops.cpu_kernels.squares_gradients import (
     add_outer_products,
     add_row_gradients,
     add_segment_gradients,
+    finish_table_grads,
 )
 
 
@@ -143,85 +132,76 @@ def differentiate_row(
     arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, borders: Pointer, like: Scalar
 ) -> None:
     """Add what one row of queries gives to all gradients."""
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
-    pitch = columns_pitch(width, reach)
-    key_row, value_row = key_dim * pitch, padded_dim * pitch
-    slots = rows_in_reach(height, row_reach)
-    side = 2 * reach + 1
-    row_offsets = whole_tiles(side)
-    size = offsets(reach, row_reach)
+    sizes = sizes_of_squares(arguments)
 
     keys = scratch
-    values = advance(keys, slots * key_row)
-    grad_keys = advance(values, slots * value_row)
-    grad_values = advance(grad_keys, slots * key_row)
-    queries = advance(grad_values, slots * value_row)
-    grad_queries = advance(queries, key_row)
-    grad_content = advance(grad_queries, key_row)
-    grad_positional = advance(grad_content, value_row)
-    q_sums = advance(grad_positional, value_row)
-    k_sums = advance(q_sums, size * key_dim * LANES)
-    v_sums = advance(k_sums, size * key_dim * LANES)
-    scale_sums = advance(v_sums, size * padded_dim * LANES)
-    weight_pitch, margin = segment_pitch(reach), segment_margin(reach)
+    values = advance(keys, sizes.slots * sizes.key_row)
+    grad_keys = advance(values, sizes.slots * sizes.value_row)
+    grad_values = advance(grad_keys, sizes.slots * sizes.key_row)
+    queries = advance(grad_values, sizes.slots * sizes.value_row)
+    grad_queries = advance(queries, sizes.key_row)
+    grad_content = advance(grad_queries, sizes.key_row)
+    grad_positional = advance(grad_content, sizes.value_row)
+    q_sums = advance(grad_positional, sizes.value_row)
+    k_sums = advance(q_sums, sizes.offsets * sizes.key_dim * LANES)
+    v_sums = advance(k_sums, sizes.offsets * sizes.key_dim * LANES)
+    scale_sums = advance(v_sums, sizes.offsets * sizes.padded_dim * LANES)
+    weight_pitch, margin = segment_pitch(sizes.reach), segment_margin(sizes.reach)
     # The addresses of the first query of the segment.
     weights = advance(scale_sums, LANES + margin)
-    grad_logits = advance(weights, size * weight_pitch)
+    grad_logits = advance(weights, sizes.offsets * weight_pitch)
 
-    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
-    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
-    v_table, has_v = table_of_head(arguments, REL_V, head, size * padded_dim, like)
+    q_table, has_q = table_of_head(arguments, REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, sizes.offsets * sizes.key_dim, like)
+    v_table, has_v = table_of_head(arguments, REL_V, head, sizes.offsets * sizes.padded_dim, like)
     scale = fill(queries, load_scalar(pointer_like(load_scalar(arguments, SCALE), like), head))
-    unit = (image * load_scalar(arguments, HEADS) + head) * height + y
-    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(width))
-    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
-    pack_row(arguments, CONTENT, image, y, head, value_dim, grad_content, like)
+    unit = (image * load_scalar(arguments, HEADS) + head) * sizes.height + y
+    maxima = advance(pointer_like(load_scalar(arguments, MAXIMA), like), unit * whole_vectors(sizes.width))
+    pack_row(arguments, Q, image, y, head, sizes.head_dim, queries, like)
+    pack_row(arguments, CONTENT, image, y, head, sizes.value_dim, grad_content, like)
     if has_v:
-        pack_row(arguments, POSITIONAL, image, y, head, value_dim, grad_positional, like)
+        pack_row(arguments, POSITIONAL, image, y, head, sizes.value_dim, grad_positional, like)
 
-    top, bottom = max(0, y - row_reach), min(height, y + row_reach + 1)
-    for first in range(0, width, SEGMENT):
-        last = min(first + SEGMENT, width)
+    top, bottom = max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)
+    for first in range(0, sizes.width, SEGMENT):
+        last = min(first + SEGMENT, sizes.width)
         for x in range(first, last, LANES):
             for row in range(top, bottom):
-                start = (row - y + row_reach) * row_offsets
-                near_keys = advance(keys, row % slots * key_row + x)
-                near_values = advance(values, row % slots * value_row + x)
-                for t in range(0, side, ROWS):
+                start = (row - y + sizes.row_reach) * sizes.row_offsets
+                near_keys = advance(keys, row % sizes.slots * sizes.key_row + x)
+                near_values = advance(values, row % sizes.slots * sizes.value_row + x)
+                for t in range(0, sizes.side, ROWS):
                     terms = tiles_of_terms(
-                        advance(queries, reach + x),
+                        advance(queries, sizes.reach + x),
                         advance(near_keys, t),
-                        pitch,
-                        advance(q_table, (start + t) * key_dim),
-                        advance(k_table, (start + t) * key_dim),
+                        sizes.pitch,
+                        advance(q_table, (start + t) * sizes.key_dim),
+                        advance(k_table, (start + t) * sizes.key_dim),
                         has_q,
                         has_k,
-                        head_dim,
+                        sizes.head_dim,
                     )
                     logits = tile_of_square_logits(terms, scale, advance(borders, x + t))
                     at = (start + t) * weight_pitch + x - first
                     store_rows(weights, at, weight_pitch, exp2(subtract(logits, load(maxima, x))))
                     grad_weights = tile_of_square_weight_gradients(
-                        advance(grad_content, reach + x),
-                        advance(grad_positional, reach + x),
+                        advance(grad_content, sizes.reach + x),
+                        advance(grad_positional, sizes.reach + x),
                         advance(near_values, t),
-                        pitch,
-                        advance(v_table, (start + t) * padded_dim),
+                        sizes.pitch,
+                        advance(v_table, (start + t) * sizes.padded_dim),
                         has_v,
-                        value_dim,
+                        sizes.value_dim,
                     )
                     store_rows(grad_logits, at, weight_pitch, grad_weights)
             differentiate_softmax(
                 advance(weights, x - first),
                 advance(grad_logits, x - first),
                 weight_pitch,
-                top - y + row_reach,
-                bottom - y + row_reach,
-                row_offsets,
-                side,
+                top - y + sizes.row_reach,
+                bottom - y + sizes.row_reach,
+                sizes.row_offsets,
+                sizes.side,
             )
 
         add_segment_gradients(
@@ -248,16 +228,16 @@ def differentiate_row(
         num_queries = whole_vectors(last - first)
         one = fill(queries, 1.0)
         for row in range(top, bottom):
-            start = (row - y + row_reach) * row_offsets
+            start = (row - y + sizes.row_reach) * sizes.row_offsets
             attention = advance(weights, start * weight_pitch)
-            for t in range(side):
+            for t in range(sizes.side):
                 clear(advance(attention, t * weight_pitch + num_queries), margin)
                 if has_v:
-                    near = advance(grad_positional, reach + first)
-                    sums = advance(v_sums, (start + t) * padded_dim * LANES)
+                    near = advance(grad_positional, sizes.reach + first)
+                    sums = advance(v_sums, (start + t) * sizes.padded_dim * LANES)
                     products = advance(attention, t * weight_pitch)
-                    add_outer_products(products, near, pitch, num_queries, value_dim, sums)
-            target = advance(grad_values, row % slots * value_row)
+                    add_outer_products(products, near, sizes.pitch, num_queries, sizes.value_dim, sums)
+            target = advance(grad_values, row % sizes.slots * sizes.value_row)
             add_row_gradients(
                 attention,
                 attention,
@@ -265,37 +245,30 @@ def differentiate_row(
                 v_table,
                 False,
                 one,
-                value_dim,
-                reach,
-                width,
+                sizes.value_dim,
+                sizes.reach,
+                sizes.width,
                 first,
                 last,
                 target,
             )
-    unpack_row(arguments, GRAD_Q, image, y, head, head_dim, grad_queries, like)
+    unpack_row(arguments, GRAD_Q, image, y, head, sizes.head_dim, grad_queries, like)
 
 
 @merged
 def differentiate_squares(address: int, like: Scalar) -> None:
     """What one thread does: take chunks, each a head in a range of images, until none is left."""
     arguments = pointer_like(address, address)
+    sizes = sizes_of_squares(arguments)
     batch, heads = load_scalar(arguments, BATCH), load_scalar(arguments, HEADS)
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim, value_dim = load_scalar(arguments, HEAD_DIM), load_scalar(arguments, VALUE_DIM)
-    key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
-    key_row, value_row = key_dim * pitch, padded_dim * pitch
 
     borders = scratch_of_thread(arguments, like)
-    mark_columns(borders, reach, width, 0.0, -math.inf)  # is added to logits
-    scratch = advance(borders, pitch)
-    values = advance(scratch, slots * key_row)
-    grad_keys = advance(values, slots * value_row)
-    grad_values = advance(grad_keys, slots * key_row)
-    lane_sums = advance(grad_values, slots * value_row + 2 * (key_row + value_row))
-    sums_size = load_scalar(arguments, TABLE_GRADS_SIZE)
+    mark_columns(borders, sizes.reach, sizes.width, 0.0, -math.inf)  # is added to logits
+    scratch = advance(borders, sizes.pitch)
+    values = advance(scratch, sizes.slots * sizes.key_row)
+    grad_keys = advance(values, sizes.slots * sizes.value_row)
+    grad_values = advance(grad_keys, sizes.slots * sizes.key_row)
+    lane_sums = advance(grad_values, sizes.slots * sizes.value_row + 2 * (sizes.key_row + sizes.value_row))
 
     chunks = load_scalar(arguments, CHUNKS)
     groups = chunks // heads
@@ -304,27 +277,41 @@ def differentiate_squares(address: int, like: Scalar) -> None:
         head, group = chunk // groups, chunk % groups
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed, finished = 0, 0
-            for y in range(height):
-                for row in range(packed, min(height, y + row_reach + 1)):
-                    slot = row % slots
-                    pack_row(arguments, K, image, row, head, head_dim, advance(scratch, slot * key_row), like)
+            for y in range(sizes.height):
+                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                    slot = row % sizes.slots
                     pack_row(
-                        arguments, V, image, row, head, value_dim, advance(values, slot * value_row), like
+                        arguments,
+                        K,
+                        image,
+                        row,
+                        head,
+                        sizes.head_dim,
+                        advance(scratch, slot * sizes.key_row),
+                        like,
                     )
-                    clear(advance(grad_keys, slot * key_row), key_row)
-                    clear(advance(grad_values, slot * value_row), value_row)
+                    pack_row(
+                        arguments,
+                        V,
+                        image,
+                        row,
+                        head,
+                        sizes.value_dim,
+                        advance(values, slot * sizes.value_row),
+                        like,
+                    )
+                    clear(advance(grad_keys, slot * sizes.key_row), sizes.key_row)
+                    clear(advance(grad_values, slot * sizes.value_row), sizes.value_row)
                     packed = row + 1
                 differentiate_row(arguments, image, y, head, scratch, borders, like)
-                for row in range(finished, height if y + 1 == height else y + 1 - row_reach):
-                    slot = row % slots
-                    grad_row = advance(grad_keys, slot * key_row)
-                    unpack_row(arguments, GRAD_K, image, row, head, head_dim, grad_row, like)
-                    grad_row = advance(grad_values, slot * value_row)
-                    unpack_row(arguments, GRAD_V, image, row, head, value_dim, grad_row, like)
+                for row in range(
+                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                ):
+                    slot = row % sizes.slots
+                    grad_row = advance(grad_keys, slot * sizes.key_row)
+                    unpack_row(arguments, GRAD_K, image, row, head, sizes.head_dim, grad_row, like)
+                    grad_row = advance(grad_values, slot * sizes.value_row)
+                    unpack_row(arguments, GRAD_V, image, row, head, sizes.value_dim, grad_row, like)
                     finished = row + 1
-        table_grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
-        table_grads = advance(table_grads, chunk * sums_size)
-        for i in range(sums_size):
-            store_scalar(table_grads, i, sum_lanes(load(lane_sums, i * LANES)))
-        clear(lane_sums, sums_size * LANES)
+        finish_table_grads(arguments, chunk, lane_sums, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))

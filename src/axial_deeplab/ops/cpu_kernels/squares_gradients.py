@@ -11,7 +11,10 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     LINES,
     REACH,
     ROW_REACH,
+    TABLE_GRADS,
+    TABLE_GRADS_SIZE,
     Pointer,
+    Scalar,
     Tile,
     clear,
     columns_pitch,
@@ -34,9 +37,12 @@ from axial_deeplab.ops.cpu_kernels.simd import (
     load_rows,
     load_scalar,
     multiply,
+    pointer_like,
     splat_rows,
     store,
     store_rows,
+    store_scalar,
+    sum_lanes,
     sum_rows,
 )
 
@@ -188,3 +194,13 @@ def add_segment_gradients(
             last,
             advance(grad_keys, row % slots * key_dim * pitch),
         )
+
+
+@kernel
+def finish_table_grads(arguments: Pointer, chunk: int, lane_sums: Pointer, like: Scalar) -> None:
+    """Set the table gradients of a chunk to the sums of the lanes, which begin anew."""
+    size = load_scalar(arguments, TABLE_GRADS_SIZE)
+    target = advance(pointer_like(load_scalar(arguments, TABLE_GRADS), like), chunk * size)
+    for i in range(size):
+        store_scalar(target, i, sum_lanes(load(lane_sums, i * LANES)))
+    clear(lane_sums, size * LANES)

@@ -9,35 +9,24 @@ from axial_deeplab.ops.cpu_kernels.layout import (
     CHUNKS,
     GRAD_K,
     GRAD_Q,
-    HEAD_DIM,
     HEADS,
-    LENGTH,
-    LINES,
     MOMENTS,
     NEXT_CHUNK,
-    REACH,
     REL_K,
     REL_Q,
-    ROW_REACH,
     SEGMENT,
-    TABLE_GRADS,
-    TABLE_GRADS_SIZE,
     K,
     Pointer,
     Q,
     Scalar,
     Tile,
     clear,
-    columns_pitch,
     inlined,
     kernel,
     merged,
-    offsets,
-    rows_in_reach,
     scratch_of_thread,
     segment_margin,
     segment_pitch,
-    whole_tiles,
 )
 from axial_deeplab.ops.cpu_kernels.simd import (
     LANES,
@@ -60,11 +49,12 @@ from axial_deeplab.ops.cpu_kernels.simd import (
 from axial_deeplab.ops.cpu_kernels.squares import (
     mark_columns,
     pack_row,
+    sizes_of_squares,
     table_of_head,
     tiles_of_terms,
     unpack_row,
 )
-from axial_deeplab.ops.cpu_kernels.squares_gradients import add_segment_gradients
+from axial_deeplab.ops.cpu_kernels.squares_gradients import add_segment_gradients, finish_table_grads
 
 
 @kernel
@@ -92,42 +82,34 @@ def add_moments_of_row(
     arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, existing: Pointer, like: Scalar
 ) -> None:
     """Add what one row of queries has."""
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim = load_scalar(arguments, HEAD_DIM)
-    key_dim = whole_tiles(head_dim)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
-    side = 2 * reach + 1
-    row_offsets = whole_tiles(side)
-    size = offsets(reach, row_reach)
+    sizes = sizes_of_squares(arguments)
 
     keys = scratch
-    queries = advance(keys, slots * key_dim * pitch)
-    sums = advance(queries, key_dim * pitch)
+    queries = advance(keys, sizes.slots * sizes.key_row)
+    sums = advance(queries, sizes.key_row)
     rows = advance(sums, 6 * LANES)
-    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
-    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
-    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
-    for x in range(0, width, LANES):
-        for row in range(max(0, y - row_reach), min(height, y + row_reach + 1)):
-            first = (row - y + row_reach) * row_offsets
-            near = advance(keys, row % slots * key_dim * pitch + x)
-            for t in range(0, side, ROWS):
+    q_table, has_q = table_of_head(arguments, REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, sizes.offsets * sizes.key_dim, like)
+    pack_row(arguments, Q, image, y, head, sizes.head_dim, queries, like)
+    for x in range(0, sizes.width, LANES):
+        for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
+            first = (row - y + sizes.row_reach) * sizes.row_offsets
+            near = advance(keys, row % sizes.slots * sizes.key_row + x)
+            for t in range(0, sizes.side, ROWS):
                 terms = tiles_of_terms(
-                    advance(queries, reach + x),
+                    advance(queries, sizes.reach + x),
                     advance(near, t),
-                    pitch,
-                    advance(q_table, (first + t) * key_dim),
-                    advance(k_table, (first + t) * key_dim),
+                    sizes.pitch,
+                    advance(q_table, (first + t) * sizes.key_dim),
+                    advance(k_table, (first + t) * sizes.key_dim),
                     has_q,
                     has_k,
-                    head_dim,
+                    sizes.head_dim,
                 )
                 store_rows(rows, t * LANES, LANES, terms[0])
-                store_rows(rows, (row_offsets + t) * LANES, LANES, terms[1])
-                store_rows(rows, (2 * row_offsets + t) * LANES, LANES, terms[2])
-            add_moments(rows, row_offsets * LANES, advance(existing, x), side, sums)
+                store_rows(rows, (sizes.row_offsets + t) * LANES, LANES, terms[1])
+                store_rows(rows, (2 * sizes.row_offsets + t) * LANES, LANES, terms[2])
+            add_moments(rows, sizes.row_offsets * LANES, advance(existing, x), sizes.side, sums)
 
 
 @inlined
@@ -146,50 +128,43 @@ def differentiate_moments_of_row(
 
     MOMENTS has for each head the gradients of the sums of the terms, then twice those of the sums of squares.
     """
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim = load_scalar(arguments, HEAD_DIM)
-    key_dim = whole_tiles(head_dim)
-    pitch, grad_pitch = columns_pitch(width, reach), segment_pitch(reach)
-    slots = rows_in_reach(height, row_reach)
-    side = 2 * reach + 1
-    row_offsets = whole_tiles(side)
-    size = offsets(reach, row_reach)
+    sizes = sizes_of_squares(arguments)
+    grad_pitch = segment_pitch(sizes.reach)
 
     keys = scratch
-    grad_keys = advance(keys, slots * key_dim * pitch)
-    queries = advance(grad_keys, slots * key_dim * pitch)
-    grad_queries = advance(queries, key_dim * pitch)
-    q_sums = advance(grad_queries, key_dim * pitch)
-    k_sums = advance(q_sums, size * key_dim * LANES)
-    unused_sums = advance(k_sums, size * key_dim * LANES)
+    grad_keys = advance(keys, sizes.slots * sizes.key_row)
+    queries = advance(grad_keys, sizes.slots * sizes.key_row)
+    grad_queries = advance(queries, sizes.key_row)
+    q_sums = advance(grad_queries, sizes.key_row)
+    k_sums = advance(q_sums, sizes.offsets * sizes.key_dim * LANES)
+    unused_sums = advance(k_sums, sizes.offsets * sizes.key_dim * LANES)
     # The addresses of the first query of the segment.
-    content_grads = advance(unused_sums, LANES + segment_margin(reach))
-    query_grads = advance(content_grads, size * grad_pitch)
-    key_grads = advance(query_grads, size * grad_pitch)
+    content_grads = advance(unused_sums, LANES + segment_margin(sizes.reach))
+    query_grads = advance(content_grads, sizes.offsets * grad_pitch)
+    key_grads = advance(query_grads, sizes.offsets * grad_pitch)
 
-    q_table, has_q = table_of_head(arguments, REL_Q, head, size * key_dim, like)
-    k_table, has_k = table_of_head(arguments, REL_K, head, size * key_dim, like)
+    q_table, has_q = table_of_head(arguments, REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = table_of_head(arguments, REL_K, head, sizes.offsets * sizes.key_dim, like)
     factors = advance(pointer_like(load_scalar(arguments, MOMENTS), like), 6 * head)
     one = fill(queries, 1.0)
-    pack_row(arguments, Q, image, y, head, head_dim, queries, like)
-    for first in range(0, width, SEGMENT):
-        last = min(first + SEGMENT, width)
+    pack_row(arguments, Q, image, y, head, sizes.head_dim, queries, like)
+    for first in range(0, sizes.width, SEGMENT):
+        last = min(first + SEGMENT, sizes.width)
         for x in range(first, last, LANES):
-            queries_exist = load(existing, reach + x)
-            for row in range(max(0, y - row_reach), min(height, y + row_reach + 1)):
-                start = (row - y + row_reach) * row_offsets
-                near = advance(keys, row % slots * key_dim * pitch + x)
-                for t in range(0, side, ROWS):
+            queries_exist = load(existing, sizes.reach + x)
+            for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
+                start = (row - y + sizes.row_reach) * sizes.row_offsets
+                near = advance(keys, row % sizes.slots * sizes.key_row + x)
+                for t in range(0, sizes.side, ROWS):
                     terms = tiles_of_terms(
-                        advance(queries, reach + x),
+                        advance(queries, sizes.reach + x),
                         advance(near, t),
-                        pitch,
-                        advance(q_table, (start + t) * key_dim),
-                        advance(k_table, (start + t) * key_dim),
+                        sizes.pitch,
+                        advance(q_table, (start + t) * sizes.key_dim),
+                        advance(k_table, (start + t) * sizes.key_dim),
                         has_q,
                         has_k,
-                        head_dim,
+                        sizes.head_dim,
                     )
                     at = (start + t) * grad_pitch + x - first
                     exist = multiply(load_rows(existing, x + t, 1), queries_exist)
@@ -217,25 +192,20 @@ def differentiate_moments_of_row(
             k_sums,
             unused_sums,
         )
-    unpack_row(arguments, GRAD_Q, image, y, head, head_dim, grad_queries, like)
+    unpack_row(arguments, GRAD_Q, image, y, head, sizes.head_dim, grad_queries, like)
 
 
 @merged
 def square_moments(address: int, like: Scalar) -> None:
     """What one thread does: take chunks, each a head in a range of images, until none is left."""
     arguments = pointer_like(address, address)
+    sizes = sizes_of_squares(arguments)
     batch, heads = load_scalar(arguments, BATCH), load_scalar(arguments, HEADS)
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim = load_scalar(arguments, HEAD_DIM)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
-    key_row = whole_tiles(head_dim) * pitch
 
     existing = scratch_of_thread(arguments, like)
-    mark_columns(existing, reach, width, 1.0, 0.0)
-    scratch = advance(existing, pitch)
-    sums = advance(scratch, (slots + 1) * key_row)
+    mark_columns(existing, sizes.reach, sizes.width, 1.0, 0.0)
+    scratch = advance(existing, sizes.pitch)
+    sums = advance(scratch, (sizes.slots + 1) * sizes.key_row)
     chunks = load_scalar(arguments, CHUNKS)
     groups = chunks // heads
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
@@ -243,10 +213,10 @@ def square_moments(address: int, like: Scalar) -> None:
         head, group = chunk // groups, chunk % groups
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed = 0
-            for y in range(height):
-                for row in range(packed, min(height, y + row_reach + 1)):
-                    target = advance(scratch, row % slots * key_row)
-                    pack_row(arguments, K, image, row, head, head_dim, target, like)
+            for y in range(sizes.height):
+                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                    target = advance(scratch, row % sizes.slots * sizes.key_row)
+                    pack_row(arguments, K, image, row, head, sizes.head_dim, target, like)
                     packed = row + 1
                 add_moments_of_row(arguments, image, y, head, scratch, existing, like)
         moments = advance(pointer_like(load_scalar(arguments, MOMENTS), like), 6 * chunk)
@@ -260,20 +230,14 @@ def square_moments(address: int, like: Scalar) -> None:
 def square_moments_backward(address: int, like: Scalar) -> None:
     """The same for the gradients."""
     arguments = pointer_like(address, address)
+    sizes = sizes_of_squares(arguments)
     batch, heads = load_scalar(arguments, BATCH), load_scalar(arguments, HEADS)
-    height, width = load_scalar(arguments, LINES), load_scalar(arguments, LENGTH)
-    reach, row_reach = load_scalar(arguments, REACH), load_scalar(arguments, ROW_REACH)
-    head_dim = load_scalar(arguments, HEAD_DIM)
-    pitch = columns_pitch(width, reach)
-    slots = rows_in_reach(height, row_reach)
-    key_row = whole_tiles(head_dim) * pitch
 
     existing = scratch_of_thread(arguments, like)
-    mark_columns(existing, reach, width, 1.0, 0.0)
-    scratch = advance(existing, pitch)
-    grad_keys = advance(scratch, slots * key_row)
-    lane_sums = advance(grad_keys, (slots + 2) * key_row)
-    sums_size = load_scalar(arguments, TABLE_GRADS_SIZE)
+    mark_columns(existing, sizes.reach, sizes.width, 1.0, 0.0)
+    scratch = advance(existing, sizes.pitch)
+    grad_keys = advance(scratch, sizes.slots * sizes.key_row)
+    lane_sums = advance(grad_keys, (sizes.slots + 2) * sizes.key_row)
     chunks = load_scalar(arguments, CHUNKS)
     groups = chunks // heads
     chunk = take_ticket(advance(arguments, NEXT_CHUNK))
@@ -281,20 +245,27 @@ def square_moments_backward(address: int, like: Scalar) -> None:
         head, group = chunk // groups, chunk % groups
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed, finished = 0, 0
-            for y in range(height):
-                for row in range(packed, min(height, y + row_reach + 1)):
-                    slot = row % slots
-                    pack_row(arguments, K, image, row, head, head_dim, advance(scratch, slot * key_row), like)
-                    clear(advance(grad_keys, slot * key_row), key_row)
+            for y in range(sizes.height):
+                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                    slot = row % sizes.slots
+                    pack_row(
+                        arguments,
+                        K,
+                        image,
+                        row,
+                        head,
+                        sizes.head_dim,
+                        advance(scratch, slot * sizes.key_row),
+                        like,
+                    )
+                    clear(advance(grad_keys, slot * sizes.key_row), sizes.key_row)
                     packed = row + 1
                 differentiate_moments_of_row(arguments, image, y, head, scratch, existing, like)
-                for row in range(finished, height if y + 1 == height else y + 1 - row_reach):
-                    grad_row = advance(grad_keys, row % slots * key_row)
-                    unpack_row(arguments, GRAD_K, image, row, head, head_dim, grad_row, like)
+                for row in range(
+                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                ):
+                    grad_row = advance(grad_keys, row % sizes.slots * sizes.key_row)
+                    unpack_row(arguments, GRAD_K, image, row, head, sizes.head_dim, grad_row, like)
                     finished = row + 1
-        table_grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
-        table_grads = advance(table_grads, chunk * sums_size)
-        for i in range(sums_size):
-            store_scalar(table_grads, i, sum_lanes(load(lane_sums, i * LANES)))
-        clear(lane_sums, sums_size * LANES)
+        finish_table_grads(arguments, chunk, lane_sums, like)
         chunk = take_ticket(advance(arguments, NEXT_CHUNK))
