@@ -82,11 +82,12 @@ def _losses(arguments: Arguments) -> None:
 
 def _reproduce(arguments: Arguments) -> None:
     from axial_deeplab.experiments.reproduction.networks import TABLES
+    from axial_deeplab.experiments.reproduction.page import SCENES_RECIPE
 
     parser = Parser(experiment)
     parser.prog += " reproduce"
     parser.description = (
-        "Train small networks on the built-in scenes and compare them as a table of the paper does. "
+        "Train small networks and compare them as a table of the paper does. "
         "A run that was stopped goes on, a finished one stays; several processes share the runs out."
     )
     parser.add_argument("table", choices=(*TABLES, "all"), help="which comparison")
@@ -102,12 +103,12 @@ def _reproduce(arguments: Arguments) -> None:
     )
     parser.add_argument(
         "--config",
-        default="configs/reproduction/scenes.yaml",
-        help="the recipe that all share (default: %(default)s)",
+        default=SCENES_RECIPE,
+        help="the recipe that all share; without data sets in it, scenes are drawn (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: PyTorch's)")
     parser.add_argument("--only-report", action="store_true", help="train nothing: tables of what is there")
-    parser.add_argument("--page", metavar="FILE", help="write the report of all tables, Markdown")
+    parser.add_argument("--page", metavar="FILE", help="write a report of what was asked for, Markdown")
     options = parser.parse_args(arguments)
     from axial_deeplab.experiments.reproduction.reproduce import reproduce
 

@@ -8,7 +8,7 @@ import pytest
 from axial_deeplab.experiments.reproduction import claims
 from axial_deeplab.experiments.reproduction.claims import Claim, confidence_interval, judge, student_t
 from axial_deeplab.experiments.reproduction.networks import TABLES
-from axial_deeplab.experiments.reproduction.page import page
+from axial_deeplab.experiments.reproduction.page import SCENES_RECIPE, page
 from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import comma_separated, markdown
 
@@ -97,8 +97,9 @@ def test_tables_mark_what_is_missing() -> None:
 
 def test_the_page_says_what_the_numbers_say() -> None:
     seeds = {"axial_deeplab": [30.0, 32.0, 31.0], "resnet": [20.0, 22.0, 21.0], "span_5": [31.0, 31.1, 31.2]}
-    text = page(results(**seeds))
+    text = page(results(**seeds), "page.md", list(TABLES), SCENES_RECIPE)
     words = " ".join(text.split())
+    assert "`axial-deeplab experiment reproduce all --page page.md` trains the networks" in words
     assert "Here are 9 of 54 runs: 18 networks, seeds 0, 1, 2." in words
     assert "Each run is 10 steps of 4 crops from random weights, on 1,000 of the built-in scenes" in words
     without_aspp = "Axial-DeepLab is better than Panoptic-DeepLab without ASPP"
@@ -110,3 +111,19 @@ def test_the_page_says_what_the_numbers_say() -> None:
     lower = "Axial-DeepLab has a lower offset loss than Panoptic-DeepLab without ASPP"
     assert f"| {lower} | offset loss |  | +10 ± 2.3 | does not hold |" in text
     assert "On the first 5 of the scenes held out." in text
+
+
+def test_a_page_of_one_table_on_other_data() -> None:
+    seeds = {"axial_deeplab": [30.0, 32.0, 31.0], "resnet": [20.0, 22.0, 21.0], "span_5": [31.0, 31.1, 31.2]}
+    found = results(**seeds)
+    for run in found.all():
+        run["scenes_version"] = None
+    text = page(found, "page.md", ["networks"], "mine.yaml")
+    words = " ".join(text.split())
+    assert "`axial-deeplab experiment reproduce networks --config mine.yaml --page page.md` trains" in words
+    assert "Here are 6 of 18 runs: 6 networks" in words
+    assert "on 1,000 images: " in words
+    assert "All share `mine.yaml`, which names the data." in words
+    assert "scenes" not in text
+    assert text.count("\n## ") == 2
+    assert "span 5" not in text

@@ -88,7 +88,7 @@ def test_a_table_is_trained_measured_and_reported(
     assert rows[0]["PQ spread"] == ""
     assert int(rows[0]["madds"]) == run["madds"]
     text = page.read_text()
-    assert "Here are 2 of 18 runs" in text
+    assert "Here are 2 of 2 runs" in text
     assert "on 3 of the built-in scenes" in text
     assert (output / "spans.md").read_text() in text
 
@@ -185,6 +185,22 @@ def test_scenes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     reproduction.draw_scenes()
     assert drawn.stat().st_mtime_ns == before
     assert reproduction.image_size == (runs.HEIGHT, runs.WIDTH)
+
+
+@pytest.mark.usefixtures("two_networks")
+def test_data_of_the_recipe(output: Path, recipe: Path, tmp_path: Path) -> None:
+    roots = {
+        split: {"root": str(output / "scenes" / part)}
+        for split, part in (("train", "train"), ("val", "test"))
+    }
+    recipe.write_text(f"{RECIPE}data: {json.dumps(roots)}\n")
+    mine, page = tmp_path / "mine", tmp_path / "page.md"
+    assert main(words("spans", mine, recipe, "--seeds", 0, "--page", page)) == 0
+    assert not (mine / "scenes").exists()
+    run = read_run(mine, "axial_deeplab")
+    assert run["image_size"] == [33, 49]
+    assert run["num_test_images"] == 3
+    assert f"All share `{recipe}`" in " ".join(page.read_text().split())
 
 
 def test_refusals(tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

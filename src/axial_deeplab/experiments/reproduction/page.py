@@ -3,57 +3,73 @@
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from axial_deeplab.experiments.reproduction.claims import RULE, Finding, findings
 from axial_deeplab.experiments.reproduction.equal_madds import RULE as WIDTH_RULE
-from axial_deeplab.experiments.reproduction.networks import NETWORKS, TABLES
+from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import chosen_widths, markdown
 from axial_deeplab.files import atomic_path
 
+SCENES_RECIPE = "configs/reproduction/scenes.yaml"
 VERDICTS = ("holds", "does not hold", "cannot be told", "not run")
 COLUMNS = ("claim", "by", "paper", "here", "verdict")
 
 
-def write_page(results: Results, path: str | os.PathLike[str]) -> None:
+def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[str], recipe: str) -> None:
     """Write the report.
 
     Args:
         results: of the runs.
         path: the page, *.md.
+        tables: names of those that it has.
+        recipe: what the runs were trained by, as it was given to the command.
 
     Raises:
         ValueError: there is no finished run.
         OSError: the file cannot be written.
     """
-    text = page(results)
+    text = page(results, str(path), tables, recipe)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def page(results: Results) -> str:
-    """Return the report as Markdown.
+def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str:
+    """Return the report as Markdown, see `write_page`.
 
     Raises:
         ValueError: there is no finished run.
     """
-    runs = results.all()
-    if not runs:
+    keys = {key for name in tables for key in TABLES[name].networks}
+    results = replace(results, runs={key: runs for key, runs in results.runs.items() if key in keys})
+    if not results.runs:
         raise ValueError("page must have a finished run, got none; train first")
-    found = findings(results)
-    parts = [_introduction(results, runs), f"## What holds\n\n{_summary(found)}\n\n{_wrapped(RULE)}\n"]
-    for name, table in TABLES.items():
+    options = "" if recipe == SCENES_RECIPE else f" --config {recipe}"
+    what = "all" if len(tables) == len(TABLES) else tables[0]
+    introduction = _introduction(results, len(keys), recipe)
+    command = f"`axial-deeplab experiment reproduce {what}{options} --page {path}`"
+    found = [finding for finding in findings(results) if finding.claim.table in tables]
+    parts = [
+        f"# The paper's claims in small\n\n{_wrapped(f'{command} {introduction[0]}')}\n\n"
+        + "\n\n".join(_wrapped(each) for each in introduction[1:])
+        + "\n",
+        f"## What holds\n\n{_summary(found)}\n\n{_wrapped(RULE)}\n",
+    ]
+    for name in tables:
+        table = TABLES[name]
         parts.append(
-            f"## {table.title}\n\n```console\n$ axial-deeplab experiment reproduce {name}\n```\n\n"
+            f"## {table.title}\n\n```console\n$ axial-deeplab experiment reproduce {name}{options}\n```\n\n"
             f"{markdown(table, results)}\n{_remark(name, results)}"
             f"{_claims(finding for finding in found if finding.claim.table == name)}"
         )
     return "\n".join(parts)
 
 
-def _introduction(results: Results, runs: list[dict[str, Any]]) -> str:
+def _introduction(results: Results, num_networks: int, recipe: str) -> tuple[str, ...]:
+    """Return the paragraphs that say what was done, the first of which goes on behind the command."""
+    runs = results.all()
     run = runs[0]
     settings = run["settings"]
     steps, batch_size = settings["optim"]["max_steps"], settings["trainer"]["batch_size"]
@@ -62,25 +78,37 @@ def _introduction(results: Results, runs: list[dict[str, Any]]) -> str:
     hours = sum(each["cpu_seconds"] for each in runs) / 3600
     versions = ", ".join(sorted({each["versions"]["torch"] for each in runs}))
     machines = ", ".join(sorted({each["machine"] for each in runs}))
-    paragraphs = (
-        "`axial-deeplab experiment reproduce all --page docs/reproduction.md` trains the networks and writes "
-        f"this page from the files of their runs. Here are {len(runs)} of "
-        f"{len(NETWORKS) * len(results.seeds)} runs: {len(NETWORKS)} networks, seeds "
+    on_scenes = run["scenes_version"] is not None
+    if on_scenes:
+        data = f"of the built-in scenes (version {run['scenes_version']}, {height} x {width} pixels)"
+        share = f"All share `{recipe}`, tuned for Axial-DeepLab alone in a few short trials on other scenes."
+        unseen, one, limits = (
+            "scenes that no training and no choice has seen",
+            "image",
+            "Drawn scenes, networks",
+        )
+    else:
+        data, share = "images", f"All share `{recipe}`, which names the data."
+        unseen, one, limits = (
+            "images that no training has seen",
+            f"crop of {height} x {width} pixels",
+            "Networks",
+        )
+    return (
+        f"trains the networks and writes this page from the files of their runs. Here are {len(runs)} of "
+        f"{num_networks * len(results.seeds)} runs: {num_networks} networks, seeds "
         f"{', '.join(map(str, results.seeds))}.",
-        f"Each run is {steps:,} steps of {batch_size} crops from random weights, on {num_images:,} of the "
-        f"built-in scenes (version {run['scenes_version']}, {height} x {width} pixels): "
-        f"{steps * batch_size / num_images:.1f} epochs. All share `configs/reproduction/scenes.yaml`, tuned "
-        "for Axial-DeepLab alone in a few short trials on other scenes. Scores are those of the last step on "
-        f"{run['num_test_images']} scenes that no training and no choice has seen; AP is that of Cityscapes. "
+        f"Each run is {steps:,} steps of {batch_size} crops from random weights, on {num_images:,} {data}: "
+        f"{steps * batch_size / num_images:.1f} epochs. {share} Scores are those of the last step on "
+        f"{run['num_test_images']} {unseen}; AP is that of Cityscapes. "
         "± is the sample standard deviation over the seeds, which change weights, order and augmentation, "
-        "not the scenes. M-Adds, by the paper's rule, are for one image. CPU minutes are of training and "
+        f"not the data. M-Adds, by the paper's rule, are for one {one}. CPU minutes are of training and "
         f"measuring on processors ({machines}) that other programs used, too; PyTorch {versions}; "
         f"{hours:.1f} CPU hours in all.",
-        "Drawn scenes, networks of a few hundred million M-Adds and minutes of training show how the "
-        "networks start to learn. They say nothing about photographs, nor about the ends of the paper's "
-        "trainings.",
+        f"{limits} of a few hundred million M-Adds and minutes of training show how the networks start to "
+        f"learn. They say nothing about {'photographs, nor about ' if on_scenes else ''}the ends of the "
+        "paper's trainings.",
     )
-    return "\n\n".join(["# The paper's claims in small", *(_wrapped(each) for each in paragraphs)]) + "\n"
 
 
 def _summary(found: list[Finding]) -> str:

@@ -38,7 +38,7 @@ def reproduce(
         steps: of each training; None takes those of the recipe.
         threads: of the processor; None takes PyTorch's number.
         only_report: train nothing.
-        page: write the report to this file.
+        page: write the report of these tables to this file.
         progress: show progress bars.
 
     Raises:
@@ -57,7 +57,7 @@ def reproduce(
         results = read_results(folder, seeds)
         write_tables(results, folder)
         if page is not None and results.runs:
-            write_page(results, page)
+            write_page(results, page, tables, recipe)
 
     if not only_report:
         config = read_config(recipe)
@@ -72,6 +72,6 @@ def reproduce(
     write()
     results = read_results(folder, seeds)
     if page is not None:
-        write_page(results, page)
+        write_page(results, page, tables, recipe)
     for name in tables:
         print(f"\n{TABLES[name].title}\n\n{markdown(TABLES[name], results)}", end="")

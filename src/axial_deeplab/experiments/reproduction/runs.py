@@ -1,4 +1,4 @@
-"""One run: a network trained with one seed by the shared recipe, then measured on scenes held out.
+"""One run: a network trained with one seed by the shared recipe, then measured on images held out.
 
 A run is a folder. It goes on where it was stopped; when it is finished it has run.json, from which alone the
 tables are made.
@@ -58,7 +58,7 @@ class Reproduction:
 
     Args:
         output: folder of the scenes, the runs and the tables.
-        recipe: the settings but for network, data and seed.
+        recipe: the settings but for network and seed; without data sets, scenes are drawn.
         progress: show progress bars.
     """
 
@@ -67,8 +67,15 @@ class Reproduction:
     progress: bool = False
 
     @property
+    def on_scenes(self) -> bool:
+        """Return whether the data sets are the built-in scenes."""
+        return self.recipe.data == DataConfig()
+
+    @property
     def data(self) -> DataConfig:
-        """Return the settings of the scenes."""
+        """Return the settings of the data sets."""
+        if not self.on_scenes:
+            return self.recipe.data
         train, test = (SplitConfig(root=str(self.output / "scenes" / part)) for part in ("train", "test"))
         return DataConfig(train=train, val=test)
 
@@ -77,7 +84,9 @@ class Reproduction:
         return self.output / network.key / f"seed{seed}"
 
     def draw_scenes(self) -> None:
-        """Draw the scenes that are not there yet."""
+        """Draw the scenes that are not there yet, if they are wanted."""
+        if not self.on_scenes:
+            return
         for part, choice in (("train", TRAIN_SCENES), ("test", TEST_SCENES)):
             folder = self.output / "scenes" / part
             if not folder.exists():
@@ -103,7 +112,9 @@ class Reproduction:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Return the height and width of the scenes in pixels."""
+        """Return the height and width in pixels for which M-Adds are counted: of scenes, or of crops."""
+        if not self.on_scenes:
+            return self.recipe.augmentation.crop_size
         dataset = open_dataset(self.data, "val")
         height, width = dataset[0].image.shape[:2]
         return height, width
@@ -140,7 +151,7 @@ class Reproduction:
             "image_size": self.image_size,
             "num_train_images": len(open_dataset(self.data, "train")),
             "num_test_images": result.num_images,
-            "scenes_version": SCENES_VERSION,
+            "scenes_version": SCENES_VERSION if self.on_scenes else None,
             "cpu_seconds": cpu_seconds(),
             "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version(), "torch": version("torch")},
