@@ -41,7 +41,7 @@ def measure(name: str, rounds: int) -> list[dict[str, object]]:
     sizes = SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        comparisons = export(weights, path, sizes=sizes)
+        comparisons = export(weights, path, sizes=sizes).comparisons
         runtime = OnnxNetwork(path)
     deployed = Deployed(weights).eval()
     rows = []

@@ -128,7 +128,7 @@ def export(arguments: Arguments) -> None:
     from axial_deeplab.export.export import export as export_weights
     from axial_deeplab.weights import load_weights
 
-    comparisons = export_weights(
+    exported = export_weights(
         load_weights(options.weights),
         options.output,
         format=options.format,
@@ -137,6 +137,11 @@ def export(arguments: Arguments) -> None:
         tolerance=options.tolerance,
     )
     print("largest difference from PyTorch at batch x height x width:")
-    for comparison in comparisons:
+    for comparison in exported.comparisons:
         print(f"  {comparison}")
+    if exported.side_multiple > 1:
+        print(
+            f"height and width of images must be multiples of {exported.side_multiple} pixels, from "
+            f"{exported.smallest_side} on"
+        )
     print(f"written to {options.output}")

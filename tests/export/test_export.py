@@ -13,7 +13,7 @@ from torch import nn
 from axial_deeplab import Predictor, create_model
 from axial_deeplab.cli import main
 from axial_deeplab.data.categories import Categories, Category
-from axial_deeplab.export.export import export
+from axial_deeplab.export.export import _open_torch_export, _write_torch_export, export
 from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
 from axial_deeplab.models.axial_attention import AxialBlock
@@ -56,7 +56,7 @@ def _traced_once():
 
     def capture_once(deployed):
         total = sum(float(parameter.double().sum()) for parameter in deployed.parameters())
-        key = type(deployed.network), deployed.output_names, total
+        key = type(deployed.network), deployed.output_names, deployed.side_multiple, total
         if key not in programs:
             programs[key] = capture(deployed)
         return programs[key]
@@ -89,7 +89,7 @@ def backbone():
 @pytest.fixture(scope="module")
 def onnx_file(weights, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    comparisons = export(weights, path)
+    comparisons = export(weights, path).comparisons
     assert len({comparison.size for comparison in comparisons}) == 3
     assert max(comparison.difference for comparison in comparisons) < 1e-4
     return path
@@ -152,7 +152,7 @@ def test_prediction_with_onnx_runtime(weights, onnx_file, tmp_path, capsys, monk
 
 def test_torch_export(weights, tmp_path):
     path = tmp_path / "tiny.pt2"
-    assert max(each.difference for each in export(weights, path, format="torch-export")) < 1e-5
+    assert max(each.difference for each in export(weights, path, format="torch-export").comparisons) < 1e-5
     extra = {"axial_deeplab.json": ""}
     torch.export.load(path, extra_files=extra)
     assert json.loads(extra["axial_deeplab.json"])["post_processing"] == SETTINGS
@@ -160,7 +160,7 @@ def test_torch_export(weights, tmp_path):
 
 def test_onnx_with_post_processing(stand_in, tmp_path):
     path = tmp_path / "maps.onnx"
-    assert max(each.difference for each in export(stand_in, path, post_processing=True)) == 0
+    assert max(each.difference for each in export(stand_in, path, post_processing=True).comparisons) == 0
     maps = load_onnx(path).model(torch.arange(3 * 40 * 50.0).reshape(1, 3, 40, 50) % 256)
     assert maps.keys() == {"panoptic", "semantic"}
     assert len(maps["panoptic"].unique()) > 2
@@ -170,23 +170,55 @@ def test_onnx_with_post_processing(stand_in, tmp_path):
 
 def test_torch_export_with_post_processing(stand_in, tmp_path):
     path = tmp_path / "maps.pt2"
-    comparisons = export(stand_in, path, format="torch-export", post_processing=True)
-    assert max(comparison.difference for comparison in comparisons) == 0
+    exported = export(stand_in, path, format="torch-export", post_processing=True)
+    assert max(each.difference for each in exported.comparisons) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ahead_of_time_with_post_processing(stand_in, tmp_path):
     path = tmp_path / "maps.pt2"
-    assert max(each.difference for each in export(stand_in, path, format="aoti", post_processing=True)) == 0
+    exported = export(stand_in, path, format="aoti", post_processing=True)
+    assert (exported.smallest_side, exported.side_multiple) == (1, 1)
+    assert max(each.difference for each in exported.comparisons) == 0
     package = torch._inductor.aoti_load_package(str(path))
     assert json.loads(package.get_metadata()["axial_deeplab"])["post_processing"] == SETTINGS
+
+
+@pytest.mark.parametrize(
+    "compiles", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_ahead_of_time_takes_multiples(backbone, tmp_path, monkeypatch, capsys, compiles):
+    if not compiles:  # the program as it is before the compiler gets it
+        module = "axial_deeplab.export.export"
+        monkeypatch.setattr(f"{module}._write_aoti", _write_torch_export)
+        monkeypatch.setattr(f"{module}._open_aoti", _open_torch_export)
+    weights, path = tmp_path / "w.safetensors", tmp_path / "network.pt2"
+    save_weights(weights, backbone.model, CATEGORIES)
+    words = ["--weights", str(weights), "--output", str(path), "--format", "aoti"]
+    assert main(["export", *words]) == 0
+    printed = capsys.readouterr().out
+    checked = re.findall(r"^  (\d+) x (\d+) x (\d+): ", printed, re.M)
+    assert checked == [("1", "64", "96"), ("2", "112", "80"), ("1", "144", "208")]
+    assert "height and width of images must be multiples of 16 pixels, from 48 on" in printed
+    extra = {"axial_deeplab.json": ""}
+    if compiles:
+        run = torch._inductor.aoti_load_package(str(path))
+        extra["axial_deeplab.json"] = run.get_metadata()["axial_deeplab"]
+    else:
+        run = torch.export.load(path, extra_files=extra).module()
+    metadata = json.loads(extra["axial_deeplab.json"])
+    assert (metadata["smallest_side"], metadata["side_multiple"]) == (48, 16)
+    assert run(torch.zeros(1, 3, 48, 64))[-1].shape == (1, 256, 3, 4)
+    for size in ((48, 72), (72, 48)):
+        with pytest.raises(RuntimeError, match=r"<= 16\*Max\(3, \("):
+            run(torch.zeros(1, 3, *size))
 
 
 def test_half(stand_in, tmp_path):
     path = tmp_path / "half.onnx"
     # The difference is from a network of the same rounded weights.
-    assert max(each.difference for each in export(stand_in, path, half=True)) < 1e-4
+    assert max(each.difference for each in export(stand_in, path, half=True).comparisons) < 1e-4
     types = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
     kernels = {name for name in types if "weight" in name}
     assert len(kernels) >= 8
@@ -234,6 +266,14 @@ def test_outputs_have_names(backbone, weights):
     assert Deployed(weights).output_names == ("semantic_logits", "center_heatmap", "offsets")
     assert Deployed(weights, post_processing=True).output_names == ("panoptic", "semantic")
     assert Deployed(weights_of("max_deeplab_s_backbone", **TINY)).output_names == ("logits",)
+
+
+def test_networks_that_the_compiler_takes_at_any_size(weights):
+    deployed = Deployed(weights, for_compiler=True)
+    assert (deployed.smallest_side, deployed.side_multiple) == (1, 1)
+    without_attention = weights_of("resnet50", width_multiplier=0.125, depths=(1, 1, 1, 1))
+    deployed = Deployed(without_attention, for_compiler=True)
+    assert (deployed.smallest_side, deployed.side_multiple) == (33, 1)
 
 
 def test_refuses(weights, backbone, tmp_path, monkeypatch, capsys):
@@ -284,6 +324,15 @@ def test_refuses_a_program_that_computes_something_else(backbone, tmp_path, monk
             pytest.raises(ValueError, match=rf"must be within 0.0001 .*{found}.*nothing was written"),
         ):
             export(backbone, tmp_path / "x.pt2", format="torch-export")
+
+    def fail(images):
+        raise RuntimeError("Expected Eq(s0, 7) to be True\nand much more")
+
+    monkeypatch.setattr(f"{module}._open_torch_export", lambda path: fail)
+    with pytest.raises(
+        ValueError, match=r"must run at 1 x 64 x 96, got: Expected Eq\(s0, 7\) to be True; noth"
+    ):
+        export(backbone, tmp_path / "x.pt2", format="torch-export")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,6 +49,21 @@ class Comparison:
         return f"{' x '.join(map(str, self.size))}: {self.difference:.1e}"
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What is known of a file that was written.
+
+    Args:
+        comparisons: with the network, at each size.
+        smallest_side: pixels that height and width of images must have at least.
+        side_multiple: what height and width must be multiples of, pixels.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    smallest_side: int
+    side_multiple: int
+
+
 def export(
     weights: LoadedWeights,
     output: str | os.PathLike[str],
@@ -58,8 +73,8 @@ def export(
     half: bool = False,
     sizes: Sequence[tuple[int, int, int]] = CHECKED_SIZES,
     tolerance: float = 1e-4,
-) -> tuple[Comparison, ...]:
-    """Write a network for another runtime, for images of any number and size.
+) -> Exported:
+    """Write a network for another runtime, for images of any number and, if it says nothing else, any size.
 
     The program gets `images` (B, C, H, W), float32, and gives the outputs of the network in the order of
     `Deployed.output_names`. Categories and post-processing are stored with it as JSON.
@@ -71,11 +86,12 @@ def export(
         post_processing: whether the program gives panoptic maps.
         half: store matrices and kernels in half precision, half their size; for "onnx" alone. It computes in
             float32, and is compared with a network of the same rounded weights.
-        sizes: (batch, height, width) of images at which the file is compared with the network.
+        sizes: (batch, height, width) of images at which the file is compared with the network; enlarged to
+            what it takes.
         tolerance: largest difference, see `Comparison`; nothing is written if it is larger.
 
     Returns:
-        The comparison at each size.
+        The comparison at each size, and which sizes the file takes.
 
     Raises:
         ValueError: format, ending or precision is not possible, the network cannot be exported, the program
@@ -91,7 +107,9 @@ def export(
         raise ValueError(f"half must be False for {format}, got True; choose the format onnx")
     if format == "onnx":
         require_onnx("onnx", "onnxscript", "onnxruntime")
-    deployed = Deployed(weights, post_processing=post_processing, half=half).eval()
+    deployed = Deployed(
+        weights, post_processing=post_processing, half=half, for_compiler=format == "aoti"
+    ).eval()
     writers: dict[str, tuple[Writer, Callable[[Path], Runner]]] = {
         "onnx": (partial(_write_onnx, half=half), _open_onnx),
         "torch-export": (_write_torch_export, _open_torch_export),
@@ -99,26 +117,34 @@ def export(
     }
     write, open_file = writers[format]
     described = {**weights.metadata, "categories": weights.categories.to_json()}
-    metadata = json.dumps({**described, "smallest_side": deployed.smallest_side})
+    sides = {"smallest_side": deployed.smallest_side, "side_multiple": deployed.side_multiple}
+    metadata = json.dumps({**described, **sides})
     with atomic_path(output) as temporary:
         with _quiet():
             program = capture(deployed)
             write(program, temporary, deployed.output_names, metadata)
             run = open_file(temporary)
-        comparisons = tuple(_compare(deployed, run, size) for size in sizes)
+        comparisons = tuple(_compare(deployed, run, deployed.taken_size(*size)) for size in sizes)
         worst = max(comparisons, key=lambda comparison: comparison.difference)
         if not worst.difference <= tolerance:
             raise ValueError(
                 f"exported program must be within {tolerance:g} of the network, got {worst}; "
                 "nothing was written, try another format"
             )
-    return comparisons
+    return Exported(comparisons, **sides)
 
 
 def _compare(deployed: Deployed, run: Runner, size: tuple[int, int, int]) -> Comparison:
     images = deployed.example(*size)
+    try:
+        outputs = run(images)
+    except Exception as error:  # each runtime has its own types
+        raise ValueError(
+            f"exported program must run at {' x '.join(map(str, size))}, got: {_first_line(error)}; "
+            "nothing was written, try another format"
+        ) from None
     with torch.no_grad():
-        pairs = zip(run(images), deployed(images), strict=True)
+        pairs = zip(outputs, deployed(images), strict=True)
         return Comparison(size, max(_difference(ours, theirs) for ours, theirs in pairs))
 
 
@@ -173,15 +199,18 @@ def _write_aoti(program: ExportedProgram, path: Path, names: Sequence[str], meta
             inductor_configs={"aot_inductor.metadata": {METADATA_KEY: metadata}},
         )
     except Exception as error:  # the compiler and what it calls fail in many ways
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"network must be one that PyTorch's ahead-of-time compiler can compile here, got: {reason}; "
-            "see that there is a C++ compiler, or choose another format"
+            "network must be one that PyTorch's ahead-of-time compiler can compile here, got: "
+            f"{_first_line(error)}; see that there is a C++ compiler, or choose another format"
         ) from None
 
 
 def _open_aoti(path: Path) -> Runner:
     return torch._inductor.aoti_load_package(str(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 @contextlib.contextmanager

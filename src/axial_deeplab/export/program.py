@@ -8,8 +8,10 @@ from torch.export import Dim, ExportedProgram
 
 from axial_deeplab.export.post_processing_graph import PostProcessingGraph
 from axial_deeplab.inference import stored_post_processing
-from axial_deeplab.models.backbone import FEATURE_NAMES
+from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone
 from axial_deeplab.models.fuse import fuse
+from axial_deeplab.models.fused_axial_block import FusedAxialBlock
+from axial_deeplab.models.local_attention import FusedLocalAttention2d
 from axial_deeplab.weights import LoadedWeights, halved
 
 INPUT_NAME = "images"
@@ -30,16 +32,26 @@ class Deployed(nn.Module):
         weights: network, categories and settings.
         post_processing: whether the panoptic map is the output, instead of the three maps that it is made of.
         half: whether matrices and kernels are rounded to half precision.
+        for_compiler: whether PyTorch's ahead-of-time compiler gets the program; some networks then take sides
+            of whole output strides alone.
 
     Attributes:
         output_names: their names.
         smallest_side: pixels that height and width of the images must have.
+        side_multiple: what height and width must be multiples of, pixels.
 
     Raises:
         ValueError: the network is not panoptic, or the settings cannot be part of a graph.
     """
 
-    def __init__(self, weights: LoadedWeights, *, post_processing: bool = False, half: bool = False) -> None:
+    def __init__(
+        self,
+        weights: LoadedWeights,
+        *,
+        post_processing: bool = False,
+        half: bool = False,
+        for_compiler: bool = False,
+    ) -> None:
         super().__init__()
         self.network = fuse(weights.model)
         if half:
@@ -49,6 +61,8 @@ class Deployed(nn.Module):
         self.in_channels = config.get("in_channels", 3)
         self.is_panoptic = hasattr(weights.model, "semantic_head")
         self.smallest_side = SMALLEST_PADDED_SIDE if self.is_panoptic else SMALLEST_SIDE
+        self.side_multiple = _compilable_multiple(self.network) if for_compiler else 1
+        self.smallest_side = self._rounded_up(self.smallest_side)
         self.post_processing: PostProcessingGraph | None = None
         self.output_names: tuple[str, ...]
         if self.is_panoptic:
@@ -67,12 +81,18 @@ class Deployed(nn.Module):
             self.output_names = ("panoptic", "semantic")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        if self.side_multiple > 1:
+            images = self._in_whole_strides(images)
         outputs = self.network(images)
         if isinstance(outputs, Tensor):
             return (outputs,)
         if self.post_processing is not None:
             return self.post_processing(**outputs)
         return tuple(outputs[name] for name in self.output_names)
+
+    def taken_size(self, batch: int, height: int, width: int) -> tuple[int, int, int]:
+        """Return the size nearest above that the program takes."""
+        return batch, self._rounded_up(height), self._rounded_up(width)
 
     def example(self, batch: int, height: int, width: int) -> Tensor:
         """Return random images that the network could get, the same for the same size."""
@@ -81,9 +101,41 @@ class Deployed(nn.Module):
         images = nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
         return images * 255 if self.is_panoptic else 4 * images - 2
 
+    def _rounded_up(self, side: int) -> int:
+        multiple = self.side_multiple
+        return max(-(-side // multiple) * multiple, self.smallest_side)
+
+    def _in_whole_strides(self, images: Tensor) -> Tensor:
+        """Return the images as they are, their sides written as multiples; the program refuses others.
+
+        A side that is declared as a multiple to the exporter (`32 * Dim(...)`) would not do: the compiled
+        program then rounds every other side down and computes garbage, without an error.
+        """
+        for axis in (2, 3):
+            side = images.shape[axis]
+            # The maximum tells the compiler that the number is positive; of a mere quotient it does not know
+            # it, and it makes conditions that single images do not meet. Equality in the check would replace
+            # the multiple by the side.
+            strides = torch.sym_max(side // self.side_multiple, self.smallest_side // self.side_multiple)
+            torch._check(side <= strides * self.side_multiple)
+            images = images.narrow(axis, 0, strides * self.side_multiple)
+        return images
+
+
+def _compilable_multiple(network: nn.Module) -> int:
+    """Return what PyTorch's ahead-of-time compiler needs the sides of images to be multiples of, in pixels.
+
+    The sides of a backbone's maps are those of the image divided and rounded up. PyTorch 2.13 fails with a
+    ValueRangeError when it compares the strides of such maps around an attention. The sides that panoptic
+    networks pad to are no such quotients.
+    """
+    attentions = FusedAxialBlock | FusedLocalAttention2d
+    has_attention = any(isinstance(module, attentions) for module in network.modules())
+    return network.output_stride if isinstance(network, Backbone) and has_attention else 1
+
 
 def capture(deployed: Deployed) -> ExportedProgram:
-    """Return the program of a network, for any batch, and any height and width from its smallest side on."""
+    """Return the program of a network, for any batch, and any height and width that the network takes."""
     size: dict[int, Any] = {
         0: Dim("batch", min=1),
         2: Dim("height", min=deployed.smallest_side),
@@ -92,7 +144,7 @@ def capture(deployed: Deployed) -> ExportedProgram:
     with torch.no_grad():
         return torch.export.export(
             deployed.eval(),
-            (deployed.example(*EXAMPLE_SIZE),),
+            (deployed.example(*deployed.taken_size(*EXAMPLE_SIZE)),),
             dynamic_shapes=(size,),
             # Conditions such as "the padded size is at least the size" are checked when the program runs: the
             # exporter cannot see that they always hold.
