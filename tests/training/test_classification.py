@@ -84,7 +84,8 @@ def _metrics(folder: Path) -> dict[str, list[float]]:
 def test_learns_colors_and_leaves_weights_that_evaluate_alike(
     color_config: MakeConfig, colors: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = color_config(optim={"max_steps": 32})
+    # At the rate of the other tests the outcome is a matter of chance: of rounding, too.
+    config = color_config(optim={"max_steps": 48, "lr": 0.02})
     weights = train(config)
     assert "axial_resnet_nano: 0." in capsys.readouterr().out
     metrics = _metrics(weights.parent)
