@@ -128,6 +128,18 @@ def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> Non
         _draw(result).savefig(temporary, dpi=150)
 
 
+def magnification_axis(axis: Any, scales: Sequence[float]) -> None:
+    """Let the horizontal axis of a panel be magnifications.
+
+    Args:
+        axis: the panel.
+        scales: that were measured.
+    """
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
+    axis.set_xlabel("magnification of the images")
+
+
 def _draw(result: StressTest) -> Any:
     """Return a panel for each measure, and for two weights a panel of the gains."""
     gain = [f"{result.names[0]} over {result.names[1]}"] if len(result.names) == 2 else []
@@ -143,9 +155,7 @@ def _draw(result: StressTest) -> Any:
         axes[-1].set_ylabel("gain, percent of the second")
         axes[-1].legend()
     for axis in axes:
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(result.scales, [f"{scale:g}" for scale in result.scales])
-        axis.set_xlabel("magnification of the images")
+        magnification_axis(axis, result.scales)
     axes[0].legend()
     return drawing
 

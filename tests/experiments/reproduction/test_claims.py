@@ -1,6 +1,7 @@
 """The rule that decides about claims, and the page that tells."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def results(**qualities: list[float]) -> Results:
         }
         for key, values in qualities.items()
     }
-    return Results(runs, (0, 1, 2))
+    return Results(Path(), runs, (0, 1, 2))
 
 
 def test_intervals_are_those_of_students_t() -> None:
@@ -110,7 +111,7 @@ def test_the_page_says_what_the_numbers_say() -> None:
     # Losses were set equal to the scores, so those of Axial-DeepLab are the higher ones.
     lower = "Axial-DeepLab has a lower offset loss than Panoptic-DeepLab without ASPP"
     assert f"| {lower} | offset loss |  | +10 ± 2.3 | does not hold |" in text
-    assert "On the first 5 of the scenes held out." in text
+    assert "On the first 5 of the images held out." in text
 
 
 def test_a_page_of_one_table_on_other_data() -> None:

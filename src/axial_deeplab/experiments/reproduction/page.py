@@ -9,6 +9,7 @@ from dataclasses import replace
 from axial_deeplab.experiments.reproduction.claims import RULE, Finding, findings
 from axial_deeplab.experiments.reproduction.equal_madds import RULE as WIDTH_RULE
 from axial_deeplab.experiments.reproduction.networks import TABLES
+from axial_deeplab.experiments.reproduction.pictures import caption, picture_name, write_pictures
 from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import chosen_widths, markdown
 from axial_deeplab.files import atomic_path
@@ -19,7 +20,7 @@ COLUMNS = ("claim", "by", "paper", "here", "verdict")
 
 
 def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[str], recipe: str) -> None:
-    """Write the report.
+    """Write the report, and its pictures beside it, see `write_pictures`.
 
     Args:
         results: of the runs.
@@ -28,10 +29,11 @@ def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[
         recipe: what the runs were trained by, as it was given to the command.
 
     Raises:
-        ValueError: there is no finished run.
-        OSError: the file cannot be written.
+        ValueError: there is no finished run, or matplotlib is missing.
+        OSError: a file cannot be read or written.
     """
     text = page(results, str(path), tables, recipe)
+    write_pictures(results, path, tables)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -61,7 +63,7 @@ def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str
         table = TABLES[name]
         parts.append(
             f"## {table.title}\n\n```console\n$ axial-deeplab experiment reproduce {name}{options}\n```\n\n"
-            f"{markdown(table, results)}\n{_remark(name, results)}"
+            f"{markdown(table, results)}\n{_picture(name, path)}{_remark(name, results)}"
             f"{_claims(finding for finding in found if finding.claim.table == name)}"
         )
     return "\n".join(parts)
@@ -122,6 +124,10 @@ def _summary(found: list[Finding]) -> str:
     return "\n".join(lines)
 
 
+def _picture(name: str, path: str) -> str:
+    return f"![{TABLES[name].title}]({picture_name(path, name)})\n\n*{caption(name)}*\n\n"
+
+
 def _remark(name: str, results: Results) -> str:
     if name == "networks":
         widths = chosen_widths(results)
@@ -129,7 +135,7 @@ def _remark(name: str, results: Results) -> str:
         return f"{_wrapped(text)}\n\n"
     if name == "stress":
         images = [run["num_stress_images"] for run in results.all() if "num_stress_images" in run]
-        return f"On the first {images[0]} of the scenes held out.\n\n" if images else ""
+        return f"On the first {images[0]} of the images held out.\n\n" if images else ""
     if name == "losses":
         return "Means of the last tenth of the steps that were logged.\n\n"
     return ""

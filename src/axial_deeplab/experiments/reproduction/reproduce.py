@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from axial_deeplab.config import read_config
+from axial_deeplab.experiments.plots import require_matplotlib
 from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.page import write_page
 from axial_deeplab.experiments.reproduction.results import read_results
@@ -42,7 +43,8 @@ def reproduce(
         progress: show progress bars.
 
     Raises:
-        ValueError: a number or a setting is not valid, or the folder has runs of another recipe.
+        ValueError: a number or a setting is not valid, the folder has runs of another recipe, or for a page
+            there is no finished run or no matplotlib.
         OSError: a file cannot be read or written.
     """
     if len(set(seeds)) != len(seeds) or min(seeds, default=-1) < 0:
@@ -51,12 +53,14 @@ def reproduce(
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}; leave it out for PyTorch's number")
         torch.set_num_threads(threads)
+    if page is not None:
+        require_matplotlib()
     folder = Path(output)
 
     def write() -> None:
         results = read_results(folder, seeds)
         write_tables(results, folder)
-        if page is not None and results.runs:
+        if page is not None:
             write_page(results, page, tables, recipe)
 
     if not only_report:
@@ -71,7 +75,5 @@ def reproduce(
         )
     write()
     results = read_results(folder, seeds)
-    if page is not None:
-        write_page(results, page, tables, recipe)
     for name in tables:
         print(f"\n{TABLES[name].title}\n\n{markdown(TABLES[name], results)}", end="")

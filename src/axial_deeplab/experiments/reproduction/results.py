@@ -17,10 +17,12 @@ class Results:
     """The finished runs in a folder.
 
     Args:
+        folder: of the runs.
         runs: content of the runs' files, by key of the network, then seed.
         seeds: that were asked for.
     """
 
+    folder: Path
     runs: dict[str, dict[int, dict[str, Any]]]
     seeds: tuple[int, ...]
 
@@ -61,7 +63,7 @@ def read_results(output: Path, seeds: Sequence[int]) -> Results:
                 record["scores"] |= stress["scores"]
                 record["num_stress_images"] = stress["num_test_images"]
             runs.setdefault(key, {})[seed] = record
-    return Results(runs, tuple(seeds))
+    return Results(output, runs, tuple(seeds))
 
 
 def _ratios(losses: dict[str, float]) -> dict[str, float]:
