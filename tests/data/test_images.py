@@ -156,11 +156,18 @@ def test_truncated_file_is_named(tmp_path: Path, suffix: str) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image at all", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an image at all", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
+)
 def test_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
+    """Of the last one Pillow would let Ghostscript draw the page."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"photo\.jpg must be a complete image"):
+    expected = (
+        r"photo\.jpg must be a complete image, got: a file that is none of JPEG, PNG, .*; replace the file$"
+    )
+    with pytest.raises(ValueError, match=expected):
         read_image(path)
 
 

@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.app.limits import MIN_SIDE
-from axial_deeplab.data.images import read_image
-
-# Formats of photographs. Pillow knows others, some of which start programs to draw their pages.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+from axial_deeplab.data.images import FORMATS, read_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +60,8 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int) -> Picture:
         ) from None
     except (OSError, SyntaxError, ValueError):
         raise ValueError(
-            f"picture must be a JPEG, PNG, WebP, TIFF, BMP, GIF or JPEG 2000, got {label}, which is none "
-            "or is damaged; choose another file"
+            f"picture must be one of {', '.join(FORMATS)}, got {label}, which is none or is damaged; "
+            "choose another file"
         ) from None
     if min(width, height) < MIN_SIDE or max(width, height) > max_side:
         raise ValueError(

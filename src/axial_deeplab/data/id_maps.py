@@ -1,23 +1,13 @@
 """Reading PNG files whose grey level or palette index is an id: labels, instances, masks."""
 
 import os
-import struct
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# What Pillow raises when a file is cut off or damaged.
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+from axial_deeplab.data.images import DAMAGED, FORMATS, damage
+
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
@@ -30,12 +20,12 @@ def read_id_map(path: str | os.PathLike[str]) -> NDArray[np.int32]:
     """
     with open(path, "rb") as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 mode = image.mode
                 pixels = np.asarray(image)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise ValueError(
-                f"{path} must be a complete image of ids, got: {error}; write the file again"
+                f"{path} must be a complete image of ids, got: {damage(error)}; write the file again"
             ) from None
     if mode not in _MODES:
         raise ValueError(

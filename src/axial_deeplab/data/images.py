@@ -6,10 +6,13 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+# Pillow knows more formats; some start programs that draw their pages.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 
 # What Pillow raises, depending on the format, when a file is cut off or damaged.
-_DAMAGED = (
+DAMAGED = (
     OSError,
     SyntaxError,
     ValueError,
@@ -40,7 +43,7 @@ def read_image(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
     size cannot tell (half a turn, mirrors, squares), it is turned.
 
     Args:
-        path: JPEG, PNG or another format that Pillow reads; modes as in `to_rgb`; the first frame of several.
+        path: a file of one of `FORMATS`; modes as in `to_rgb`; the first frame of several.
         size: (height, width) in pixels that an annotation asks for; None takes the upright size.
 
     Raises:
@@ -49,7 +52,7 @@ def read_image(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
     """
     with open(path, "rb") as file:
         try:
-            image: Image.Image = Image.open(file)
+            image: Image.Image = Image.open(file, formats=FORMATS)
             image.load()
             orientation = _orientation(image)
             stored = (image.height, image.width)
@@ -57,14 +60,23 @@ def read_image(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
             if orientation in _TURNS and (size is None or tuple(size) == upright):
                 image = image.transpose(_TURNS[orientation])
             pixels = to_rgb(image)
-        except _DAMAGED as error:
-            raise ValueError(f"{path} must be a complete image, got: {error}; replace the file") from None
+        except DAMAGED as error:
+            raise ValueError(
+                f"{path} must be a complete image, got: {damage(error)}; replace the file"
+            ) from None
     if size is not None and pixels.shape[:2] != tuple(size):
         raise ValueError(
             f"{path} must be {size[0]} x {size[1]} pixels (height x width) as its annotation, "
             f"got {pixels.shape[0]} x {pixels.shape[1]}; give the image that was annotated"
         )
     return pixels
+
+
+def damage(error: Exception) -> str:
+    """Return what is wrong with an image file, of an error among `DAMAGED`."""
+    if isinstance(error, UnidentifiedImageError):  # whose own words show the open file
+        return f"a file that is none of {', '.join(FORMATS)}"
+    return str(error)
 
 
 def working_scale(
@@ -119,7 +131,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except _DAMAGED:
+    except DAMAGED:
         # A picture with damaged metadata is still a good picture.
         return 1
     return orientation if isinstance(orientation, int) else 1
