@@ -26,7 +26,7 @@ def results(**qualities: list[float]) -> Results:
         "image_size": [32, 48], "num_train_images": 1000, "num_test_images": 7, "num_stress_images": 5,
         "scenes_version": "1", "cpu_seconds": 90.0, "versions": {"torch": "2"}, "machine": "m",
     }  # fmt: skip
-    measures = {claim_measure for table in TABLES.values() for claim_measure in table.measures}
+    measures = {measure for table in TABLES.values() for measure in table.columns}
     measures |= {measure for claim in claims.CLAIMS for measure in claim.measures or ()}
     runs = {
         key: {
@@ -83,9 +83,8 @@ def test_the_papers_differences_come_from_its_scores() -> None:
 def test_tables_mark_what_is_missing() -> None:
     found = results(axial_deeplab=[30.0, 32.0, 31.0], resnet=[20.0, 22.0])
     lines = markdown(TABLES["networks"], found).splitlines()
-    assert lines[2] == (
-        "| Axial-DeepLab | 2.00 | 404 | 31.0 ± 1.0 | 31.0 ± 1.0 | 31.0 ± 1.0 | 3 | 10 | 1.5 |"
-    )
+    assert lines[0].split(" | ")[3:8] == ["PQ", "mIoU", "AP", "PQ things", "PQ stuff"]
+    assert lines[2] == f"| Axial-DeepLab | 2.00 | 404 |{' 31.0 ± 1.0 |' * 5} 3 | 10 | 1.5 |"
     assert lines[3].startswith("| Axial-DeepLab, ASPP | - | - |")
     assert lines[3].endswith("| 0 of 3 | - | - |")
     assert "| 21.0 ± 1.4 | 2 of 3 |" in lines[4]
@@ -126,5 +125,7 @@ def test_a_page_of_one_table_on_other_data() -> None:
     assert "on 1,000 images: " in words
     assert "All share `mine.yaml`, which names the data." in words
     assert "scenes" not in text
+    assert text.startswith("# The paper's claims in small: mine\n")
+    assert "| PQ | mIoU | AP | PQ things | PQ stuff |" in text
     assert text.count("\n## ") == 2
     assert "span 5" not in text

@@ -122,12 +122,19 @@ class Table:
     Args:
         title: of the table.
         networks: its rows, by key, with what each is called there.
-        measures: columns of results, by the names that they have in the files of the runs.
+        measures: columns of results that claims are judged by, named as in the files of the runs.
+        details: further columns.
     """
 
     title: str
     networks: Mapping[str, str]
     measures: tuple[str, ...] = ("PQ", "mIoU", "AP")
+    details: tuple[str, ...] = ("PQ_things", "PQ_stuff")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return all columns of results."""
+        return (*self.measures, *self.details)
 
 
 def _rows(*networks: Network, base: str | None = None) -> dict[str, str]:
@@ -163,11 +170,13 @@ TABLES: dict[str, Table] = {
         "Scale stress test (figure 4): PQ with the images magnified",
         _rows(*STRESSED),
         tuple(f"PQ at {scale:g}x" for scale in STRESS_SCALES),
+        details=(),
     ),
     "losses": Table(
         "Training losses at the end (figure 9)",
         _rows(BASE, RESNET, RESNET_ASPP),
         tuple(f"{loss} loss" for loss in LOSSES),
+        details=(),
     ),
 }
 

@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from axial_deeplab.experiments.reproduction.claims import RULE, Finding, findings
 from axial_deeplab.experiments.reproduction.equal_madds import RULE as WIDTH_RULE
@@ -48,13 +49,13 @@ def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str
     results = replace(results, runs={key: runs for key, runs in results.runs.items() if key in keys})
     if not results.runs:
         raise ValueError("page must have a finished run, got none; train first")
-    options = "" if recipe == SCENES_RECIPE else f" --config {recipe}"
+    options, data = ("", "") if recipe == SCENES_RECIPE else (f" --config {recipe}", f": {Path(recipe).stem}")
     what = "all" if len(tables) == len(TABLES) else tables[0]
     introduction = _introduction(results, len(keys), recipe)
     command = f"`axial-deeplab experiment reproduce {what}{options} --page {path}`"
     found = [finding for finding in findings(results) if finding.claim.table in tables]
     parts = [
-        f"# The paper's claims in small\n\n{_wrapped(f'{command} {introduction[0]}')}\n\n"
+        f"# The paper's claims in small{data}\n\n{_wrapped(f'{command} {introduction[0]}')}\n\n"
         + "\n\n".join(_wrapped(each) for each in introduction[1:])
         + "\n",
         f"## What holds\n\n{_summary(found)}\n\n{_wrapped(RULE)}\n",
@@ -102,7 +103,8 @@ def _introduction(results: Results, num_networks: int, recipe: str) -> tuple[str
         f"{', '.join(map(str, results.seeds))}.",
         f"Each run is {steps:,} steps of {batch_size} crops from random weights, on {num_images:,} {data}: "
         f"{steps * batch_size / num_images:.1f} epochs. {share} Scores are those of the last step on "
-        f"{run['num_test_images']} {unseen}; AP is that of Cityscapes. "
+        f"{run['num_test_images']} {unseen}: PQ as the mean over all categories, "
+        "also over things and over stuff; AP is that of Cityscapes. "
         "± is the sample standard deviation over the seeds, which change weights, order and augmentation, "
         f"not the data. M-Adds, by the paper's rule, are for one {one}. CPU minutes are of training and "
         f"measuring on processors ({machines}) that other programs used, too; PyTorch {versions}; "

@@ -34,7 +34,8 @@ def write_tables(results: Results, output: Path) -> None:
 
 def markdown(table: Table, results: Results) -> str:
     """Return a table as Markdown; a network without runs has dashes."""
-    columns = ["network", "parameters, M", "M-Adds, M", *table.measures, "seeds", "steps", "CPU minutes"]
+    results_columns = [measure.replace("_", " ") for measure in table.columns]
+    columns = ["network", "parameters, M", "M-Adds, M", *results_columns, "seeds", "steps", "CPU minutes"]
     rules = ["---", *["---:"] * (len(columns) - 1)]
     rows = [_cells(key, label, table, results) for key, label in table.networks.items()]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rules, *rows)) + "\n"
@@ -44,14 +45,14 @@ def comma_separated(table: Table, results: Results) -> str:
     """Return a table as CSV: means, sample standard deviations, and numbers of seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    measures = [f"{name} {kind}" for name in table.measures for kind in ("mean", "spread", "seeds")]
+    measures = [f"{name} {kind}" for name in table.columns for kind in ("mean", "spread", "seeds")]
     writer.writerow(["network", "parameters", "madds", *measures, "steps", "cpu_minutes"])
     for key in table.networks:
         run = results.first(key)
         if run is None:
             continue
         numbers: list[Any] = []
-        for measure in table.measures:
+        for measure in table.columns:
             values = results.values(key, measure)
             deviation = spread(values)
             numbers += [
@@ -89,12 +90,12 @@ def _cells(key: str, label: str, table: Table, results: Results) -> list[str]:
     run = results.first(key)
     seeds = number_of_seeds(key, table.measures[0], results)
     if run is None:
-        return [label, "-", "-", *["-"] * len(table.measures), seeds, "-", "-"]
+        return [label, "-", "-", *["-"] * len(table.columns), seeds, "-", "-"]
     return [
         label,
         f"{run['parameters'] / 1e6:.2f}",
         f"{run['madds'] / 1e6:.0f}",
-        *(_mean_and_spread(results.values(key, measure), measure) for measure in table.measures),
+        *(_mean_and_spread(results.values(key, measure), measure) for measure in table.columns),
         seeds,
         str(_steps(run)),
         f"{_cpu_minutes(key, results):.1f}",
