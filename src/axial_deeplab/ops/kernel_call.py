@@ -39,6 +39,30 @@ def registered(name: str, arguments: str, results: str) -> Any:
     )
 
 
+def differentiate_by(backward: Any, forward: Any) -> None:
+    """Register the backward pass of a fused attention.
+
+    Args:
+        backward: operation that gets the gradients of both outputs, the largest logits and `Operands.flat`,
+            and returns the gradients of `Operands.tensors`.
+        forward: operation that gets `Operands.flat` and returns two outputs and the largest logits.
+    """
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        *tensors, ctx.span = inputs
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*tensors, output[2])
+
+    def differentiate(
+        ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        *tensors, maxima = ctx.saved_tensors
+        grads = backward(grad_content, grad_positional, maxima, *tensors, ctx.span)
+        return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None
+
+    forward.register_autograd(differentiate, setup_context=setup_context)
+
+
 class KernelCall:
     """The table of arguments of a kernel, and the tensors that must live until it returns.
 

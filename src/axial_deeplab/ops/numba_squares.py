@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import registered, why_not_tensor
+from axial_deeplab.ops.kernel_call import differentiate_by, registered, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
 from axial_deeplab.ops.square_call import FEWEST_CHUNKS, SquareCall
 from axial_deeplab.ops.squares_reference import crop_table, reach_for_squares
@@ -60,7 +60,7 @@ def _allocate_outputs(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _backward(grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *flat: Any) -> list[Tensor]:
     """Return the gradients of `Operands.tensors`; empty for an absent one."""
     operands = Operands(*flat)
-    grads = _allocate_gradients(grad_content, grad_positional, maxima, *flat)
+    grads = operands.new_gradients()
     call, factors = _call(operands, maxima)
     call.set_rows(CONTENT=grad_content, GRAD_Q=grads[0], GRAD_K=grads[1], GRAD_V=grads[2])
     if operands.rel_v is not None:
@@ -82,30 +82,12 @@ def _backward(grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *fl
 
 
 @_backward.register_fake
-def _allocate_gradients(
-    grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *flat: Any
-) -> list[Tensor]:
-    operands = Operands(*flat)
-    grads = [empty_like_image(x) for x in operands.images]
-    others = (*operands.tables, operands.logit_scale)
-    return grads + [grads[0].new_zeros(() if x is None else x.shape) for x in others]
+def _allocate_gradients(*arguments: Any) -> list[Tensor]:
+    _, _, _, *flat = arguments
+    return Operands(*flat).new_gradients()
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    *tensors, ctx.span = inputs
-    ctx.mark_non_differentiable(output[2])
-    ctx.save_for_backward(*tensors, output[2])
-
-
-def _differentiate(
-    ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
-) -> tuple[Tensor | None, ...]:
-    *tensors, maxima = ctx.saved_tensors
-    grads = _backward(grad_content, grad_positional, maxima, *tensors, ctx.span)
-    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None
-
-
-_forward.register_autograd(_differentiate, setup_context=_setup_context)
+differentiate_by(_backward, _forward)
 
 
 def _call(operands: Operands, maxima: Tensor) -> tuple[SquareCall, list[Tensor | float]]:

@@ -74,6 +74,12 @@ class Operands:
         """Return the factors (3, N) of the logit terms, ones if there are none."""
         return self.q.new_ones(3, self.q.shape[3]) if self.logit_scale is None else self.logit_scale
 
+    def new_gradients(self) -> list[Tensor]:
+        """Return room for the gradients of `tensors`, zeros where they are sums; empty for an absent one."""
+        images = [empty_like_image(x) for x in self.images]
+        others = (*self.tables, self.logit_scale)
+        return images + [self.q.new_zeros(() if x is None else x.shape) for x in others]
+
     def check_types(self) -> None:
         """Refuse tensors of different devices, or whose numbers are not as they must be."""
         q, k, v = self.images
