@@ -32,13 +32,6 @@ def why_not_tensor(q: Tensor) -> str | None:
     return None
 
 
-def registered(name: str, arguments: str, results: str) -> Any:
-    """Return a decorator that registers an operation of the CPU with these lists, see `operands.SCHEMA`."""
-    return torch.library.custom_op(
-        f"axial_deeplab::{name}", mutates_args=(), device_types="cpu", schema=f"({arguments}) -> {results}"
-    )
-
-
 def differentiate_by(backward: Any, forward: Any) -> None:
     """Register the backward pass of a fused attention.
 

@@ -7,11 +7,11 @@ from torch import Tensor
 from axial_deeplab.ops.kernel_call import (
     KernelCall,
     differentiate_by,
-    registered,
     threads_for,
     why_not_tensor,
 )
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
+from axial_deeplab.ops.registration import registered
 
 # Each chunk of bundles sums the gradients of the tables on its own, so the result depends on the shapes
 # alone, not on the number of threads. More chunks occupy more threads and take more memory.

@@ -13,12 +13,12 @@ from torch import Tensor
 from axial_deeplab.ops.kernel_call import (
     KernelCall,
     kernel_layout,
-    registered,
     threads_for,
     why_not_tensor,
 )
 from axial_deeplab.ops.operands import empty_like_image
 from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.registration import registered
 from axial_deeplab.ops.table_moments import add_rows_in_reach, rows_in_reach
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k"

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import registered
 from axial_deeplab.ops.operands import empty_like_image
+from axial_deeplab.ops.registration import registered
 from axial_deeplab.ops.square_call import SquareCall
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k, SymInt row_reach, SymInt reach"

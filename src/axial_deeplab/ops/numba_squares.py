@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import differentiate_by, registered, why_not_tensor
+from axial_deeplab.ops.kernel_call import differentiate_by, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
+from axial_deeplab.ops.registration import registered
 from axial_deeplab.ops.square_call import FEWEST_CHUNKS, SquareCall
 from axial_deeplab.ops.squares_reference import crop_table, reach_for_squares
 

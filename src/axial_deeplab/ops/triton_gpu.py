@@ -13,6 +13,7 @@ from torch import Tensor
 from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates, padded, run_tiled
 from axial_deeplab.ops.implementations import is_exporting
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
+from axial_deeplab.ops.registration import registered
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Wider heads are cut into no parts, and their tiles do not fit into the registers.
@@ -65,14 +66,9 @@ def attend_sum(operands: Operands, positional_scale: Tensor) -> Tensor:
     return _forward_sum(positional_scale, *operands.flat)
 
 
-def _registered(name: str, arguments: str, results: str) -> Any:
-    """Register an operation, see `SCHEMA`; a decorator."""
-    return torch.library.custom_op(
-        f"axial_deeplab::{name}", mutates_args=(), schema=f"({arguments}) -> {results}"
-    )
-
-
-@_registered("triton_axial_attention", f"{SCHEMA}, bool differentiable", "(Tensor, Tensor, Tensor)")
+@registered(
+    "triton_axial_attention", f"{SCHEMA}, bool differentiable", "(Tensor, Tensor, Tensor)", device="default"
+)
 def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return both outputs (B, L, M, N, V) and, if differentiable, the kernel's statistics."""
     outputs = _allocate_outputs(*arguments)
@@ -94,7 +90,7 @@ def _allocate_outputs(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return content, positional, content.new_empty(units, 2, length, dtype=torch.float32)
 
 
-@_registered("triton_axial_attention_sum", f"Tensor positional_scale, {SCHEMA}", "Tensor")
+@registered("triton_axial_attention_sum", f"Tensor positional_scale, {SCHEMA}", "Tensor", device="default")
 def _forward_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
     """Return content + positional_scale * positional, (B, L, M, N, V)."""
     operands = Operands(*flat)
@@ -112,10 +108,11 @@ def _allocate_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
     return empty_like_image(Operands(*flat).v)
 
 
-@_registered(
+@registered(
     "triton_axial_attention_backward",
     f"Tensor[] output_grads, Tensor[] outputs, {SCHEMA}",
     "Tensor[]",
+    device="default",
 )
 def _backward(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> list[Tensor]:
     """Return the gradients of `Operands.tensors`; empty for an absent one.

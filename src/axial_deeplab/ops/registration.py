@@ -1,0 +1,80 @@
+"""Registering operations with PyTorch, which then differentiates, compiles and exports what calls them."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class Operation:
+    """An operation `torch.ops.axial_deeplab.NAME`, and what calls it.
+
+    `torch.library.custom_op` would do the same, but its first call imports PyTorch's compiler, which takes a
+    process seconds and serves few.
+
+    Args:
+        name: of the operation.
+        schema: its arguments and results, in the language of `torch.library`.
+        device: "cpu", "cuda", ... that it has a kernel for, "default" for all.
+        kernel: computes it.
+    """
+
+    def __init__(self, name: str, schema: str, device: str, kernel: Callable[..., Any]) -> None:
+        self._name = f"axial_deeplab::{name}"
+        # The compiler keeps the strides of the arguments, as the fake kernels see them.
+        tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
+        torch.library.define(self._name, schema, tags=tags)
+        torch.library.impl(self._name, device, _unseen_by_the_compiler(kernel))
+        self._operation = getattr(torch.ops.axial_deeplab, name).default
+        self._differentiate = self._refuse_to_differentiate
+        self._setup_context: Callable[..., None] | None = None
+        torch.library.register_autograd(
+            self._name,
+            lambda *arguments: self._differentiate(*arguments),
+            setup_context=self._keep_for_backward,
+        )
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._operation(*arguments)
+
+    def register_fake(self, fake: Callable[..., Any]) -> Callable[..., Any]:
+        """Register what returns results without numbers; a decorator."""
+        torch.library.register_fake(self._name, fake)
+        return fake
+
+    def register_autograd(
+        self, differentiate: Callable[..., Any], *, setup_context: Callable[..., None]
+    ) -> None:
+        """Register a backward pass, see `torch.library.register_autograd`."""
+        self._differentiate, self._setup_context = differentiate, setup_context
+
+    def _keep_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        if self._setup_context is not None:
+            self._setup_context(ctx, inputs, output)
+
+    def _refuse_to_differentiate(self, *arguments: Any) -> Any:
+        raise NotImplementedError(
+            f"{self._name} must not be differentiated, got a backward pass through it; differentiate once, "
+            "or choose the reference implementation"
+        )
+
+
+def registered(name: str, arguments: str, results: str, device: str = "cpu") -> Any:
+    """Return a decorator that makes a kernel an `Operation` with these lists, see `operands.SCHEMA`."""
+    return functools.partial(Operation, name, f"({arguments}) -> {results}", device)
+
+
+def _unseen_by_the_compiler(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep torch.compile, if a process uses it, from looking into a kernel."""
+    hidden: Callable[..., Any] | None = None
+
+    @functools.wraps(kernel)
+    def run(*arguments: Any) -> Any:
+        nonlocal hidden
+        if hidden is None and hasattr(sys.modules.get("torch._dynamo"), "disable"):
+            hidden = torch.compiler.disable(kernel)
+        return (hidden or kernel)(*arguments)
+
+    return run
