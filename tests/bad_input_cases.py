@@ -143,7 +143,7 @@ CASES = {
     "unknown_device": Case(f"{PREDICT} --device gpu9", "gpu9", "try cpu"),
     # Images.
     "missing_image": Case(
-        PREDICT, "images/0.jpg", "must be images or folders of images", remove("images/0.jpg")
+        PREDICT, "images/0.jpg", "must be files or folders that exist", remove("images/0.jpg")
     ),
     "truncated_jpeg": Case(PREDICT, "images/0.jpg", "replace the file", cut("images/0.jpg", 500)),
     "no_image": Case(PREDICT, "images/0.jpg", "replace the file", write("images/0.jpg", "hello")),
@@ -261,7 +261,7 @@ CASES = {
     # Weights.
     "missing_weights": Case(f"{PREDICT} --weights w.safetensors", "w.safetensors", "correct the path"),
     "unknown_shipped_name": Case(
-        f"{PREDICT} --weights axial_deeplab_nan", "axial_deeplab_nan", "shipped weights"
+        f"{PREDICT} --weights axial_deeplab_nan", "axial_deeplab_nan", "axial-deeplab weights list"
     ),
     "weights_are_a_folder": Case(f"{PREDICT} --weights images", "images", "correct the path"),
     "truncated_weights": Case(

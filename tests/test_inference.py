@@ -457,7 +457,7 @@ class TestPredictFiles:
         (folder / "empty").mkdir()
         (folder / "file").write_text("")
         with pytest.raises(
-            FileNotFoundError, match=r"inputs must be images or folders of images, got .*nowhere"
+            FileNotFoundError, match=r"inputs must be files or folders that exist, got .*nowhere"
         ):
             predict_files(predictor, [folder / "nowhere"], folder / "out")
         with pytest.raises(ValueError, match=r"inputs must have images, got the folder .*empty without any"):

@@ -81,7 +81,9 @@ def evaluate(arguments: Arguments) -> None:
     """Predict the images of a data set and print panoptic quality, mIoU and AP, or top-1 and top-5."""
     parser = Parser(evaluate)
     parser.add_argument(
-        "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
+        "--weights",
+        required=True,
+        help="file of weights, checkpoint, or a name of `axial-deeplab weights list`",
     )
     add_data_set(parser)
     add_prediction_options(parser)
@@ -122,10 +124,23 @@ def evaluate(arguments: Arguments) -> None:
         _write_json(options.json_out, result.to_json())
 
 
+# What `evaluate` can be told of panoptic networks alone.
+OF_SEGMENTS = (
+    *("ap", "classwise", "output", "report", "max_size", "long_side", "scales", "flip"),
+    *("center_threshold", "nms_kernel", "top_k", "stuff_area"),
+)
+
+
 def _evaluate_classifier(options: "argparse.Namespace", data: "DataConfig") -> None:
     from axial_deeplab.evaluation.classification import evaluate_classifier
     from axial_deeplab.evaluation.processes import is_first_process
 
+    of_segments = [name for name in OF_SEGMENTS if getattr(options, name) not in (None, False)]
+    if of_segments:
+        raise ValueError(
+            "options must be those of a classification network with --format image_folder, "
+            f"got --{of_segments[0].replace('_', '-')}; leave it out"
+        )
     result = evaluate_classifier(
         options.weights,
         data,
@@ -145,7 +160,9 @@ def predict(arguments: Arguments) -> None:
     parser = Parser(predict)
     parser.add_argument("images", nargs="+", metavar="FILE", help="image and video files, or folders of them")
     parser.add_argument(
-        "--weights", required=True, help="file of weights, checkpoint, or name of shipped weights"
+        "--weights",
+        required=True,
+        help="file of weights, checkpoint, or a name of `axial-deeplab weights list`",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(
@@ -280,7 +297,7 @@ def demo(arguments: Arguments) -> None:
     parser.add_argument(
         "--weights",
         default="axial_deeplab_nano_scenes",
-        help="file, or name of shipped weights (default: %(default)s)",
+        help="file of weights, or name of shipped ones (default: %(default)s)",
     )
     parser.add_argument("--num-images", type=int, default=50, help="how many scenes (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")

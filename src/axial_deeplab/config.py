@@ -346,11 +346,17 @@ def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train")
     return config_from_dict(settings)
 
 
+TRAIN = (
+    "Train a network. --resume [CHECKPOINT] goes on with a run: it is short for --trainer.resume CHECKPOINT, "
+    "alone for the last checkpoint in --trainer.output."
+)
+
+
 @lru_cache
 def _parser(prog: str) -> jsonargparse.ArgumentParser:
     # Kept, for reading all docstrings takes longer than reading a file of settings.
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description="Train a network.")
+    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description=TRAIN)
     parser.add_argument(
         "--config",
         action=_ConfigFile,

@@ -55,8 +55,13 @@ def _check(arguments: Arguments) -> None:
     from axial_deeplab.data.discover import FoundDataset, find_datasets
     from axial_deeplab.files import atomic_path
 
+    has_files = bool(options.images or options.panoptic or options.json)
+    if has_files and not (options.images and options.json):
+        raise ValueError(
+            "data set must be given by --images and --json together, got one of them; add the other"
+        )
     found = [each for folder in options.folders for each in find_datasets(folder)]
-    if options.images or options.panoptic or options.json:
+    if has_files:
         val = SplitConfig(images=options.images, panoptic=options.panoptic, json=options.json)
         found.append(FoundDataset(str(options.json), DataConfig(val=val)))
     if not found:

@@ -53,8 +53,7 @@ def run_demo(
         evaluator = PanopticEvaluator(categories, predictor.post_processing)
         rows: list[list[Image.Image]] = []
         entries: dict[LegendEntry, None] = {}
-        # The first image of a process takes longer: compilation, threads, memory.
-        predictor(dataset[0].image)
+        predictor.warm_up()
         for index in range(len(dataset)):
             sample = dataset[index]
             assert sample.panoptic is not None

@@ -130,7 +130,9 @@ def attention_maps(arguments: Arguments) -> None:
     """Draw where a pixel looks: the attention of every head of a block along its column and its row."""
     parser = Parser(attention_maps)
     parser.add_argument("image", metavar="IMAGE", help="image file")
-    parser.add_argument("--weights", required=True, help="file of weights, or name of shipped weights")
+    parser.add_argument(
+        "--weights", required=True, help="file of weights, or a name of `axial-deeplab weights list`"
+    )
     parser.add_argument(
         "--pixel", nargs=2, type=int, required=True, metavar=("Y", "X"), help="row and column in the image"
     )

@@ -36,7 +36,7 @@ def find_images(
         start = Path(each)
         if not start.exists():
             raise FileNotFoundError(
-                f"inputs must be images or folders of images, got {start}, which does not exist"
+                f"inputs must be files or folders that exist, got {start}; correct the path"
             )
         inside = _files_below(start, excluded, suffixes) if start.is_dir() else [start]
         if not inside:

@@ -305,6 +305,11 @@ class Predictor:
         predictions = predict_panoptic_batch(self.model, seen, self.post_processing, self.view)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
+    def warm_up(self) -> None:
+        """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
+        nothing = np.zeros((64, 64, 1 if self._is_greyscale else 3), np.uint8)
+        predict_panoptic(self.model, nothing, self.post_processing)
+
     def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
         annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
         return Prediction(

@@ -85,6 +85,7 @@ def predict_files(
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
+    predictor.warm_up()
     totals = _Totals()
     if images:
         _predict_images(predictor, images, output, totals, overlay=overlay, legend=legend, progress=progress)

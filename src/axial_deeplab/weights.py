@@ -266,10 +266,9 @@ def _read(path_or_name: str | os.PathLike[str]) -> tuple[str, dict[str, Tensor],
     if not path.exists():
         path = _named_weights(str(path_or_name)) or path
     if not path.is_file():
-        shipped = ", ".join(pretrained_names()) or "none"
         raise FileNotFoundError(
-            f"weights must be a file or the name of shipped weights ({shipped}), got {path_or_name}; "
-            "correct the path, or see axial-deeplab weights list"
+            f"weights must be a file or a name of `axial-deeplab weights list`, got {path_or_name}; "
+            "correct the path or the name"
         )
     with path.open("rb") as file:
         magic = file.read(2)

@@ -80,7 +80,7 @@ def convert(arguments: Arguments) -> None:
 
 @command
 def weights(arguments: Arguments) -> None:
-    """List the shipped and public weights with their published scores, or download some by name."""
+    """List the shipped and public weights with their scores, or download some by name."""
     parser = Parser(weights)
     parser.add_argument("action", choices=("list", "download"), help="what to do")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the weights to download")

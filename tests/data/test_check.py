@@ -234,6 +234,8 @@ def test_the_command_prints_and_refuses(
     assert "ground truth          none" in capsys.readouterr().out
     assert main(["dataset", "check"]) == 2
     assert "data set must be given by DIR" in capsys.readouterr().err
+    assert main(["dataset", "check", "--images", str(tmp_path)]) == 2
+    assert "data set must be given by --images and --json together" in capsys.readouterr().err
     assert main(["dataset", "devour"]) == 2
     assert "invalid choice" in capsys.readouterr().err
 

@@ -107,7 +107,7 @@ def test_norm_settings_reach_every_norm() -> None:
             {},
             r"name must be .*, got 'axial_deeplab_nona'; did you mean axial_deeplab_nano",
         ),
-        ("???", {}, r"name must be .*, got '\?\?\?'; see list_models\(\)"),
+        ("???", {}, r"name must be .*, got '\?\?\?'; see list_models\(\) or `axial-deeplab models`"),
         ("resnet50", {"span": 65}, "span must be None for resnet50, got 65"),
         ("resnet50", {"width_multiplyer": 2}, "got 'width_multiplyer'; choose from width_multiplier"),
         ("resnet50", {"qqq": 2}, "got 'qqq'; choose from checkpoint, depths"),

@@ -132,7 +132,7 @@ def test_create_model(server):
         ValueError, match="pretrained must be weights of resnet50, got weights of panoptic_deeplab"
     ):
         create_model("resnet50", pretrained="tiny_cityscapes")
-    with pytest.raises(FileNotFoundError, match="or see axial-deeplab weights list"):
+    with pytest.raises(FileNotFoundError, match="a name of `axial-deeplab weights list`, got tiny"):
         create_model("tiny", pretrained=True)
 
 

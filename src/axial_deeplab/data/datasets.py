@@ -106,7 +106,7 @@ def _required(split: SplitConfig, key: str, name: str) -> str:
     if not value:
         what = "a name" if key == "split" else "a path"
         raise ValueError(
-            f"{name}.{key} must be {what}, got null; set it in the YAML or give --{name}.{key} "
-            f"{'NAME' if key == 'split' else 'PATH'}"
+            f"{name}.{key} must be {what}, got null; set it in the YAML, or give --{name}.{key} to train, "
+            f"--{key} to other commands"
         )
     return value

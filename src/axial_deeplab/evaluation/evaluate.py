@@ -256,6 +256,7 @@ def evaluate(
         page = None if report is None else EvaluationReport(dataset.categories)
         hidden = not (progress and processes.is_first)
         own = processes.share(len(dataset))
+        predictor.warm_up()
         samples = map_in_order(dataset.__getitem__, own, num_workers)
         for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
             prediction = evaluator.update(predictor.model, sample)

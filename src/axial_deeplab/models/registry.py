@@ -177,7 +177,7 @@ def find_entry(name: str) -> BackboneEntry | SegmentationEntry:
     entry = ENTRIES.get(name)
     if entry is None:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else "see list_models()"
+        hint = f"did you mean {', '.join(close)}?" if close else "see list_models() or `axial-deeplab models`"
         raise ValueError(f"name must be a network of list_models(), got {name!r}; {hint}")
     return entry
 

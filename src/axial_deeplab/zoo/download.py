@@ -221,7 +221,7 @@ def _unreachable(address: str, error: Exception) -> OSError:
     reason = getattr(error, "reason", None) or error
     return OSError(
         f"network must reach {address}, got: {str(reason) or type(error).__name__}; connect and repeat the "
-        "command, or download the file elsewhere and give it as --from FILE"
+        "command, or download the file elsewhere and call `axial-deeplab weights download NAME --from FILE`"
     )
 
 

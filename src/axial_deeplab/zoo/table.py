@@ -6,7 +6,7 @@ from typing import Any
 from axial_deeplab.weights import pretrained_names, shipped_metadata
 from axial_deeplab.zoo.public_weights import cached_path, public_weights, recorded
 
-COLUMNS = ("name", "network", "published", "here")
+COLUMNS = ("name", "network", "scores", "here")
 
 
 def rows() -> list[dict[str, Any]]:
@@ -40,6 +40,6 @@ def as_text() -> str:
 
 
 def _scores(row: dict[str, Any]) -> str:
-    labels = {"pq": "PQ", "miou": "mIoU", "top1": "top-1"}
+    labels = {"pq": "PQ", "pq_things": "PQ of things", "miou": "mIoU", "top1": "top-1"}
     published = row.get("published") or row.get("metrics") or {}
     return ", ".join(f"{label} {published[key]:.1f}" for key, label in labels.items() if key in published)
