@@ -281,6 +281,10 @@ DATA = "--images {scenes}/images --panoptic {scenes}/panoptic --json {scenes}/pa
             "evaluate --weights {weights} " + DATA.replace("{scenes}/panoptic.json", "{other}"),
             "they differ in id 1 (somebody)",
         ),
+        (
+            "train --config nowhere/x",
+            "config must be a YAML file or a name of `axial-deeplab configs`, got nowhere/x",
+        ),
         ("pq --gt-json nowhere.json --pred-json nowhere.json", "No such file or directory: nowhere.json"),
         ("scenes --output {scenes} --num-images 1", "output must be a new or empty folder"),
         ("scenes --output {tmp}/s --num-images 0", "num_images must be at least 1, got 0"),

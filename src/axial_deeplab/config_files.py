@@ -54,7 +54,12 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: a file is no YAML file of settings, or is based on itself.
         OSError: a file cannot be read.
     """
-    return _read(_shipped(Path(path)) or Path(path), ())
+    found = _shipped(Path(path)) or Path(path)
+    if not found.exists():
+        raise FileNotFoundError(
+            f"config must be a YAML file or a name of `axial-deeplab configs`, got {path}; correct the path"
+        )
+    return _read(found, ())
 
 
 def _shipped(path: Path) -> Path | None:

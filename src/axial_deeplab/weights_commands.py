@@ -91,6 +91,10 @@ def weights(arguments: Arguments) -> None:
     from axial_deeplab.zoo.public_weights import find_weights, local_weights
 
     if options.action == "list":
+        if options.names:
+            raise ValueError(
+                f"names must be given to download weights, got {options.names[0]} for list; leave it out"
+            )
         print(json.dumps(table.rows(), indent=1) if options.json else table.as_text())
         return
     if not options.names:

@@ -201,6 +201,7 @@ def test_commands(server, tmp_path, archive, capsys):
     assert (row["size"], row["sha256"]) == (len(archive), hashlib.sha256(archive).hexdigest())
     for words, message in (
         (["download"], "names must be given to download weights, got none"),
+        (["list", "foo"], "got foo for list; leave it out"),
         (["download", "nothing"], "name must be one of tiny_cityscapes, got nothing"),
         (["download", "a", "b", "--from", "c"], "names must be one name with --from, got 2"),
     ):
