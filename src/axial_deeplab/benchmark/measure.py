@@ -187,8 +187,13 @@ def _peak_in_fresh_process(candidate: Candidate, repeats: int) -> float | None:
     if candidate.device == "cpu" and not CLEAR_REFS.exists():
         return None
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    pool = context.Pool(1)
+    try:
         return pool.apply(_peak_of_steps, (candidate, repeats, torch.get_num_threads()))
+    finally:
+        # It ends by itself: a process that is killed leaves the helpers of its compiler behind.
+        pool.close()
+        pool.join()
 
 
 def _peak_of_steps(candidate: Candidate, repeats: int, threads: int) -> float:
