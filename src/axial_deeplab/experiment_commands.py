@@ -90,7 +90,7 @@ def _reproduce(arguments: Arguments) -> None:
         "Train small networks and compare them as a table of the paper does. "
         "A run that was stopped goes on, a finished one stays; several processes share the runs out."
     )
-    parser.add_argument("table", choices=(*TABLES, "all"), help="which comparison")
+    parser.add_argument("tables", nargs="+", choices=(*TABLES, "all"), help="which comparisons")
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of the runs (default: 0 1 2)"
     )
@@ -113,7 +113,7 @@ def _reproduce(arguments: Arguments) -> None:
     from axial_deeplab.experiments.reproduction.reproduce import reproduce
 
     reproduce(
-        list(TABLES) if options.table == "all" else [options.table],
+        [name for name in TABLES if name in options.tables or "all" in options.tables],
         options.seeds,
         output=options.output,
         recipe=options.config,

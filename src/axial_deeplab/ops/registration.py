@@ -55,7 +55,7 @@ class Operation:
             self._setup_context(ctx, inputs, output)
 
     def _refuse_to_differentiate(self, *arguments: Any) -> Any:
-        raise NotImplementedError(
+        raise RuntimeError(
             f"{self._name} must not be differentiated, got a backward pass through it; differentiate once, "
             "or choose the reference implementation"
         )

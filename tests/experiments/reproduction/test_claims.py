@@ -129,3 +129,6 @@ def test_a_page_of_one_table_on_other_data() -> None:
     assert "| PQ | mIoU | AP | PQ things | PQ stuff |" in text
     assert text.count("\n## ") == 2
     assert "span 5" not in text
+    text = page(found, "page.md", ["networks", "losses"], "mine.yaml")
+    assert "reproduce networks losses --config mine.yaml --page page.md`" in " ".join(text.split())
+    assert text.count("\n## ") == 3

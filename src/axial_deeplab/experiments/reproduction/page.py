@@ -55,7 +55,7 @@ def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str
     if not results.runs:
         raise ValueError("page must have a finished run, got none; train first")
     options, data = ("", "") if recipe == SCENES_RECIPE else (f" --config {recipe}", f": {Path(recipe).stem}")
-    what = "all" if len(tables) == len(TABLES) else tables[0]
+    what = "all" if len(tables) == len(TABLES) else " ".join(tables)
     introduction = _introduction(results, len(keys), recipe)
     command = f"`axial-deeplab experiment reproduce {what}{options} --page {path}`"
     found = [finding for finding in findings(results) if finding.claim.table in tables]
