@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
 from axial_deeplab.models.fuse import fuse
+from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.multi_scale import average_outputs, parse_scales
 from axial_deeplab.panoptic_format import (
     PanopticMap,
@@ -271,7 +272,6 @@ class Predictor:
         self.post_processing = stored_post_processing(loaded, **knobs)
         self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
         self.model = fuse(loaded.model).to(self.device)
-        self._is_greyscale = loaded.metadata["model"].get("in_channels") == 1
 
     def __call__(self, image: ImageLike) -> Prediction:
         """Segment an image.
@@ -299,16 +299,12 @@ class Predictor:
             OSError: a file cannot be opened.
         """
         pixels = [_as_array(image) for image in images]
-        seen = pixels
-        if self._is_greyscale:
-            seen = [each.mean(axis=2, keepdims=True).astype(np.uint8) for each in pixels]
-        predictions = predict_panoptic_batch(self.model, seen, self.post_processing, self.view)
+        predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
-        nothing = np.zeros((64, 64, 1 if self._is_greyscale else 3), np.uint8)
-        predict_panoptic(self.model, nothing, self.post_processing)
+        predict_panoptic(self.model, np.zeros((64, 64, 3), np.uint8), self.post_processing)
 
     def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
         annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
@@ -421,7 +417,8 @@ def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View)
     pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     try:
         with torch.no_grad():
-            outputs = average_outputs(model, pixels.to(device), scales=view.scales, flip=view.flip)
+            pixels = match_channels(model, pixels.to(device))
+            outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise

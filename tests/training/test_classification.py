@@ -110,6 +110,15 @@ def test_learns_colors_and_leaves_weights_that_evaluate_alike(
     assert best.top1 == pytest.approx(max(metrics["val/top1"]), abs=1e-4)
 
 
+def test_network_of_one_channel_sees_grey(color_config: MakeConfig) -> None:
+    overrides = {**TINY_OVERRIDES, "in_channels": 1}
+    config = color_config(model={"name": "axial_resnet_nano", "overrides": overrides})
+    weights = train(config)
+    assert load_weights(weights).metadata["model"]["in_channels"] == 1
+    top1 = evaluate_classifier(weights, config.data, device="cpu").top1
+    assert top1 == pytest.approx(_metrics(weights.parent)["val/top1"][-1], abs=1e-4)
+
+
 def test_average_is_validated_and_left(color_config: MakeConfig) -> None:
     output = train(color_config()).parent
     state = torch.load(output / LAST, weights_only=True)["state_dict"]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 
 from axial_deeplab.config import Config, config_from_dict, config_to_dict, read_config
 from axial_deeplab.evaluation.evaluate import evaluate
+from axial_deeplab.inference import Predictor
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
 from axial_deeplab.training.train import train
 from axial_deeplab.weights import load_weights
@@ -76,6 +78,19 @@ def test_leaves_weights_checkpoints_settings_and_logs(
     assert lines[-1].split(",")[6:] == [f"{value:.6g}" for value in measured]
     printed = capsys.readouterr().out
     assert "batch size 4 images in total = 1 devices x 1 accumulated x 4; learning rate 0.01" in printed
+
+
+def test_network_of_one_channel_sees_grey(tiny_config: MakeConfig) -> None:
+    overrides = {**tiny_config().model.overrides, "in_channels": 1}
+    weights = train(_merged(tiny_config(), model={"overrides": overrides}))
+    predictor = Predictor(weights, "cpu")
+    assert predictor.model.config["in_channels"] == 1
+    assert evaluate(weights, tiny_config().data, device="cpu").num_images == 2
+    # Colors of the same average, a multiple of 3 each, are the same grey.
+    rng = np.random.default_rng(0)
+    colors = 3 * rng.integers(0, 40, (33, 41, 3), dtype=np.uint8)
+    grey = np.repeat(colors.sum(axis=2, keepdims=True) // 3, 3, axis=2).astype(np.uint8)
+    np.testing.assert_array_equal(predictor(colors).segmentation, predictor(grey).segmentation)
 
 
 @pytest.mark.parametrize("variant", ["plain", "accumulated"])

@@ -34,11 +34,8 @@ def attention_grid(
     seen = network.predictor.view.resized(pixels)
     sizes = zip(pixel, seen.shape[:2], pixels.shape[:2], strict=True)
     y, x = (place * new // old for place, new, old in sizes)
-    channels = seen
-    if getattr(network.model, "config", {}).get("in_channels") == 1:
-        channels = seen.mean(axis=2, keepdims=True).astype(np.uint8)
     with time_limit(network.model, seconds):
-        maps = attention_maps(network.model, channels, (y, x), block)
+        maps = attention_maps(network.model, seen, (y, x), block)
     heights, widths = draw_heads(seen, maps)
     caption = f"Row {pixel[0]}, column {pixel[1]}, in {block}:"
     return f"<p>{html.escape(caption)}</p>{_row('height', heights)}{_row('width', widths)}"

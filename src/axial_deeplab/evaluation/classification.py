@@ -17,6 +17,7 @@ from axial_deeplab.evaluation.processes import join_processes
 from axial_deeplab.inference import choose_device
 from axial_deeplab.models.axial_deeplab import IMAGENET_MEAN, IMAGENET_STD
 from axial_deeplab.models.backbone import Backbone
+from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.weights import load_weights
 
 
@@ -26,13 +27,13 @@ def classify(model: nn.Module, images: Tensor) -> Tensor:
     Shapes: images (B, 3, H, W), values 0 to 255; logits (B, num_classes).
 
     Args:
-        model: a classification network, which takes normalized images.
+        model: a classification network, which takes normalized images, averaged if it takes one channel.
         images: of any number type.
     """
     mean, std = (
         images.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD)
     )
-    return cast("Tensor", model((images.float() - mean) / std))
+    return cast("Tensor", model(match_channels(model, (images.float() - mean) / std)))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.files import atomic_path
 from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock, along_axis, split_heads
+from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.visualization.network_maps import draw_center_heatmap
 from axial_deeplab.visualization.side_by_side import side_by_side
 
@@ -88,7 +89,7 @@ def attention_maps(
     pixels = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None]
     try:
         with torch.no_grad():
-            model(pixels.to(next(model.parameters()).device))
+            model(match_channels(model, pixels.to(next(model.parameters()).device)))
             (height, height_stride), (width, width_stride) = (
                 _map_of_pixel(layer, seen[layer], pixel, seen[first].shape[2:]) for layer in layers
             )

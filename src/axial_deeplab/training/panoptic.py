@@ -14,6 +14,7 @@ from axial_deeplab.data.transforms import TrainingDataset
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
 from axial_deeplab.inference import View
 from axial_deeplab.losses import PanopticLoss
+from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.targets import PanopticTargets
 from axial_deeplab.training.batches import ValidationBatch
@@ -57,7 +58,7 @@ class PanopticTraining(TrainingModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
-        losses = self.loss(self.model(batch["image"]), batch)
+        losses = self.loss(self.model(match_channels(self.model, batch["image"])), batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
         return losses["total"]
