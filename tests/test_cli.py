@@ -151,6 +151,20 @@ def test_predict_writes_three_things(
         assert (output / "panoptic" / annotation["file_name"]).exists()
 
 
+def test_predict_needs_but_an_image_and_weights(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = scenes / "images" / "000000.jpg"
+    for _ in range(2):
+        code, out, err = run(capsys, "predict", image, "--weights", "axial_deeplab_nano_nuclei")
+        assert code == 0, err
+        assert out.startswith("1 image, predictions in predictions;")
+        written = sorted(str(path) for path in Path("predictions").rglob("*.*"))
+        assert written == [f"predictions/{name}" for name in
+                           ("overlay/000000.jpg", "panoptic.json", "panoptic/000000.png")]  # fmt: skip
+
+
 def test_same_names_from_two_folders_stay_apart(
     scenes: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,7 +164,9 @@ def predict(arguments: Arguments) -> None:
         required=True,
         help="file of weights, checkpoint, or a name of `axial-deeplab weights list`",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--output", default="predictions", metavar="DIR", help="folder of the results (default: %(default)s)"
+    )
     parser.add_argument(
         "--json",
         metavar="FILE",
