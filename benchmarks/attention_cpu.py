@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.axial.api import axial_attention
 
 IMPLEMENTATIONS = ("reference", "numba")
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from axial_deeplab.config import Config, parse_config
-from axial_deeplab.counting import MaddsCounter, count_parameters
+from axial_deeplab.accounting.counting import MaddsCounter, count_parameters
+from axial_deeplab.config.schema import Config, parse_config
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.evaluation.classification import evaluate_classifier
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.training.train import train
 
-CONFIGS = Path(__file__).parent.parent / "configs" / "caltech101_20"
+CONFIGS = Path(__file__).parent.parent / "src/axial_deeplab/config/recipes/caltech101_20"
 NETWORKS = ("axial_resnet_nano", "resnet_nano")
 
 

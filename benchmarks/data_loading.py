@@ -29,13 +29,13 @@ import PIL
 import torch
 from torch.utils.data import DataLoader
 
-from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.data.scenes import write_scenes
+from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
-from axial_deeplab.targets import PanopticTargets
 
 
 def time_stages(dataset: PanopticDataset, transform: TrainTransform, rounds: int) -> dict[str, float]:

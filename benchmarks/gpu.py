@@ -32,11 +32,11 @@ import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from axial_deeplab.benchmark.attention import Shape, random_arguments  # noqa: E402
-from axial_deeplab.models.fuse import fuse  # noqa: E402
+from axial_deeplab.models.folding.fold import fuse  # noqa: E402
 from axial_deeplab.models.registry import create_model  # noqa: E402
-from axial_deeplab.ops import triton_gpu  # noqa: E402
-from axial_deeplab.ops.axial_attention import axial_attention, axial_attention_sum  # noqa: E402
-from axial_deeplab.ops.gpu_kernels.tilings import Tiling, candidates, forget_choices  # noqa: E402
+from axial_deeplab.ops.axial import gpu as triton_gpu  # noqa: E402
+from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum  # noqa: E402
+from axial_deeplab.ops.triton.tilings import Tiling, candidates, forget_choices  # noqa: E402
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget  # noqa: E402
 from gpu_measure import (  # noqa: E402
     DEVICE,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from axial_deeplab.benchmark.measure import describe_machine
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 DRY_RUN = "--dry-run" in sys.argv
 DEVICE = "cpu" if DRY_RUN else "cuda"

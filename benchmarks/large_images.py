@@ -21,8 +21,8 @@ import torch
 from axial_deeplab.benchmark.measure import CLEAR_REFS, RESET_PEAK, _resident_mb, describe_machine
 from axial_deeplab.benchmark.network import NetworkCandidate
 from axial_deeplab.benchmark.report import describe
-from axial_deeplab.files import atomic_path
-from axial_deeplab.freed_memory import return_freed_memory
+from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.freed_memory import return_freed_memory
 
 CITYSCAPES_CLASSES = 19
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
-from axial_deeplab.panoptic_format import IntArray, read_panoptic_png, write_panoptic_png
+from axial_deeplab.panoptic.format import IntArray, read_panoptic_png, write_panoptic_png
 
 
 def distorted(ids: IntArray) -> IntArray:

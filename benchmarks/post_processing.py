@@ -25,8 +25,8 @@ from torch import Tensor
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
+from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.targets import PanopticTargets
 
 CASES = ("noise", "scene")
 NUM_CLASSES, THING_IDS = 19, range(11, 19)

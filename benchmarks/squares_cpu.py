@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from axial_deeplab.benchmark.measure import Step, measure
-from axial_deeplab.models.local_attention import LocalAttention2d
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.ops import local_attention
+from axial_deeplab.ops.window import api as local_attention
 
 IMPLEMENTATIONS = {implementation.name: implementation for implementation in local_attention.IMPLEMENTATIONS}
 

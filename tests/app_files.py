@@ -8,7 +8,7 @@ from PIL import Image
 
 from axial_deeplab.app.networks import Network, Networks
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.weights import save_weights
+from axial_deeplab.weights.file import save_weights
 from bad_input_cases import CATEGORIES, SMALL
 
 

@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.weights import save_weights
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.weights.file import save_weights
 
 CATEGORIES = Categories([Category(3, "ground", False), Category(7, "box", True), Category(8, "disc", True)])
 SMALL = {"width_multiplier": 0.0625, "depths": [1, 1, 1, 1], "num_heads": 2, "max_span": 9}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.axial.api import axial_attention
 
 INPUTS = ("q", "k", "v", "rel_q", "rel_k", "rel_v", "logit_scale")
 

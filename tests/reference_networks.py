@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.conversion.deeplab2_names import deeplab2_names, module_sources
+from axial_deeplab.weights.convert.deeplab2_names import deeplab2_names, module_sources
 from reference_weights import Arrays, first_author_block, select
 
 DEEPLAB2_MOMENTUM = 0.01

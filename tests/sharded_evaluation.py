@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from axial_deeplab.cli import main
-from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.cli.main import main
 from axial_deeplab.evaluation import evaluate
-from axial_deeplab.inference import Predictor
-from axial_deeplab.panoptic_format import PanopticWriter, Segment
-from axial_deeplab.weights import LoadedWeights
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.weights.file import LoadedWeights
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])
 GROUND, BOX = 10_000, 20_001

@@ -12,10 +12,10 @@ import torch
 import yaml
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.panoptic_format import PanopticWriter, Segment
-from axial_deeplab.weights import save_weights
+from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.weights.file import save_weights
 from bad_input_cases import (
     CASES,
     CASES_WITH_CHECKPOINT,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from axial_deeplab import cli
-from axial_deeplab.config import parse_config
+from axial_deeplab.cli import main as cli
+from axial_deeplab.config.schema import parse_config
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

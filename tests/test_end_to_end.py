@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:

@@ -20,6 +20,6 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_import_is_light() -> None:
     heavy = "{'torch', 'numba', 'lightning', 'PIL'}"
-    code = f"import sys, axial_deeplab, axial_deeplab.cli; print({heavy} & set(sys.modules))"
+    code = f"import sys, axial_deeplab, axial_deeplab.cli.main; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

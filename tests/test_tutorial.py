@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 from test_documents import ROOT, shown_commands
 
 # What makes it small: the tutorial's own settings would take minutes.

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import torch
 
-from axial_deeplab.data.categories import Categories, Category
-from axial_deeplab.inference import Predictor
-from axial_deeplab.weights import LoadedWeights
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.weights.file import LoadedWeights
 
 
 def draw_square(pixels, top, left, side=16):

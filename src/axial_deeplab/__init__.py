@@ -3,15 +3,17 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from axial_deeplab import _moved
+
 if TYPE_CHECKING:
-    from axial_deeplab.hub import from_pretrained
-    from axial_deeplab.inference import Predictor
-    from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock
-    from axial_deeplab.models.local_attention import GlobalAttention2d, LocalAttention2d
+    from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
+    from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
     from axial_deeplab.models.registry import create_model, list_models
-    from axial_deeplab.ops.axial_attention import axial_attention
+    from axial_deeplab.ops.axial.api import axial_attention
     from axial_deeplab.post_processing import PostProcessing
-    from axial_deeplab.weights import load_weights, save_weights
+    from axial_deeplab.prediction.predictor import Predictor
+    from axial_deeplab.weights.file import load_weights, save_weights
+    from axial_deeplab.weights.hub import from_pretrained
 
 __version__ = "0.1.0"
 
@@ -33,18 +35,18 @@ __all__ = [
 
 # Public name -> the module that defines it; imported on first use, so that the command line starts quickly.
 _MODULE_OF_NAME = {
-    "AxialAttention": "models.axial_attention",
-    "AxialBlock": "models.axial_attention",
-    "GlobalAttention2d": "models.local_attention",
-    "LocalAttention2d": "models.local_attention",
+    "AxialAttention": "models.attention.axial",
+    "AxialBlock": "models.attention.axial",
+    "GlobalAttention2d": "models.attention.window",
+    "LocalAttention2d": "models.attention.window",
     "PostProcessing": "post_processing",
-    "Predictor": "inference",
-    "axial_attention": "ops.axial_attention",
+    "Predictor": "prediction.predictor",
+    "axial_attention": "ops.axial.api",
     "create_model": "models.registry",
-    "from_pretrained": "hub",
+    "from_pretrained": "weights.hub",
     "list_models": "models.registry",
-    "load_weights": "weights",
-    "save_weights": "weights",
+    "load_weights": "weights.file",
+    "save_weights": "weights.file",
 }
 
 
@@ -52,3 +54,10 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULE_OF_NAME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_moved.install()

@@ -2,7 +2,7 @@
 
 import sys
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.targets import CONVENTIONS, Convention
+from axial_deeplab.data.targets import CONVENTIONS, Convention
 
 
 class PanopticLoss(nn.Module):

@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from axial_deeplab.data.scenes import write_scenes
-from axial_deeplab.inference import Predictor
-from axial_deeplab.panoptic_format import rgb2id
+from axial_deeplab.panoptic.format import rgb2id
+from axial_deeplab.prediction.predictor import Predictor
 
 WEIGHTS = "axial_deeplab_nano_scenes"
 HEADS = 4
@@ -36,7 +36,7 @@ def server(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("temporary")
     # A proxy that nobody is: whatever called home would fail.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    command = [sys.executable, "-m", "axial_deeplab.cli", "app", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "axial_deeplab.cli.main", "app", "--port", "0", "--device", "cpu"]
     with subprocess.Popen(
         [*command, "--max-side", "1000"],
         stdout=subprocess.PIPE,

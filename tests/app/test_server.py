@@ -14,7 +14,7 @@ from app_files import noise, write_tiny_weights
 from axial_deeplab.app import server
 from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import Networks
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,6 @@ def test_bad_words(tmp_path, capsys, monkeypatch):
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
-    monkeypatch.setattr("axial_deeplab.app_commands.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.cli.app.find_spec", lambda name: None)
     assert main(["app"]) == 2
     assert 'pip install "axial-deeplab[app]"' in capsys.readouterr().err

@@ -14,8 +14,8 @@ from axial_deeplab.benchmark import attention, measure, report
 from axial_deeplab.benchmark.attention import AttentionCandidate, Ceiling, Shape
 from axial_deeplab.benchmark.measure import Measurement
 from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
-from axial_deeplab.cli import main
-from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.cli.main import main
+from axial_deeplab.ops.axial.api import axial_attention
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.id_maps import read_id_map
+from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.panoptic_format import read_panoptic_png
-from axial_deeplab.weights import save_weights
+from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.weights.file import save_weights
 
 Find = Callable[[str], Path]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.panoptic_format import write_panoptic_png
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import write_panoptic_png
 
 SharedData = Callable[[str], Path]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.cityscapes import CityscapesDataset
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.datasets import open_dataset, open_image_folder

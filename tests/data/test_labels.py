@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.labels import cityscapes, coco
+from axial_deeplab.panoptic.categories import Categories
 
 Find = Callable[[str], Path]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.evaluation.cityscapes_ap import CityscapesAP, InstanceMask, average_precision
 from axial_deeplab.evaluation.instance_ap import Instances
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
-from axial_deeplab.panoptic_format import PanopticJson, Segment
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import PanopticJson, Segment
 
 # Labels that cityscapesScripts marks ignoreInEval.
 VOID_LABELS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.evaluation.coco_ap import CocoAP
 from axial_deeplab.evaluation.instance_ap import Instances, create_instance_ap
-from axial_deeplab.panoptic_format import Segment, read_panoptic_png
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import Segment, read_panoptic_png
 
 CATEGORIES = Categories(
     [

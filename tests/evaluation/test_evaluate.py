@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.coco import Sample
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer, require_same_classes
 from axial_deeplab.evaluation.processes import Processes
-from axial_deeplab.panoptic_format import PanopticWriter, Segment
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import PanopticWriter, Segment
 from axial_deeplab.post_processing import PostProcessing
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])

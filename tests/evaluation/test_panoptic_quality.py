@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps, evaluate_files
-from axial_deeplab.panoptic_format import (
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import (
     PanopticJson,
     PanopticWriter,
     Segment,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.data.categories import Categories, Category
 from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
-from axial_deeplab.inference import PanopticPrediction
-from axial_deeplab.panoptic_format import Segment, semantic_map
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import Segment, semantic_map
+from axial_deeplab.prediction.predictor import PanopticPrediction
 
 CATEGORIES = Categories([Category(1, "sky", False), Category(2, "<script>alert(1)</script>", True)])
 SKY, THING = 10_000, 20_001

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 from axial_deeplab.experiments.attention_maps import attention_maps, attention_of_query, axial_blocks
-from axial_deeplab.models.axial_attention import AxialAttention, along_axis, split_heads
-from axial_deeplab.models.fuse import fuse
+from axial_deeplab.models.attention.axial import AxialAttention, along_axis, split_heads
+from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.ops.axial_attention import axial_attention
+from axial_deeplab.ops.axial.api import axial_attention
 
 
 def random_layer(**options) -> AxialAttention:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.cli import main
+from axial_deeplab.cli.main import main
 from axial_deeplab.experiments.losses import draw_losses, losses_table, read_losses
 
 HEADER = "step,train/semantic,train/center,train/offset,train/total,train/lr,val/PQ"

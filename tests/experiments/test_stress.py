@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import sharded_evaluation
-from axial_deeplab.cli import main
-from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.cli.main import main
+from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.evaluation import evaluate
 from axial_deeplab.experiments import stress
 from axial_deeplab.experiments.stress import StressTest, stress_test

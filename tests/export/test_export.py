@@ -11,13 +11,13 @@ from PIL import Image
 from torch import nn
 
 from axial_deeplab import Predictor, create_model
-from axial_deeplab.cli import main
-from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.cli.main import main
 from axial_deeplab.export.export import _open_torch_export, _write_torch_export, export
 from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
-from axial_deeplab.models.axial_attention import AxialBlock
-from axial_deeplab.weights import LoadedWeights, save_weights
+from axial_deeplab.models.attention.axial import AxialBlock
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.weights.file import LoadedWeights, save_weights
 
 CATEGORIES = Categories([Category(7, "sky", False), Category(3, "car", True), Category(90, "person", True)])
 SETTINGS = {"top_k": 10, "stuff_area": 5, "center_threshold": 0.0}
@@ -138,7 +138,7 @@ def test_prediction_with_onnx_runtime(weights, onnx_file, tmp_path, capsys, monk
     words = ["predict", str(tmp_path / "images"), "--device", "cpu"]
     assert main([*words, "--weights", str(tmp_path / "w.safetensors"), "--output", str(tmp_path / "a")]) == 0
     # No network of PyTorch is built.
-    monkeypatch.setattr("axial_deeplab.weights.create_model", None)
+    monkeypatch.setattr("axial_deeplab.weights.file.create_model", None)
     onnx_words = ["--weights", str(onnx_file), "--runtime", "onnx", "--output", str(tmp_path / "b")]
     assert main([*words, *onnx_words]) == 0, capsys.readouterr().err
     first, second = (np.asarray(Image.open(tmp_path / folder / "panoptic" / "1.png")) for folder in "ab")

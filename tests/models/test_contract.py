@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from abridged_networks import Case, abridged, cases_to_trace
 from axial_deeplab import create_model
-from axial_deeplab.models.attention_resnet import AttentionResNet
-from axial_deeplab.models.axial_deeplab import PanopticDeepLab
-from axial_deeplab.models.backbone import FEATURE_NAMES
+from axial_deeplab.models.backbones.attention_resnet import AttentionResNet
+from axial_deeplab.models.backbones.base import FEATURE_NAMES
+from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
+from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import ENTRIES, SegmentationEntry
-from axial_deeplab.models.xception import Xception71
 
 NUM_CLASSES = 5
 # The least widths that leave every head of the attention a channel for each part of its tables.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab import load_weights
-from axial_deeplab.cli import main
-from axial_deeplab.inference import stored_post_processing
-from axial_deeplab.models.axial_deeplab import PanopticDeepLab
-from axial_deeplab.multi_scale import average_outputs
+from axial_deeplab.cli.main import main
+from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.prediction.multi_scale import average_outputs
+from axial_deeplab.prediction.predictor import stored_post_processing
 from reference_networks import assert_near, channels_first, read_golden
 from reference_weights import select
 from tensorflow_files import write_checkpoint

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import axial_deeplab
-from axial_deeplab import create_model, list_models, weights
-from axial_deeplab.data.categories import Categories
+from axial_deeplab import create_model, list_models
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.weights import file as weights
 
 # Millions of parameters, tables 1, 2, 6, 7 and 10 of the paper.
 PUBLISHED = [

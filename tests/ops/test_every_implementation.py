@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops import axial_attention, local_attention
-from axial_deeplab.ops.implementations import Implementation
+from axial_deeplab.ops.axial import api as axial_attention
+from axial_deeplab.ops.dispatch import Implementation
 from axial_deeplab.ops.operands import Operands
+from axial_deeplab.ops.window import api as local_attention
 from error_budget import layer_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")

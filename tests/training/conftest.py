@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.config import Config, config_from_dict
-from axial_deeplab.data.categories import Categories, Category
-from axial_deeplab.panoptic_format import PanopticWriter, Segment
+from axial_deeplab.config.schema import Config, config_from_dict
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.format import PanopticWriter, Segment
 
 CATEGORIES = Categories([Category(3, "ground", False), Category(7, "box", True), Category(8, "disc", True)])
 

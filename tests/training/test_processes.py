@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from axial_deeplab.config import Config, config_from_dict, config_to_dict
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator
@@ -26,14 +26,14 @@ from axial_deeplab.training.checkpoints import Checkpoints
 from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
 from axial_deeplab.training.strategies import is_lost_connection
 from axial_deeplab.training.train import train
-from axial_deeplab.weights import load_weights
+from axial_deeplab.weights.file import load_weights
 
 MakeConfig = Callable[..., Config]
 TINY_MODEL = {
     "name": "axial_deeplab_nano",
     "overrides": {"width_multiplier": 0.0625, "depths": [1, 1, 1, 1], "num_heads": 2, "max_span": 9},
 }
-COMMAND = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config"]
+COMMAND = [sys.executable, "-m", "axial_deeplab.cli.main", "train", "--config"]
 # Long enough for the busiest machine; what should end ends within seconds.
 PATIENCE = 240
 

@@ -18,12 +18,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from axial_deeplab.config import Config, config_from_dict, config_to_dict, read_config
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict, read_config
 from axial_deeplab.evaluation.evaluate import evaluate
-from axial_deeplab.inference import Predictor
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
 from axial_deeplab.training.train import train
-from axial_deeplab.weights import load_weights
+from axial_deeplab.weights.file import load_weights
 
 MakeConfig = Callable[..., Config]
 
@@ -135,7 +135,7 @@ def test_kill_at_a_random_moment_loses_nothing(tiny_config: MakeConfig, tmp_path
     last = Path(config.trainer.output) / LAST
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(config_to_dict(config)))
-    command = [sys.executable, "-m", "axial_deeplab.cli", "train", "--config", str(settings)]
+    command = [sys.executable, "-m", "axial_deeplab.cli.main", "train", "--config", str(settings)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from axial_deeplab.experiments.attention_maps import axial_blocks
-from axial_deeplab.inference import Prediction, Predictor
-from axial_deeplab.weights import load_weights, pretrained_names
-from axial_deeplab.zoo.public_weights import cached_path, public_weights
+from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.weights.file import load_weights, pretrained_names
+from axial_deeplab.weights.public import cached_path, public_weights
 
 DEFAULT_WEIGHTS = "axial_deeplab_nano_scenes"
 KNOBS = ("center_threshold", "nms_kernel", "top_k", "stuff_area", "fill_void")

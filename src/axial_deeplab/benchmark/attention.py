@@ -12,8 +12,8 @@ from torch import Tensor
 
 from axial_deeplab.benchmark.measure import CLOCKS, Step, _timed, compile_options
 from axial_deeplab.benchmark.network import DTYPES
-from axial_deeplab.ops.axial_attention import axial_attention
-from axial_deeplab.ops.numba_inference import PreparedAttention
+from axial_deeplab.ops.axial.api import axial_attention
+from axial_deeplab.ops.axial.prepared import PreparedAttention
 
 GENERAL = ("sdpa", "flex")
 """Attention of PyTorch. It has no relative values: the positional output is missing, so it does less work."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
-from axial_deeplab.freed_memory import return_freed_memory
+from axial_deeplab.util.freed_memory import return_freed_memory
 
 Step = Callable[[], object]
 

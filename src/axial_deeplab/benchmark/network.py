@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.benchmark.measure import Step, compile_options
-from axial_deeplab.models.axial_deeplab import PanopticDeepLab
-from axial_deeplab.models.fuse import fuse
+from axial_deeplab.models.folding.fold import fuse
+from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import create_model
 
 FIRST_AUTHOR_PREFIX = "first_author:"

@@ -19,9 +19,9 @@ from axial_deeplab.benchmark.attention import (
 )
 from axial_deeplab.benchmark.measure import Measurement, describe_machine, measure
 from axial_deeplab.benchmark.network import DTYPES, FIRST_AUTHOR_PREFIX, NetworkCandidate
-from axial_deeplab.files import atomic_path
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.ops.numba_inference import PreparedAttention
+from axial_deeplab.ops.axial.prepared import PreparedAttention
+from axial_deeplab.util.files import atomic_path
 
 
 @dataclass(frozen=True)

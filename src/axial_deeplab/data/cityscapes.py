@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from axial_deeplab.data.id_maps import read_id_map
+from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES, LABEL_OF_ID
 from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
-from axial_deeplab.panoptic_format import (
+from axial_deeplab.panoptic.coco_json import refusing
+from axial_deeplab.panoptic.format import (
     LABEL_DIVISOR,
     VOID,
     AnnotationEntry,
@@ -20,7 +21,6 @@ from axial_deeplab.panoptic_format import (
     measure_segments,
     relabel,
 )
-from axial_deeplab.panoptic_json import refusing
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 # Values of an instanceIds file from here on are label id x 1000 + number of the instance.
@@ -39,7 +39,7 @@ class CityscapesDataset(PanopticDataset):
         annotations: gtFine or gtCoarse; None takes gtFine, but gtCoarse for train_extra.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.panoptic_dataset import (
     GroundTruth,
     ImageRecord,
@@ -11,8 +10,9 @@ from axial_deeplab.data.panoptic_dataset import (
     Sample,
     check_limit,
 )
-from axial_deeplab.panoptic_format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png
-from axial_deeplab.panoptic_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png
 
 __all__ = ["CocoPanopticDataset", "Sample"]
 
@@ -26,7 +26,7 @@ class CocoPanopticDataset(PanopticDataset):
         json: the panoptic JSON.
         categories: the label space; None takes the JSON's.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:

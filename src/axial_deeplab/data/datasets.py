@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.cityscapes import CityscapesDataset
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_folder import ImageFolder

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from axial_deeplab.config import DataConfig, SplitConfig
+from axial_deeplab.config.schema import DataConfig, SplitConfig
+from axial_deeplab.data.image_files import SUFFIXES
 from axial_deeplab.data.mapillary import PANOPTIC_JSON
-from axial_deeplab.image_files import SUFFIXES
 
 
 class FoundDataset(NamedTuple):

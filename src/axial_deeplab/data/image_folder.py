@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from axial_deeplab.data.categories import Categories, Category
+from axial_deeplab.data.image_files import SUFFIXES
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
-from axial_deeplab.image_files import SUFFIXES
+from axial_deeplab.panoptic.categories import Categories, Category
 
 
 @dataclass(frozen=True, slots=True)

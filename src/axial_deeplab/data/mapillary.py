@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from axial_deeplab.data.categories import Categories, Category, Color
+from axial_deeplab.data.image_files import SUFFIXES
 from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
-from axial_deeplab.image_files import SUFFIXES
-from axial_deeplab.panoptic_format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png, relabel
-from axial_deeplab.panoptic_json import PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.categories import Categories, Category, Color
+from axial_deeplab.panoptic.coco_json import PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png, relabel
 
 PANOPTIC_JSON = {"v1.2": "panoptic_2018.json", "v2.0": "panoptic_2020.json"}
 
@@ -39,7 +39,7 @@ class MapillaryDataset(PanopticDataset):
         annotations: v1.2 or v2.0; None takes v1.2, the version of the paper.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic_format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:

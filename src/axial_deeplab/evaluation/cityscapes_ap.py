@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, confidence, mean_of_numbers
 from axial_deeplab.evaluation.panoptic_quality import count_overlaps
-from axial_deeplab.panoptic_format import VOID, ImageId, IntArray, measure_segments
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import VOID, ImageId, IntArray, measure_segments
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MIN_AREA = 100

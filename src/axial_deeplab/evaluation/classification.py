@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from axial_deeplab.config import DataConfig
+from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.data.classification_transforms import CentralCrop, ClassificationValidationSet
 from axial_deeplab.data.datasets import open_image_folder
 from axial_deeplab.evaluation.processes import join_processes
-from axial_deeplab.inference import choose_device
-from axial_deeplab.models.axial_deeplab import IMAGENET_MEAN, IMAGENET_STD
-from axial_deeplab.models.backbone import Backbone
+from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.image_channels import match_channels
-from axial_deeplab.weights import load_weights
+from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD
+from axial_deeplab.prediction.predictor import choose_device
+from axial_deeplab.weights.file import load_weights
 
 
 def classify(model: nn.Module, images: Tensor) -> Tensor:

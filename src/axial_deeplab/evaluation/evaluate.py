@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from axial_deeplab.config import DataConfig
-from axial_deeplab.data.categories import Categories
+from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, create_instance_ap
@@ -21,9 +20,10 @@ from axial_deeplab.evaluation.processes import Processes, join_processes
 from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
-from axial_deeplab.inference import PanopticPrediction, Predictor, View, predict_panoptic
-from axial_deeplab.panoptic_format import PanopticWriter, semantic_map
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import PanopticWriter, semantic_map
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 
 
 @dataclass(frozen=True)

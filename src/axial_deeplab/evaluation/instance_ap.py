@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from axial_deeplab.data.categories import Categories
-from axial_deeplab.panoptic_format import ImageId, IntArray, Segment
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import ImageId, IntArray, Segment
 
 PROTOCOLS = ("cityscapes", "coco")
 

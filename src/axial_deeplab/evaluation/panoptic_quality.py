@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
-from axial_deeplab.panoptic_format import (
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import (
     VOID,
     AnnotationEntry,
     IntArray,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.evaluation.exact_sums import join_iou
+from axial_deeplab.panoptic.categories import Categories
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from jinja2 import Environment
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.categories import Categories
 from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
-from axial_deeplab.files import atomic_path
-from axial_deeplab.inference import PanopticPrediction
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.prediction.predictor import PanopticPrediction
+from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
 from axial_deeplab.visualization.overlay import draw_overlay
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from axial_deeplab.files import atomic_path
-from axial_deeplab.models.axial_attention import AxialAttention, AxialBlock, along_axis, split_heads
+from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock, along_axis, split_heads
 from axial_deeplab.models.image_channels import match_channels
+from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.network_maps import draw_center_heatmap
 from axial_deeplab.visualization.side_by_side import side_by_side
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.experiments.plots import panels, require_matplotlib
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 LOSSES = {
     "train/semantic": "semantic loss",

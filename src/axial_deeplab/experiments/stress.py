@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from axial_deeplab.config import DataConfig
+from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.experiments.plots import panels, require_matplotlib
-from axial_deeplab.files import atomic_path
-from axial_deeplab.multi_scale import parse_scales
+from axial_deeplab.prediction.multi_scale import parse_scales
+from axial_deeplab.util.files import atomic_path
 
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 

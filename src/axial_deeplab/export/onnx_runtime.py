@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.data.categories import Categories
-from axial_deeplab.weights import LoadedWeights
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.weights.file import LoadedWeights
 
 # Under this name the metadata of an ONNX file has ours, as JSON.
 METADATA_KEY = "axial_deeplab"

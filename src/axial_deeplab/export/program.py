@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from axial_deeplab.export.post_processing_graph import PostProcessingGraph
-from axial_deeplab.inference import stored_post_processing
-from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone
-from axial_deeplab.models.fuse import fuse
-from axial_deeplab.models.fused_axial_block import FusedAxialBlock
-from axial_deeplab.models.local_attention import FusedLocalAttention2d
-from axial_deeplab.weights import LoadedWeights, halved
+from axial_deeplab.models.attention.window import FusedLocalAttention2d
+from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
+from axial_deeplab.models.folding.fold import fuse
+from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
+from axial_deeplab.prediction.predictor import stored_post_processing
+from axial_deeplab.weights.file import LoadedWeights, halved
 
 INPUT_NAME = "images"
 PANOPTIC_OUTPUTS = ("semantic_logits", "center_heatmap", "offsets")

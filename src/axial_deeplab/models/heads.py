@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from axial_deeplab.models.convolutions import SeparableConv
+from axial_deeplab.models.blocks.convolutions import SeparableConv
 
 
 class Head(nn.Sequential):

@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import nn
 
-from axial_deeplab.models.attention_resnet import AttentionResNet
-from axial_deeplab.models.axial_deeplab import PanopticDeepLab
-from axial_deeplab.models.axial_resnet import AxialResNet
-from axial_deeplab.models.backbone import Backbone
-from axial_deeplab.models.hybrid_resnet import HybridResNet
-from axial_deeplab.models.resnet import ResNet
-from axial_deeplab.models.xception import Xception71
+from axial_deeplab.models.backbones.attention_resnet import AttentionResNet
+from axial_deeplab.models.backbones.axial_resnet import AxialResNet
+from axial_deeplab.models.backbones.base import Backbone
+from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
+from axial_deeplab.models.backbones.resnet import ResNet
+from axial_deeplab.models.backbones.xception import Xception71
+from axial_deeplab.models.panoptic import PanopticDeepLab
 
-PRETRAINED_FOLDER = Path(__file__).parent.parent / "pretrained"
+PRETRAINED_FOLDER = Path(__file__).parent.parent / "weights" / "pretrained"
 # Of the weights of networks that have several, those that `pretrained=True` means.
 DEFAULT_WEIGHTS = {"axial_deeplab_nano": "axial_deeplab_nano_scenes"}
 
@@ -251,7 +251,7 @@ def create_model(
 def _create_pretrained(name: str, pretrained: bool | str, given: Mapping[str, Any]) -> nn.Module:
     """Build the network of weights, with the given arguments in the place of its own, and fill it."""
     # Not at the top: weights.py imports this module.
-    from axial_deeplab.weights import load_matching, load_weights
+    from axial_deeplab.weights.file import load_matching, load_weights
 
     loaded = load_weights(_weights_of(name) if isinstance(pretrained, bool) else pretrained)
     config = loaded.metadata["model"]
@@ -269,7 +269,7 @@ def _create_pretrained(name: str, pretrained: bool | str, given: Mapping[str, An
 
 def _weights_of(name: str) -> str:
     """Return the name of the weights that a name of weights or of a network means."""
-    from axial_deeplab.weights import names_of_weights
+    from axial_deeplab.weights.file import names_of_weights
 
     if name not in ENTRIES:
         return name

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.cpu_kernels.threads import run_in_threads
-from axial_deeplab.ops.implementations import is_exporting
+from axial_deeplab.ops.dispatch import is_exporting
+from axial_deeplab.ops.numba.threads import run_in_threads
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
@@ -110,7 +110,7 @@ def threads_for(work: int, chunks: int) -> int:
 @cache
 def kernel_layout() -> ModuleType:
     """Return the module of the layout, on first use: it imports Numba, which takes a second."""
-    from axial_deeplab.ops.cpu_kernels import layout
+    from axial_deeplab.ops.numba import layout
 
     return layout
 
@@ -118,6 +118,6 @@ def kernel_layout() -> ModuleType:
 @cache
 def compiled(name: str, dtype: str) -> Any:
     """Return a kernel for float32 or float64, see `cpu_kernels.entries`."""
-    from axial_deeplab.ops.cpu_kernels import entries
+    from axial_deeplab.ops.numba import entries
 
     return entries.compiled(name, dtype)

@@ -8,7 +8,7 @@ import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"

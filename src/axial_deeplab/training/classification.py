@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.config import Config
-from axial_deeplab.data.categories import Categories
+from axial_deeplab.config.schema import Config
 from axial_deeplab.data.classification_transforms import (
     CentralCrop,
     ClassificationTrainingSet,
@@ -17,6 +16,7 @@ from axial_deeplab.data.classification_transforms import (
 )
 from axial_deeplab.data.datasets import open_image_folder
 from axial_deeplab.evaluation.classification import ClassificationEvaluator, classify
+from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.task import Task, build_model

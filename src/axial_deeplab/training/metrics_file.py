@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 
 class MetricsFile(Logger):

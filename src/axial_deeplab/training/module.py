@@ -11,8 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from axial_deeplab.config import Config, config_to_dict
-from axial_deeplab.data.categories import Categories
+from axial_deeplab.config.schema import Config, config_to_dict
+from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.optimizers import (
     radam_lookahead,
     sgd_nesterov,
@@ -21,7 +21,7 @@ from axial_deeplab.training.optimizers import (
     warmup_poly,
 )
 from axial_deeplab.training.strategies import ShardedStrategy, gather, scatter, shard
-from axial_deeplab.weights import LoadReport, load_matching
+from axial_deeplab.weights.file import LoadReport, load_matching
 
 
 class TrainingModule(lightning.LightningModule, ABC):

@@ -6,17 +6,17 @@ from typing import Any
 import torch.distributed
 from torch import Tensor, nn
 
-from axial_deeplab.config import Config, DataConfig, section_to_dict
-from axial_deeplab.data.categories import Categories
+from axial_deeplab.config.schema import Config, DataConfig, section_to_dict
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
+from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.data.transforms import TrainingDataset
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
-from axial_deeplab.inference import View
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.image_channels import match_channels
+from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.targets import PanopticTargets
+from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.task import Task, build_model

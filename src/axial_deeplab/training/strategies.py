@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from axial_deeplab.models.backbone import FEATURE_NAMES, Backbone
+from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 
 
 class ShardedStrategy(ModelParallelStrategy):

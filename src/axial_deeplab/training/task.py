@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from axial_deeplab.config import Config
+from axial_deeplab.config.schema import Config
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.training.module import TrainingModule
 

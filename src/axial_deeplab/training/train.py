@@ -15,12 +15,11 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from axial_deeplab.config import Config, config_from_dict, config_to_dict
-from axial_deeplab.data.categories import Categories
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import require_same_classes
-from axial_deeplab.files import atomic_path
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
+from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.batches import TrainingBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
 from axial_deeplab.training.classification import classification_task
@@ -29,7 +28,8 @@ from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
 from axial_deeplab.training.task import Task
-from axial_deeplab.weights import load_weights, save_weights
+from axial_deeplab.util.files import atomic_path
+from axial_deeplab.weights.file import load_weights, save_weights
 
 WEIGHTS = "weights.safetensors"
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from axial_deeplab.data.categories import Color
+from axial_deeplab.panoptic.categories import Color
 
 Box = tuple[int, int, int, int]
 

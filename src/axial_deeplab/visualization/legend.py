@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from axial_deeplab.data.categories import Color
+from axial_deeplab.panoptic.categories import Color
 from axial_deeplab.visualization.labels import font_size
 
 PAPER: Color = (255, 255, 255)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from axial_deeplab.config import read_config
+from axial_deeplab.config.schema import read_config
 from axial_deeplab.experiments.reproduction import equal_madds
 from axial_deeplab.experiments.reproduction.networks import (
     BASE,
@@ -16,7 +16,7 @@ from axial_deeplab.experiments.reproduction.networks import (
     TERMS,
 )
 from axial_deeplab.experiments.reproduction.schedule import Job, jobs
-from axial_deeplab.models.axial_attention import AxialAttention
+from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.registry import create_model
 
 SIZE = (128, 192)

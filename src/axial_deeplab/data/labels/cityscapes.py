@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from axial_deeplab.data.categories import Categories, Category, Color
+from axial_deeplab.panoptic.categories import Categories, Category, Color
 
 
 class CityscapesLabel(NamedTuple):

@@ -1,6 +1,6 @@
 """The 133 panoptic categories of COCO 2017."""
 
-from axial_deeplab.data.categories import Categories, Category, Color
+from axial_deeplab.panoptic.categories import Categories, Category, Color
 
 # id, name, is it a thing, color
 _ROWS: tuple[tuple[int, str, bool, Color], ...] = (

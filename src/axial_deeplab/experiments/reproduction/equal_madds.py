@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from axial_deeplab.counting import MaddsCounter, count_parameters
+from axial_deeplab.accounting.counting import MaddsCounter, count_parameters
 from axial_deeplab.experiments.reproduction.networks import BASE, NANO, Network, WidthUnit
 from axial_deeplab.models.registry import create_model
 

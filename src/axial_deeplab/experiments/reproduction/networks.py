@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from axial_deeplab.models.attention_resnet import STAGE_WIDTH as ATTENTION_RESNET_WIDTH
-from axial_deeplab.models.axial_resnet import STAGE_WIDTH as AXIAL_RESNET_WIDTH
+from axial_deeplab.models.backbones.attention_resnet import STAGE_WIDTH as ATTENTION_RESNET_WIDTH
+from axial_deeplab.models.backbones.axial_resnet import STAGE_WIDTH as AXIAL_RESNET_WIDTH
+from axial_deeplab.models.backbones.resnet import STAGE_WIDTH as RESNET_WIDTH
 from axial_deeplab.models.registry import NANO_BACKBONE, NANO_DECODERS
-from axial_deeplab.models.resnet import STAGE_WIDTH as RESNET_WIDTH
 
 
 @dataclass(frozen=True)

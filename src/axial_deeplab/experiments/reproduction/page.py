@@ -13,7 +13,7 @@ from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.pictures import caption, picture_name, write_pictures
 from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import chosen_widths, markdown
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 SCENES_RECIPE = "configs/reproduction/scenes.yaml"
 VERDICTS = ("holds", "does not hold", "cannot be told", "not run")

@@ -13,7 +13,7 @@ from axial_deeplab.experiments.plots import panels
 from axial_deeplab.experiments.reproduction.networks import STRESS_SCALES, TABLES, Table
 from axial_deeplab.experiments.reproduction.results import Results, mean, spread
 from axial_deeplab.experiments.stress import magnification_axis
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 LABEL_WIDTH = 30
 LOSS_WINDOW = 10

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from axial_deeplab.config import (
+from axial_deeplab.config.files import read_settings
+from axial_deeplab.config.schema import (
     Config,
     DataConfig,
     ModelConfig,
@@ -25,7 +26,6 @@ from axial_deeplab.config import (
     config_from_dict,
     config_to_dict,
 )
-from axial_deeplab.config_files import read_settings
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.scenes import SCENES_VERSION, write_scenes
 from axial_deeplab.evaluation.evaluate import evaluate
@@ -33,9 +33,9 @@ from axial_deeplab.experiments.losses import read_losses
 from axial_deeplab.experiments.reproduction.equal_madds import madds, model_arguments, parameters
 from axial_deeplab.experiments.reproduction.networks import BASE, LOSSES, STRESS_SCALES, Network
 from axial_deeplab.experiments.stress import stress_test
-from axial_deeplab.files import atomic_path
 from axial_deeplab.training.checkpoints import LAST
 from axial_deeplab.training.train import train
+from axial_deeplab.util.files import atomic_path
 
 SETTINGS = "config.yaml"
 RUN = "run.json"

@@ -9,7 +9,7 @@ from typing import Any
 from axial_deeplab.experiments.reproduction.equal_madds import STEM_WIDTH
 from axial_deeplab.experiments.reproduction.networks import NETWORKS, TABLES, Table
 from axial_deeplab.experiments.reproduction.results import Results, mean, spread
-from axial_deeplab.files import atomic_path
+from axial_deeplab.util.files import atomic_path
 
 
 def write_tables(results: Results, output: Path) -> None:

@@ -1,0 +1,1 @@
+"""Parameters, multiply-adds and activations of networks, beside the published digits."""

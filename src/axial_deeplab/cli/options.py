@@ -1,0 +1,111 @@
+"""Options that several subcommands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from axial_deeplab.cli.command_line import Parser
+
+if TYPE_CHECKING:
+    from axial_deeplab.config.schema import DataConfig
+
+
+def add_data_set(parser: Parser) -> None:
+    """Add the options that name a data set."""
+    parser.add_argument("--config", help="take the data set from data.val of this YAML file")
+    parser.add_argument(
+        "--format",
+        choices=("coco", "cityscapes", "mapillary", "image_folder"),
+        help="of the data set (default: coco); image_folder for classification",
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument("--split", metavar="NAME", help="part of the data set, as its folders are called")
+    parser.add_argument("--annotations", metavar="NAME", help="gtFine, gtCoarse; v1.2, v2.0")
+    parser.add_argument("--images", metavar="DIR", help="coco: folder of the photographs")
+    parser.add_argument("--panoptic", metavar="DIR", help="coco: folder of the panoptic PNG files")
+    parser.add_argument("--json", metavar="FILE", help="coco: panoptic JSON")
+
+
+def data_set(options: argparse.Namespace) -> DataConfig:
+    """Return the data set of `--config`, with what the options give instead, as the part val."""
+    from axial_deeplab.config.schema import DataConfig, SplitConfig, read_config
+
+    keys = ("images", "panoptic", "json", "root", "split", "annotations")
+    given = {key: getattr(options, key) for key in keys if getattr(options, key)}
+    if options.config is None:
+        missing = [f"--{key}" for key in keys[:3] if key not in given]
+        if missing and options.root is None:
+            raise ValueError(
+                f"data set must be given by --images, --panoptic and --json, got no {missing[0]}; "
+                "add it, or give --root"
+            )
+        data = DataConfig()
+    else:
+        data = read_config(options.config).data
+    val = replace(data.val, **given) if options.config else SplitConfig(**given)
+    return replace(data, format=options.format or data.format, val=val)
+
+
+def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
+    """Add the options of device, sizes and post-processing.
+
+    Args:
+        parser: of a subcommand.
+        views: whether the images can be magnified and mirrored.
+    """
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
+    parser.add_argument(
+        "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"
+    )
+    parser.add_argument(
+        "--long-side",
+        type=int,
+        metavar="N",
+        help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
+        "(default: as the weights were trained)",
+    )
+    if views:
+        parser.add_argument(
+            "--scales",
+            nargs="+",
+            metavar="S",
+            help="see the image at these magnifications and average, such as 0.5 1 2; "
+            "or coco, cityscapes, mapillary for the paper's",
+        )
+        parser.add_argument("--flip", action="store_true", help="see it mirrored, too, and average")
+    knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
+    knobs.add_argument(
+        "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
+    )
+    knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
+    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
+    knobs.add_argument(
+        "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
+    )
+
+
+def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what was given; what was not stays as the weights have it."""
+    names = ("max_size", "long_side", "center_threshold", "nms_kernel", "top_k", "stuff_area")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if getattr(options, "scales", None) is not None:
+        from axial_deeplab.prediction.multi_scale import parse_scales
+
+        given["scales"] = parse_scales(options.scales)
+    if getattr(options, "flip", False):
+        given["flip"] = True
+    return {"device": options.device, **given}
+
+
+def add_workers(parser: Parser, purpose: str) -> None:
+    """Add the option of the number of threads, whose purpose the help tells."""
+    parser.add_argument(
+        "--workers",
+        "--num-workers",
+        dest="num_workers",
+        type=int,
+        metavar="N",
+        help=f"{purpose} (default: one a processor, at most 4)",
+    )

@@ -1,0 +1,445 @@
+"""Every setting of a training run, its default, and how a YAML file and the command line give it.
+
+A `Config` travels in the checkpoint as plain types (`config_to_dict`, `config_from_dict`). The classes of
+the library take plain arguments and never see it; only `training/` and `evaluation/evaluate.py` do.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import jsonargparse
+import yaml
+
+from axial_deeplab.config.files import read_settings
+
+
+def _require(condition: bool, name: str, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value}; change it in the YAML or give --{name} VALUE")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    name: str = "axial_deeplab_s"
+    """Name of a builder, one of `axial_deeplab.list_models()`."""
+    span: int | None = None
+    """Positions that attend to each other (the paper's m, odd), or null for the whole axis."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the builder, by name."""
+    weights: str | None = None
+    """Weights to start from (file, or name of shipped weights): whatever fits by name and shape is copied."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """One part of a data set. COCO panoptic format wants three paths, or a root that has them by their usual
+    names; the other formats want the root, and the name of the split."""
+
+    images: str | None = None
+    """coco: folder of the photographs."""
+    panoptic: str | None = None
+    """coco: folder of the panoptic PNG files."""
+    json: str | None = None
+    """coco: the panoptic JSON file."""
+    root: str | None = None
+    """Folder of the whole data set, as its archives unpack."""
+    split: str | None = None
+    """Part of the data set: train, val, training, validation, train2017 ... as its folders are called."""
+    annotations: str | None = None
+    """cityscapes: gtFine (if null) or gtCoarse; mapillary: v1.2 (if null) or v2.0."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data sets."""
+
+    format: Literal["coco", "cityscapes", "mapillary", "image_folder"] = "coco"
+    """How the data sets are stored: coco (the panoptic format, for data of your own, too), cityscapes or
+    mapillary (as downloaded), image_folder (a folder for each class, for classification)."""
+    train: SplitConfig = SplitConfig()
+    """What is learned."""
+    val: SplitConfig = SplitConfig()
+    """What PQ and mIoU are measured on during training; leave all null for no validation."""
+    train_limit: int | None = None
+    """Learn from this many images, the first ones, or null for all."""
+    val_limit: int | None = None
+    """Validate on this many images, the first ones, or null for all."""
+    long_side: int | None = None
+    """Pixels of the longer side of every image for the network, in training (before the random scale) and
+    afterwards: images are enlarged or reduced for it, its predictions brought back. null for their own."""
+    max_size: int | None = None
+    """Most pixels of the longer side for the network: larger images are reduced for it, and its predictions
+    enlarged again. Both are stored with the weights, for evaluate and predict. null for no limit."""
+
+    def __post_init__(self) -> None:
+        for name in ("train_limit", "val_limit", "long_side", "max_size"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"data.{name}", "null or positive", value)
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes of the training images, drawn anew for each visit of an image."""
+
+    crop_size: tuple[int, int] = (1025, 1025)
+    """Height and width of the crop in pixels; smaller images are padded, and the padding is ignored."""
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    """Limits of the random magnification; [1, 1] keeps the size."""
+    flip: bool = True
+    """Mirror half of the images horizontally."""
+    color_jitter: float = 0.0
+    """Strength of the random change of brightness, contrast and saturation, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        _require(
+            0 < low <= high,
+            "augmentation.scale_range",
+            "two positive numbers in rising order",
+            self.scale_range,
+        )
+        _require(
+            min(self.crop_size) > 0,
+            "augmentation.crop_size",
+            "two positive numbers of pixels",
+            self.crop_size,
+        )
+        _require(
+            0 <= self.color_jitter <= 1, "augmentation.color_jitter", "between 0 and 1", self.color_jitter
+        )
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Classification networks alone; they share the crop size, the flip and the colors of `augmentation`."""
+
+    area_range: tuple[float, float] = (0.08, 1.0)
+    """Limits of the part of an image's area that a random crop covers."""
+    aspect_range: tuple[float, float] = (0.75, 1.3333333333333333)
+    """Limits of the width of this part over its height."""
+    label_smoothing: float = 0.0
+    """Part of the probability that the loss spreads evenly over all classes."""
+    val_size: int = 256
+    """Shorter side in pixels of the validation images, of which the center is cut."""
+    val_batch_size: int = 32
+    """Images that the validation takes at a time, on each device."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.label_smoothing < 1,
+            "classification.label_smoothing",
+            "in [0, 1)",
+            self.label_smoothing,
+        )
+        for name in ("val_size", "val_batch_size"):
+            _require(getattr(self, name) > 0, f"classification.{name}", "positive", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What the heads learn to predict."""
+
+    sigma: int = 8
+    """Standard deviation of the Gaussian around an instance center, in pixels."""
+    small_instance_area: int = 4096
+    """Instances below this number of pixels weigh more in the semantic loss."""
+    small_instance_weight: float = 3.0
+    """That weight."""
+
+    def __post_init__(self) -> None:
+        _require(self.sigma > 0, "target.sigma", "positive", self.sigma)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the three losses."""
+
+    semantic_weight: float = 1.0
+    """Weight of the bootstrapped cross entropy."""
+    center_weight: float = 200.0
+    """Weight of the mean squared error of the center heatmap."""
+    offset_weight: float = 0.01
+    """Weight of the L1 error of the offsets (in pixels)."""
+    top_k_fraction: float = 0.2
+    """Part of the pixels, the hardest ones, that the cross entropy averages."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.top_k_fraction <= 1, "loss.top_k_fraction", "in (0, 1]", self.top_k_fraction)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimizer, and a learning rate that warms up linearly and then decays."""
+
+    optimizer: Literal["radam_lookahead", "sgd"] = "radam_lookahead"
+    """radam_lookahead (RAdam inside Lookahead) or sgd (with Nesterov's momentum)."""
+    schedule: Literal["poly", "cosine"] = "poly"
+    """Decay of the learning rate: poly (a power of the steps that are left) or cosine."""
+    lr: float = 1e-3
+    """Highest learning rate, for the batch size as it stands: it is not scaled for you."""
+    warmup_steps: int = 2000
+    """Steps over which the learning rate grows linearly from zero."""
+    max_steps: int = 200_000
+    """Optimizer steps of the whole training; the learning rate is zero after the last."""
+    poly_power: float = 0.9
+    """Exponent of the decay poly."""
+    momentum: float = 0.9
+    """Nesterov's momentum of sgd."""
+    ema_decay: float | None = None
+    """Decay of the moving average of the weights, which is then what is validated and left at the end, or
+    null for the weights themselves."""
+    lookahead_steps: int = 5
+    """Steps between two updates of the slow weights (k); 1 turns Lookahead off if lookahead_alpha is 1."""
+    lookahead_alpha: float = 0.5
+    """Part of the way that the slow weights go towards the fast ones."""
+    weight_decay: float = 0.0
+    """Weight decay of kernels, decoupled but for sgd; norms, biases and relative tables never decay."""
+    gradient_clip: float | None = None
+    """Largest norm of the gradient, or null for no limit."""
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0, "optim.lr", "positive", self.lr)
+        _require(self.max_steps > 0, "optim.max_steps", "positive", self.max_steps)
+        _require(
+            0 <= self.warmup_steps < self.max_steps,
+            "optim.warmup_steps",
+            "between 0 and max_steps",
+            self.warmup_steps,
+        )
+        _require(self.lookahead_steps > 0, "optim.lookahead_steps", "positive", self.lookahead_steps)
+        _require(0 <= self.momentum < 1, "optim.momentum", "in [0, 1)", self.momentum)
+        _require(
+            self.ema_decay is None or 0 <= self.ema_decay < 1,
+            "optim.ema_decay",
+            "null or in [0, 1)",
+            self.ema_decay,
+        )
+        _require(0 < self.lookahead_alpha <= 1, "optim.lookahead_alpha", "in (0, 1]", self.lookahead_alpha)
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How the training runs; nothing here changes what is learned, but for the batch size and the seed."""
+
+    batch_size: int = 32
+    """Images of one optimizer step in total, over all devices and accumulated batches."""
+    accumulate: int = 1
+    """Forward passes of one optimizer step, each of batch_size / (devices x accumulate) images a device."""
+    accelerator: str = "auto"
+    """cpu, gpu, or auto."""
+    devices: int | str = "auto"
+    """Devices of this machine, or auto for all GPUs (one process on the CPU)."""
+    num_nodes: int = 1
+    """Machines."""
+    strategy: str = "auto"
+    """How several devices work together, a name that Lightning knows (ddp, fsdp ...)."""
+    precision: str = "auto"
+    """auto (bf16-mixed on GPUs that support it, else 32), or a precision that Lightning knows."""
+    channels_last: bool = True
+    """Keep activations in channels-last order, faster on most devices."""
+    num_workers: int = 2
+    """Processes that read and augment images, for each device."""
+    val_interval: int = 5000
+    """Optimizer steps between two validations; a multiple of optim.lookahead_steps."""
+    checkpoint_interval: int = 1000
+    """Optimizer steps between two writings of last.ckpt; a multiple of optim.lookahead_steps."""
+    log_interval: int = 20
+    """Optimizer steps between two lines of the logs."""
+    seed: int = 0
+    """Seed of the initial weights, of the order of the images and of their augmentation."""
+    output: str = "runs/axial_deeplab"
+    """Folder of checkpoints, weights and logs."""
+    resume: str | None = None
+    """Checkpoint to go on from, or `last` for last.ckpt of the output folder if there is one."""
+    progress_bar: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch_size",
+            "accumulate",
+            "num_nodes",
+            "val_interval",
+            "checkpoint_interval",
+            "log_interval",
+        ):
+            _require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
+        _require(self.num_workers >= 0, "trainer.num_workers", "zero or more", self.num_workers)
+
+
+@dataclass(frozen=True)
+class PostProcessingConfig:
+    """From the three maps of the network to segments."""
+
+    center_threshold: float = 0.1
+    """Lowest value of a center in the heatmap."""
+    nms_kernel: int = 7
+    """Side of the square, in pixels, in which a center must be the highest."""
+    top_k: int = 200
+    """Most centers of an image."""
+    stuff_area: int = 4096
+    """Stuff segments of fewer pixels become void."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a training run."""
+
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    data: DataConfig = DataConfig()
+    """The data sets."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Random changes of the training images."""
+    classification: ClassificationConfig = ClassificationConfig()
+    """What classification networks alone need."""
+    target: TargetConfig = TargetConfig()
+    """What the heads learn."""
+    loss: LossConfig = LossConfig()
+    """Weights of the losses."""
+    optim: OptimConfig = OptimConfig()
+    """The optimizer and the learning rate."""
+    trainer: TrainerConfig = TrainerConfig()
+    """The run."""
+    post_processing: PostProcessingConfig = PostProcessingConfig()
+    """From the outputs of the network to segments."""
+
+    def __post_init__(self) -> None:
+        # At these steps fast and slow weights coincide, so what is measured and stored is one set of weights.
+        k = self.optim.lookahead_steps if self.optim.optimizer == "radam_lookahead" else 1
+        for name, steps in (
+            ("trainer.val_interval", self.trainer.val_interval),
+            ("trainer.checkpoint_interval", self.trainer.checkpoint_interval),
+            ("optim.max_steps", self.optim.max_steps),
+        ):
+            _require(steps % k == 0, name, f"a multiple of optim.lookahead_steps = {k}", steps)
+
+
+def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train") -> Config:
+    """Read the settings from `--config FILE` and from overrides `--any.key value`.
+
+    Args:
+        arguments: words of the command line.
+        prog: the command's name in the help text.
+
+    Returns:
+        The settings. `--help` and `--print_config` print and exit instead.
+
+    Raises:
+        ValueError: an unknown key, a value of a wrong type or outside its range, a YAML file that is none.
+        OSError: the YAML file cannot be read.
+    """
+    try:
+        parsed = _parser(prog).parse_args(list(arguments))
+    except jsonargparse.ArgumentError as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"settings must be those of `{prog} --help`, got: {message}") from None
+    settings = parsed.as_dict()
+    settings.pop("config", None)
+    return config_from_dict(settings)
+
+
+TRAIN = (
+    "Train a network. --resume [CHECKPOINT] goes on with a run: it is short for --trainer.resume CHECKPOINT, "
+    "alone for the last checkpoint in --trainer.output."
+)
+
+
+@lru_cache
+def _parser(prog: str) -> jsonargparse.ArgumentParser:
+    # Kept, for reading all docstrings takes longer than reading a file of settings.
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description=TRAIN)
+    parser.add_argument(
+        "--config",
+        action=_ConfigFile,
+        help="YAML file, or a name of `axial-deeplab configs`; later files and options override it",
+    )
+    parser.add_class_arguments(Config)
+    return parser
+
+
+class _ConfigFile(jsonargparse.ActionConfigFile):
+    """The option --config; the parser itself knows no `base` and does not name a file that it cannot read."""
+
+    def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
+        super().__call__(parser, settings, yaml.safe_dump(read_settings(path)), option)
+
+
+def read_config(path: str) -> Config:
+    """Read the settings of a YAML file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: see `parse_config`.
+        OSError: the file cannot be read.
+    """
+    return parse_config(["--config", path])
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Return the settings as nested dictionaries of plain types, for a checkpoint or a YAML file."""
+    plain = _plain(dataclasses.asdict(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def config_from_dict(settings: Mapping[str, Any]) -> Config:
+    """Return the settings that `config_to_dict` wrote.
+
+    Args:
+        settings: nested dictionaries; absent keys take their default.
+
+    Raises:
+        ValueError: an unknown key.
+    """
+    return _from_dict(Config, settings, "")
+
+
+def section_to_dict(section: Any) -> dict[str, Any]:
+    """Return the settings of one section by name, as they are."""
+    return {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _from_dict(cls: Any, settings: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in hints:
+            raise ValueError(
+                f"{prefix}{key} must be a known setting, got {value!r}; known here: {', '.join(hints)}"
+            )
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                known = ", ".join(typing.get_type_hints(hint))
+                raise ValueError(
+                    f"{prefix}{key} must be a section with settings, got {value!r}; known there: {known}"
+                )
+            arguments[key] = _from_dict(hint, value, f"{prefix}{key}.")
+        elif isinstance(value, list) and _origin(hint) is tuple:
+            arguments[key] = tuple(value)
+        else:
+            arguments[key] = value
+    return cls(**arguments)
+
+
+def _origin(hint: Any) -> Any:
+    return None if isinstance(hint, types.UnionType) else typing.get_origin(hint)

@@ -1,0 +1,233 @@
+"""Examining every file of a data set before training: what is in it, and what is wrong with it."""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from axial_deeplab.config.schema import DataConfig
+from axial_deeplab.data.check.report import (
+    ClassFolderReport,
+    DatasetReport,
+    ImageFindings,
+    PanopticReport,
+    SegmentFindings,
+)
+from axial_deeplab.data.datasets import open_dataset, open_image_folder
+from axial_deeplab.data.image_files import SUFFIXES
+from axial_deeplab.data.image_folder import ImageFolder
+from axial_deeplab.data.panoptic_dataset import PanopticDataset
+from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.visualization.side_by_side import side_by_side
+
+
+def check_dataset(
+    data: DataConfig, name: str, *, num_workers: int = 0, progress: bool = False
+) -> DatasetReport:
+    """Read every image and every annotation of a data set, and tell what is there and what is wrong.
+
+    Args:
+        data: the settings that open it, as the part val.
+        name: what the report calls it.
+        num_workers: processes that read; 0 reads in this one.
+        progress: show a progress bar.
+
+    Returns:
+        The report; its `problems` are what training would stop at.
+
+    Raises:
+        ValueError: the data set cannot be opened at all.
+        OSError: a folder or the JSON is missing.
+    """
+    if num_workers < 0:
+        raise ValueError(f"num_workers must be at least 0, got {num_workers}; 0 reads in this process")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if data.format == "image_folder":
+            folder = open_image_folder(data, "val")
+            findings = _examined(
+                partial(_examine_classified, folder), len(folder), num_workers, progress, name
+            )
+            notes = (*(str(each.message) for each in caught), *_same_content(findings))
+            return ClassFolderReport(name, findings, (), notes, folder.classes)
+        problems: list[str] = []
+        dataset = open_dataset(data, "val", images_only=_gives_images_alone(data), problems=problems)
+    findings = _examined(partial(_examine, dataset), len(dataset), num_workers, progress, name)
+    problems += _repeated_files(dataset)
+    notes = (*_unlisted_files(dataset), *_same_content(findings))
+    return PanopticReport(
+        name, findings, tuple(problems), notes, dataset.categories, is_annotated=dataset.has_ground_truth
+    )
+
+
+def shared_images(reports: Sequence[DatasetReport]) -> list[str]:
+    """Return a note for each two data sets with images of the same content: one cannot test the other."""
+    notes = []
+    for place, first in enumerate(reports):
+        files = {finding.digest: finding.path for finding in first.findings if finding.digest}
+        for second in reports[place + 1 :]:
+            pairs = [(files[f.digest], f.path) for f in second.findings if f.digest in files]
+            # The same files may well have several kinds of annotations.
+            pairs = [pair for pair in pairs if pair[0] != pair[1]]
+            if pairs:
+                notes.append(
+                    f"{first.name} and {second.name} have {len(pairs)} images of the same content, such as "
+                    f"{pairs[0][0]} and {pairs[0][1]}; keep them in one of the two"
+                )
+    return notes
+
+
+def draw_samples(data: DataConfig, *, num_images: int = 4) -> Image.Image:
+    """Draw images, evenly spaced over the data set, beside their ground truth.
+
+    Args:
+        data: the settings that open it, as the part val.
+        num_images: how many.
+
+    Raises:
+        ValueError: there is no image with ground truth that can be read.
+        OSError: a folder or the JSON is missing.
+    """
+    dataset = open_dataset(data, "val", problems=[])
+    rows = []
+    for place in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).round().astype(int).tolist():
+        try:
+            sample = dataset[place]
+        except (ValueError, OSError):
+            continue  # The report names it.
+        if sample.panoptic is not None:
+            truth = (sample.panoptic, sample.segments, dataset.categories)
+            rows.append([Image.fromarray(sample.image), draw_overlay(sample.image, *truth, legend=True)])
+    if not rows:
+        raise ValueError(
+            "picture must show images with ground truth, got none that can be read; leave the picture out"
+        )
+    return side_by_side(rows, ["image", "ground truth"])
+
+
+def _gives_images_alone(data: DataConfig) -> bool:
+    return data.format == "coco" and data.val.root is None and data.val.panoptic is None
+
+
+class _Findings(Dataset[ImageFindings]):
+    """The findings of one image after the other, for a `DataLoader` that spreads the work over processes."""
+
+    def __init__(self, examine: Callable[[int], ImageFindings], number: int) -> None:
+        self.examine = examine
+        self.number = number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> ImageFindings:
+        return self.examine(index)
+
+
+def _examined(
+    examine: Callable[[int], ImageFindings], number: int, num_workers: int, progress: bool, name: str
+) -> tuple[ImageFindings, ...]:
+    loader = DataLoader(
+        _Findings(examine, number), batch_size=None, num_workers=num_workers, collate_fn=_unchanged
+    )
+    return tuple(tqdm(loader, name, number, unit="image", disable=not progress))
+
+
+def _unchanged(findings: Any) -> Any:
+    return findings
+
+
+def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
+    """Read an image and its ground truth as training does."""
+    record = dataset.records[index]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            digest = _digest(record.image)
+            sample = dataset[index]
+        except (ValueError, OSError) as error:
+            return ImageFindings(str(record.image), problem=_problem(error))
+    notes = [str(warning.message) for warning in caught]
+    if dataset.annotations:
+        entries = dataset.annotations[index].segments
+        claimed = Counter(s.area for s in entries if s.area and dataset.categories.has_id(s.category_id))
+        wrong = claimed - Counter(segment.area for segment in sample.segments)
+        if wrong:
+            notes.append(
+                f"{record.ground_truth}: {wrong.total()} areas of the JSON are not those of the PNG, such as "
+                f"{min(wrong)} pixels; ours are counted, other programs may believe them"
+            )
+    segments = tuple(
+        SegmentFindings(segment.train_id, segment.area, segment.is_crowd) for segment in sample.segments
+    )
+    void = 0 if sample.panoptic is None else int(np.count_nonzero(sample.panoptic == 0))
+    return ImageFindings(str(record.image), digest, sample.size, void, segments, tuple(notes))
+
+
+def _examine_classified(folder: ImageFolder, index: int) -> ImageFindings:
+    path = folder.files[index][0]
+    try:
+        digest = _digest(path)
+        sample = folder[index]
+    except (ValueError, OSError) as error:
+        return ImageFindings(str(path), problem=_problem(error))
+    size = (sample.image.shape[0], sample.image.shape[1])
+    whole = SegmentFindings(sample.class_index, size[0] * size[1], is_crowd=False)
+    return ImageFindings(str(path), digest, size, 0, (whole,))
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} must be readable, got: {error.strerror}; add it or correct the path"
+    return str(error)
+
+
+def _repeated_files(dataset: PanopticDataset) -> list[str]:
+    """Return a problem for each file that stands for two images."""
+    problems = []
+    for what, paths in (
+        ("an image", [record.image for record in dataset.records]),
+        ("an annotation", [r.ground_truth for r in dataset.records if r.ground_truth is not None]),
+    ):
+        repeated = [path for path, times in Counter(paths).items() if times > 1]
+        problems += [
+            f"{path} must be the file of one image, got {what} that is listed twice; remove one entry"
+            for path in repeated
+        ]
+    return problems
+
+
+def _unlisted_files(dataset: PanopticDataset) -> list[str]:
+    """Return a note for each folder that has images which the data set does not list."""
+    listed = {record.image for record in dataset.records}
+    notes = []
+    for folder in sorted({path.parent for path in listed}):
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        others = [path for path in entries if path.suffix.lower() in SUFFIXES and path not in listed]
+        if others:
+            notes.append(f"{folder} has {len(others)} images that are not listed, such as {others[0].name}")
+    return notes
+
+
+def _same_content(findings: Sequence[ImageFindings]) -> list[str]:
+    """Return a note for each group of images that are the same to the byte."""
+    groups: dict[bytes, list[str]] = {}
+    for finding in findings:
+        if finding.digest:
+            groups.setdefault(finding.digest, []).append(finding.path)
+    return [
+        f"{len(set(paths))} images have the same content: {paths[0]}, {paths[1]}; remove all but one"
+        for paths in groups.values()
+        if len(set(paths)) > 1
+    ]

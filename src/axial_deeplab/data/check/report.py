@@ -1,0 +1,250 @@
+"""What `check_dataset` found, as text."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from axial_deeplab.panoptic.categories import Categories
+
+# The number of centers that the post-processing looks for by default, the paper's.
+TOP_K = 200
+
+
+class SegmentFindings(NamedTuple):
+    """A segment, or the whole image of a class: its class, its area in pixels, whether it is a crowd."""
+
+    train_id: int
+    area: int
+    is_crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFindings:
+    """What was found in one image.
+
+    Args:
+        path: of the image.
+        digest: of its file; empty if it could not be read.
+        size: (height, width) in pixels.
+        void: pixels without segment.
+        segments: of the ground truth.
+        notes: what is odd.
+        problem: why it could not be read, None if it could.
+    """
+
+    path: str
+    digest: bytes = b""
+    size: tuple[int, int] = (0, 0)
+    void: int = 0
+    segments: tuple[SegmentFindings, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetReport(ABC):
+    """What was found in a data set.
+
+    Args:
+        name: of the data set.
+        findings: of its images.
+        dataset_problems: what is wrong with the data set beside single images.
+        dataset_notes: what is odd beside single images.
+    """
+
+    name: str
+    findings: tuple[ImageFindings, ...]
+    dataset_problems: tuple[str, ...]
+    dataset_notes: tuple[str, ...]
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """Whether there are panoptic maps."""
+        return False
+
+    @property
+    def problems(self) -> list[str]:
+        """What training would stop at; each names a file and how to mend it."""
+        return [*self.dataset_problems, *(f.problem for f in self.findings if f.problem is not None)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd, but no reason to stop."""
+        return [*self.dataset_notes, *(note for finding in self.findings for note in finding.notes)]
+
+    @property
+    def readable(self) -> list[ImageFindings]:
+        """The images that could be read."""
+        return [finding for finding in self.findings if finding.problem is None]
+
+    def to_text(self) -> str:
+        """Return the report as tables."""
+        lines = [self.name, *(f"  {name:22}{value}" for name, value in self.facts())]
+        table = self.table()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)] if table else []
+        lines.append("")
+        for row in table:
+            first, *others = (
+                word.ljust(width) if place < 1 else word.rjust(width)
+                for place, (word, width) in enumerate(zip(row, widths, strict=True))
+            )
+            lines.append("  ".join(["", first, *others]).rstrip())
+        return "\n".join(lines)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what there is to say of the images, by name."""
+        yield "images", f"{len(self.findings)}, of which {len(self.readable)} can be read"
+        sizes = Counter(finding.size for finding in self.readable)
+        if sizes:
+            (usual, times), *_ = sizes.most_common(1)
+            small, large = (choose(sizes, key=lambda size: size[0] * size[1]) for choose in (min, max))
+            yield (
+                "height x width",
+                f"{small[0]} x {small[1]} to {large[0]} x {large[1]}; {len(sizes)} sizes, "
+                f"{usual[0]} x {usual[1]} is that of {times} images",
+            )
+
+    @abstractmethod
+    def table(self) -> list[tuple[str, ...]]:
+        """Return a table with a line for each class, the first of them the names of the columns."""
+
+
+@dataclass(frozen=True)
+class ClassFolderReport(DatasetReport):
+    """What was found in class folders.
+
+    Args:
+        classes: their names.
+    """
+
+    classes: tuple[str, ...]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what there is to say of the images, by name."""
+        yield from super().facts()
+        yield "classes", str(len(self.classes))
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Return the number of images of each class."""
+        counts = Counter(finding.segments[0].train_id for finding in self.readable)
+        rows = [(name, str(counts[index])) for index, name in enumerate(self.classes)]
+        return [("class", "images"), *rows]
+
+
+@dataclass(frozen=True)
+class PanopticReport(DatasetReport):
+    """What was found in a data set for panoptic segmentation.
+
+    Args:
+        categories: its label space.
+        is_annotated: whether there are panoptic maps.
+    """
+
+    categories: Categories
+    is_annotated: bool
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """Whether there are panoptic maps."""
+        return self.is_annotated
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd, but no reason to stop."""
+        notes = super().notes
+        if not self.has_ground_truth:
+            return notes
+        absent = sorted(set(range(len(self.categories))) - {s.train_id for _, s in self._segments()})
+        if absent:
+            names = ", ".join(self.categories.names[train_id] for train_id in absent[:5])
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            notes.append(f"{len(absent)} of {len(self.categories)} categories never occur: {names}{more}")
+        crowded = [f for f in self.readable if len(self._instances(f)) > TOP_K]
+        if crowded:
+            most = max(crowded, key=lambda finding: len(self._instances(finding)))
+            notes.append(
+                f"{len(crowded)} images have more than {TOP_K} instances, up to {len(self._instances(most))} "
+                f"in {most.path}; raise post_processing.top_k"
+            )
+        return notes
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what there is to say of the images, by name."""
+        yield from super().facts()
+        things = len(self.categories.thing_ids)
+        yield "categories", f"{things} things, {len(self.categories) - things} stuff"
+        if not self.has_ground_truth:
+            yield "ground truth", "none"
+            return
+        images = self.readable
+        if not images:
+            return
+        shares = [finding.void / (finding.size[0] * finding.size[1]) for finding in images]
+        pixels = sum(finding.size[0] * finding.size[1] for finding in images)
+        yield (
+            "void",
+            f"{sum(finding.void for finding in images) / pixels:.1%} of all pixels; "
+            f"{min(shares):.1%} to {max(shares):.1%} of an image",
+        )
+        instances = [len(self._instances(finding)) for finding in images]
+        yield "segments of an image", _spread([len(finding.segments) for finding in images])
+        yield "instances of an image", _spread(instances)
+        crowds = [sum(segment.is_crowd for segment in finding.segments) for finding in images]
+        yield "crowds", f"{sum(crowds)} in {sum(map(bool, crowds))} images"
+        yield "without segment", f"{sum(not finding.segments for finding in images)} images"
+        yield "without instance", f"{instances.count(0)} images"
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Return for each category how many images, segments and pixels it has, and how large it is."""
+        if not self.has_ground_truth:
+            return []
+        areas: list[list[int]] = [[] for _ in self.categories]
+        crowds, images = Counter[int](), Counter[int]()
+        for finding in self.readable:
+            images.update({segment.train_id for segment in finding.segments})
+        for _, segment in self._segments():
+            areas[segment.train_id].append(segment.area)
+            crowds[segment.train_id] += segment.is_crowd
+        total = max(1, sum(map(sum, areas)))
+        head = (
+            "category",
+            "id",
+            "kind",
+            "images",
+            "segments",
+            "crowds",
+            "pixels",
+            "smallest",
+            "median",
+            "largest",
+        )
+        rows = [
+            (
+                category.name,
+                str(category.id),
+                "thing" if category.is_thing else "stuff",
+                str(images[train_id]),
+                str(len(areas[train_id])),
+                str(crowds[train_id]),
+                f"{sum(areas[train_id]) / total:.1%}",
+                *(str(round(f(areas[train_id]))) if areas[train_id] else "-" for f in (min, np.median, max)),
+            )
+            for train_id, category in enumerate(self.categories)
+        ]
+        return [head, *rows]
+
+    def _instances(self, finding: ImageFindings) -> list[SegmentFindings]:
+        return [s for s in finding.segments if self.categories[s.train_id].is_thing and not s.is_crowd]
+
+    def _segments(self) -> Iterator[tuple[ImageFindings, SegmentFindings]]:
+        for finding in self.readable:
+            for segment in finding.segments:
+                yield finding, segment
+
+
+def _spread(numbers: Sequence[int]) -> str:
+    return f"{min(numbers)} to {max(numbers)}, mean {sum(numbers) / len(numbers):.1f}"

@@ -1,0 +1,163 @@
+"""Panoptic maps made of other annotations: maps of categories and instances, and masks that overlap."""
+
+import os
+import warnings
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import (
+    VOID,
+    IntArray,
+    PanopticMap,
+    Segment,
+    check_size,
+    measure_segments,
+    panoptic_id,
+    relabel,
+)
+
+Annotated = tuple[PanopticMap, tuple[Segment, ...]]
+Source = str | os.PathLike[str]
+
+
+class Mask(NamedTuple):
+    """A segment as a mask (H, W) of its own, with its class; masks of an image may overlap."""
+
+    pixels: NDArray[np.bool_]
+    train_id: int
+    is_crowd: bool = False
+
+
+def panoptic_from_maps(
+    semantic: IntArray | None,
+    instances: IntArray | None,
+    categories: Categories,
+    *,
+    void_label: int | None = 255,
+    source: Source = "image",
+) -> Annotated:
+    """Join a map of categories and a map of instances.
+
+    A segment of a thing is where both maps are constant: numbers may repeat from class to class. Stuff has
+    one segment for each category, whatever its numbers. A thing without number (0) is a crowd.
+
+    Args:
+        semantic: category ids (H, W); None takes the only thing of `categories` where there is an instance,
+            and elsewhere its only stuff, or void if it has none.
+        instances: numbers of instances (H, W), 0 for none; None if no category is a thing.
+        categories: the label space.
+        void_label: id in `semantic` that means void unless it is that of a category; None for no such id.
+        source: what error messages call the image.
+
+    Returns:
+        The panoptic map (H, W) and its segments.
+
+    Raises:
+        ValueError: the maps differ in size, an id is in no category, there are too many instances of a class,
+            or a map is needed that is not given.
+    """
+    if semantic is None:
+        semantic, void_label = _semantic_of(instances, categories)
+    if instances is None:
+        if categories.thing_ids:
+            name = categories.names[categories.thing_ids[0]]
+            raise ValueError(f"instances must be given since {name} is a thing, got None; give their folder")
+        instances = np.zeros_like(semantic)
+    check_size(instances.shape, semantic.shape, f"{source} (instances)")
+    # Both maps in one: the numbers of instances have 32 bits.
+    joined = semantic.astype(np.int64) << 32 | instances.astype(np.int64)
+    mapping: dict[int, int] = {}
+    crowds: set[int] = set()
+    next_instance = [1] * len(categories)
+    for value in measure_segments(joined)[0].tolist():
+        category_id, number = value >> 32, value & 0xFFFFFFFF
+        if not categories.has_id(category_id):
+            if category_id == void_label:
+                continue
+            raise ValueError(
+                f"{source} must have only ids of the categories, got {category_id}; "
+                "add the category, or give the id as void label"
+            )
+        train_id = categories.train_id(category_id)
+        if not categories[train_id].is_thing:
+            mapping[value] = panoptic_id(train_id)
+            continue
+        mapping[value] = _numbered(train_id, next_instance, source)
+        if not number:
+            crowds.add(mapping[value])
+    panoptic = relabel(joined, mapping)
+    return panoptic, _segments(panoptic, crowds)
+
+
+def panoptic_from_masks(
+    masks: Sequence[Mask],
+    size: tuple[int, int],
+    *,
+    background: int | None = None,
+    source: Source = "image",
+) -> Annotated:
+    """Lay masks over each other: the smaller on top of the larger, crowds below all.
+
+    Args:
+        masks: the segments, each of the size of the image.
+        size: (height, width) of the image in pixels.
+        background: train id of the stuff that no mask covers; None makes it void.
+        source: what messages call the image.
+
+    Returns:
+        The panoptic map (H, W) and its segments. A mask that others hide whole is left out, with a warning.
+
+    Raises:
+        ValueError: a mask has another size, or a class has too many.
+    """
+    panoptic = np.full(size, VOID if background is None else panoptic_id(background), np.int32)
+    next_instance: dict[int, int] = {}
+    order = sorted(range(len(masks)), key=lambda i: (not masks[i].is_crowd, -int(masks[i].pixels.sum()), i))
+    ids = {}
+    for place, mask in enumerate(masks):
+        check_size(mask.pixels.shape, size, f"{source} (mask {place + 1})")
+        next_instance.setdefault(mask.train_id, 1)
+        ids[place] = _numbered(mask.train_id, next_instance, source)
+    for place in order:
+        panoptic[masks[place].pixels] = ids[place]
+    segments = _segments(panoptic, {ids[place] for place, mask in enumerate(masks) if mask.is_crowd})
+    hidden = len(ids.keys()) - sum(segment.id in ids.values() for segment in segments)
+    if hidden:
+        warnings.warn(f"{source}: {hidden} masks are empty or hidden by smaller ones; left out", stacklevel=2)
+    return panoptic, segments
+
+
+def _semantic_of(instances: IntArray | None, categories: Categories) -> tuple[IntArray, int]:
+    """Return category ids of a map of instances of one class, and the id that means void."""
+    if instances is None or len(categories.thing_ids) != 1 or len(categories.stuff_ids) > 1:
+        raise ValueError(
+            "semantic must be given unless instances are, of one thing on at most one stuff, "
+            f"got None with {categories}; give the folder of the maps of categories"
+        )
+    void = max(categories.ids) + 1
+    background = categories[categories.stuff_ids[0]].id if categories.stuff_ids else void
+    thing = categories[categories.thing_ids[0]].id
+    return np.where(np.asarray(instances) > 0, thing, background), void
+
+
+def _numbered(train_id: int, next_instance: dict[int, int] | list[int], source: Source) -> int:
+    try:
+        value = panoptic_id(train_id, next_instance[train_id])
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    next_instance[train_id] += 1
+    return value
+
+
+def _segments(panoptic: PanopticMap, crowds: Collection[int]) -> tuple[Segment, ...]:
+    measured = zip(*(column.tolist() for column in measure_segments(panoptic)), strict=True)
+    first = panoptic_id(0)
+    return tuple(
+        Segment(id=value, train_id=value // first - 1, area=area, is_crowd=value in crowds, bbox=tuple(box))
+        for value, area, box in measured
+        if value != VOID
+    )

@@ -1,0 +1,250 @@
+"""The attention ResNet: a residual network whose 3x3 convolutions are attention over squares of m x m."""
+
+import copy
+from collections import OrderedDict
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from axial_deeplab.models.attention.window import (
+    LocalAttention2d,
+    fold_projection,
+    merge_heads,
+    reset_projection,
+)
+from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths, stage_strides
+from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.folding.fold import scale_and_shift
+from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.resize import crop
+
+STAGE_WIDTH = 64
+EXPANSION = 4
+STEM_WIDTH = 64
+
+AttentionName = Literal["sasa", "sasa_bn", "position_sensitive"]
+
+# What distinguishes the three attentions that table 1 of the paper compares.
+_NO_NORMS = {"qkv_norm": False, "logit_norm": False, "output_norm": False}
+ATTENTIONS: dict[str, dict[str, bool]] = {
+    "sasa": {"rel_k": False, "rel_v": False, **_NO_NORMS},
+    "sasa_bn": {"rel_k": False, "rel_v": False},
+    "position_sensitive": {},
+}
+
+
+class AttentionBlock(nn.Module):
+    """A bottleneck residual block: 1x1 convolution, attention over a square, 1x1 to four times the width.
+
+    Shapes: (B, in_channels, H, W) -> (B, 4 * width, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of the attention.
+        stride: positions; the attention runs before it, on the finer map.
+        attention: arguments of `LocalAttention2d`.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        attention: dict[str, Any],
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        out_channels = EXPANSION * width
+        self.down = ConvNorm(in_channels, width, **norm)
+        self.attention = LocalAttention2d(width, width, stride=stride, **attention, **norm)
+        self.up = ConvNorm(width, out_channels, activation=False, **norm)
+        # The block starts as its shortcut, like the axial block.
+        nn.init.zeros_(self.up.get_parameter("norm.weight"))
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.up(F.relu(self.attention(self.down(x)), inplace=True))
+        return F.relu(y + self.shortcut(x), inplace=True)
+
+
+class SpatiallyAwareStem(nn.Module):
+    """The attention stem: each pixel attends to its block of 4x4 pixels, then the block is max-pooled.
+
+    A pixel's value is a mixture of several projections, whose weights depend on its place in the block.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, ceil(H / 4), ceil(W / 4)).
+
+    Args:
+        in_channels: channels of the images.
+        out_channels: channels of the output, a multiple of num_heads.
+        num_heads: attention heads.
+        num_mixtures: projections that a value is mixed of.
+        norm_eps: epsilon of the batch norm.
+        norm_momentum: weight of the new batch in the running statistics.
+
+    Source: Ramachandran et al. 2019, section 3.2 and appendix. The width of the embeddings of rows and
+    columns is not published; it is that of a head.
+    """
+
+    block_size = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = STEM_WIDTH,
+        *,
+        num_heads: int = 8,
+        num_mixtures: int = 4,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.num_mixtures = num_mixtures
+        self.head_dim = out_channels // num_heads
+        self.qkv = nn.Conv2d(in_channels, (2 + num_mixtures) * out_channels, 1, bias=False)
+        self.row_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
+        self.column_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
+        self.mixture_embedding = nn.Parameter(torch.empty(num_mixtures, self.head_dim))
+        self.norm: nn.Module = BatchNorm2d(out_channels, norm_eps, norm_momentum)
+        reset_projection(self.qkv, 2 * out_channels, self.head_dim, unnormalized=True)
+        for embedding in (self.row_embedding, self.column_embedding, self.mixture_embedding):
+            nn.init.normal_(embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        # Multiples of the block as such: an exported program cannot see that n + -n % 4 is one.
+        bottom, right = (-(-n // self.block_size) * self.block_size - n for n in (height, width))
+        padding = (0, right, 0, bottom)
+        padded = F.pad(x, padding)
+        exists = F.pad(x.new_ones(1, 1, height, width), padding)
+        heads = self._blocks(self.qkv(padded)).unflatten(-1, (2 + self.num_mixtures, self.num_heads, -1))
+        q, k = heads[..., 0, :, :], heads[..., 1, :, :]  # (B, blocks in y, in x, 16, N, D)
+        v = torch.einsum("byxpmnd,pm->byxpnd", heads[..., 2:, :, :], self._mixture())
+        outside = self._blocks(exists)[:, :, :, None, None, :, 0] == 0
+        logits = torch.einsum("byxond,byxpnd->byxnop", q, k).masked_fill(outside, float("-inf"))
+        y = torch.einsum("byxnop,byxpnd->byxond", logits.softmax(-1), v)
+        y = y.unflatten(3, (self.block_size, self.block_size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        y = self.norm(crop(merge_heads(y), (height, width)))
+        return F.max_pool2d(y, self.block_size, ceil_mode=True)
+
+    def fused(self) -> "SpatiallyAwareStem":
+        """Return the stem for inference, its norm folded into the values."""
+        folded = copy.deepcopy(self).eval()
+        norm = scale_and_shift(self.norm, self.num_heads * self.head_dim)
+        # The weights of a mixture and of a softmax add up to one and hand on what is added to all values.
+        of_mixtures = (x.repeat(self.num_mixtures) for x in norm)
+        folded.qkv = fold_projection(self.qkv, nn.Identity(), *of_mixtures)
+        folded.norm = nn.Identity()
+        return folded
+
+    def _mixture(self) -> Tensor:
+        """Return the weights (16, num_mixtures) of the projections at each place of a block."""
+        places = (self.row_embedding[:, None] + self.column_embedding).flatten(0, 1)
+        return (places @ self.mixture_embedding.T).softmax(-1)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """Cut (B, C, H, W) into (B, H / 4, W / 4, 16, C)."""
+        size = self.block_size
+        return x.unflatten(3, (-1, size)).unflatten(2, (-1, size)).permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+
+
+class AttentionResNet(Backbone):
+    """A ResNet whose 3x3 convolutions are attention over m x m squares, as encoder or classifier.
+
+    Shapes: see `Backbone`; any height and width.
+
+    Args:
+        num_classes: classes of the classifier.
+        in_channels: channels of the images.
+        width_multiplier: scale of the stages' channels.
+        depths: blocks in the stages res2 to res5.
+        attention: "sasa" (logits q·k + q·r^q, no norms), "sasa_bn" (the same, with norms) or
+            "position_sensitive" (Eq. 3).
+        stem: "conv" (7x7, stride 2, and max-pool), "three_conv" (3x3, the first with stride 2, and max-pool)
+            or "attention" (`SpatiallyAwareStem`).
+        stem_multiplier: scale of the stem's channels.
+        output_stride: 32, 16 or 8; strides are removed from the last stages (attention is never atrous).
+        span: the side m of the square, odd, in positions of the feature map.
+        num_heads: attention heads.
+        rows_per_chunk: rows of queries that are computed together, see `local_attention_2d`.
+        checkpoint: recompute each block in the backward pass instead of keeping its activations.
+        features_only: make no classifier and return the maps res2 to res5.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+
+    Source: Ramachandran et al. 2019; "Conv-Stem + Attention", "+ PS-Attention" and "Full Attention" in table
+    1 of the paper. Queries and keys are as wide as values, and a strided block averages 2x2 positions after
+    its attention: only so do parameters and multiply-adds come out.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        width_multiplier: float = 1.0,
+        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
+        attention: AttentionName = "position_sensitive",
+        stem: Literal["conv", "three_conv", "attention"] = "conv",
+        stem_multiplier: float = 1.0,
+        output_stride: int = 32,
+        span: int = 7,
+        num_heads: int = 8,
+        rows_per_chunk: int | None = None,
+        checkpoint: bool = False,
+        features_only: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        check_depths(depths)
+        if attention not in ATTENTIONS:
+            raise ValueError(
+                f"attention must be one of {list(ATTENTIONS)}, got {attention!r}; choose one of these"
+            )
+        widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
+        super().__init__(
+            tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
+        )
+        self.checkpoint = checkpoint
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        options = {
+            "num_heads": num_heads,
+            "kernel_size": span,
+            "rows_per_chunk": rows_per_chunk,
+            **ATTENTIONS[attention],
+        }
+        self.stem, channels = _stem(stem, in_channels, round(STEM_WIDTH * stem_multiplier), num_heads, norm)
+        for name, width, depth, stride in zip(
+            FEATURE_NAMES, widths, depths, stage_strides(output_stride), strict=True
+        ):
+            blocks = [AttentionBlock(channels, width, stride=stride, attention=options, **norm)]
+            channels = EXPANSION * width
+            blocks += [AttentionBlock(channels, width, attention=options, **norm) for _ in range(depth - 1)]
+            self.add_module(name, nn.Sequential(*blocks))
+
+
+def _stem(
+    stem: str, in_channels: int, width: int, num_heads: int, norm: dict[str, Any]
+) -> tuple[nn.Module, int]:
+    """Return a stem of stride 4 and the channels that it puts out."""
+    if stem == "attention":
+        return SpatiallyAwareStem(in_channels, width, num_heads=num_heads, **norm), width
+    layers: OrderedDict[str, nn.Module]
+    if stem == "conv":
+        layers, channels = OrderedDict(conv1=ConvNorm(in_channels, width, 7, stride=2, **norm)), width
+    elif stem == "three_conv":
+        layers, channels = three_conv_stem(in_channels, width, **norm), 2 * width
+    else:
+        raise ValueError(f"stem must be conv, three_conv or attention, got {stem!r}; choose one of these")
+    layers["max_pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(layers), channels

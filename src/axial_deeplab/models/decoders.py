@@ -1,0 +1,213 @@
+"""Decoders: from the maps of a backbone to one map at stride 4."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from axial_deeplab.models.attention.axial import AxialBlock
+from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.resize import resize_bilinear
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: a 1x1 convolution, atrous ones and the pooled map, projected together.
+
+    Shapes: (B, in_channels, H, W) -> (B, channels, H, W).
+
+    A single image pools to one value a channel, which has no batch statistics: in training mode, too, the
+    norm of that branch then uses its running statistics (see `BatchNorm2d`).
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of each branch and of the output.
+        atrous_rates: dilations of the 3x3 convolutions in pixels of the input map (6, 12, 18 at output
+            stride 16).
+        separable: whether the atrous convolutions are depthwise-separable.
+        pool_size: None pools the whole map; else a window of this height and width in pixels of the input
+            map slides over it with stride 1 and the result is resized back, as deeplab2 does for its
+            training crop. A map smaller than the window is pooled whole.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+
+    Source: DeepLabv3 (Chen et al. 2017). deeplab2 has plain atrous convolutions; depthwise-separable ones
+    give the parameter counts of the paper.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int = 256,
+        *,
+        atrous_rates: Sequence[int] = (6, 12, 18),
+        separable: bool = True,
+        pool_size: tuple[int, int] | None = None,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        convolution = SeparableConv if separable else ConvNorm
+        self.pool_size = pool_size
+        self.branches = nn.ModuleList([ConvNorm(in_channels, channels, **norm)])
+        self.branches.extend(
+            convolution(in_channels, channels, 3, dilation=rate, **norm) for rate in atrous_rates
+        )
+        self.pool = ConvNorm(in_channels, channels, **norm)
+        self.project = ConvNorm((len(self.branches) + 1) * channels, channels, **norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [branch(x) for branch in self.branches]
+        branches.append(resize_bilinear(self._pooled(x), x.shape[-2:]))
+        return self.project(torch.cat(branches, dim=1))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if self.pool_size is None:
+            pooled = x.mean(dim=(2, 3), keepdim=True)
+        else:
+            window = (min(self.pool_size[0], height), min(self.pool_size[1], width))
+            pooled = F.avg_pool2d(x, window, stride=1)
+        return self.pool(pooled)
+
+
+class ConvDecoder(nn.Module):
+    """The decoder of Panoptic-DeepLab: ASPP or a 1x1 projection, then two fusions with finer maps.
+
+    A fusion resizes to the finer map, concatenates a 1x1 projection of that map behind, and applies a 5x5
+    depthwise-separable convolution.
+
+    Shapes: features res2 (stride 4), res3 (stride 8), res5; result (B, channels, H/4, W/4).
+
+    Args:
+        feature_channels: channels of the backbone's maps by name.
+        channels: channels after each fusion: 256 (semantic) or 128 (instance).
+        low_level_channels: channels of the projections of res3 and of res2: (64, 32) or (32, 16).
+        aspp_channels: channels of the projection or the ASPP in front; None is `channels` for the projection
+            and 256 for the ASPP.
+        aspp: whether ASPP stands in front instead of the projection.
+        atrous_rates: see `ASPP`.
+        aspp_separable: see `ASPP`.
+        aspp_pool_size: see `ASPP`.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+
+    Source: Panoptic-DeepLab (Cheng et al. 2020).
+    """
+
+    def __init__(
+        self,
+        feature_channels: Mapping[str, int],
+        *,
+        channels: int,
+        low_level_channels: tuple[int, int],
+        aspp_channels: int | None = None,
+        aspp: bool = False,
+        atrous_rates: Sequence[int] = (6, 12, 18),
+        aspp_separable: bool = True,
+        aspp_pool_size: tuple[int, int] | None = None,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        if aspp:
+            context_channels = aspp_channels or 256
+            self.context: nn.Module = ASPP(
+                feature_channels["res5"],
+                context_channels,
+                atrous_rates=atrous_rates,
+                separable=aspp_separable,
+                pool_size=aspp_pool_size,
+                **norm,
+            )
+        else:
+            context_channels = aspp_channels or channels
+            self.context = ConvNorm(feature_channels["res5"], context_channels, **norm)
+        res3_channels, res2_channels = low_level_channels
+        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, **norm)
+        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, **norm)
+        self.fuse_res3 = SeparableConv(context_channels + res3_channels, channels, 5, **norm)
+        self.fuse_res2 = SeparableConv(channels + res2_channels, channels, 5, **norm)
+        self.out_channels = channels
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        x = self.context(features["res5"])
+        x = self.fuse_res3(_concatenate(x, self.project_res3(features["res3"])))
+        return self.fuse_res2(_concatenate(x, self.project_res2(features["res2"])))
+
+
+class AxialDecoder(nn.Module):
+    """The axial decoder: one axial block after each fusion with a finer map, and a third one for all heads.
+
+    Shapes: features res2 (stride 4), res3 (stride 8), res5; result (B, channels, H/4, W/4).
+
+    Args:
+        feature_channels: channels of the backbone's maps by name.
+        channels: channels of the blocks' outputs; their attention has half as many.
+        low_level_channels: channels of the projections of res3 and of res2.
+        num_heads: attention heads.
+        span: positions that a query attends to, odd; None is the whole axis.
+        max_span: positions to either side that have their own row in the relative tables.
+        checkpoint: recompute each block in the backward pass.
+        norm_eps: epsilon of the batch norms.
+        norm_momentum: weight of the new batch in the running statistics.
+        impl: implementation of the attention, see `ops.axial_attention`.
+
+    Source: appendix B of the paper: one block at each upsampling stage, three blocks "analogous to the three
+    5x5 convolutions in Panoptic-DeepLab". There, the third convolution is that of the heads, so the third
+    block follows the second at stride 4 and the heads keep only their 1x1 convolutions. The widths are not
+    published.
+    """
+
+    def __init__(
+        self,
+        feature_channels: Mapping[str, int],
+        *,
+        channels: int = 256,
+        low_level_channels: tuple[int, int] = (64, 32),
+        num_heads: int = 8,
+        span: int | None = None,
+        max_span: int = 255,
+        checkpoint: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+
+        def block(in_channels: int) -> AxialBlock:
+            return AxialBlock(
+                in_channels,
+                channels // 2,
+                channels,
+                num_heads=num_heads,
+                span=span,
+                max_span=max_span,
+                checkpoint=checkpoint,
+                impl=impl,
+                **norm,
+            )
+
+        res3_channels, res2_channels = low_level_channels
+        self.context = ConvNorm(feature_channels["res5"], channels, **norm)
+        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, **norm)
+        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, **norm)
+        self.fuse_res3 = block(channels + res3_channels)
+        self.fuse_res2 = block(channels + res2_channels)
+        self.refine = block(channels)
+        self.out_channels = channels
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        x = self.context(features["res5"])
+        x = self.fuse_res3(_concatenate(x, self.project_res3(features["res3"])))
+        x = self.fuse_res2(_concatenate(x, self.project_res2(features["res2"])))
+        return self.refine(x)
+
+
+def _concatenate(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Resize a coarse map to a finer one and concatenate them in this order."""
+    return torch.cat((resize_bilinear(coarse, fine.shape[-2:]), fine), dim=1)

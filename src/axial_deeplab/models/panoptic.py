@@ -1,0 +1,256 @@
+"""The panoptic network, from images to maps at their size: a backbone, its decoders and three heads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from axial_deeplab.models.backbones.base import Backbone
+from axial_deeplab.models.decoders import AxialDecoder, ConvDecoder
+from axial_deeplab.models.folding.fold import Fusible
+from axial_deeplab.models.heads import Head
+from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
+from axial_deeplab.util.freed_memory import return_freed_memory
+
+# Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# Dilations of ASPP at output stride 16; another output stride scales them, so that they span the same pixels.
+ATROUS_RATES = (6, 12, 18)
+
+DecoderName = Literal["dual", "axial"]
+
+
+class PanopticDeepLab(Fusible):
+    """Axial-DeepLab or Panoptic-DeepLab, depending on the backbone.
+
+    Shapes: images (B, in_channels, H, W), uint8 or float, 0 to 255, any H and W; returns semantic_logits (B,
+    num_classes, H, W), center_heatmap (B, 1, H, W) without sigmoid, and offsets (B, 2, H, W) in (y, x) order
+    and pixels of the image. The maps are float32 (float64 in a float64 model), also under autocast.
+
+    Images are normalized here and nowhere else. They are padded at the bottom and on the right with the mean
+    color to k * output_stride + 1 pixels, k >= 1, so that the grids of all strides coincide in their
+    corners; the maps are cropped back. Even a single pixel thus gives every norm of the training mode more
+    than one value.
+
+    Args:
+        backbone: gives the maps res2 to res5; receives normalized images.
+        num_classes: semantic classes.
+        in_channels: channels of the images.
+        decoder: "dual" (one convolutional decoder for the semantic head, one for the two instance heads) or
+            "axial" (one axial decoder for all, appendix B).
+        semantic_channels: channels of the semantic decoder (or of the axial decoder).
+        semantic_head_channels: channels inside the semantic head; None is `semantic_channels`.
+        instance_channels: channels of the instance decoder.
+        instance_head_channels: channels inside the two instance heads.
+        semantic_low_level_channels: channels of the projections of res3 and res2 in the semantic decoder.
+        instance_low_level_channels: the same in the instance decoder.
+        aspp: whether ASPP stands in front of each of the dual decoders.
+        aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
+            decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
+        aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
+        aspp_pool_size: see `decoder.ASPP`.
+        atrous_rates: of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
+        num_heads: attention heads of the axial decoder.
+        span: positions that a query of the axial decoder attends to; None is the whole axis.
+        max_span: positions to either side that have their own row in the axial decoder's relative tables.
+        checkpoint: recompute the axial decoder's blocks in the backward pass.
+        pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
+            average for other than 3 channels).
+        pixel_std: divides the images; None is ImageNet's standard deviation.
+        pad_images: whether images are padded as above; without, the corners of the grids coincide for images
+            of k * output_stride + 1 pixels only.
+        norm_eps: epsilon of the batch norms of decoders and heads.
+        norm_momentum: weight of the new batch in their running statistics.
+        impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
+
+    Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int = 133,
+        in_channels: int = 3,
+        decoder: DecoderName = "dual",
+        semantic_channels: int = 256,
+        semantic_head_channels: int | None = None,
+        instance_channels: int = 128,
+        instance_head_channels: int = 32,
+        semantic_low_level_channels: tuple[int, int] = (64, 32),
+        instance_low_level_channels: tuple[int, int] = (32, 16),
+        aspp: bool = False,
+        aspp_channels: int | tuple[int, int] | None = None,
+        aspp_separable: bool = True,
+        aspp_pool_size: tuple[int, int] | None = None,
+        atrous_rates: Sequence[int] | None = None,
+        num_heads: int = 8,
+        span: int | None = None,
+        max_span: int = 255,
+        checkpoint: bool = False,
+        pixel_mean: float | Sequence[float] | None = None,
+        pixel_std: float | Sequence[float] | None = None,
+        pad_images: bool = True,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        mean = _per_channel("pixel_mean", pixel_mean, IMAGENET_MEAN, in_channels)
+        std = _per_channel("pixel_std", pixel_std, IMAGENET_STD, in_channels)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_std", std, persistent=False)
+        self.pad_images = pad_images
+        self.backbone = backbone
+        self.output_stride = backbone.output_stride
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+
+        self.instance_decoder: nn.Module | None
+        if decoder == "dual":
+            context: dict[str, Any] = {
+                "aspp": aspp,
+                "aspp_separable": aspp_separable,
+                "aspp_pool_size": aspp_pool_size,
+                "atrous_rates": atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES],
+            }
+            semantic_aspp, instance_aspp = (
+                aspp_channels if isinstance(aspp_channels, tuple) else (aspp_channels,) * 2
+            )
+            self.semantic_decoder: nn.Module = ConvDecoder(
+                backbone.feature_channels,
+                channels=semantic_channels,
+                aspp_channels=semantic_aspp,
+                low_level_channels=semantic_low_level_channels,
+                **context,
+                **norm,
+            )
+            self.instance_decoder = ConvDecoder(
+                backbone.feature_channels,
+                channels=instance_channels,
+                aspp_channels=instance_aspp,
+                low_level_channels=instance_low_level_channels,
+                **context,
+                **norm,
+            )
+            hidden_channels: tuple[int | None, int | None] = (
+                semantic_head_channels or semantic_channels,
+                instance_head_channels,
+            )
+        elif decoder == "axial":
+            if aspp:
+                raise ValueError("aspp must be False with the axial decoder, got True; use decoder='dual'")
+            self.semantic_decoder = AxialDecoder(
+                backbone.feature_channels,
+                channels=semantic_channels,
+                low_level_channels=semantic_low_level_channels,
+                num_heads=num_heads,
+                span=span,
+                max_span=max_span,
+                checkpoint=checkpoint,
+                impl=impl,
+                **norm,
+            )
+            self.instance_decoder = None
+            instance_channels = semantic_channels
+            hidden_channels = (None, None)
+        else:
+            raise ValueError(f"decoder must be dual or axial, got {decoder!r}; choose one of these")
+        self.semantic_head = Head(semantic_channels, hidden_channels[0], num_classes, **norm)
+        self.center_head = Head(instance_channels, hidden_channels[1], 1, **norm)
+        self.offset_head = Head(instance_channels, hidden_channels[1], 2, **norm)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[-2:]
+        size = self._padded_size(height, width)
+        maps = self.decode(self.encode(images))
+        if self.is_fused and images.is_cpu and not torch.compiler.is_compiling():
+            # The logits of all pixels are larger than all that came before, and fit into none of its gaps.
+            return_freed_memory()
+        outputs = {}
+        for name in list(maps):
+            resize = resize_offsets if name == "offsets" else resize_bilinear
+            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), size), (height, width))
+        return outputs
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalize and pad images and return the backbone's maps.
+
+        Shapes: images as for `forward`, padded to (H', W'); the map at stride s is
+        (B, C, (H' - 1) / s + 1, (W' - 1) / s + 1).
+
+        Raises:
+            ValueError: if the images do not have four dimensions or `in_channels` channels.
+        """
+        channels = self.pixel_mean.shape[0]
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(
+                f"images must be (B, {channels}, H, W), got {tuple(images.shape)}; "
+                "add the batch dimension or set in_channels"
+            )
+        size = self._padded_size(*images.shape[-2:])
+        # No name keeps the normalized images while the backbone runs.
+        return self.backbone.forward_features(_pad(self._normalized(images), size))
+
+    def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the three maps at stride 4, offsets in pixels of that grid.
+
+        Shapes: features res2 (B, C2, H2, W2) to res5; the maps are (B, ., H2, W2).
+        """
+        decoded = self.semantic_decoder(features)
+        semantic_logits = self.semantic_head(decoded)
+        if self.instance_decoder is not None:
+            decoded = self.instance_decoder(features)
+        return {
+            "semantic_logits": semantic_logits,
+            "center_heatmap": self.center_head(decoded),
+            "offsets": self.offset_head(decoded),
+        }
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return (images.to(self.pixel_mean.dtype) - self.pixel_mean).div_(self.pixel_std)
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        if not self.pad_images:
+            return height, width
+        return _padded_length(height, self.output_stride), _padded_length(width, self.output_stride)
+
+
+def _pad(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Add zeros at the bottom and right."""
+    height, width = images.shape[-2:]
+    # A compiled program must not depend on whether its example was too small.
+    if not torch.compiler.is_compiling() and (height, width) == size:
+        return images
+    return F.pad(images, (0, size[1] - width, 0, size[0] - height))
+
+
+def _padded_length(length: int, stride: int) -> int:
+    """Return the smallest k * stride + 1, k >= 1, that is not below a length in pixels."""
+    return torch.sym_max((length + stride - 2) // stride, 1) * stride + 1
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _per_channel(
+    name: str, values: float | Sequence[float] | None, imagenet: tuple[float, ...], in_channels: int
+) -> Tensor:
+    """Return the values as (C, 1, 1); by default ImageNet's, or their average where C is not 3."""
+    if values is None:
+        values = imagenet if in_channels == 3 else sum(imagenet) / 3
+    if isinstance(values, int | float):
+        values = (values,) * in_channels
+    if len(values) != in_channels:
+        raise ValueError(
+            f"{name} must be one value for each of the {in_channels} image channels, got {len(values)}; "
+            "give as many as in_channels"
+        )
+    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)

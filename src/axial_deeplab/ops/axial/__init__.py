@@ -1,0 +1,1 @@
+"""Attention along one axis: the operation, its specification and its fast implementations."""

@@ -1,0 +1,207 @@
+"""Attention of inference on the CPU with constant tables, prepared once; see docs/kernels.md."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from axial_deeplab.ops.kernel_call import compiled, threads_for, why_not_tensor
+from axial_deeplab.ops.numba.threads import run_in_threads
+from axial_deeplab.ops.operands import reach_of
+
+LANES = 8  # heads that are computed together
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All of a call that depends on the size of the map alone.
+
+    Attributes:
+        size: of the map (B, H, W, C).
+        output_size: of the output.
+        arguments: the kernel's table, without the addresses of this very call.
+        scratch_size: numbers in the scratch memory of all threads.
+        threads: that take part.
+        kept: what the table points to.
+    """
+
+    size: tuple[int, ...]
+    output_size: tuple[int, ...]
+    arguments: bytes
+    scratch_size: int
+    threads: int
+    kept: tuple[Tensor, ...]
+
+
+class PreparedAttention:
+    """`axial_attention_sum` along one axis of a map, in float32, with constant tables and scales.
+
+    Shapes:
+        (B, H, W, 2 N D + N V), dense: queries, keys and values, each with the heads of a channel side by side
+        (`heads_last`) -> (B, H', W', V N) likewise; the attended axis has ceil(size / stride) positions.
+
+    Args:
+        rel_q: see `axial_attention`, as are the following.
+        rel_k: see there.
+        rel_v: see there.
+        logit_scale: see there.
+        positional_scale: see `axial_attention_sum`.
+        axis: "height" or "width".
+        head_dim: D.
+        span: see `axial_attention`.
+        stride: every stride-th position of the axis is put out; the others are not computed.
+        relu: whether ReLU follows.
+    """
+
+    def __init__(
+        self,
+        rel_q: Tensor | None,
+        rel_k: Tensor | None,
+        rel_v: Tensor | None,
+        logit_scale: Tensor | None,
+        positional_scale: Tensor,
+        *,
+        axis: str,
+        head_dim: int,
+        span: int | None,
+        stride: int,
+        relu: bool,
+    ) -> None:
+        self.num_heads, self.value_dim = positional_scale.shape
+        self.head_dim = head_dim
+        self.along_width = axis == "width"
+        self.span = span
+        self.stride = stride
+        self.relu = relu
+        constants = positional_scale.detach()
+        absent = (constants.new_zeros(1, head_dim), constants.new_zeros(1, head_dim))
+        self._logit_tables = [
+            none if table is None else table.detach()
+            for table, none in zip((rel_q, rel_k), absent, strict=True)
+        ]
+        relative_values = constants.new_zeros(1, self.value_dim) if rel_v is None else rel_v.detach()
+        self._value_table = relative_values[:, :, None] * constants.T  # (R, V, N)
+        scale = constants.new_ones(3, self.num_heads) if logit_scale is None else logit_scale.detach()
+        self._scale = scale.contiguous()
+        self._plan: _Plan | None = None
+
+    @staticmethod
+    def why_not(num_heads: int, x: Tensor) -> str | None:
+        """Return why a layer with so many heads cannot run for maps like x, or None."""
+        if x.dtype != torch.float32:
+            return f"it computes in float32, not {x.dtype}"
+        if num_heads % LANES:
+            return f"it computes {LANES} heads at once"
+        return why_not_tensor(x)
+
+    def __call__(self, qkv: Tensor) -> Tensor:
+        plan = self._plan
+        if plan is None or plan.size != qkv.shape or plan.threads != self._threads(qkv.shape):
+            plan = self._plan = self._make_plan(qkv.shape)
+        output = qkv.new_empty(plan.output_size)
+        scratch = qkv.new_empty(plan.scratch_size)
+        layout = _layout()
+        arguments = _arguments_type().from_buffer_copy(plan.arguments)
+        arguments[layout.QKV] = qkv.data_ptr()
+        arguments[layout.OUTPUT] = output.data_ptr()
+        arguments[layout.SCRATCH] = scratch.data_ptr()
+        run_in_threads(_kernel(), ctypes.addressof(arguments), plan.threads)
+        return output
+
+    def _make_plan(self, size: Sequence[int]) -> _Plan:
+        layout = _layout()
+        batch, height, width, channels = size
+        length, lines = (width, height) if self.along_width else (height, width)
+        queries = -(-length // self.stride)
+        output_size = (batch, height, queries) if self.along_width else (batch, queries, width)
+        reach = reach_of(self.span, length)
+        tables = self._expanded_tables(reach)
+        threads = self._threads(size)
+        scratch_size = layout.scratch_size(length, self.head_dim, self.value_dim, self.stride)
+        arguments = _arguments_type()()
+        arguments[layout.BATCH : layout.RELU + 1] = (
+            *(batch, length, lines, self.num_heads // LANES, self.head_dim, self.value_dim),
+            *(reach, self.stride, self.relu),
+        )
+        out_channels = self.num_heads * self.value_dim
+        for column, (rows, columns), pitch in (
+            (layout.QKV, (height, width), channels),
+            (layout.OUTPUT, output_size[1:], out_channels),
+        ):
+            along, across = (pitch, columns * pitch) if self.along_width else (columns * pitch, pitch)
+            arguments[column + 1 : column + 4] = (rows * columns * pitch, along, across)
+        kept = (*tables, self._scale)
+        arguments[layout.REL_Q : layout.SCALE + 1] = tuple(x.data_ptr() for x in kept)
+        arguments[layout.SCRATCH_SIZE] = scratch_size
+        return _Plan(
+            size=tuple(size),
+            output_size=(*output_size, out_channels),
+            arguments=bytes(arguments),
+            scratch_size=threads * scratch_size,
+            threads=threads,
+            kept=kept,
+        )
+
+    def _expanded_tables(self, reach: int) -> tuple[Tensor, ...]:
+        """Return the rows of the distances that the kernel reads, see its arguments."""
+        beyond = reach + _layout().table_margin(self.stride)
+        distances = torch.arange(-beyond, beyond + 1)
+
+        def rows(table: Tensor) -> Tensor:
+            max_distance = table.shape[0] // 2
+            return table[distances.clamp(-max_distance, max_distance) + max_distance]
+
+        rel_q, rel_k = (rows(table).T.contiguous() for table in self._logit_tables)
+        rel_v = F.pad(rows(self._value_table), (0, 0, 0, self.value_dim % 2))
+        rel_v = rel_v.unflatten(-1, (-1, LANES)).permute(2, 0, 1, 3).contiguous()
+        return rel_q, rel_k, rel_v
+
+    def _threads(self, size: Sequence[int]) -> int:
+        """Return how many threads pay."""
+        batch, height, width, _ = size
+        length, lines = (width, height) if self.along_width else (height, width)
+        units = batch * lines * self.num_heads // LANES
+        keys = min(length, 2 * reach_of(self.span, length) + 1)
+        pairs = units * LANES * -(-length // self.stride) * keys
+        work = pairs * (3 * self.head_dim + 2 * self.value_dim)
+        return threads_for(work, units)
+
+
+def heads_last(num_heads: int, *widths: int) -> Tensor:
+    """Return which channel of a usual projection each channel of one with the heads side by side is.
+
+    Args:
+        num_heads: N.
+        widths: channels of a head in each part, such as those of queries, keys and values.
+    """
+    parts = []
+    start = 0
+    for width in widths:
+        part = torch.arange(start, start + num_heads * width)
+        parts.append(part.unflatten(0, (num_heads, width)).T.flatten())
+        start += num_heads * width
+    return torch.cat(parts)
+
+
+@cache
+def _layout() -> ModuleType:
+    """Return the module of the kernel, on first use: it imports Numba, which takes a second."""
+    from axial_deeplab.ops.numba import inference
+
+    return inference
+
+
+@cache
+def _arguments_type() -> Any:
+    return ctypes.c_int64 * _layout().COLUMNS
+
+
+@cache
+def _kernel() -> Any:
+    return compiled("infer", "float32")

@@ -1,0 +1,1 @@
+"""Attention over a window around each query: the same for squares."""

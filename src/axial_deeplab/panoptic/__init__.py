@@ -1,0 +1,1 @@
+"""What a panoptic map is: ids, void, segments, categories, and its files."""

@@ -1,0 +1,1 @@
+"""From pictures and videos to panoptic maps and the files that hold them."""

@@ -1,0 +1,182 @@
+"""Predicting many image and video files, and writing what was found."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
+from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.prediction.video import PredictedVideo, predict_video
+from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
+from axial_deeplab.util.files import atomic_path
+
+
+@dataclass(frozen=True)
+class PredictedFiles:
+    """What `predict_files` wrote.
+
+    Args:
+        output: the folder of the predictions.
+        num_images: images with a prediction.
+        network_ms: mean time of the network, milliseconds an image or frame.
+        post_processing_ms: mean time of the post-processing, milliseconds an image or frame.
+        num_videos: videos with overlays.
+        num_frames: their frames, together.
+    """
+
+    output: Path
+    num_images: int
+    network_ms: float
+    post_processing_ms: float
+    num_videos: int = 0
+    num_frames: int = 0
+
+    def __str__(self) -> str:
+        counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
+        if self.num_videos:
+            counts.append(f"{_count(self.num_videos, 'video')} of {_count(self.num_frames, 'frame')}")
+        unit = (
+            "an image" if not self.num_videos else "a frame" if not self.num_images else "an image or frame"
+        )
+        return (
+            f"{', '.join(counts)}, predictions in {self.output}; "
+            f"network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms {unit}"
+        )
+
+
+def predict_files(
+    predictor: Predictor,
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    overlay: bool = True,
+    legend: bool = False,
+    progress: bool = False,
+) -> PredictedFiles:
+    """Predict image and video files and write what was found.
+
+    The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format and
+    `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow the files; files of folders
+    keep their place below the folder. Image ids are the numbers in the names, as in COCO (000000000139.jpg is
+    139), if every name is another number; otherwise 1, 2, ...
+
+    Args:
+        predictor: makes the predictions.
+        inputs: image and video files, and folders of them, with their subfolders.
+        output: folder; made if it is missing, files of the same names are replaced.
+        overlay: draw the overlay pictures, at the size of the image; videos always have theirs.
+        legend: append a legend to the pictures, which makes them higher.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: there is no image or video, some could not be read (the others are written nevertheless),
+            or PyAV is missing and there is a video.
+        OSError: an input does not exist, or the output cannot be written.
+    """
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"output must be a folder, got the file {output}; give another path")
+    files = find_images(inputs, exclude=output, suffixes=(*SUFFIXES, *VIDEO_SUFFIXES))
+    videos = {name: path for name, path in files.items() if is_video(path)}
+    images = {name: path for name, path in files.items() if name not in videos}
+    if videos:
+        require_pyav()
+    predictor.warm_up()
+    totals = _Totals()
+    if images:
+        _predict_images(predictor, images, output, totals, overlay=overlay, legend=legend, progress=progress)
+    _predict_videos(predictor, videos, output, totals, progress=progress)
+    if totals.failures:
+        which = (
+            "none" if totals.num_predictions == 0 else f"{len(totals.failures)} of {len(files)} that are not"
+        )
+        rest = "" if totals.num_predictions == 0 else " (the others are written)"
+        kind = "readable images" if not videos else "readable images or videos"
+        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(totals.failures)}")
+    return PredictedFiles(
+        output,
+        len(images),
+        totals.network_ms / totals.num_predictions,
+        totals.post_processing_ms / totals.num_predictions,
+        len(videos),
+        totals.num_predictions - len(images),
+    )
+
+
+@dataclass
+class _Totals:
+    """What adds up over images and frames."""
+
+    num_predictions: int = 0
+    network_ms: float = 0.0
+    post_processing_ms: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, done: Prediction | PredictedVideo, num_predictions: int) -> None:
+        self.num_predictions += num_predictions
+        self.network_ms += done.network_ms
+        self.post_processing_ms += done.post_processing_ms
+
+    def add_failure(self, path: Path, error: Exception) -> None:
+        message = str(error)
+        self.failures.append(message if str(path) in message else f"{path}: {message}")
+
+
+def _predict_images(
+    predictor: Predictor,
+    files: Mapping[str, Path],
+    output: Path,
+    totals: _Totals,
+    *,
+    overlay: bool,
+    legend: bool,
+    progress: bool,
+) -> None:
+    writer = PanopticWriter(output / "panoptic", output / "panoptic.json", predictor.categories)
+    bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
+    for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
+        try:
+            prediction = predictor(path)
+        except (ValueError, OSError) as error:
+            totals.add_failure(path, error)
+            continue
+        totals.add(prediction, 1)
+        annotation = writer.add(
+            prediction.panoptic, prediction.segments, image_file_name=name, image_id=image_id
+        )
+        if overlay:
+            target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
+            with atomic_path(target) as temporary:
+                prediction.draw(legend=legend).save(temporary, quality=92)
+    if writer.images:
+        writer.close()
+
+
+def _predict_videos(
+    predictor: Predictor, files: Mapping[str, Path], output: Path, totals: _Totals, *, progress: bool
+) -> None:
+    targets: set[Path] = set()
+    for name, path in files.items():
+        target = (output / "overlay" / name).with_suffix(".mp4")
+        if target in targets:  # a.mov and a.mp4 are two videos
+            target = output / "overlay" / f"{name}.mp4"
+        targets.add(target)
+        try:
+            done = predict_video(predictor, path, target, progress=progress)
+        except (ValueError, OSError) as error:
+            totals.add_failure(path, error)
+            continue
+        totals.add(done, done.num_frames)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(failures: Sequence[str], limit: int = 5) -> str:
+    more = [f"and {len(failures) - limit} more"] if len(failures) > limit else []
+    return "; ".join([*failures[:limit], *more])

@@ -1,0 +1,471 @@
+"""From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
+from axial_deeplab.models.folding.fold import fuse
+from axial_deeplab.models.image_channels import match_channels
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.format import (
+    PanopticMap,
+    Segment,
+    measure_segments,
+    to_coco_annotation,
+)
+from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
+from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.weights.file import LoadedWeights, load_weights
+
+ImageArray = NDArray[np.uint8]
+ImageLike = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
+
+KNOBS = tuple(field.name for field in dataclasses.fields(PostProcessing) if field.name != "thing_ids")
+
+
+class PanopticPrediction(NamedTuple):
+    """What the network sees in one image, in our map type.
+
+    Args:
+        panoptic: the panoptic map (H, W), int32.
+        segments: one for each of its values but void.
+        semantic: the most probable class of each pixel (H, W), int32 train ids.
+        network_ms: time of the network, milliseconds.
+        post_processing_ms: time from its outputs to the segments, milliseconds.
+    """
+
+    panoptic: PanopticMap
+    segments: tuple[Segment, ...]
+    semantic: NDArray[np.int32]
+    network_ms: float
+    post_processing_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What `Predictor` returns: the panoptic segmentation of one image, at its size.
+
+    Args:
+        segmentation: id of the segment of each pixel (H, W), int32, as in the PNG: 0 is void.
+        segments_info: for each segment a dictionary, always with the keys `id`, `category_id` (the data
+            set's), `name`, `isthing`, `score` (0..1), `area` (pixels) and `bbox` (left, top, width, height in
+            pixels).
+        semantic: category id of the most probable class of each pixel (H, W), int32, without void.
+        panoptic: the same as `segmentation` in our map type (H, W), int32.
+        segments: the same as `segments_info` in our type, one for each value of `panoptic` but void.
+        categories: the label space.
+        image: the image (H, W, 3), uint8.
+        network_ms: time of the network, milliseconds.
+        post_processing_ms: time from its outputs to the segments, milliseconds.
+    """
+
+    segmentation: NDArray[np.int32]
+    segments_info: list[dict[str, Any]]
+    semantic: NDArray[np.int32]
+    panoptic: PanopticMap
+    segments: tuple[Segment, ...]
+    categories: Categories
+    image: ImageArray
+    network_ms: float
+    post_processing_ms: float
+
+    def draw(self, **options: Any) -> Image.Image:
+        """Return the image with its segments drawn over it.
+
+        Args:
+            options: of `axial_deeplab.visualization.draw_overlay`.
+        """
+        return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
+
+    def to_transformers(self) -> dict[str, Any]:
+        """Return what `post_process_panoptic_segmentation` of transformers returns for an image.
+
+        Returns:
+            `segmentation`, an int32 tensor (H, W) of segment ids 1, 2, ..., 0 being void; `segments_info`,
+            for each segment a dictionary with `id`, `label_id` (train id), `was_fused` (stuff, whose regions
+            are one segment) and `score`.
+        """
+        values = np.array([0, *(segment.id for segment in self.segments)])
+        ids = np.searchsorted(values, self.panoptic).astype(np.int32)
+        infos = [
+            {
+                "id": number,
+                "label_id": segment.train_id,
+                "was_fused": not self.categories[segment.train_id].is_thing,
+                "score": segment.score,
+            }
+            for number, segment in enumerate(self.segments, start=1)
+        ]
+        return {"segmentation": torch.from_numpy(ids), "segments_info": infos}
+
+
+@dataclass(frozen=True)
+class View:
+    """How a network sees an image.
+
+    Args:
+        max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
+            the map is enlarged to the image; `stuff_area` still counts pixels at the size that it would have
+            else. None never reduces.
+        scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
+        flip: whether it sees each of them mirrored, too.
+        long_side: pixels that the longer side gets for the network and the post-processing, whose
+            `stuff_area` counts pixels at this size; the map is brought back to the image. None keeps it.
+
+    Raises:
+        ValueError: long_side, max_size or a scale is not positive.
+    """
+
+    max_size: int | None = None
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    long_side: int | None = None
+
+    def __post_init__(self) -> None:
+        check_working_size(long_side=self.long_side, max_size=self.max_size)
+        object.__setattr__(self, "scales", parse_scales(self.scales))
+
+    def resized(self, image: ImageArray) -> ImageArray:
+        """Return the image (H, W, C) at the size that scale 1 is."""
+        height, width, channels = image.shape
+        scale = working_scale((height, width), long_side=self.long_side, max_size=self.max_size)
+        if scale == 1:
+            return image
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        planes = [
+            Image.fromarray(image[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(channels)
+        ]
+        return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+    def reduction(self, size: tuple[int, int]) -> float:
+        """Return which part `max_size` leaves of the sides of an image of (height, width)."""
+        wanted = working_scale(size, long_side=self.long_side)
+        return working_scale(size, long_side=self.long_side, max_size=self.max_size) / wanted
+
+
+def predict_panoptic(
+    model: nn.Module, image: ImageArray, post_processing: PostProcessing, view: View | None = None
+) -> PanopticPrediction:
+    """Predict the panoptic segmentation of an image at its size.
+
+    Args:
+        model: a segmentation network, on its device; evaluation mode is up to the caller.
+        image: (H, W, C), uint8.
+        post_processing: from the network's outputs to segments.
+        view: how the network sees the image; None is at its size.
+
+    Raises:
+        ValueError: the image does not fit into memory, or the outputs are not finite.
+    """
+    return predict_panoptic_batch(model, [image], post_processing, view)[0]
+
+
+def predict_panoptic_batch(
+    model: nn.Module,
+    images: Sequence[ImageArray],
+    post_processing: PostProcessing,
+    view: View | None = None,
+) -> list[PanopticPrediction]:
+    """Predict images together, each as if it were alone.
+
+    Images of one size run through the network at once, others after each other: none is padded to the size
+    of another, which attention would see.
+
+    Args:
+        model: see `predict_panoptic`.
+        images: (H, W, C) each, uint8.
+        post_processing: see `predict_panoptic`.
+        view: see `predict_panoptic`.
+
+    Raises:
+        ValueError: the images of one size do not fit into memory, or the outputs are not finite.
+    """
+    view = view or View()
+    seen = [view.resized(image) for image in images]
+    of_size: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(seen):
+        of_size.setdefault(image.shape, []).append(index)
+    predictions: dict[int, PanopticPrediction] = {}
+    device = next(model.parameters()).device
+    for indices in of_size.values():
+        start = time.perf_counter()
+        outputs = _run(model, np.stack([seen[index] for index in indices]), device, view)
+        _wait_for(device)
+        network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
+        for number, index in enumerate(indices):
+            own = {name: output[number : number + 1] for name, output in outputs.items()}
+            size = (images[index].shape[0], images[index].shape[1])
+            stuff_area = round(post_processing.stuff_area * view.reduction(size) ** 2)
+            at_this_size = dataclasses.replace(post_processing, stuff_area=stuff_area)
+            predictions[index] = _post_processed(own, size, at_this_size, network_ms)
+    return [predictions[index] for index in range(len(images))]
+
+
+def _post_processed(
+    outputs: Mapping[str, Tensor], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
+) -> PanopticPrediction:
+    """Turn the outputs for one image into segments at its (height, width)."""
+    start = time.perf_counter()
+    panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
+    panoptic = panoptic_tensor.cpu().numpy()
+    semantic = semantic_tensor.to(torch.int32).cpu().numpy()
+    if panoptic.shape != size:
+        panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
+        segments = _remeasured(panoptic, segments)
+    return PanopticPrediction(panoptic, segments, semantic, network_ms, 1e3 * (time.perf_counter() - start))
+
+
+class Predictor:
+    """Panoptic segmentation of single images.
+
+    Args:
+        weights: file, name of shipped weights, or what `load_weights` returned.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps" ...
+        max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
+            for it. None for the limit that is stored with the weights, if any.
+        scales: magnifications at which the network sees an image, whose outputs are averaged; or the name of
+            a data set, "coco", "cityscapes" or "mapillary", for those of the paper.
+        flip: whether it sees each of them mirrored, too.
+        long_side: pixels that the longer side of each image gets for the network. None for what is stored
+            with the weights, if anything; 0 keeps the size of the images.
+        knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
+            that replace those stored with the weights.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: the weights are broken or not those of a segmentation network, the device does not exist,
+            or a side, a scale or a knob is unknown or out of its range.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | LoadedWeights,
+        device: str | torch.device = "auto",
+        *,
+        max_size: int | None = None,
+        scales: str | Sequence[float] = (1.0,),
+        flip: bool = False,
+        long_side: int | None = None,
+        **knobs: Any,
+    ) -> None:
+        scales = parse_scales([scales] if isinstance(scales, str) else scales)
+        self.device = choose_device(device)
+        loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
+        if not hasattr(loaded.model, "semantic_head"):
+            raise ValueError(
+                f"weights must be those of a segmentation network, got {loaded.metadata['model']['name']}; "
+                "choose weights of an axial_deeplab_* or panoptic_deeplab_* network"
+            )
+        self.categories = loaded.categories
+        self.post_processing = stored_post_processing(loaded, **knobs)
+        self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
+        self.model = fuse(loaded.model).to(self.device)
+
+    def __call__(self, image: ImageLike) -> Prediction:
+        """Segment an image.
+
+        Args:
+            image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
+                tensor (3, H, W). RGB.
+
+        Raises:
+            ValueError: the image is damaged, has another type or shape, or does not fit into memory.
+            OSError: the file cannot be opened.
+        """
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
+        """Segment images together; each prediction is what it would be alone.
+
+        Images of one size run through the network at once, which keeps a GPU busy; their memory adds up.
+
+        Args:
+            images: as for a single one, of any sizes.
+
+        Raises:
+            ValueError: an image is not valid, or those of one size do not fit into memory together.
+            OSError: a file cannot be opened.
+        """
+        pixels = [_as_array(image) for image in images]
+        predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
+        return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    def warm_up(self) -> None:
+        """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
+        predict_panoptic(self.model, np.zeros((64, 64, 3), np.uint8), self.post_processing)
+
+    def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
+        annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
+        return Prediction(
+            segmentation=ids,
+            segments_info=[self._segment_info(entry) for entry in annotation["segments_info"]],
+            semantic=np.asarray(self.categories.ids, dtype=np.int32)[prediction.semantic],
+            panoptic=prediction.panoptic,
+            segments=prediction.segments,
+            categories=self.categories,
+            image=pixels,
+            network_ms=prediction.network_ms,
+            post_processing_ms=prediction.post_processing_ms,
+        )
+
+    def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        category = self.categories[self.categories.train_id(entry["category_id"])]
+        return {
+            "id": entry["id"],
+            "category_id": category.id,
+            "name": category.name,
+            "isthing": category.is_thing,
+            "score": entry["score"],
+            "area": entry["area"],
+            "bbox": entry["bbox"],
+        }
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device of a name; "auto" is a CUDA GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be auto, cpu or a GPU of this machine, got {device}: {reason}; try cpu"
+        ) from None
+    return chosen
+
+
+def stored_post_processing(loaded: LoadedWeights, **knobs: Any) -> PostProcessing:
+    """Return the post-processing with the settings that are stored with weights.
+
+    Args:
+        loaded: the weights.
+        knobs: arguments of `PostProcessing` that replace the stored ones.
+
+    Raises:
+        ValueError: an argument is unknown or out of its range.
+    """
+    stored = loaded.metadata.get("post_processing") or {}
+    for source, names in (("weights", stored), ("arguments", knobs)):
+        _refuse_unknown("post_processing", names, source, KNOBS)
+    return PostProcessing(loaded.categories.thing_ids, **{**stored, **knobs})
+
+
+def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
+    """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
+    stored = loaded.metadata.get("view") or {}
+    _refuse_unknown("view", stored, "weights", given)
+    sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
+    return sides | {"long_side": sides["long_side"] or None}
+
+
+def _refuse_unknown(section: str, names: Iterable[str], source: str, known: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{section} must have known settings, got {unknown[0]} in the {source}; "
+            f"remove it or choose from {', '.join(known)}"
+        )
+
+
+def _as_array(image: ImageLike) -> ImageArray:
+    """Return an image of any accepted kind as uint8 (H, W, 3)."""
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(image))
+    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if isinstance(image, Tensor) and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    shape = tuple(array.shape)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or 0 in array.shape or array.shape[2] not in (1, 3):
+        raise ValueError(
+            "image must be a path, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), "
+            f"got shape {tuple(image.shape) if hasattr(image, 'shape') else shape}; one image at a time, RGB"
+        )
+    if array.dtype != np.uint8:
+        raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
+    """Return the outputs for images (B, H, W, C)."""
+    num_images, height, width = images.shape[:3]
+    num_classes = getattr(model, "config", {}).get("num_classes", 1)
+    # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
+    maps = 1 + max(view.scales) ** 2 + (len(view.scales) > 1 or view.flip)
+    _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)
+    pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
+    try:
+        with torch.no_grad():
+            pixels = match_channels(model, pixels.to(device))
+            outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
+            raise
+        raise ValueError(_too_large(height, width)) from None
+    if device.type not in ("cpu", "cuda"):
+        # Post-processing sums in double precision, which such devices lack.
+        outputs = {name: output.cpu() for name, output in outputs.items()}
+    return outputs
+
+
+def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
+    """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    if bytes_of_a_pixel * height * width > memory:
+        raise ValueError(_too_large(height, width))
+
+
+def _too_large(height: int, width: int) -> str:
+    better = max(64, max(height, width) // 4)
+    return (
+        f"image must fit into memory, got {height} x {width} pixels (height x width); "
+        f"give max_size, such as {better} (--max-size {better}), to reduce it for the network"
+    )
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
+    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
+    return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
+
+
+def _remeasured(panoptic: PanopticMap, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Return the segments that are left in a map, with area and box counted anew."""
+    values, areas, boxes = measure_segments(panoptic)
+    measured = {v: (a, b) for v, a, b in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)}
+    return tuple(
+        dataclasses.replace(segment, area=measured[segment.id][0], bbox=tuple(measured[segment.id][1]))
+        for segment in segments
+        if segment.id in measured
+    )

@@ -1,0 +1,96 @@
+"""Predictions of a whole test set, packed as the COCO evaluation server wants them."""
+
+import os
+import zipfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.labels.coco import CATEGORIES
+from axial_deeplab.evaluation.evaluate import require_same_classes
+from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.prediction.files import PredictedFiles
+from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.util.files import atomic_path
+
+# image_info_test-dev2017.json, panoptic_val2017.json, ...: the rest is the name of the set.
+_PREFIXES = ("image_info_", "panoptic_image_info_", "panoptic_", "instances_")
+
+
+def predict_listed(
+    predictor: Predictor,
+    images: str | os.PathLike[str],
+    json: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    submission: str | None = None,
+    limit: int | None = None,
+    progress: bool = False,
+) -> PredictedFiles:
+    """Predict the images that a COCO JSON lists, under its ids; annotations are neither needed nor read.
+
+    The output folder gets `panoptic.json` and `panoptic/*.png`. With `submission` they have the names that
+    the server asks for, `panoptic_{set}_{submission}_results`, and are packed into a zip file of this name;
+    the set is the end of the name of the JSON, as test-dev2017 of image_info_test-dev2017.json.
+
+    Args:
+        predictor: makes the predictions.
+        images: folder of the images.
+        json: lists them, such as image_info_test-dev2017.json; its categories are not used.
+        output: folder; made if it is missing, files of the same names are replaced.
+        submission: name of the method, for the server; None packs nothing.
+        limit: only the first so many images; None takes all.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: the JSON is not valid, an image is damaged, `submission` is no word, or the weights have
+            other categories than COCO's while it is given.
+        OSError: an image is missing, or the output cannot be written.
+
+    Source:
+        The names are those of cocodataset.org, "upload", panoptic segmentation.
+    """
+    output, name = Path(output), "panoptic"
+    if submission is not None:
+        if not submission or set(submission) & set("/\\ "):
+            raise ValueError(f"submission must be one word, got {submission!r}; it is part of file names")
+        require_same_classes(predictor.categories, CATEGORIES, "weights", "COCO")
+        name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
+    dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
+    network_ms = post_processing_ms = 0.0
+    with PanopticWriter(output / name, output / f"{name}.json", predictor.categories) as writer:
+        for index in tqdm(range(len(dataset)), desc="predict", unit="image", disable=not progress):
+            sample = dataset[index]
+            prediction = predictor(sample.image)
+            network_ms += prediction.network_ms
+            post_processing_ms += prediction.post_processing_ms
+            writer.add(
+                prediction.panoptic,
+                prediction.segments,
+                image_file_name=sample.file_name,
+                image_id=sample.image_id,
+            )
+    if submission is not None:
+        _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
+    num = len(dataset)
+    return PredictedFiles(output, num, network_ms / num, post_processing_ms / num)
+
+
+def _name_of_set(json: Path) -> str:
+    for prefix in _PREFIXES:
+        if json.stem.startswith(prefix):
+            return json.stem.removeprefix(prefix)
+    return json.stem
+
+
+def _pack(output: Path, name: str, png_names: list[str]) -> None:
+    """Write the JSON and its PNG files, and nothing else that may lie in the folder, as a zip file."""
+    with (
+        atomic_path(output / f"{name}.zip") as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.write(output / f"{name}.json", f"{name}.json")
+        for png in png_names:
+            # PNG files are compressed already.
+            archive.write(output / name / png, f"{name}/{png}", zipfile.ZIP_STORED)

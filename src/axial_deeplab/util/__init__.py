@@ -1,0 +1,1 @@
+"""What every layer may use: files written whole, text for people."""

@@ -1,0 +1,60 @@
+"""ResNet-50 and ResNet-101 as torchvision names their tensors; many other projects do the same."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from axial_deeplab.weights.convert.deeplab2_names import ParameterSource, Sources
+from axial_deeplab.weights.convert.first_author import count_blocks
+
+STEM = {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "classifier": "fc"}
+BLOCK = {
+    "conv1.conv": "conv1",
+    "conv1.norm": "bn1",
+    "conv2.conv": "conv2",
+    "conv2.norm": "bn2",
+    "conv3.conv": "conv3",
+    "conv3.norm": "bn3",
+    "shortcut.conv": "downsample.0",
+    "shortcut.norm": "downsample.1",
+}
+
+
+def is_torchvision(state: Mapping[str, Tensor]) -> bool:
+    """Return whether a state dict has the names of a ResNet with bottleneck blocks."""
+    return {"conv1.weight", "layer1.0.conv3.weight", "layer4.0.downsample.1.weight"} <= state.keys()
+
+
+def without_influence(model: nn.Module, name: str) -> bool:
+    """Return whether a tensor of torchvision changes none of the outputs of ours: a counter of batches."""
+    return name.endswith("num_batches_tracked")
+
+
+def torchvision_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the arguments of `create_model` for a state dict."""
+    depths = count_blocks(state)
+    arguments: dict[str, Any] = {"name": "resnet101" if depths == (3, 4, 23, 3) else "resnet50"}
+    if "fc.bias" in state:
+        arguments["num_classes"] = state["fc.bias"].shape[0]
+    width = state["conv1.weight"].shape[0] / 64
+    return arguments | {"depths": depths, "width_multiplier": width, "stem_multiplier": width}
+
+
+def torchvision_names(model: nn.Module) -> Sources:
+    """Return the source of each tensor of a `ResNet` in a state dict of torchvision."""
+    sources = {}
+    for name in model.state_dict():
+        module, _, kind = name.rpartition(".")
+        block = re.fullmatch(r"res(\d)\.(\d+)\.(\w+\.\w+)", module)
+        if kind == "num_batches_tracked":
+            continue
+        if module in STEM:
+            sources[name] = ParameterSource(f"{STEM[module]}.{kind}", np.asarray)
+        elif block and block[3] in BLOCK:
+            sources[name] = ParameterSource(
+                f"layer{int(block[1]) - 1}.{block[2]}.{BLOCK[block[3]]}.{kind}", np.asarray
+            )
+    return sources

@@ -1,0 +1,150 @@
+"""COCO instances converted through the command line are read back as COCO panoptic data."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.convert.coco_instances import _unpacked
+from dataset_conversion import convert, save
+
+
+def instances(tmp_path: Path, change: Callable[[dict[str, Any]], object] = lambda document: None) -> Path:
+    """Write two images, the first with a polygon, run lengths, and a crowd of compressed run lengths."""
+    from pycocotools import mask as coco_mask
+
+    crowd = np.zeros((4, 6), np.uint8)
+    crowd[:, 3:] = 1
+    packed = coco_mask.encode(np.asfortranarray(crowd))
+    polygon = [[0, 0, 2, 0, 2, 4, 0, 4], [5, 3, 6, 3, 6, 4, 5, 4]]
+    document: dict[str, Any] = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 4, "width": 6} for n in (5, 6)],
+        "annotations": [
+            {"image_id": 5, "category_id": 7, "iscrowd": 0, "segmentation": polygon},
+            # Column by column: 4 pixels of the second column.
+            {"image_id": 5, "category_id": 9, "segmentation": {"size": [4, 6], "counts": [4, 4, 16]}},
+            {
+                "image_id": 5, "category_id": 7, "iscrowd": 1,
+                "segmentation": {"size": [4, 6], "counts": packed["counts"].decode()},
+            },
+        ],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 7, "name": "car"}],
+    }  # fmt: skip
+    change(document)
+    for number in (5, 6):
+        save(tmp_path / "images" / f"{number}.png", np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def convert_instances(capsys: pytest.CaptureFixture[str], root: Path, *words: object) -> tuple[int, str]:
+    where = ("--images", root / "images", "--json", root / "instances.json", "--output", root / "out")
+    return convert(capsys, "coco-instances", *where, *words)
+
+
+def test_coco_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert_instances(capsys, instances(tmp_path), "--background", "rest")[0] == 0
+    dataset = CocoPanopticDataset(
+        tmp_path / "images", tmp_path / "out/panoptic", tmp_path / "out/panoptic.json"
+    )
+    assert [(c.id, c.name, c.is_thing) for c in dataset.categories] == [
+        (7, "car", True), (9, "dog", True), (10, "rest", False),
+    ]  # fmt: skip
+    first, second = dataset
+    car, dog, rest, crowd = 10_001, 20_001, 30_000, 10_002
+    assert first.panoptic is not None
+    assert first.panoptic.tolist() == [[car, dog, rest, crowd, crowd, crowd]] * 3 + [
+        [car, dog, rest, crowd, crowd, car]
+    ]
+    assert [s.id for s in first.segments if s.is_crowd] == [crowd]
+    assert (second.image_id, [s.id for s in second.segments]) == (6, [rest])
+
+
+def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document["annotations"][0].update(segmentation=value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            first_segmentation([[1, 2, 3]]),
+            "annotations[0] segmentation must be polygons of three or more points",
+        ),
+        (first_segmentation(None), "annotations[0] segmentation must be polygons of three or more points"),
+        (first_segmentation({"size": [4, 5], "counts": [20]}), "or run lengths of size [4, 6], got {'size'"),
+        (first_segmentation({"size": [4, 6], "counts": [20]}), "annotations[0] counts must be the lengths"),
+        (first_segmentation({"size": [4, 6], "counts": [-4, 28]}), "annotations[0] counts must be"),
+        # As a text: 16; a number without end; no text of COCO. pycocotools would write out of bounds.
+        (first_segmentation({"size": [4, 6], "counts": "`0"}), "counts must be the lengths of runs over 4"),
+        (first_segmentation({"size": [4, 6], "counts": "h0P"}), "packed as a text, got 'h0P'; correct"),
+        (first_segmentation({"size": [4, 6], "counts": "\xe9"}), "annotations[0] counts must be"),
+        (first_segmentation([[0, 0, 1e9, 0, 1e9, 1]]), "annotations[0] segmentation must be polygons"),
+        (
+            lambda d: d["annotations"][1].update(category_id=8),
+            "annotations[1] category_id must be in categories, got 8",
+        ),
+        (
+            lambda d: d["annotations"][1].update(image_id=8),
+            "annotations[1] image_id must be in images, got 8",
+        ),
+        (lambda d: d["images"][0].update(id=6), "image ids must be unique, got 6 twice"),
+        (
+            lambda d: d["images"][0].update(file_name="x.png"),
+            "images must have all files of the JSON, got no",
+        ),
+        (
+            lambda d: [d["images"][0].pop(key) for key in ("height", "width")],
+            "must have height and width, got none",
+        ),
+        (lambda d: d.update(images=[], annotations=[]), "images must list at least one image, got none"),
+        (lambda d: d["categories"][0].update(id=7), "instances.json: id must occur once in categories"),
+        (lambda d: d["categories"][0].pop("name"), "categories[0] name must be of type str, got None"),
+    ],
+)
+def test_broken_coco_instances_are_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], object],
+    message: str,
+) -> None:
+    code, printed = convert_instances(capsys, instances(tmp_path, change))
+    assert code == 2
+    assert message in printed
+
+
+def test_packed_runs_are_those_of_pycocotools() -> None:
+    from pycocotools import mask as coco_mask
+
+    random = np.random.default_rng(0)
+    for height, width, share in ((1, 1, 1), (7, 5, 0.5), (40, 60, 0.1), (300, 2, 0.99), (9, 9, 0)):
+        mask = np.asfortranarray(random.random((height, width)) < share)
+        column = mask.ravel(order="F").astype(int)
+        changes = np.flatnonzero(np.diff(column, prepend=0, append=2))
+        expected = np.diff(changes, prepend=0).tolist()
+        assert _unpacked(coco_mask.encode(mask)["counts"].decode()) == expected
+
+
+def test_images_that_the_json_does_not_list_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(instances(tmp_path) / "images" / "7.png", np.zeros((4, 6, 3), np.uint8))
+    code, printed = convert_instances(capsys, tmp_path)
+    assert code == 0
+    assert re.search(r"7\.png: not listed in .*instances\.json; left out", printed)
+
+
+def test_coco_instances_need_pycocotools(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    (tmp_path / "images").mkdir()
+    code, printed = convert_instances(capsys, tmp_path)
+    assert code == 2
+    assert 'pip install "axial-deeplab[coco]"' in printed

@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.coco_json import PanopticJson, SegmentEntry, check_size, path_in_folder
+
+CATEGORIES = [{"id": 1, "name": "dog", "isthing": 1}, {"id": 90, "name": "sky", "isthing": 0}]
+
+
+def document(**changes):
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.jpg", "height": 4, "width": 6},
+            {"id": "b", "file_name": "b.jpg"},
+        ],
+        "annotations": [
+            {
+                "image_id": 7,
+                "file_name": "a.png",
+                "segments_info": [
+                    {"id": 3, "category_id": 90, "area": 5},
+                    {"id": 70000, "category_id": 1, "iscrowd": 1},
+                ],
+            },
+            {"image_id": "b", "file_name": "b.png", "segments_info": []},
+        ],
+        "categories": CATEGORIES,
+    } | changes
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_json(content):
+        path = tmp_path / "panoptic.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return write_json
+
+
+def test_reading_gives_images_annotations_and_categories(write):
+    panoptic = PanopticJson.read(write(document()))
+    assert panoptic.categories == Categories.from_json(CATEGORIES)
+    assert panoptic.image_size(7) == (4, 6)
+    assert panoptic.image_size("b") is None
+    assert panoptic.annotations[7].segments == (
+        SegmentEntry(3, 90, False, 5),
+        SegmentEntry(70000, 1, True, None),
+    )
+    pairs = list(panoptic.annotated_images())
+    assert [(image.file_name, annotation.file_name) for image, annotation in pairs] == [
+        ("a.jpg", "a.png"),
+        ("b.jpg", "b.png"),
+    ]
+
+
+def test_predictions_need_neither_images_nor_categories(write):
+    path = write({"annotations": document()["annotations"]})
+    panoptic = PanopticJson.read(path, categories=Categories.from_json(CATEGORIES))
+    assert list(panoptic.annotations) == [7, "b"]
+    assert panoptic.image_size(7) is None
+    with pytest.raises(ValueError, match=r"panoptic.json: images must list at least one image, got none"):
+        list(panoptic.annotated_images())
+
+
+def test_a_test_set_has_images_and_no_annotations(write):
+    content = document()
+    del content["annotations"]
+    panoptic = PanopticJson.read(write(content))
+    assert len(panoptic.images) == 2
+    with pytest.raises(ValueError, match=r"every image must have .* got none for image 7 \(a.jpg\)"):
+        list(panoptic.annotated_images())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"panoptic.json must be a JSON file, got Expecting property name .* line 1"),
+        ("[]", r"panoptic.json must be a COCO panoptic document .* got list"),
+        (document(images={}), r"panoptic.json: images must be a list, got dict"),
+        (document(annotations=5), r"panoptic.json: annotations must be a list, got int"),
+        (document(categories=None), r"panoptic.json: categories must be a list of id, name and isthing"),
+        (document(images=[3]), r"panoptic.json: images\[0\] must be an object, got 3"),
+        (document(images=[{"file_name": "a"}]), r"images\[0\] id must be of type int or str, got None"),
+        (document(images=[{"id": 7}]), r"images\[0\] \(id 7\) file_name must be of type str, got None"),
+        (
+            document(images=[{"id": 7, "file_name": "a", "height": 0, "width": 5}]),
+            r"images\[0\] \(id 7\) height and width must be at least 1, got \(0, 5\)",
+        ),
+        (
+            document(images=[{"id": 7, "file_name": "a", "height": 5}]),
+            r"images\[0\] \(id 7\) width must be of type int, got None",
+        ),
+        (document(images=document()["images"] * 2), r"panoptic.json: image ids must be unique, got 7 twice"),
+        (
+            document(annotations=document()["annotations"] * 2),
+            r"panoptic.json: an image must have one annotation, got two for image 7",
+        ),
+        (
+            document(images=document()["images"][:1]),
+            r"panoptic.json: annotations\[1\] image_id must be in images, got 'b'",
+        ),
+    ],
+)
+def test_a_bad_document_is_refused_with_file_and_entry(write, content, message):
+    with pytest.raises(ValueError, match=message):
+        PanopticJson.read(write(content))
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ("none", r"segments_info must be of type list, got 'none'"),
+        ([5], r"segment must be an object, got 5"),
+        ([{"category_id": 1}], r"segment id must be of type int, got None"),
+        ([{"id": 0, "category_id": 1}], r"segment id must be from 1 to 16777215, got 0; 0 is void"),
+        ([{"id": 2**24, "category_id": 1}], r"segment id must be from 1 to 16777215, got 16777216"),
+        ([{"id": 5}], r"segment 5 category_id must be of type int, got None"),
+        ([{"id": 5, "category_id": 2}], r"segment 5 category_id must be in categories, got 2"),
+        ([{"id": 5, "category_id": 1, "iscrowd": 2}], r"segment 5 iscrowd must be 0 or 1, got 2"),
+        ([{"id": 5, "category_id": 1}] * 2, r"segment ids must be unique, got 5 twice"),
+    ],
+)
+def test_a_bad_segment_is_refused_with_image_and_segment(write, segments, message):
+    content = document(annotations=[{"image_id": 7, "file_name": "a.png", "segments_info": segments}])
+    with pytest.raises(ValueError, match=r"panoptic.json: annotations\[0\] \(image 7\) " + message):
+        PanopticJson.read(write(content))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent.json"):
+        PanopticJson.read(tmp_path / "absent.json")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "image.json"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ValueError, match=r"image.json must be a JSON file"):
+        PanopticJson.read(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/a.png", "./a.png", "a..b.png"])
+def test_names_inside_the_folder_are_allowed(name):
+    assert path_in_folder("folder", name) == Path("folder") / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.png", "sub/../../a.png", "/etc/passwd", "C:\\a.png", "C:a.png", "..\\a.png", "\\\\host\\a", ""],
+)
+def test_names_that_leave_the_folder_are_refused(name):
+    with pytest.raises(ValueError, match=r"file_name must stay inside folder, got "):
+        path_in_folder("folder", name)
+
+
+def test_a_wrong_size_is_refused():
+    check_size((3, 4), (3, 4), "a.png")
+    check_size((3, 4), None, "a.png")
+    with pytest.raises(ValueError, match=r"a.png must be 4 x 3 pixels \(height x width\), got 3 x 4"):
+        check_size((3, 4), (4, 3), "a.png")
