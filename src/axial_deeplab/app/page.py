@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from axial_deeplab.app.attention import attention_grid
+from axial_deeplab.app.gate import is_number
 from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import KNOBS, Network, Networks
 from axial_deeplab.app.pictures import Picture, read_picture
@@ -42,6 +43,7 @@ class Page:
 
     def __init__(self, networks: Networks, results: Results, limits: Limits) -> None:
         self.networks, self.results, self.limits = networks, results, limits
+        self.known_blocks: set[str] = set()
 
     def build(self) -> gr.Blocks:
         """Return the page, with the first network chosen."""
@@ -55,7 +57,56 @@ class Page:
                     self._lay_out_outputs(network)
             self._connect()
             page.unload(self.forget)
+        self.blocks = page
         return page.queue(max_size=MOST_WAITING, api_open=False)
+
+    def check_event(self, function: Any, inputs: Any, told: Any) -> None:
+        """Refuse an event that the page does not send; Gradio would log a traceback for it.
+
+        Args:
+            function: number of the function, as the page knows it.
+            inputs: values of its components.
+            told: what the event itself tells, such as the place of a click.
+
+        Raises:
+            ValueError: it is of another kind.
+        """
+        functions = self.blocks.fns
+        if type(function) is not int or function not in functions:
+            raise ValueError(f"fn_index must be a function of the page, got {function!r}")
+        components = functions[function].inputs
+        if not isinstance(inputs, list) or len(inputs) != len(components):
+            raise ValueError(f"data must be a list of {len(components)} inputs, got {inputs!r:.80}")
+        for component, value in zip(components, inputs, strict=True):
+            self._check_input(component, value)
+        place = told.get("index") if isinstance(told, dict) else None
+        is_place = isinstance(place, list) and len(place) == 2 and all(type(x) is int for x in place)
+        if functions[function].fn == self.click and not (is_place and "value" in told):
+            raise ValueError(f"event_data must have index and value of a pixel, got {told!r:.80}")
+
+    def _check_input(self, component: Any, value: Any) -> None:
+        label = component.label or type(component).__name__
+        if component is self.weights:
+            if value not in self.networks.names:
+                raise ValueError(f"{label} must be one that is offered, got {value!r:.80}")
+        elif component is self.room:
+            if not is_number(value):
+                raise ValueError(f"width of the page must be a number, got {value!r:.80}")
+        elif isinstance(component, gr.Number | gr.Slider):
+            if value is not None and not is_number(value):
+                raise ValueError(f"{label} must be a number, got {value!r:.80}")
+            if isinstance(component, gr.Slider) and not (value is None or 0 <= value <= 1):
+                raise ValueError(f"{label} must be from 0 to 1, got {value}")
+        elif isinstance(component, gr.Checkbox):
+            if not isinstance(value, bool):
+                raise ValueError(f"{label} must be true or false, got {value!r:.80}")
+        elif isinstance(component, gr.File):
+            if not (isinstance(value, dict) and isinstance(value.get("path"), str)):
+                raise ValueError(f"{label} must be a file that was sent, got {value!r:.80}")
+        elif component is self.block and not (
+            value is None or (isinstance(value, str) and value in self.known_blocks)
+        ):
+            raise ValueError(f"{label} must be one that is offered, got {value!r:.80}")
 
     def _lay_out_inputs(self, network: Network) -> None:
         self.upload = gr.File(label="Picture", file_types=["image"], height=140, elem_id="upload")
@@ -78,12 +129,20 @@ class Page:
             )
             self.links = gr.HTML(elem_id="downloads")
             with gr.Accordion("Attention", elem_id="attention"):
-                self.block = gr.Dropdown(**_blocks(network), label="Block", filterable=False, elem_id="block")
+                self.block = gr.Dropdown(
+                    **self._blocks(network), label="Block", filterable=False, elem_id="block"
+                )
                 self.heads = gr.HTML(_note(HINT_TO_CLICK), elem_id="heads")
             with gr.Accordion("Segments", elem_id="segments"):
                 self.table = gr.HTML()
         self.pixel = gr.State(None)
         self.room = gr.Number(visible=False)
+
+    def _blocks(self, network: Network) -> dict[str, Any]:
+        """Return the choices of blocks, the last one chosen: its positions see most of the picture."""
+        names = network.blocks
+        self.known_blocks.update(names)
+        return {"choices": names, "value": names[-1] if names else None}
 
     def _connect(self) -> None:
         one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "network", "api_visibility": "private"}
@@ -132,7 +191,7 @@ class Page:
             return self._refuse(request.session_hash, error)
         knobs = network.knobs
         updates = dict(zip(self.knobs, knobs.values(), strict=True))
-        updates[self.block] = gr.update(**_blocks(network))
+        updates[self.block] = gr.update(**self._blocks(network))
         return {**updates, **self.segment_again(request, room, weights, *knobs.values())}
 
     def click(self, request: gr.Request, event: gr.SelectData, block: str | None) -> dict[Any, Any]:
@@ -217,12 +276,6 @@ def _knobs(values: Mapping[str, Any]) -> list[gr.Component]:
         count("stuff_area", "stuff segments of fewer pixels become void"),
         gr.Checkbox(values["fill_void"], label="fill_void: no void pixels", elem_id="fill_void"),
     ]
-
-
-def _blocks(network: Network) -> dict[str, Any]:
-    """Return the choices of blocks, the last one chosen: its positions see most of the picture."""
-    names = network.blocks
-    return {"choices": names, "value": names[-1] if names else None}
 
 
 def _note(text: str) -> str:

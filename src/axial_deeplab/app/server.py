@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from axial_deeplab.app.limits import Limits
     from axial_deeplab.app.networks import Networks
-    from axial_deeplab.app.page import Limits
 
 # Bytes of a file that is sent: more than the largest picture that is allowed by default, uncompressed.
 MAX_UPLOAD = 64 * 2**20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# The browser refuses whatever the page would load from elsewhere. Gradio's own scripts stand in its page, and
-# compile templates.
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": CONTENT_POLICY,
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-}
 
 
 def serve(
@@ -81,13 +68,16 @@ def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI"
     """
     import gradio as gr
     from fastapi import FastAPI, Response
+    from gradio.utils import get_upload_folder
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from axial_deeplab.app.gate import Gate
     from axial_deeplab.app.page import STYLES, THEME, Page
     from axial_deeplab.app.results import Results
 
     app = FastAPI(openapi_url=None)
     results = Results()
+    page = Page(networks, results, limits)
 
     @app.get("/files/{key}/{kind}")
     def download(key: str, kind: str) -> Response:
@@ -99,7 +89,7 @@ def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI"
 
     gr.mount_gradio_app(
         app,
-        Page(networks, results, limits).build(),
+        page.build(),
         path="",
         theme=THEME,
         css=STYLES,
@@ -111,35 +101,9 @@ def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI"
         mcp_server=False,
         enable_monitoring=False,
     )
-    app.add_middleware(Gate)
+    app.add_middleware(Gate, uploads=get_upload_folder(), check_event=page.check_event)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ["*"])
     return app
-
-
-class Gate:
-    """What stands before Gradio: no request makes it fetch an address, and no page loads from elsewhere."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if any(word in scope["path"] for word in ("/proxy=", "/file=http:", "/file=https:")):
-            await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"addresses are not fetched"})
-            return
-
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                kept = [(name, value) for name, value in message["headers"] if name.decode() not in HEADERS]
-                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*kept, *added]}
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
 
 
 @contextmanager
