@@ -1,12 +1,11 @@
 """Serving the page: one process, one address, and temporary files that go with it."""
 
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,7 +41,6 @@ def serve(
         ValueError: the address cannot be had, or the first weights are broken.
         OSError: there are no such weights.
     """
-    signal.signal(signal.SIGTERM, _leave)
     with _listening(host, port) as listener, private_folder():
         import uvicorn
 
@@ -125,11 +123,6 @@ def private_folder() -> Iterator[str]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-
-
-def _leave(number: int, frame: Any) -> NoReturn:
-    """End by an exception, so that temporary files are removed; by default the process just dies."""
-    raise SystemExit(128 + number)
 
 
 @contextmanager

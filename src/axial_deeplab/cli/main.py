@@ -17,6 +17,7 @@ from axial_deeplab.cli.options import (
     data_set,
     prediction_options,
 )
+from axial_deeplab.util.termination import EXIT_STATUS, Terminated, sigterm_handler, terminate
 
 if TYPE_CHECKING:
     import argparse
@@ -31,12 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; None takes those of the process.
 
     Returns:
-        The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C.
+        The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        return _run(words)
+        with sigterm_handler(terminate):
+            return _run(words)
 
 
 def _run(words: Arguments) -> int:
@@ -58,6 +60,9 @@ def _run(words: Arguments) -> int:
     except (ValueError, OSError) as error:
         print(f"axial-deeplab: error: {_one_line(error)}", file=sys.stderr)
         return 2
+    except Terminated as stop:
+        print(f"axial-deeplab: {stop.message}", file=sys.stderr)
+        return EXIT_STATUS
     except KeyboardInterrupt:
         print("axial-deeplab: stopped", file=sys.stderr)
         return 130

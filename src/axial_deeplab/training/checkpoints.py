@@ -1,6 +1,8 @@
 """Checkpoints that survive a kill at any moment: last.ckpt and, by a score, best.ckpt."""
 
+import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ class Checkpoints(lightning.Callback):
         self.score = score
         self.best_score = float("-inf")
         self._written_step = -1
+        self._warned = False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Remove what a killed run left half-written."""
@@ -75,7 +78,9 @@ class Checkpoints(lightning.Callback):
         """Write last.ckpt where it is due and no validation follows at once."""
         step = trainer.global_step
         validation_follows = self.val_interval is not None and step % self.val_interval == 0
-        due = step % self.interval == 0 or step == self.max_steps
+        # Several processes learn of SIGTERM at different steps, and can only write a checkpoint together.
+        terminated = trainer.received_sigterm and trainer.world_size == 1
+        due = step % self.interval == 0 or step == self.max_steps or terminated
         # Between the batches that one optimizer step accumulates, the step stands still.
         if due and not validation_follows and step != self._written_step:
             self._write(trainer, LAST)
@@ -83,6 +88,13 @@ class Checkpoints(lightning.Callback):
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write best.ckpt if this score is the best so far, and last.ckpt."""
         score = float(trainer.callback_metrics[self.score])
+        if math.isnan(score) and not self._warned and trainer.is_global_zero:
+            self._warned = True
+            warnings.warn(
+                f"{self.score} of the validation set is not defined, so {BEST} is not written: no segment "
+                "counts (all are void or crowds); look at the set with `axial-deeplab dataset check`",
+                stacklevel=1,
+            )
         if score > self.best_score:
             self.best_score = score
             self._write(trainer, BEST)

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sized
@@ -29,6 +30,7 @@ from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.termination import Terminated, sigterm_handler
 from axial_deeplab.weights.file import load_weights, save_weights
 
 WEIGHTS = "weights.safetensors"
@@ -133,12 +135,19 @@ def _fit(
     trainer: lightning.Trainer, module: TrainingModule, batches: TrainingBatches, checkpoint: Path | None
 ) -> None:
     try:
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+        # Lightning notes SIGTERM and ends after the step; a handler that raises would end it in the middle.
+        with sigterm_handler(signal.SIG_DFL):
+            trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
+        if trainer.received_sigterm:
+            raise _terminated(trainer) from None
         raise
     except RuntimeError as error:
+        # Where the whole group of processes is terminated, those that load images may be gone first.
+        if trainer.received_sigterm:
+            raise _terminated(trainer) from None
         if not is_lost_connection(error):
             raise
         raise ConnectionError(
@@ -152,6 +161,12 @@ def _fit(
         # The worker's traceback ends with the line that tells what is wrong.
         message = str(error).strip().splitlines()[-1]
         raise type(error)(message.partition(": ")[2]) from None
+
+
+def _terminated(trainer: lightning.Trainer) -> Terminated:
+    last = Path(trainer.default_root_dir) / LAST
+    how = "go on with --resume" if last.exists() else "there is no checkpoint yet"
+    return Terminated(f"stopped by SIGTERM at step {trainer.global_step}; {how}")
 
 
 def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> lightning.Trainer:

@@ -1,0 +1,39 @@
+"""Ending in one line on SIGTERM, which SLURM, Docker and Kubernetes send before they kill."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+EXIT_STATUS = 128 + signal.SIGTERM
+
+
+class Terminated(SystemExit):
+    """The process was asked to end.
+
+    Args:
+        message: what people should know, one line.
+    """
+
+    def __init__(self, message: str = "stopped by SIGTERM") -> None:
+        super().__init__(EXIT_STATUS)
+        self.message = message
+
+
+@contextmanager
+def sigterm_handler(handler: Any) -> Iterator[None]:
+    """Handle SIGTERM in the block; outside of the main thread, which alone gets signals, change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def terminate(number: int, frame: Any) -> NoReturn:
+    """End by an exception, so that temporary files are removed; by default the process just dies."""
+    raise Terminated

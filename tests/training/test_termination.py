@@ -1,0 +1,71 @@
+"""SIGTERM ends a training in one line, with its checkpoint, and without a success."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from axial_deeplab.config.schema import config_to_dict
+from axial_deeplab.training.train import train
+from axial_deeplab.util.termination import EXIT_STATUS
+
+MakeConfig = Callable[..., Any]
+
+
+def start(config: Any, path: Path) -> subprocess.Popen[str]:
+    path.write_text(yaml.safe_dump(config_to_dict(config)))
+    words = [sys.executable, "-m", "axial_deeplab", "train", "--config", str(path)]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize(("num_workers", "whole_group"), [(0, False), (1, False), (1, True)])
+def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whole_group: bool) -> None:
+    trainer = {
+        "num_workers": num_workers,
+        "checkpoint_interval": 1000,
+        "val_interval": 100_000,
+        "output": str(tmp_path / "run"),
+    }
+    config = tiny_config(trainer=trainer, optim={"max_steps": 100_000})
+    process = start(config, tmp_path / "config.yaml")
+    metrics = tmp_path / "run" / "metrics.csv"
+    end = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 2):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == EXIT_STATUS == 143
+    assert "Traceback" not in words
+    (line,) = [line for line in words.splitlines() if "stopped by SIGTERM" in line]
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    if not whole_group:  # there, the step may end for want of images
+        step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
+        assert line == f"axial-deeplab: stopped by SIGTERM at step {step}; go on with --resume"
+
+
+def test_validation_set_without_a_score_is_told(
+    tiny_config: MakeConfig, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(
+        "axial_deeplab.evaluation.panoptic_quality.PanopticQuality.update", lambda *_, **__: None
+    )
+    config = tiny_config(
+        trainer={"output": str(tmp_path / "run"), "val_interval": 5}, optim={"max_steps": 10}
+    )
+    with pytest.warns(UserWarning, match="of the validation set is not defined") as warned:
+        train(config)
+    assert len([w for w in warned if "not defined" in str(w.message)]) == 1
+    assert not (tmp_path / "run" / "best.ckpt").exists()
