@@ -172,6 +172,19 @@ def test_new_run_does_not_overwrite_a_run(tiny_config: MakeConfig) -> None:
     load_weights(weights)
 
 
+def test_training_shorter_than_the_interval_is_scored_at_its_end(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(trainer={"val_interval": 500}, optim={"max_steps": 5})
+    train(config)
+    assert len(_metrics(Path(config.trainer.output))["val/PQ"]) == 1
+    told = capsys.readouterr().out
+    assert (
+        f"learns from {config.data.train.json}, 7 images; is validated on {config.data.val.json}, 2 images"
+        in told
+    )
+
+
 def test_no_validation_data_no_validation(tiny_config: MakeConfig) -> None:
     config = tiny_config(data={"val": {}})
     train(config)

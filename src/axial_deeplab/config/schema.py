@@ -247,7 +247,8 @@ class TrainerConfig:
     num_workers: int = 2
     """Processes that read and augment images, for each device."""
     val_interval: int = 5000
-    """Optimizer steps between two validations; a multiple of optim.lookahead_steps."""
+    """Optimizer steps between two validations; a multiple of optim.lookahead_steps. A shorter training is
+    validated at its end."""
     checkpoint_interval: int = 1000
     """Optimizer steps between two writings of last.ckpt; a multiple of optim.lookahead_steps."""
     log_interval: int = 20

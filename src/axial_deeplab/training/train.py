@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
+from axial_deeplab.config.schema import Config, SplitConfig, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import require_same_classes
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
@@ -172,11 +172,13 @@ def _terminated(trainer: lightning.Trainer) -> Terminated:
 def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> lightning.Trainer:
     settings, optim = config.trainer, config.optim
     validates = task.val is not None
+    # A training that is shorter than the interval is scored at its end.
+    val_interval = min(settings.val_interval, optim.max_steps)
     callbacks: list[lightning.Callback] = [
         Checkpoints(
             output,
             interval=settings.checkpoint_interval,
-            val_interval=settings.val_interval if validates else None,
+            val_interval=val_interval if validates else None,
             max_steps=optim.max_steps,
             score=task.module.score,
         )
@@ -195,7 +197,7 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=optim.gradient_clip,
             # In batches, not in optimizer steps, and counted over the whole run: there are no epochs.
-            val_check_interval=settings.val_interval * settings.accumulate,
+            val_check_interval=val_interval * settings.accumulate,
             check_val_every_n_epoch=None,
             limit_val_batches=None if validates else 0,
             num_sanity_val_steps=0,
@@ -300,13 +302,22 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
     num_images = len(task.train)
     parameters = sum(p.numel() for p in task.module.model.parameters())
     epochs = optim.max_steps * settings.batch_size / num_images
+    sets = f"learns from {_place(config.data.train)}, {num_images} images"
+    if isinstance(task.val, Sized):
+        sets += f"; is validated on {_place(config.data.val)}, {len(task.val)} images"
     return (
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {num_classes} categories\n"
         f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x "
         f"{settings.accumulate} accumulated x {batch_size}; learning rate {optim.lr:g}; "
         f"precision {trainer.precision}; device {trainer.strategy.root_device}\n"
-        f"{optim.max_steps} steps = {epochs:.1f} epochs of {num_images} images; output {settings.output}"
+        f"{sets}\n"
+        f"{optim.max_steps} steps = {epochs:.1f} epochs; output {settings.output}"
     )
+
+
+def _place(split: SplitConfig) -> str:
+    """Return where a data set lies, for people to see that it is the one they mean."""
+    return " ".join(filter(None, (split.json or split.root or split.images, split.split)))
 
 
 def _write_config(config: Config, path: Path) -> None:
