@@ -18,8 +18,8 @@ class Operands:
     """The arguments of `axial_attention` or of `local_attention_2d`, whose docstrings tell their meaning.
 
     Args:
-        span: for squares, their side.
-        rows_per_chunk: for squares only.
+        span: for windows, their side.
+        rows_per_chunk: for windows only.
     """
 
     q: Tensor

@@ -1,4 +1,4 @@
-"""The sums that the variances of the logits are made of, of squares and of local spans, compiled by Numba."""
+"""The sums that the variances of the logits are made of, of windows and of local spans, compiled by Numba."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.operands import empty_like_image
-from axial_deeplab.ops.window.call import SquareCall
+from axial_deeplab.ops.window.call import WindowCall
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k, SymInt row_reach, SymInt reach"
 
@@ -25,7 +25,7 @@ def sums_of_terms(
     Args:
         q: float32 or float64, see `numba_moments.can_run`.
         rel_q: None has sums of zero, as `rel_k`.
-        reach: how far squares reach along the columns and the rows of an image.
+        reach: how far windows reach along the columns and the rows of an image.
     """
     return _sums(q, k, rel_q, rel_k, *reach)
 
@@ -37,7 +37,7 @@ def _sums(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *rea
         return q.new_zeros(2, 3, call.heads)
     sums = q.new_empty(call.heads, call.groups, 6)
     call.set_addresses(MOMENTS=sums)
-    call.launch("square_moments", call.heads * call.groups)
+    call.launch("window_moments", call.heads * call.groups)
     return sums.sum(1).t().contiguous().view(2, 3, call.heads)
 
 
@@ -58,7 +58,7 @@ def _backward(
     call.set_rows(GRAD_Q=grads[0], GRAD_K=grads[1])
     first, second = grad
     call.set_addresses(MOMENTS=torch.cat((first, 2 * second)).t().contiguous())
-    near_grads, _ = call.differentiate("square_moments_backward")
+    near_grads, _ = call.differentiate("window_moments_backward")
     for i, table in enumerate((rel_q, rel_k)):
         if table is not None:
             grads[2 + i] = near_grads[i].flatten(1, 2).clone()
@@ -88,7 +88,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 _sums.register_autograd(_differentiate, setup_context=_setup_context)
 
 
-def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> SquareCall:
-    call = SquareCall(q, k, reach)
+def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> WindowCall:
+    call = WindowCall(q, k, reach)
     call.set_tables(REL_Q=rel_q, REL_K=rel_k)
     return call
