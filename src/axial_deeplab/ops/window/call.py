@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import KernelCall, threads_for
+from axial_deeplab.ops.numba.call import KernelCall, threads_for
 
 # Chunks depend on the shapes alone, so that the number of threads changes no bit.
 FEWEST_CHUNKS = 16

@@ -1,4 +1,4 @@
-"""Fused attention over windows on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
+"""Attention over windows on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import differentiate_by, why_not_tensor
 from axial_deeplab.ops.library import registered
+from axial_deeplab.ops.numba.call import why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
 from axial_deeplab.ops.window.call import FEWEST_CHUNKS, WindowCall
 from axial_deeplab.ops.window.reference import crop_table, window_reach
@@ -88,7 +88,7 @@ def _allocate_gradients(*arguments: Any) -> list[Tensor]:
     return Operands(*flat).new_gradients()
 
 
-differentiate_by(_backward, _forward)
+_forward.differentiate_by(_backward, num_outputs=2)
 
 
 def _call(operands: Operands, maxima: Tensor) -> tuple[WindowCall, list[Tensor | float]]:

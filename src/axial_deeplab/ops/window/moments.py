@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.operands import empty_like_image
+from axial_deeplab.ops.operands import gradients_like
 from axial_deeplab.ops.window.call import WindowCall
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k, SymInt row_reach, SymInt reach"
@@ -23,7 +23,7 @@ def sums_of_terms(
         q, k: (B, H, W, N, D); rel_q, rel_k: (N, offsets in reach, D), row by row. Returns (2, 3, N).
 
     Args:
-        q: float32 or float64, see `numba_moments.can_run`.
+        q: float32 or float64, see `axial.moments.can_run`.
         rel_q: None has sums of zero, as `rel_k`.
         reach: how far windows reach along the columns and the rows of an image.
     """
@@ -66,26 +66,11 @@ def _backward(
 
 
 @_backward.register_fake
-def _allocate_gradients(
-    grad: Tensor, q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *reach: int
-) -> list[Tensor]:
-    images = [empty_like_image(x) for x in (q, k)]
-    return images + [q.new_zeros(() if x is None else x.shape) for x in (rel_q, rel_k)]
+def _allocate_gradients(grad: Tensor, *operands: Any) -> list[Tensor]:
+    return gradients_like(operands[:2], operands[2:4])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, row_reach, reach = inputs
-    ctx.reach = row_reach, reach
-    ctx.save_for_backward(*tensors)
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    grads = _backward(grad, *tensors, *ctx.reach)
-    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None, None
-
-
-_sums.register_autograd(_differentiate, setup_context=_setup_context)
+_sums.differentiate_by(_backward)
 
 
 def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> WindowCall:

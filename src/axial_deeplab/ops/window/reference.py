@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from axial_deeplab.ops.operands import Operands, reach_of
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import Operands, full_precision, reach_of
 
 
 def why_not(operands: Operands) -> str | None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial.moments import can_run
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import full_precision
 from axial_deeplab.ops.window.moments import sums_of_terms
 from axial_deeplab.ops.window.reference import (
     content_term,
