@@ -7,13 +7,14 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
 import torch
 
 from axial_deeplab import create_model, load_weights
+from axial_deeplab.benchmark.measure import interleaved, timed
 from axial_deeplab.export.export import export
 from axial_deeplab.export.onnx_runtime import OnnxNetwork
 from axial_deeplab.export.program import Deployed
@@ -47,15 +48,12 @@ def measure(name: str, rounds: int) -> list[dict[str, object]]:
     rows = []
     for size, comparison in zip(sizes, comparisons, strict=True):
         images = deployed.example(*size)
-        times: dict[str, list[float]] = {"eager_ms": [], "onnx_ms": []}
-        for round_ in range(rounds + 2):
-            for key, run in (("eager_ms", deployed), ("onnx_ms", runtime)):
-                start = time.perf_counter()
-                with torch.no_grad():
-                    run(images)
-                if round_ >= 2:  # the first ones compile and allocate
-                    times[key].append(1e3 * (time.perf_counter() - start))
-        medians = {key: statistics.median(values) for key, values in times.items()}
+        steps = [partial(run, images) for run in (deployed, runtime)]
+        with torch.no_grad():
+            for step in 2 * steps:  # the first ones compile and allocate
+                step()
+            times = interleaved([partial(timed, step) for step in steps], rounds)
+        medians = dict(zip(("eager_ms", "onnx_ms"), map(statistics.median, times), strict=True))
         rows.append({"network": name, "size": size, "difference": comparison.difference, **medians})
         print(
             f"{name:28}{' x '.join(map(str, size)):>16}   eager {medians['eager_ms']:8.1f} ms   "

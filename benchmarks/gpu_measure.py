@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from axial_deeplab.benchmark.measure import describe_machine
+from axial_deeplab.benchmark import measure
+from axial_deeplab.benchmark.measure import Step, describe_machine, timed
 from axial_deeplab.util.files import atomic_path
 
 DRY_RUN = "--dry-run" in sys.argv
 DEVICE = "cpu" if DRY_RUN else "cuda"
-Step = Callable[[], object]
 
 
 class OutOfTimeError(Exception):
@@ -92,25 +93,22 @@ class Times:
 def interleaved(steps: dict[str, Step], rounds: int = 20) -> dict[str, Times]:
     """Time steps in turns, each with a cold second-level cache."""
     flush = torch.empty(1 if DRY_RUN else 2**28, dtype=torch.uint8, device=DEVICE)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(1 if DRY_RUN else rounds):
-        for name, step in steps.items():
-            flush.zero_()
-            times[name].append(_milliseconds(step))
-    return {name: Times(values) for name, values in times.items()}
+
+    def seconds(step: Step) -> float:
+        flush.zero_()
+        return timed(step) if DRY_RUN else _seconds_of_device(step)
+
+    times = measure.interleaved([partial(seconds, step) for step in steps.values()], 1 if DRY_RUN else rounds)
+    return {name: Times(values) for name, values in zip(steps, times, strict=True)}
 
 
-def _milliseconds(step: Step) -> float:
-    if DRY_RUN:
-        start = time.perf_counter()
-        step()
-        return 1e3 * (time.perf_counter() - start)
+def _seconds_of_device(step: Step) -> float:
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     first.record()
     step()
     last.record()
     last.synchronize()
-    return first.elapsed_time(last)
+    return first.elapsed_time(last) / 1e3
 
 
 def captured(step: Step) -> Step:
@@ -145,12 +143,7 @@ def peak_megabytes(step: Step) -> float:
     step()
     if DRY_RUN:
         return math.nan
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 1e6
+    return measure.peak_mb(step, DEVICE)
 
 
 def in_processes(function: Callable[[Any], Any], tasks: list[Any]) -> Iterator[tuple[Any, Any]]:

@@ -7,7 +7,6 @@ large one, which is measured. Where it needs more memory than that, the table sa
 """
 
 import argparse
-import gc
 import json
 import multiprocessing
 import resource
@@ -18,11 +17,10 @@ from typing import Any
 
 import torch
 
-from axial_deeplab.benchmark.measure import CLEAR_REFS, RESET_PEAK, _resident_mb, describe_machine
+from axial_deeplab.benchmark.measure import describe_machine, peak_mb
 from axial_deeplab.benchmark.network import NetworkCandidate
 from axial_deeplab.benchmark.report import describe
 from axial_deeplab.util.files import atomic_path
-from axial_deeplab.util.freed_memory import return_freed_memory
 
 CITYSCAPES_CLASSES = 19
 
@@ -42,26 +40,25 @@ def run(candidate: NetworkCandidate, limit_gb: float, threads: int) -> dict[str,
     images = 255 * torch.rand(1, 3, candidate.height, candidate.width)
     with torch.inference_mode():
         model(images[..., :65, :65])
-    gc.collect()
-    return_freed_memory()
-    held = _resident_mb("VmRSS")
+    spent: dict[str, float] = {}
+
+    def step() -> None:
+        start = time.perf_counter(), time.process_time()
+        with torch.inference_mode():
+            model(images)
+        spent["seconds"] = time.perf_counter() - start[0]
+        spent["processor_seconds"] = time.process_time() - start[1]
+
     limit = int(limit_gb * 1e9)
     # The limit is on what can be written; libraries map much more than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    CLEAR_REFS.write_text(RESET_PEAK)
-    start = time.perf_counter(), time.process_time()
     try:
-        with torch.inference_mode():
-            model(images)
+        peak = peak_mb(step, "cpu")
     except (RuntimeError, MemoryError) as error:
         if "alloc" not in str(error).lower() and not isinstance(error, MemoryError):
             raise
         return {"failure": f"needs more than {limit_gb:g} GB"}
-    return {
-        "seconds": time.perf_counter() - start[0],
-        "processor_seconds": time.process_time() - start[1],
-        "peak_mb": _resident_mb("VmHWM") - held,
-    }
+    return {**spent, "peak_mb": peak}
 
 
 def measured(candidate: NetworkCandidate, limit_gb: float) -> dict[str, Any]:

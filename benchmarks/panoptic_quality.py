@@ -18,12 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from axial_deeplab.benchmark.measure import interleaved, timed
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 from axial_deeplab.panoptic.format import IntArray, read_panoptic_png, write_panoptic_png
@@ -77,17 +79,13 @@ def panopticapi_runner(
 
 def measure(runners: dict[str, Callable[[], float]], rounds: int, num_images: int) -> dict[str, Any]:
     """Return milliseconds of processor time an image (the median of the rounds) and PQ by name."""
-    times: dict[str, list[float]] = {name: [] for name in runners}
     qualities = {name: run() for name, run in runners.items()}  # the first run compiles and fills caches
-    for _ in range(rounds):
-        for name, run in runners.items():
-            start = time.process_time()
-            run()
-            times[name].append(1e3 * (time.process_time() - start) / num_images)
-    return {
-        name: {"ms": statistics.median(times[name]), "fastest_ms": min(times[name]), "pq": qualities[name]}
-        for name in runners
-    }
+    timers = [partial(timed, run, clock=time.process_time) for run in runners.values()]
+    results = {}
+    for name, times in zip(runners, interleaved(timers, rounds), strict=True):
+        ms = statistics.median(times) / num_images
+        results[name] = {"ms": ms, "fastest_ms": min(times) / num_images, "pq": qualities[name]}
+    return results
 
 
 def main() -> None:

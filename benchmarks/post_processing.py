@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from axial_deeplab.benchmark.measure import peak_mb
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.data.targets import PanopticTargets
@@ -75,10 +76,8 @@ def measure(case: str, height: int, width: int, rounds: int) -> dict[str, Any]:
     make = {"noise": noise, "scene": scene}[case]
     outputs, post_processing = make(height, width)
     post_processing({name: values[..., :33, :33] for name, values in outputs.items()})
-    reset_peak()
-    before = memory("VmRSS")
-    segments = post_processing(outputs)[0].segments
-    peak = memory("VmHWM") - before
+    peak = peak_mb(lambda: post_processing(outputs), "cpu")
+    num_segments = len(post_processing(outputs)[0].segments)
     seconds, processor_seconds = [], []
     for _ in range(rounds):
         start, processor_start = time.perf_counter(), time.process_time()
@@ -89,21 +88,8 @@ def measure(case: str, height: int, width: int, rounds: int) -> dict[str, Any]:
         "seconds": statistics.median(seconds),
         "processor_seconds": statistics.median(processor_seconds),
         "peak_mb": peak,
-        "num_segments": len(segments),
+        "num_segments": num_segments,
     }
-
-
-def reset_peak() -> None:
-    """Make the kernel forget the largest memory of this process so far (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory(field: str) -> float:
-    """Return a field of the memory of this process, MB (Linux)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"/proc/self/status has no {field}; measure on Linux")
 
 
 def main() -> None:

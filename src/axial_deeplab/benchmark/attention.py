@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.benchmark.measure import CLOCKS, Step, _timed, compile_options
+from axial_deeplab.benchmark.measure import CLOCKS, Step, compile_options, timed
 from axial_deeplab.benchmark.network import DTYPES
 from axial_deeplab.ops.axial.api import axial_attention
 from axial_deeplab.ops.axial.prepared import PreparedAttention
@@ -279,7 +279,7 @@ def measure_ceiling(
     product = torch.empty_like(matrix)
 
     def fastest(step: Step) -> float:
-        return min(_timed(step, device, CLOCKS[cpu_time]) for _ in range(rounds))
+        return min(timed(step, device, CLOCKS[cpu_time]) for _ in range(rounds))
 
     copying = fastest(lambda: target.copy_(source))
     multiplying = fastest(lambda: torch.mm(matrix, matrix, out=product))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,14 +136,9 @@ def measure(
     steps = []
     for candidate in candidates:
         step = candidate.prepare()
-        _timed(step, candidate.device)
-        steps.append(step)
-    times: list[list[float]] = [[] for _ in candidates]
-    with tqdm(total=rounds, unit="round", disable=not progress, leave=False) as bar, no_collection():
-        for _ in range(rounds):
-            for candidate, step, own in zip(candidates, steps, times, strict=True):
-                own.append(1e3 * _timed(step, candidate.device, clock))
-            bar.update()
+        timed(step, candidate.device)
+        steps.append(partial(timed, step, candidate.device, clock))
+    times = interleaved(steps, rounds, progress=progress)
     return [
         Measurement(
             candidate.label,
@@ -152,6 +148,25 @@ def measure(
         )
         for candidate, own, peak in zip(candidates, times, peaks, strict=True)
     ]
+
+
+def interleaved(
+    timers: Sequence[Callable[[], float]], rounds: int, *, progress: bool = False
+) -> list[list[float]]:
+    """Call timers in turns and return what each took in every round, milliseconds.
+
+    Args:
+        timers: each does its work and returns the seconds that it took, such as `partial(timed, step)`.
+        rounds: calls of each.
+        progress: whether to show a progress bar.
+    """
+    times: list[list[float]] = [[] for _ in timers]
+    with tqdm(total=rounds, unit="round", disable=not progress, leave=False) as bar, no_collection():
+        for _ in range(rounds):
+            for timer, own in zip(timers, times, strict=True):
+                own.append(1e3 * timer())
+            bar.update()
+    return times
 
 
 def compile_options() -> dict[str, Any]:
@@ -171,7 +186,7 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _timed(step: Step, device: str, clock: Callable[[], float] = time.perf_counter) -> float:
+def timed(step: Step, device: str = "cpu", clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the seconds that a step takes."""
     if device == "cuda":
         torch.cuda.synchronize()
@@ -200,29 +215,29 @@ def _peak_of_steps(candidate: Candidate, repeats: int, threads: int) -> float:
     torch.set_num_threads(threads)
     step = candidate.prepare()
     step()  # compilers and libraries load at the first use
-    peak = _peak_on_gpu if candidate.device == "cuda" else _peak_on_cpu
-    return statistics.median(peak(step) for _ in range(repeats))
+    return statistics.median(peak_mb(step, candidate.device) for _ in range(repeats))
 
 
-def _peak_on_gpu(step: Step) -> float:
-    allocated = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - allocated) / 1e6
-
-
-def _peak_on_cpu(step: Step) -> float:
+def peak_mb(step: Step, device: str) -> float:
+    """Return the memory of a step at its highest point beyond what is held before it, MB (CPU: Linux)."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        held = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - held) / 1e6
     # What earlier steps freed may still be resident and would hide the peak of this one.
     gc.collect()
     return_freed_memory()
-    resident = _resident_mb("VmRSS")
+    resident = resident_mb("VmRSS")
     CLEAR_REFS.write_text(RESET_PEAK)
     step()
-    return _resident_mb("VmHWM") - resident
+    return resident_mb("VmHWM") - resident
 
 
-def _resident_mb(field: str) -> float:
+def resident_mb(field: str) -> float:
+    """Return a field of the memory of this process such as VmRSS, MB (Linux)."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field + ":"))
     return int(line.split()[1]) * 1024 / 1e6
 

@@ -3,9 +3,11 @@
 import functools
 import sys
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class Operation:
@@ -15,7 +17,7 @@ class Operation:
     process seconds and serves few.
 
     Args:
-        name: of the operation.
+        name: last part of the name.
         schema: its arguments and results, in the language of `torch.library`.
         device: "cpu", "cuda", ... that it has a kernel for, "default" for all.
         kernel: computes it.
@@ -49,6 +51,32 @@ class Operation:
     ) -> None:
         """Register a backward pass, see `torch.library.register_autograd`."""
         self._differentiate, self._setup_context = differentiate, setup_context
+
+    def differentiate_by(self, backward: Callable[..., Any], num_outputs: int = 1) -> None:
+        """Register a backward pass that is an operation, too.
+
+        Args:
+            backward: gets the gradients of the outputs, the further results and the arguments of this
+                operation; returns the gradients of the tensors among the arguments, which come first.
+            num_outputs: results that can be differentiated; the further ones are for the backward pass.
+        """
+
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            further = output[num_outputs:] if isinstance(output, tuple) else ()
+            ctx.mark_non_differentiable(*further)
+            ctx.save_for_backward(*further, *(x if isinstance(x, Tensor) else None for x in inputs))
+            ctx.numbers = [None] * len(further) + [None if isinstance(x, Tensor) else x for x in inputs]
+
+        def differentiate(ctx: Any, *output_grads: Tensor) -> tuple[Tensor | None, ...]:
+            kept = [
+                number if tensor is None else tensor
+                for tensor, number in zip(ctx.saved_tensors, ctx.numbers, strict=True)
+            ]
+            grads = backward(*output_grads[:num_outputs], *kept)
+            inputs = kept[len(output_grads) - num_outputs :]
+            return tuple(grad if isinstance(x, Tensor) else None for x, grad in zip_longest(inputs, grads))
+
+        self.register_autograd(differentiate, setup_context=setup_context)
 
     def _keep_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         if self._setup_context is not None:

@@ -1,5 +1,7 @@
 """What an attention operation works on: the one home of its list of arguments."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +20,8 @@ class Operands:
     """The arguments of `axial_attention` or of `local_attention_2d`, whose docstrings tell their meaning.
 
     Args:
-        span: for squares, their side.
-        rows_per_chunk: for squares only.
+        span: for windows, their side.
+        rows_per_chunk: for windows only.
     """
 
     q: Tensor
@@ -76,9 +78,7 @@ class Operands:
 
     def new_gradients(self) -> list[Tensor]:
         """Return room for the gradients of `tensors`, zeros where they are sums; empty for an absent one."""
-        images = [empty_like_image(x) for x in self.images]
-        others = (*self.tables, self.logit_scale)
-        return images + [self.q.new_zeros(() if x is None else x.shape) for x in others]
+        return gradients_like(self.images, (*self.tables, self.logit_scale))
 
     def check_types(self) -> None:
         """Refuse tensors of different devices, or whose numbers are not as they must be."""
@@ -128,3 +128,16 @@ def empty_like_image(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     if x.stride(1) < x.stride(2):
         return x.new_empty(batch, lines, length, heads, channels, dtype=dtype).transpose(1, 2)
     return x.new_empty(batch, length, lines, heads, channels, dtype=dtype)
+
+
+def gradients_like(images: Sequence[Tensor], others: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return room for the gradients of images, and zeros for those that are sums; empty for absent ones."""
+    sums = [images[0].new_zeros(() if x is None else x.shape) for x in others]
+    return [empty_like_image(x) for x in images] + sums
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which autocast is off for the device: sums over many terms need it."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

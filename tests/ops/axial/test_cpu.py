@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from axial_deeplab.ops import kernel_call
 from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum, explain
-from axial_deeplab.ops.kernel_call import WORK_FOR_A_THREAD
-from axial_deeplab.ops.numba import entries, threads
+from axial_deeplab.ops.numba import call, entries, threads
+from axial_deeplab.ops.numba.call import WORK_FOR_A_THREAD
 from error_budget import layer_arguments, outputs_and_gradients, shares_of_error_budget
 
 attend = partial(axial_attention, impl="numba")
@@ -167,7 +166,7 @@ def test_says_what_it_cannot_run(
 
 
 def test_says_that_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_call, "_numba_is_missing", True)
+    monkeypatch.setattr(call, "_numba_is_missing", True)
     assert explain(*layer_arguments()).startswith("numba: cannot run: numba is not installed")
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from attention_cases import LargestTensor, make_inputs
 from axial_deeplab.ops.axial import statistics as logit_statistics
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
-from axial_deeplab.ops.kernel_call import WORK_FOR_A_THREAD
+from axial_deeplab.ops.numba.call import WORK_FOR_A_THREAD
 
 
 def explicit_logits(q: Tensor, k: Tensor, rel_q: Tensor, rel_k: Tensor, span: int | None) -> Tensor:

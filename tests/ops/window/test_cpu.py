@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.attention.window import LocalAttention2d
-from axial_deeplab.ops import kernel_call
+from axial_deeplab.ops.numba import call
 from axial_deeplab.ops.window.api import explain_local_attention_2d, local_attention_2d
 from axial_deeplab.ops.window.statistics import local_logit_moments
 from error_budget import outputs_and_gradients, shares_of_error_budget
@@ -113,7 +113,7 @@ def test_auto_takes_it_and_explicit_never_falls_back(monkeypatch: pytest.MonkeyP
     assert lines == ["numba: is taken", "reference: could run"]
     taken, _ = local_attention_2d(*arguments, kernel_size=3)
     assert taken.equal(attend(*arguments, kernel_size=3)[0])
-    monkeypatch.setattr(kernel_call, "_numba_is_missing", True)
+    monkeypatch.setattr(call, "_numba_is_missing", True)
     lines = explain_local_attention_2d(*arguments, kernel_size=3).splitlines()
     assert lines == ["numba: cannot run: numba is not installed", "reference: is taken"]
     with pytest.raises(ValueError, match="got 'numba': numba is not installed; take 'auto'"):
@@ -130,7 +130,7 @@ def threads() -> Iterator[None]:
 
 def test_number_of_threads_does_not_change_a_bit(threads: None) -> None:
     arguments = square_arguments(3, 14, 56, 2)
-    assert 2 * kernel_call.WORK_FOR_A_THREAD < 3 * 14 * 56 * 2 * 9 * (3 * 4 + 2 * 8)
+    assert 2 * call.WORK_FOR_A_THREAD < 3 * 14 * 56 * 2 * 9 * (3 * 4 + 2 * 8)
     results = []
     for count in (1, 2, 5):
         torch.set_num_threads(count)

@@ -1,16 +1,11 @@
-"""Fused axial attention on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
+"""Axial attention on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
 
 from typing import Any
 
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import (
-    KernelCall,
-    differentiate_by,
-    threads_for,
-    why_not_tensor,
-)
 from axial_deeplab.ops.library import registered
+from axial_deeplab.ops.numba.call import KernelCall, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
 # Each chunk of bundles sums the gradients of the tables on its own, so the result depends on the shapes
@@ -101,7 +96,7 @@ def _allocate_gradients(*arguments: Any) -> list[Tensor]:
     return Operands(*flat).new_gradients()
 
 
-differentiate_by(_backward, _forward)
+_forward.differentiate_by(_backward, num_outputs=2)
 
 
 def _allocate_maxima(q: Tensor) -> Tensor:

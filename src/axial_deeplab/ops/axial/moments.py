@@ -4,22 +4,14 @@ The kernel sums queries, keys and their outer products, at each position and ove
 tables add to that does not grow with the batch and is plain PyTorch. See docs/kernels.md.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.ops.axial.table_moments import add_rows_in_reach, rows_in_reach
-from axial_deeplab.ops.kernel_call import (
-    KernelCall,
-    kernel_layout,
-    threads_for,
-    why_not_tensor,
-)
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.operands import empty_like_image
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.numba.call import KernelCall, kernel_layout, threads_for, why_not_tensor
+from axial_deeplab.ops.operands import full_precision, gradients_like
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k"
 
@@ -103,10 +95,9 @@ def _backward(
 
 @_backward.register_fake
 def _allocate_gradients(
-    grad: Tensor, packed: Tensor, q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None
+    grad: Tensor, packed: Tensor, q: Tensor, k: Tensor, *tables: Tensor | None
 ) -> list[Tensor]:
-    images = [empty_like_image(x) for x in (q, k)]
-    return images + [q.new_zeros(() if x is None else x.shape) for x in (rel_q, rel_k)]
+    return gradients_like((q, k), tables)
 
 
 def _rows_and_products(rel_q: Tensor | None, rel_k: Tensor | None, q: Tensor) -> Tensor:
@@ -150,18 +141,7 @@ def _unpack(packed: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     return of_position, packed[:, 2 * length * width :][:, :2]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1], *inputs)
-
-
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    packed, *tensors = ctx.saved_tensors
-    grads = _backward(grad, packed, *tensors)
-    return tuple(None if x is None else own for x, own in zip(tensors, grads, strict=True))
-
-
-_sums.register_autograd(_differentiate, setup_context=_setup_context)
+_sums.differentiate_by(_backward)
 
 
 def _run(entry: str, q: Tensor, k: Tensor, moments: Tensor, *grads: Tensor) -> None:

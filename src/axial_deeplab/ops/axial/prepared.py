@@ -1,18 +1,17 @@
 """Attention of inference on the CPU with constant tables, prepared once; see docs/kernels.md."""
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import compiled, threads_for, why_not_tensor
-from axial_deeplab.ops.numba.threads import run_in_threads
+from axial_deeplab.ops.numba import call
 from axial_deeplab.ops.operands import reach_of
 
 LANES = 8  # heads that are computed together
@@ -23,20 +22,20 @@ class _Plan:
     """All of a call that depends on the size of the map alone.
 
     Attributes:
-        size: of the map (B, H, W, C).
-        output_size: of the output.
-        arguments: the kernel's table, without the addresses of this very call.
+        size: shape of the map (B, H, W, C).
+        output_size: shape of the output.
+        arguments: kernel's table, without the addresses of this very call.
         scratch_size: numbers in the scratch memory of all threads.
-        threads: that take part.
-        kept: what the table points to.
+        threads: how many take part.
+        kept: tensors that the table has addresses of, by their columns.
     """
 
     size: tuple[int, ...]
     output_size: tuple[int, ...]
-    arguments: bytes
+    arguments: NDArray[np.int64]
     scratch_size: int
     threads: int
-    kept: tuple[Tensor, ...]
+    kept: dict[str, Tensor]
 
 
 class PreparedAttention:
@@ -55,7 +54,7 @@ class PreparedAttention:
         axis: "height" or "width".
         head_dim: D.
         span: see `axial_attention`.
-        stride: every stride-th position of the axis is put out; the others are not computed.
+        stride: every stride-th position of the axis has an output; the others are not computed.
         relu: whether ReLU follows.
     """
 
@@ -98,7 +97,7 @@ class PreparedAttention:
             return f"it computes in float32, not {x.dtype}"
         if num_heads % LANES:
             return f"it computes {LANES} heads at once"
-        return why_not_tensor(x)
+        return call.why_not_tensor(x)
 
     def __call__(self, qkv: Tensor) -> Tensor:
         plan = self._plan
@@ -107,11 +106,11 @@ class PreparedAttention:
         output = qkv.new_empty(plan.output_size)
         scratch = qkv.new_empty(plan.scratch_size)
         layout = _layout()
-        arguments = _arguments_type().from_buffer_copy(plan.arguments)
-        arguments[layout.QKV] = qkv.data_ptr()
-        arguments[layout.OUTPUT] = output.data_ptr()
-        arguments[layout.SCRATCH] = scratch.data_ptr()
-        run_in_threads(_kernel(), ctypes.addressof(arguments), plan.threads)
+        arguments = plan.arguments.copy()
+        for column, tensor in ((layout.QKV, qkv), (layout.OUTPUT, output), (layout.SCRATCH, scratch)):
+            arguments[column] = tensor.data_ptr()
+        memory = {**plan.kept, "QKV": qkv, "OUTPUT": output, "SCRATCH": scratch}
+        call.launch("infer", "float32", arguments, plan.threads, memory)
         return output
 
     def _make_plan(self, size: Sequence[int]) -> _Plan:
@@ -121,31 +120,37 @@ class PreparedAttention:
         queries = -(-length // self.stride)
         output_size = (batch, height, queries) if self.along_width else (batch, queries, width)
         reach = reach_of(self.span, length)
-        tables = self._expanded_tables(reach)
         threads = self._threads(size)
         scratch_size = layout.scratch_size(length, self.head_dim, self.value_dim, self.stride)
-        arguments = _arguments_type()()
-        arguments[layout.BATCH : layout.RELU + 1] = (
-            *(batch, length, lines, self.num_heads // LANES, self.head_dim, self.value_dim),
-            *(reach, self.stride, self.relu),
+        table = call.KernelCall(self._scale, layout)
+        table.set_numbers(
+            BATCH=batch,
+            LENGTH=length,
+            LINES=lines,
+            GROUPS=self.num_heads // LANES,
+            HEAD_DIM=self.head_dim,
+            VALUE_DIM=self.value_dim,
+            REACH=reach,
+            STRIDE=self.stride,
+            RELU=self.relu,
+            SCRATCH_SIZE=scratch_size,
         )
+        rel_q, rel_k, rel_v = self._expanded_tables(reach)
+        table.set_addresses(REL_Q=rel_q, REL_K=rel_k, REL_V=rel_v, SCALE=self._scale)
         out_channels = self.num_heads * self.value_dim
         for column, (rows, columns), pitch in (
             (layout.QKV, (height, width), channels),
             (layout.OUTPUT, output_size[1:], out_channels),
         ):
             along, across = (pitch, columns * pitch) if self.along_width else (columns * pitch, pitch)
-            arguments[column + 1 : column + 4] = (rows * columns * pitch, along, across)
-        kept = (*tables, self._scale)
-        arguments[layout.REL_Q : layout.SCALE + 1] = tuple(x.data_ptr() for x in kept)
-        arguments[layout.SCRATCH_SIZE] = scratch_size
+            table.arguments[column + 1 : column + 4] = (rows * columns * pitch, along, across)
         return _Plan(
             size=tuple(size),
             output_size=(*output_size, out_channels),
-            arguments=bytes(arguments),
+            arguments=table.arguments,
             scratch_size=threads * scratch_size,
             threads=threads,
-            kept=kept,
+            kept=table.kept,
         )
 
     def _expanded_tables(self, reach: int) -> tuple[Tensor, ...]:
@@ -170,7 +175,7 @@ class PreparedAttention:
         keys = min(length, 2 * reach_of(self.span, length) + 1)
         pairs = units * LANES * -(-length // self.stride) * keys
         work = pairs * (3 * self.head_dim + 2 * self.value_dim)
-        return threads_for(work, units)
+        return call.threads_for(work, units)
 
 
 def heads_last(num_heads: int, *widths: int) -> Tensor:
@@ -195,13 +200,3 @@ def _layout() -> ModuleType:
     from axial_deeplab.ops.numba import inference
 
     return inference
-
-
-@cache
-def _arguments_type() -> Any:
-    return ctypes.c_int64 * _layout().COLUMNS
-
-
-@cache
-def _kernel() -> Any:
-    return compiled("infer", "float32")

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.operands import Operands
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import Operands, full_precision
 
 # Below this many queries in a block the matrix products of a local span are too small to pay.
 SMALLEST_BLOCK = 16

@@ -7,8 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from axial_deeplab.ops.axial import moments as numba_moments
 from axial_deeplab.ops.axial.reference import split_queries, windows_of_keys
 from axial_deeplab.ops.axial.table_moments import range_sums, rows_in_reach, window_sums
-from axial_deeplab.ops.operands import reach_of
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import full_precision, reach_of
 from axial_deeplab.ops.window.moments import sums_of_terms
 
 # Positions in a block of a local span: larger ones have more logits at their edges, smaller ones more

@@ -7,57 +7,9 @@ have the same numbers for all units: one number is read for all lanes.
 
 from typing import Any
 
-from axial_deeplab.ops.numba.layout import (
-    CACHE_LINE,
-    CONTENT,
-    GRAD_V,
-    HEAD_DIM,
-    HEADS,
-    LANE_STARTS,
-    LANE_STARTS_SIZE,
-    LENGTH,
-    LINES,
-    LOG2_E,
-    POSITIONAL,
-    SCALE,
-    SCRATCH,
-    SCRATCH_SIZE,
-    UNITS,
-    VALUE_DIM,
-    K,
-    Pointer,
-    Q,
-    Scalar,
-    Tile,
-    V,
-    clear,
-    inlined,
-    kernel,
-    position_stride,
-)
-from axial_deeplab.ops.numba.simd import (
-    LANES,
-    TILE,
-    add,
-    advance,
-    fill,
-    fill_tile,
-    fma,
-    gather_square,
-    load,
-    load_lanes,
-    load_rows,
-    load_scalar,
-    multiply,
-    pointer_like,
-    prefetch,
-    scatter_square,
-    shift_down,
-    splat_rows,
-    store,
-    store_rows,
-    store_scalar,
-)
+from axial_deeplab.ops.numba import layout, simd
+from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel
+from axial_deeplab.ops.numba.simd import LANES, TILE
 
 # Longer sums are made of pieces: each addition to a long one rounds more.
 CHANNELS_IN_A_SUM = 16
@@ -67,38 +19,43 @@ POSITIONS_IN_A_SUM = 32
 @kernel
 def scratch_of_ticket(arguments: Pointer, ticket: int, like: Scalar) -> Pointer:
     """The part of the scratch memory that belongs to a ticket, zeroed."""
-    size = load_scalar(arguments, SCRATCH_SIZE)
-    scratch = advance(pointer_like(load_scalar(arguments, SCRATCH), like), ticket * size)
-    clear(scratch, size)
+    size = simd.load_scalar(arguments, layout.SCRATCH_SIZE)
+    scratch = simd.advance(layout.tensor_at(arguments, layout.SCRATCH, like), ticket * size)
+    layout.clear(scratch, size)
     return scratch
 
 
 @kernel
 def starts_of_ticket(arguments: Pointer, ticket: int) -> Pointer:
     """The part of the memory for lane starts that belongs to a ticket."""
-    return advance(pointer_like(load_scalar(arguments, LANE_STARTS), ticket), ticket * LANE_STARTS_SIZE)
+    return simd.advance(
+        simd.pointer_like(simd.load_scalar(arguments, layout.LANE_STARTS), ticket),
+        ticket * layout.LANE_STARTS_SIZE,
+    )
 
 
 @kernel
 def unit_of(arguments: Pointer, unit: int) -> Any:
     """Image, line and head of a unit; heads vary fastest: neighbors in memory follow each other."""
-    lines, heads = load_scalar(arguments, LINES), load_scalar(arguments, HEADS)
+    lines, heads = simd.load_scalar(arguments, layout.LINES), simd.load_scalar(arguments, layout.HEADS)
     return unit // (lines * heads), unit // heads % lines, unit % heads
 
 
 @kernel
 def units_in(arguments: Pointer, bundle: int) -> int:
     """How many units a bundle has; lanes behind the last one repeat it."""
-    return min(load_scalar(arguments, UNITS) - bundle * LANES, LANES)
+    return min(simd.load_scalar(arguments, layout.UNITS) - bundle * LANES, LANES)
 
 
 @kernel
 def set_start(arguments: Pointer, starts: Pointer, lane: int, image: int, line: int, head: int) -> None:
     """Set where a lane starts in each tensor."""
-    for tensor in range(Q, GRAD_V + 1, K - Q):
-        start = image * load_scalar(arguments, tensor + 1) + line * load_scalar(arguments, tensor + 3)
-        start += head * load_scalar(arguments, tensor + 4)
-        store_scalar(starts_in(starts, tensor), lane, start)
+    for tensor in range(layout.Q, layout.GRAD_V + 1, layout.K - layout.Q):
+        start = image * simd.load_scalar(arguments, tensor + 1) + line * simd.load_scalar(
+            arguments, tensor + 3
+        )
+        start += head * simd.load_scalar(arguments, tensor + 4)
+        simd.store_scalar(starts_in(starts, tensor), lane, start)
 
 
 @kernel
@@ -113,12 +70,12 @@ def find_starts(arguments: Pointer, bundle: int, starts: Pointer) -> None:
 @kernel
 def find_scales(arguments: Pointer, bundle: int, scales: Pointer, like: Scalar) -> None:
     """Set the scales of the logit terms, (3, lanes)."""
-    source = pointer_like(load_scalar(arguments, SCALE), like)
-    heads = load_scalar(arguments, HEADS)
+    source = layout.tensor_at(arguments, layout.SCALE, like)
+    heads = simd.load_scalar(arguments, layout.HEADS)
     for lane in range(LANES):
         for term in range(3):
-            scale = load_scalar(source, term * heads + (bundle * LANES + lane) % heads)
-            store_scalar(scales, term * LANES + lane, scale)
+            scale = simd.load_scalar(source, term * heads + (bundle * LANES + lane) % heads)
+            simd.store_scalar(scales, term * LANES + lane, scale)
 
 
 @kernel
@@ -127,37 +84,37 @@ def prefetch_bundle(arguments: Pointer, tensors: int, starts: Pointer, like: Sca
 
     They lie too far apart for the processor to foresee.
     """
-    for tensor in range(Q, Q + tensors * (K - Q), K - Q):
-        of_values = tensor in (V, CONTENT, POSITIONAL, GRAD_V)
-        width = load_scalar(arguments, VALUE_DIM if of_values else HEAD_DIM)
-        source = pointer_like(load_scalar(arguments, tensor), like)
+    for tensor in range(layout.Q, layout.Q + tensors * (layout.K - layout.Q), layout.K - layout.Q):
+        of_values = tensor in (layout.V, layout.CONTENT, layout.POSITIONAL, layout.GRAD_V)
+        width = simd.load_scalar(arguments, layout.VALUE_DIM if of_values else layout.HEAD_DIM)
+        source = layout.tensor_at(arguments, tensor, like)
         lanes = starts_in(starts, tensor)
-        for row in range(load_scalar(arguments, LENGTH)):
-            at = row * position_stride(arguments, tensor)
+        for row in range(simd.load_scalar(arguments, layout.LENGTH)):
+            at = row * layout.position_stride(arguments, tensor)
             for lane in range(LANES):
-                for i in range(0, width, CACHE_LINE):
-                    prefetch(source, load_scalar(lanes, lane) + at + i)
+                for i in range(0, width, layout.CACHE_LINE):
+                    simd.prefetch(source, simd.load_scalar(lanes, lane) + at + i)
 
 
 @kernel
 def starts_in(starts: Pointer, tensor: int) -> Pointer:
     """Where the lanes start in one tensor."""
-    return advance(starts, (tensor - Q) // (K - Q) * LANES)
+    return simd.advance(starts, (tensor - layout.Q) // (layout.K - layout.Q) * LANES)
 
 
 @kernel
 def pack(arguments: Pointer, tensor: int, starts: Pointer, target: Pointer, width: int, like: Scalar) -> None:
     """Copy the rows of a bundle to (L, width) vectors."""
-    source = pointer_like(load_scalar(arguments, tensor), like)
-    stride = position_stride(arguments, tensor)
+    source = layout.tensor_at(arguments, tensor, like)
+    stride = layout.position_stride(arguments, tensor)
     lanes = starts_in(starts, tensor)
     whole = width // LANES * LANES
-    for row in range(load_scalar(arguments, LENGTH)):
+    for row in range(simd.load_scalar(arguments, layout.LENGTH)):
         at = row * width
         for i in range(0, whole, LANES):
-            gather_square(source, lanes, row * stride + i, target, (at + i) * LANES)
+            simd.gather_square(source, lanes, row * stride + i, target, (at + i) * LANES)
         for i in range(whole, width):
-            store(target, (at + i) * LANES, load_lanes(source, lanes, row * stride + i))
+            simd.store(target, (at + i) * LANES, simd.load_lanes(source, lanes, row * stride + i))
 
 
 @kernel
@@ -173,18 +130,20 @@ def unpack(
     like: Scalar,
 ) -> None:
     """Copy (rows, width) vectors of so many units to the rows of a tensor from `first` on."""
-    target = pointer_like(load_scalar(arguments, tensor), like)
-    stride = position_stride(arguments, tensor)
+    target = layout.tensor_at(arguments, tensor, like)
+    stride = layout.position_stride(arguments, tensor)
     lanes = starts_in(starts, tensor)
     whole = width // LANES * LANES if units == LANES else 0
     for row in range(rows):
         at = (first + row) * stride
         for i in range(0, whole, LANES):
-            scatter_square(source, (row * width + i) * LANES, target, lanes, at + i)
+            simd.scatter_square(source, (row * width + i) * LANES, target, lanes, at + i)
         for lane in range(units):
-            start = load_scalar(lanes, lane) + at
+            start = simd.load_scalar(lanes, lane) + at
             for i in range(whole, width):
-                store_scalar(target, start + i, load_scalar(source, (row * width + i) * LANES + lane))
+                simd.store_scalar(
+                    target, start + i, simd.load_scalar(source, (row * width + i) * LANES + lane)
+                )
 
 
 @kernel
@@ -192,28 +151,28 @@ def clear_lanes(target: Pointer, size: int, units: int) -> None:
     """Zero the lanes behind the last unit in so many vectors."""
     for i in range(size):
         for lane in range(units, LANES):
-            store_scalar(target, i * LANES + lane, 0.0)
+            simd.store_scalar(target, i * LANES + lane, 0.0)
 
 
 @kernel
 def scaled_keys(keys: Pointer, size: int, scale: Pointer, target: Pointer) -> None:
     """Set (L, D, 2) vectors: each of `size` keys, and the same times a vector and log2 e."""
-    factor = multiply(load(scale, 0), fill(scale, LOG2_E))
+    factor = simd.multiply(simd.load(scale, 0), simd.fill(scale, layout.LOG2_E))
     for i in range(0, size * LANES, LANES):
-        key = load(keys, i)
-        store(target, 2 * i, key)
-        store(target, 2 * i + LANES, multiply(key, factor))
+        key = simd.load(keys, i)
+        simd.store(target, 2 * i, key)
+        simd.store(target, 2 * i + LANES, simd.multiply(key, factor))
 
 
 @kernel
 def scaled_queries(queries: Pointer, head_dim: int, scales: Pointer, tile: Pointer) -> None:
     """Set (D, 2, ROWS) vectors: four queries times log2 e and the scale of the first term, of the second."""
-    by_key = multiply(load(scales, 0), fill(scales, LOG2_E))
-    by_table = multiply(load(scales, LANES), fill(scales, LOG2_E))
+    by_key = simd.multiply(simd.load(scales, 0), simd.fill(scales, layout.LOG2_E))
+    by_table = simd.multiply(simd.load(scales, LANES), simd.fill(scales, layout.LOG2_E))
     for d in range(head_dim):
-        rows = load_rows(queries, d * LANES, head_dim * LANES)
-        store_rows(tile, 2 * d * TILE, LANES, multiply(rows, by_key))
-        store_rows(tile, (2 * d + 1) * TILE, LANES, multiply(rows, by_table))
+        rows = simd.load_rows(queries, d * LANES, head_dim * LANES)
+        simd.store_rows(tile, 2 * d * TILE, LANES, simd.multiply(rows, by_key))
+        simd.store_rows(tile, (2 * d + 1) * TILE, LANES, simd.multiply(rows, by_table))
 
 
 @inlined
@@ -231,25 +190,27 @@ def pair_of_logits(
     All that is read lies at fixed distances from a few addresses: more of them would not fit the registers.
     Tables are (D, distances), at the distance of the first query.
     """
-    following_keys = advance(keys, 2 * stride * head_dim * LANES)
-    first_total = fill_tile(keys, 0.0)
-    second_total = fill_tile(keys, 0.0)
+    following_keys = simd.advance(keys, 2 * stride * head_dim * LANES)
+    first_total = simd.fill_tile(keys, 0.0)
+    second_total = simd.fill_tile(keys, 0.0)
     for piece in range(0, head_dim, CHANNELS_IN_A_SUM):
-        first = fill_tile(keys, 0.0)
-        second = fill_tile(keys, 0.0)
+        first = simd.fill_tile(keys, 0.0)
+        second = simd.fill_tile(keys, 0.0)
         for d in range(piece, min(piece + CHANNELS_IN_A_SUM, head_dim)):
-            query = load_rows(query_tile, 2 * d * TILE, LANES)
-            first = fma(query, load(keys, 2 * d * LANES), first)
-            second = fma(query, load(following_keys, 2 * d * LANES), second)
-            query = load_rows(query_tile, (2 * d + 1) * TILE, LANES)
-            relative = splat_rows(q_table, d * table_pitch, -stride)
-            first = fma(query, relative, first)
-            following = fill(q_table, load_scalar(q_table, d * table_pitch + stride))
-            second = fma(query, shift_down(relative, following), second)
-            relative = splat_rows(k_table, d * table_pitch, -stride)
-            first = fma(relative, load(keys, (2 * d + 1) * LANES), first)
-            following = fill(k_table, load_scalar(k_table, d * table_pitch + stride))
-            second = fma(shift_down(relative, following), load(following_keys, (2 * d + 1) * LANES), second)
-        first_total = add(first_total, first)
-        second_total = add(second_total, second)
+            query = simd.load_rows(query_tile, 2 * d * TILE, LANES)
+            first = simd.fma(query, simd.load(keys, 2 * d * LANES), first)
+            second = simd.fma(query, simd.load(following_keys, 2 * d * LANES), second)
+            query = simd.load_rows(query_tile, (2 * d + 1) * TILE, LANES)
+            relative = simd.splat_rows(q_table, d * table_pitch, -stride)
+            first = simd.fma(query, relative, first)
+            following = simd.fill(q_table, simd.load_scalar(q_table, d * table_pitch + stride))
+            second = simd.fma(query, simd.shift_down(relative, following), second)
+            relative = simd.splat_rows(k_table, d * table_pitch, -stride)
+            first = simd.fma(relative, simd.load(keys, (2 * d + 1) * LANES), first)
+            following = simd.fill(k_table, simd.load_scalar(k_table, d * table_pitch + stride))
+            second = simd.fma(
+                simd.shift_down(relative, following), simd.load(following_keys, (2 * d + 1) * LANES), second
+            )
+        first_total = simd.add(first_total, first)
+        second_total = simd.add(second_total, second)
     return first_total, second_total

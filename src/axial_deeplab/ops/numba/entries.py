@@ -15,10 +15,10 @@ from axial_deeplab.ops.numba.backward import backward
 from axial_deeplab.ops.numba.forward import forward
 from axial_deeplab.ops.numba.inference import infer
 from axial_deeplab.ops.numba.moments import moments, moments_backward
-from axial_deeplab.ops.numba.squares import attend_to_squares
-from axial_deeplab.ops.numba.squares_backward import differentiate_squares
-from axial_deeplab.ops.numba.squares_moments import square_moments, square_moments_backward
 from axial_deeplab.ops.numba.tables import collect_table_grads, expand_tables
+from axial_deeplab.ops.numba.window import attend_to_windows
+from axial_deeplab.ops.numba.window_backward import differentiate_windows
+from axial_deeplab.ops.numba.window_moments import window_moments, window_moments_backward
 
 
 def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[int], None]]:
@@ -56,21 +56,21 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         if version:
             moments_backward(address, like)
 
-    def square_moments_entry(address: int) -> None:
+    def window_moments_entry(address: int) -> None:
         if version:
-            square_moments(address, like)
+            window_moments(address, like)
 
-    def square_moments_backward_entry(address: int) -> None:
+    def window_moments_backward_entry(address: int) -> None:
         if version:
-            square_moments_backward(address, like)
+            window_moments_backward(address, like)
 
-    def squares_entry(address: int) -> None:
+    def window_entry(address: int) -> None:
         if version:
-            attend_to_squares(address, like)
+            attend_to_windows(address, like)
 
-    def squares_backward_entry(address: int) -> None:
+    def window_backward_entry(address: int) -> None:
         if version:
-            differentiate_squares(address, like)
+            differentiate_windows(address, like)
 
     return {
         "expand_tables": expand_tables_entry,
@@ -80,10 +80,10 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
         "collect_table_grads": collect_table_grads_entry,
         "moments": moments_entry,
         "moments_backward": moments_backward_entry,
-        "squares": squares_entry,
-        "squares_backward": squares_backward_entry,
-        "square_moments": square_moments_entry,
-        "square_moments_backward": square_moments_backward_entry,
+        "window": window_entry,
+        "window_backward": window_backward_entry,
+        "window_moments": window_moments_entry,
+        "window_moments_backward": window_moments_backward_entry,
     }
 
 

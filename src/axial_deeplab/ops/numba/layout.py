@@ -40,7 +40,7 @@ LOG2_E = 1.4426950408889634
 MARGIN = LANES  # Zeros on either side of what is read at shifted positions.
 CACHE_LINE = 16  # Numbers: 64 bytes of float32; half as many of float64 are seldom worth a second request.
 BLOCK = 16  # Queries of which the backward pass keeps the weights and their gradients.
-SEGMENT = 64  # The same where queries attend to squares.
+SEGMENT = 64  # The same where queries attend to windows.
 
 # Columns of the table of arguments. A tensor has five: address, strides of B, L, M and N; its channels
 # are dense. (They are not plain integers, for each of which Numba would compile a function anew.)
@@ -54,7 +54,7 @@ SEGMENT = 64  # The same where queries attend to squares.
 # Factors of the positional output (N, V up to whole vectors), where it is added to the content; else 0.
 # Moments of all heads (N, `moments_size`), or their gradients.
 (POSITIONAL_SCALE, MOMENTS) = np.arange(65, 67)
-# How far a square reaches along the columns of the image; REACH is along its rows.
+# How far a window reaches along the columns of the image; REACH is along its rows.
 # Units in all, and where those of a bundle start, for each thread `LANE_STARTS_SIZE` integers.
 (ROW_REACH, UNITS, LANE_STARTS) = np.arange(67, 70)
 COLUMNS = 70
@@ -133,7 +133,7 @@ def moments_scratch_size(length: int, head_dim: int, heads: int) -> int:
     return LANES * (2 * line + sums)
 
 
-# --- sizes for squares --------------------------------------------------------------------------------------
+# --- sizes for windows --------------------------------------------------------------------------------------
 
 
 @size_rule
@@ -150,11 +150,11 @@ def rows_in_reach(height: int, row_reach: int) -> int:
 
 @size_rule
 def offsets(reach: int, row_reach: int) -> int:
-    """The offsets in a square, each of its rows up to whole tiles."""
+    """The offsets in a window, each of its rows up to whole tiles."""
     return (2 * row_reach + 1) * whole_tiles(2 * reach + 1)
 
 
-def squares_scratch_size(
+def window_scratch_size(
     height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
 ) -> int:
     key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
@@ -173,14 +173,14 @@ def segment_margin(reach: int) -> int:
     return whole_vectors(2 * reach + LANES)
 
 
-def square_moments_scratch_size(
+def window_moments_scratch_size(
     height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
 ) -> int:
     rows = 1 + (rows_in_reach(height, row_reach) + 1) * whole_tiles(head_dim)
     return rows * columns_pitch(width, reach) + (6 + 3 * whole_tiles(2 * reach + 1)) * LANES
 
 
-def square_moments_backward_scratch_size(
+def window_moments_backward_scratch_size(
     height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
 ) -> int:
     rows = 1 + 2 * (rows_in_reach(height, row_reach) + 1) * whole_tiles(head_dim)
@@ -190,18 +190,18 @@ def square_moments_backward_scratch_size(
 
 
 @size_rule
-def square_table_grads_size(reach: int, row_reach: int, head_dim: int, value_dim: int) -> int:
+def window_table_grads_size(reach: int, row_reach: int, head_dim: int, value_dim: int) -> int:
     """The gradients of a head's tables and of its first scale."""
     return offsets(reach, row_reach) * (2 * whole_tiles(head_dim) + whole_tiles(value_dim)) + 1
 
 
-def squares_backward_scratch_size(
+def window_backward_scratch_size(
     height: int, width: int, reach: int, row_reach: int, head_dim: int, value_dim: int
 ) -> int:
     key_dim, padded_dim = whole_tiles(head_dim), whole_tiles(value_dim)
     slots = rows_in_reach(height, row_reach)
     rows = 1 + 2 * key_dim + 2 * padded_dim + 2 * slots * (key_dim + padded_dim)
-    lane_sums = LANES * square_table_grads_size(reach, row_reach, head_dim, value_dim)
+    lane_sums = LANES * window_table_grads_size(reach, row_reach, head_dim, value_dim)
     weights = 2 * offsets(reach, row_reach) * segment_pitch(reach)
     return rows * columns_pitch(width, reach) + weights + lane_sums
 
@@ -226,13 +226,19 @@ def transpose_rows(source: Pointer, stride: int, target: Pointer, pitch: int, ro
 
 
 @kernel
+def tensor_at(arguments: Pointer, column: int, like: Scalar) -> Pointer:
+    """The numbers at the address in a column of the table of arguments."""
+    return pointer_like(load_scalar(arguments, column), like)
+
+
+@kernel
 def tensor_of_unit(
     arguments: Pointer, tensor: int, image: int, line: int, head: int, like: Scalar
 ) -> Pointer:
     """The address of a tensor's first position for one unit."""
     start = image * load_scalar(arguments, tensor + 1)
     start += line * load_scalar(arguments, tensor + 3) + head * load_scalar(arguments, tensor + 4)
-    return advance(pointer_like(load_scalar(arguments, tensor), like), start)
+    return advance(tensor_at(arguments, tensor, like), start)
 
 
 @kernel
@@ -244,7 +250,7 @@ def position_stride(arguments: Pointer, tensor: int) -> int:
 def scratch_of_thread(arguments: Pointer, like: Scalar) -> Pointer:
     """Take a part of the scratch memory, zeroed."""
     size = load_scalar(arguments, SCRATCH_SIZE)
-    scratch = pointer_like(load_scalar(arguments, SCRATCH), like)
+    scratch = tensor_at(arguments, SCRATCH, like)
     scratch = advance(scratch, take_ticket(advance(arguments, NEXT_THREAD)) * size)
     clear(scratch, size)
     return scratch

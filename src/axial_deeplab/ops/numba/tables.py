@@ -1,35 +1,8 @@
 """Relative tables: cut and padded before a kernel runs; their gradients added up after it."""
 
-from axial_deeplab.ops.numba.layout import (
-    CHUNKS,
-    GRAD_REL_Q,
-    GRAD_SCALE,
-    HEAD_DIM,
-    HEADS,
-    MARGIN,
-    MAX_DISTANCE,
-    REACH,
-    REL_Q,
-    REL_V,
-    TABLE_GRADS,
-    TABLE_GRADS_SIZE,
-    TABLES,
-    VALUE_DIM,
-    Pointer,
-    Scalar,
-    kernel,
-    table_rows,
-)
-from axial_deeplab.ops.numba.simd import (
-    LANES,
-    add,
-    advance,
-    load,
-    load_scalar,
-    pointer_like,
-    store,
-    store_scalar,
-)
+from axial_deeplab.ops.numba import layout, simd
+from axial_deeplab.ops.numba.layout import Pointer, Scalar, kernel
+from axial_deeplab.ops.numba.simd import LANES
 
 
 @kernel
@@ -37,51 +10,56 @@ def expand_table(
     table: Pointer, present: bool, width: int, max_distance: int, reach: int, target: Pointer
 ) -> None:
     """Set (width, distances) to the rows of the distances -reach ... reach, zeros around them."""
-    pitch = table_rows(reach)
+    pitch = layout.table_rows(reach)
     for i in range(pitch * width):
-        store_scalar(target, i, 0.0)
+        simd.store_scalar(target, i, 0.0)
     if present:
         for t in range(2 * reach + 1):
             row = min(max(t - reach, -max_distance), max_distance) + max_distance
             for i in range(width):
-                store_scalar(target, i * pitch + t + MARGIN, load_scalar(table, row * width + i))
+                simd.store_scalar(
+                    target, i * pitch + t + layout.MARGIN, simd.load_scalar(table, row * width + i)
+                )
 
 
 @kernel
 def expand_tables(address: int, like: Scalar) -> None:
     """Fill TABLES: r^q, r^k and r^v by channel and distance, each with margins of zeros."""
-    arguments = pointer_like(address, address)
-    reach = load_scalar(arguments, REACH)
-    max_distance = load_scalar(arguments, MAX_DISTANCE)
-    target = pointer_like(load_scalar(arguments, TABLES), like)
-    for table in range(REL_Q, REL_V + 1):
-        width = load_scalar(arguments, VALUE_DIM if table == REL_V else HEAD_DIM)
-        source = load_scalar(arguments, table)
-        expand_table(pointer_like(source, like), source != 0, width, max_distance, reach, target)
-        target = advance(target, table_rows(reach) * width)
+    arguments = simd.pointer_like(address, address)
+    reach = simd.load_scalar(arguments, layout.REACH)
+    max_distance = simd.load_scalar(arguments, layout.MAX_DISTANCE)
+    target = layout.tensor_at(arguments, layout.TABLES, like)
+    for table in range(layout.REL_Q, layout.REL_V + 1):
+        width = simd.load_scalar(arguments, layout.VALUE_DIM if table == layout.REL_V else layout.HEAD_DIM)
+        source = simd.load_scalar(arguments, table)
+        expand_table(simd.pointer_like(source, like), source != 0, width, max_distance, reach, target)
+        target = simd.advance(target, layout.table_rows(reach) * width)
 
 
 @kernel
 def collect_table_grads(address: int, like: Scalar) -> None:
     """Add the gradients of all chunks, in their order, to the zeroed gradients of the tables and scales."""
-    arguments = pointer_like(address, address)
-    grads = pointer_like(load_scalar(arguments, TABLE_GRADS), like)
-    size = load_scalar(arguments, TABLE_GRADS_SIZE)
-    for chunk in range(1, load_scalar(arguments, CHUNKS)):
+    arguments = simd.pointer_like(address, address)
+    grads = layout.tensor_at(arguments, layout.TABLE_GRADS, like)
+    size = simd.load_scalar(arguments, layout.TABLE_GRADS_SIZE)
+    for chunk in range(1, simd.load_scalar(arguments, layout.CHUNKS)):
         for i in range(0, size, LANES):
-            store(grads, i, add(load(grads, i), load(grads, chunk * size + i)))
-    reach, max_distance = load_scalar(arguments, REACH), load_scalar(arguments, MAX_DISTANCE)
+            simd.store(grads, i, simd.add(simd.load(grads, i), simd.load(grads, chunk * size + i)))
+    reach, max_distance = (
+        simd.load_scalar(arguments, layout.REACH),
+        simd.load_scalar(arguments, layout.MAX_DISTANCE),
+    )
     for table in range(3):
-        width = load_scalar(arguments, VALUE_DIM if table == 2 else HEAD_DIM)
-        target = load_scalar(arguments, GRAD_REL_Q + table)
+        width = simd.load_scalar(arguments, layout.VALUE_DIM if table == 2 else layout.HEAD_DIM)
+        target = simd.load_scalar(arguments, layout.GRAD_REL_Q + table)
         if target != 0:
-            add_table(grads, pointer_like(target, like), width, max_distance, reach)
-        grads = advance(grads, (2 * reach + 1) * width)
-    target = load_scalar(arguments, GRAD_SCALE)
+            add_table(grads, simd.pointer_like(target, like), width, max_distance, reach)
+        grads = simd.advance(grads, (2 * reach + 1) * width)
+    target = simd.load_scalar(arguments, layout.GRAD_SCALE)
     if target != 0:
-        scales = pointer_like(target, like)
-        for i in range(3 * load_scalar(arguments, HEADS)):
-            store_scalar(scales, i, load_scalar(grads, i))
+        scales = simd.pointer_like(target, like)
+        for i in range(3 * simd.load_scalar(arguments, layout.HEADS)):
+            simd.store_scalar(scales, i, simd.load_scalar(grads, i))
 
 
 @kernel
@@ -90,5 +68,5 @@ def add_table(grads: Pointer, target: Pointer, width: int, max_distance: int, re
     for t in range(2 * reach + 1):
         row = min(max(t - reach, -max_distance), max_distance) + max_distance
         for i in range(width):
-            grad = load_scalar(target, row * width + i) + load_scalar(grads, t * width + i)
-            store_scalar(target, row * width + i, grad)
+            grad = simd.load_scalar(target, row * width + i) + simd.load_scalar(grads, t * width + i)
+            simd.store_scalar(target, row * width + i, grad)

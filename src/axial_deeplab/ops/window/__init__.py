@@ -1,1 +1,1 @@
-"""Attention over a window around each query: the same for squares."""
+"""Attention over a window around each query."""

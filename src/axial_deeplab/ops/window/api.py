@@ -1,16 +1,15 @@
-"""Attention over a square around each query: the public operation, its checks, its implementations."""
+"""Attention over a window around each query: the public operation, its checks, its implementations."""
 
 from torch import Tensor
 
 from axial_deeplab.ops.dispatch import Implementation, choose, verdicts
 from axial_deeplab.ops.operands import Operands, shape_of
-from axial_deeplab.ops.window import cpu as numba_squares
-from axial_deeplab.ops.window import reference as squares_reference
+from axial_deeplab.ops.window import cpu, reference
 
 # In the order in which "auto" asks them; the reference never refuses.
 IMPLEMENTATIONS = (
-    Implementation("numba", numba_squares.why_not, numba_squares.attend),
-    Implementation("reference", squares_reference.why_not, squares_reference.attend),
+    Implementation("numba", cpu.why_not, cpu.attend),
+    Implementation("reference", reference.why_not, reference.attend),
 )
 
 
@@ -27,9 +26,9 @@ def local_attention_2d(
     rows_per_chunk: int | None = None,
     impl: str = "auto",
 ) -> tuple[Tensor, Tensor | None]:
-    """Position-sensitive self-attention of each position to the square that it is the center of.
+    """Position-sensitive self-attention of each position to the window that it is the center of.
 
-    For a query position o and the positions p of its square that exist in the image,
+    For a query position o and the positions p of its window that exist in the image,
     `a_op = softmax_p(s1 q_o·k_p + s2 q_o·r^q_{p-o} + s3 k_p·r^k_{p-o})`.
 
     Shapes:
@@ -42,7 +41,7 @@ def local_attention_2d(
         rel_k: r^k, likewise.
         rel_v: r^v, likewise; None leaves out the positional output.
         logit_scale: s1, s2, s3 of each head, differentiable; None means ones.
-        kernel_size: the side m of the square, odd, in positions.
+        kernel_size: the side m of the window, odd, in positions.
         rows_per_chunk: so many rows of queries are computed together by the reference, and again in the
             backward pass, so that its memory grows with rows_per_chunk · W · m² instead of H · W · m²; None
             takes all at once, and so does an exported program, which must not depend on H. The fused

@@ -1,21 +1,21 @@
-"""Calling the CPU kernels for squares, see `cpu_kernels.squares`."""
+"""Calling the CPU kernels for windows, see `ops.numba.window`."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import KernelCall, threads_for
+from axial_deeplab.ops.numba.call import KernelCall, threads_for
 
 # Chunks depend on the shapes alone, so that the number of threads changes no bit.
 FEWEST_CHUNKS = 16
 
 
-class SquareCall(KernelCall):
-    """One call of a kernel for squares.
+class WindowCall(KernelCall):
+    """One call of a kernel for windows.
 
     Args:
         q: (B, H, W, N, D), and so is `k`.
         k: as `q`.
-        reach: how far a square reaches along the columns and along the rows of an image.
+        reach: how far a window reaches along the columns and along the rows of an image.
         value_dim: channels of the values, 0 if there are none.
     """
 
@@ -73,7 +73,7 @@ class SquareCall(KernelCall):
             the gradients of the three tables in reach, (N, rows, columns, C), and of the first scale, (N,).
         """
         layout = self.layout
-        size = layout.square_table_grads_size(self.reach, self.row_reach, self.head_dim, self.value_dim)
+        size = layout.window_table_grads_size(self.reach, self.row_reach, self.head_dim, self.value_dim)
         sums = self.like.new_empty(self.heads, self.groups, size)
         self.set_numbers(TABLE_GRADS_SIZE=size)
         self.set_addresses(TABLE_GRADS=sums)

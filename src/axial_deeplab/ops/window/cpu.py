@@ -1,4 +1,4 @@
-"""Fused attention to squares on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
+"""Attention over windows on the CPU, forward and backward, compiled by Numba; see docs/kernels.md."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.ops.kernel_call import differentiate_by, why_not_tensor
 from axial_deeplab.ops.library import registered
+from axial_deeplab.ops.numba.call import why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
-from axial_deeplab.ops.window.call import FEWEST_CHUNKS, SquareCall
-from axial_deeplab.ops.window.reference import crop_table, reach_for_squares
+from axial_deeplab.ops.window.call import FEWEST_CHUNKS, WindowCall
+from axial_deeplab.ops.window.reference import crop_table, window_reach
 
 
 def why_not(operands: Operands) -> str | None:
@@ -19,7 +19,7 @@ def why_not(operands: Operands) -> str | None:
 
 
 def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
-    """Position-sensitive attention to squares, Eq. 2 and 3; logits are never stored.
+    """Position-sensitive attention over windows, Eq. 2 and 3; logits are never stored.
 
     Half precision is computed in float32; the results have the precision of `v`. It can be differentiated
     once.
@@ -39,7 +39,7 @@ def _forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
         call.set_rows(POSITIONAL=positional)
     if not call.is_empty:
         heads = call.batch * call.heads
-        call.launch("squares", min(heads * call.height, max(heads, FEWEST_CHUNKS)))
+        call.launch("window", min(heads * call.height, max(heads, FEWEST_CHUNKS)))
     return content, positional, maxima
 
 
@@ -68,7 +68,7 @@ def _backward(grad_content: Tensor, grad_positional: Tensor, maxima: Tensor, *fl
         call.set_rows(POSITIONAL=grad_positional)
     if call.is_empty:
         return grads
-    near_grads, content_scale_grad = call.differentiate("squares_backward")
+    near_grads, content_scale_grad = call.differentiate("window_backward")
     scale_grads = torch.zeros_like(operands.scales())
     scale_grads[0] = content_scale_grad
     for i, (table, near) in enumerate(zip(operands.tables, near_grads, strict=True)):
@@ -88,14 +88,14 @@ def _allocate_gradients(*arguments: Any) -> list[Tensor]:
     return Operands(*flat).new_gradients()
 
 
-differentiate_by(_backward, _forward)
+_forward.differentiate_by(_backward, num_outputs=2)
 
 
-def _call(operands: Operands, maxima: Tensor) -> tuple[SquareCall, list[Tensor | float]]:
+def _call(operands: Operands, maxima: Tensor) -> tuple[WindowCall, list[Tensor | float]]:
     """Return a call of a kernel, and the factors that its tables have got."""
     _, height, width, _, _ = operands.q.shape
-    reach = reach_for_squares(height, _side(operands)), reach_for_squares(width, _side(operands))
-    call = SquareCall(operands.q, operands.k, reach, operands.v.shape[-1])
+    reach = window_reach(height, _side(operands)), window_reach(width, _side(operands))
+    call = WindowCall(operands.q, operands.k, reach, operands.v.shape[-1])
     content_scale, *scales = operands.scales().contiguous()
     factors = [*(scale[:, None, None] for scale in scales), 1.0]
     near = (

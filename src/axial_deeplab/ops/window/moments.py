@@ -1,4 +1,4 @@
-"""The sums that the variances of the logits are made of, of squares and of local spans, compiled by Numba."""
+"""The sums that the variances of the logits are made of, of windows and of local spans, compiled by Numba."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.operands import empty_like_image
-from axial_deeplab.ops.window.call import SquareCall
+from axial_deeplab.ops.operands import gradients_like
+from axial_deeplab.ops.window.call import WindowCall
 
 _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k, SymInt row_reach, SymInt reach"
 
@@ -23,9 +23,9 @@ def sums_of_terms(
         q, k: (B, H, W, N, D); rel_q, rel_k: (N, offsets in reach, D), row by row. Returns (2, 3, N).
 
     Args:
-        q: float32 or float64, see `numba_moments.can_run`.
+        q: float32 or float64, see `axial.moments.can_run`.
         rel_q: None has sums of zero, as `rel_k`.
-        reach: how far squares reach along the columns and the rows of an image.
+        reach: how far windows reach along the columns and the rows of an image.
     """
     return _sums(q, k, rel_q, rel_k, *reach)
 
@@ -37,7 +37,7 @@ def _sums(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *rea
         return q.new_zeros(2, 3, call.heads)
     sums = q.new_empty(call.heads, call.groups, 6)
     call.set_addresses(MOMENTS=sums)
-    call.launch("square_moments", call.heads * call.groups)
+    call.launch("window_moments", call.heads * call.groups)
     return sums.sum(1).t().contiguous().view(2, 3, call.heads)
 
 
@@ -58,7 +58,7 @@ def _backward(
     call.set_rows(GRAD_Q=grads[0], GRAD_K=grads[1])
     first, second = grad
     call.set_addresses(MOMENTS=torch.cat((first, 2 * second)).t().contiguous())
-    near_grads, _ = call.differentiate("square_moments_backward")
+    near_grads, _ = call.differentiate("window_moments_backward")
     for i, table in enumerate((rel_q, rel_k)):
         if table is not None:
             grads[2 + i] = near_grads[i].flatten(1, 2).clone()
@@ -66,29 +66,14 @@ def _backward(
 
 
 @_backward.register_fake
-def _allocate_gradients(
-    grad: Tensor, q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *reach: int
-) -> list[Tensor]:
-    images = [empty_like_image(x) for x in (q, k)]
-    return images + [q.new_zeros(() if x is None else x.shape) for x in (rel_q, rel_k)]
+def _allocate_gradients(grad: Tensor, *operands: Any) -> list[Tensor]:
+    return gradients_like(operands[:2], operands[2:4])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, row_reach, reach = inputs
-    ctx.reach = row_reach, reach
-    ctx.save_for_backward(*tensors)
+_sums.differentiate_by(_backward)
 
 
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    grads = _backward(grad, *tensors, *ctx.reach)
-    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None, None
-
-
-_sums.register_autograd(_differentiate, setup_context=_setup_context)
-
-
-def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> SquareCall:
-    call = SquareCall(q, k, reach)
+def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> WindowCall:
+    call = WindowCall(q, k, reach)
     call.set_tables(REL_Q=rel_q, REL_K=rel_k)
     return call

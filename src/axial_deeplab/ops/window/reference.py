@@ -1,4 +1,4 @@
-"""The specification of attention to squares in plain PyTorch: any device, any precision."""
+"""The specification of attention over windows in plain PyTorch: any device, any precision."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from axial_deeplab.ops.operands import Operands, reach_of
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import Operands, full_precision, reach_of
 
 
 def why_not(operands: Operands) -> str | None:
@@ -17,17 +16,17 @@ def why_not(operands: Operands) -> str | None:
 
 
 def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
-    """Position-sensitive attention to squares, Eq. 2 and 3.
+    """Position-sensitive attention over windows, Eq. 2 and 3.
 
     Products and the softmax are computed in float32 at least; the results have the precision of `v`. Memory
-    grows with the pixels times the offsets of a square, or with `rows_per_chunk` rows of them.
+    grows with the pixels times the offsets of a window, or with `rows_per_chunk` rows of them.
     """
     dtype, rows_per_chunk, side = operands.v.dtype, operands.rows_per_chunk, operands.span
     assert side is not None
     operands = operands.widened()
     q, k, v = operands.images
     _, height, width, _, _ = q.shape
-    reach = reach_for_squares(height, side), reach_for_squares(width, side)
+    reach = window_reach(height, side), window_reach(width, side)
     with full_precision(q.device):
         scale = operands.scales()
         keys, values = (pad_to_reach(x, reach) for x in (k, v))
@@ -127,8 +126,8 @@ def inside_image(q: Tensor, reach: tuple[int, int], top: int, height: int) -> Te
     return (rows & columns).flatten(2)[:, :, None]
 
 
-def reach_for_squares(length: int, kernel_size: int) -> int:
-    """Return how far a square reaches along an axis; farther than the image there is nothing."""
+def window_reach(length: int, kernel_size: int) -> int:
+    """Return how far a window reaches along an axis; farther than the image there is nothing."""
     if torch.compiler.is_exporting():  # the program must run on longer axes, too
         return kernel_size // 2
     return reach_of(kernel_size, length)

@@ -1,11 +1,11 @@
-"""Mean and mean square of the three terms of the logits of attention to squares."""
+"""Mean and mean square of the three terms of the logits of attention over windows."""
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial.moments import can_run
-from axial_deeplab.ops.precision import full_precision
+from axial_deeplab.ops.operands import full_precision
 from axial_deeplab.ops.window.moments import sums_of_terms
 from axial_deeplab.ops.window.reference import (
     content_term,
@@ -14,7 +14,7 @@ from axial_deeplab.ops.window.reference import (
     key_term,
     pad_to_reach,
     query_term,
-    reach_for_squares,
+    window_reach,
 )
 
 
@@ -38,7 +38,7 @@ def local_logit_moments(
     Args:
         rel_q: r^q or None, whose moments are then zero.
         rel_k: r^k, likewise.
-        kernel_size: the side of the square, odd, in positions.
+        kernel_size: the side of the window, odd, in positions.
         impl: "reference" is plain PyTorch; "auto" and "numba" take the fused implementation where it can run.
 
     Returns:
@@ -46,7 +46,7 @@ def local_logit_moments(
     """
     dtype = torch.promote_types(q.dtype, torch.float32)
     images, height, width, _, _ = q.shape
-    reach = reach_for_squares(height, kernel_size), reach_for_squares(width, kernel_size)
+    reach = window_reach(height, kernel_size), window_reach(width, kernel_size)
     count = max(count_local_logits(images, height, width, kernel_size), 1)
     with full_precision(q.device):
         near_q, near_k = (
@@ -71,10 +71,10 @@ def local_logit_moments(
 
 
 def count_local_logits(num_images: int, height: int, width: int, kernel_size: int) -> int:
-    """Return how many pairs of a query and an existing position of its square the batch has, for one head."""
+    """Return how many pairs of a query and an existing position of its window the batch has, for one head."""
 
     def pairs(length: int) -> int:
-        reach = reach_for_squares(length, kernel_size)
+        reach = window_reach(length, kernel_size)
         return length * (2 * reach + 1) - reach * (reach + 1)
 
     return num_images * pairs(height) * pairs(width)

@@ -1,5 +1,6 @@
 """Calling the CPU kernels that Numba compiles: when they can run, their table of arguments, their threads."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from axial_deeplab.ops.dispatch import is_exporting
@@ -32,41 +34,18 @@ def why_not_tensor(q: Tensor) -> str | None:
     return None
 
 
-def differentiate_by(backward: Any, forward: Any) -> None:
-    """Register the backward pass of a fused attention.
-
-    Args:
-        backward: operation that gets the gradients of both outputs, the largest logits and `Operands.flat`,
-            and returns the gradients of `Operands.tensors`.
-        forward: operation that gets `Operands.flat` and returns two outputs and the largest logits.
-    """
-
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        *tensors, ctx.span = inputs
-        ctx.mark_non_differentiable(output[2])
-        ctx.save_for_backward(*tensors, output[2])
-
-    def differentiate(
-        ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        *tensors, maxima = ctx.saved_tensors
-        grads = backward(grad_content, grad_positional, maxima, *tensors, ctx.span)
-        return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None
-
-    forward.register_autograd(differentiate, setup_context=setup_context)
-
-
 class KernelCall:
     """The table of arguments of a kernel, and the tensors that must live until it returns.
 
     Args:
-        like: has the type of all numbers.
+        like: tensor with the type of all numbers.
+        layout: module with the columns of the table, `numba.layout` or that of a kernel with its own.
     """
 
-    def __init__(self, like: Tensor) -> None:
+    def __init__(self, like: Tensor, layout: ModuleType | None = None) -> None:
         self.like = like
-        self.layout = kernel_layout()
-        self.kept: list[Tensor] = []
+        self.layout = layout or kernel_layout()
+        self.kept: dict[str, Tensor] = {}
         self.arguments = np.zeros(self.layout.COLUMNS, dtype=np.int64)
 
     def set_numbers(self, **numbers: int) -> None:
@@ -77,7 +56,7 @@ class KernelCall:
         """Set the addresses of dense tensors; that of an absent one stays 0."""
         for column, tensor in tensors.items():
             if tensor is not None:
-                self.kept.append(tensor)
+                self.kept[column] = tensor
                 self.set_numbers(**{column: tensor.data_ptr()})
 
     def set_images(self, **tensors: Tensor) -> None:
@@ -97,9 +76,24 @@ class KernelCall:
         )
 
     def run(self, entry: str, threads: int = 1) -> None:
-        """Run a kernel of `cpu_kernels.entries`."""
-        function = compiled(entry, str(self.like.dtype).removeprefix("torch."))
-        run_in_threads(function, self.arguments.ctypes.data, threads)
+        """Run a kernel of `numba.entries`."""
+        launch(entry, str(self.like.dtype).removeprefix("torch."), self.arguments, threads, self.kept)
+
+
+def launch(
+    entry: str, dtype: str, arguments: NDArray[np.int64], threads: int, memory: Mapping[str, Tensor]
+) -> None:
+    """Run a kernel.
+
+    Args:
+        entry: name in `numba.entries`.
+        dtype: "float32" or "float64".
+        arguments: table of arguments, which the kernel changes.
+        threads: how many take part.
+        memory: all that the table has addresses of, by their columns. They must live until the kernel
+            returns, and are all that it may use: the debug mode checks that, see `numba.plain`.
+    """
+    run_in_threads(compiled(entry, dtype), arguments.ctypes.data, threads)
 
 
 def threads_for(work: int, chunks: int) -> int:
@@ -117,7 +111,7 @@ def kernel_layout() -> ModuleType:
 
 @cache
 def compiled(name: str, dtype: str) -> Any:
-    """Return a kernel for float32 or float64, see `cpu_kernels.entries`."""
+    """Return a kernel for float32 or float64, see `numba.entries`."""
     from axial_deeplab.ops.numba import entries
 
     return entries.compiled(name, dtype)

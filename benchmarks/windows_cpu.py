@@ -1,9 +1,9 @@
-"""Time attention to squares on the CPU: the fused implementation against the eager reference.
+"""Time attention over windows on the CPU: the compiled implementation against the eager reference.
 
 A layer of position-sensitive attention, alone and in the smallest of our networks of such layers; time in
 turns, peak memory in processes of their own.
 
-    OMP_NUM_THREADS=1 python benchmarks/squares_cpu.py --cpu-time      (where others keep the cores busy)
+    OMP_NUM_THREADS=1 python benchmarks/windows_cpu.py --cpu-time      (where others keep the cores busy)
 """
 
 import argparse

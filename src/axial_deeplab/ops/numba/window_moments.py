@@ -1,0 +1,227 @@
+"""The sums of the three terms of the logits of windows and of their squares, and the gradients.
+
+Rows of keys are packed as in `window`. The terms of eight queries, for the gradients of a segment, are all
+that ever exists. Lines of a local span are images whose windows have one row.
+"""
+
+from axial_deeplab.ops.numba import layout, simd, window, window_gradients
+from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel, merged
+from axial_deeplab.ops.numba.simd import LANES, ROWS
+
+
+@kernel
+def add_moments(terms: Pointer, pitch: int, existing: Pointer, side: int, sums: Pointer) -> None:
+    """Add a row of windows of eight queries to the sums (3, lanes) of the terms and then of their squares.
+
+    Args:
+        terms: (3, offsets, lanes), `pitch` numbers a term.
+        existing: 1 or 0 for the column of the first query's first key, and so on.
+    """
+    queries_exist = simd.load(existing, side // 2)
+    for term in range(3):
+        first, second = simd.fill(terms, 0.0), simd.fill(terms, 0.0)
+        for t in range(side):
+            number = simd.load(terms, term * pitch + t * LANES)
+            existing_number = simd.multiply(number, simd.load(existing, t))
+            first = simd.add(first, existing_number)
+            second = simd.fma(existing_number, number, second)
+        simd.store(sums, term * LANES, simd.fma(first, queries_exist, simd.load(sums, term * LANES)))
+        simd.store(
+            sums, (3 + term) * LANES, simd.fma(second, queries_exist, simd.load(sums, (3 + term) * LANES))
+        )
+
+
+@merged
+def add_moments_of_row(
+    arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, existing: Pointer, like: Scalar
+) -> None:
+    """Add what one row of queries has."""
+    sizes = window.window_sizes(arguments)
+
+    keys = scratch
+    queries = simd.advance(keys, sizes.slots * sizes.key_row)
+    sums = simd.advance(queries, sizes.key_row)
+    rows = simd.advance(sums, 6 * LANES)
+    q_table, has_q = window.table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = window.table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
+    window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
+    for x in range(0, sizes.width, LANES):
+        for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
+            first = (row - y + sizes.row_reach) * sizes.row_offsets
+            near = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
+            for t in range(0, sizes.side, ROWS):
+                terms = window.tiles_of_terms(
+                    simd.advance(queries, sizes.reach + x),
+                    simd.advance(near, t),
+                    sizes.pitch,
+                    simd.advance(q_table, (first + t) * sizes.key_dim),
+                    simd.advance(k_table, (first + t) * sizes.key_dim),
+                    has_q,
+                    has_k,
+                    sizes.head_dim,
+                )
+                simd.store_rows(rows, t * LANES, LANES, terms[0])
+                simd.store_rows(rows, (sizes.row_offsets + t) * LANES, LANES, terms[1])
+                simd.store_rows(rows, (2 * sizes.row_offsets + t) * LANES, LANES, terms[2])
+            add_moments(rows, sizes.row_offsets * LANES, simd.advance(existing, x), sizes.side, sums)
+
+
+@inlined
+def gradient_of(numbers: Tile, factors: Pointer, term: int, exist: Tile) -> Tile:
+    """The gradients of one of the three terms."""
+    by_first = simd.fill(factors, simd.load_scalar(factors, term))
+    by_second = simd.fill(factors, simd.load_scalar(factors, 3 + term))
+    return simd.multiply(simd.fma(numbers, by_second, by_first), exist)
+
+
+@merged
+def differentiate_moments_of_row(
+    arguments: Pointer, image: int, y: int, head: int, scratch: Pointer, existing: Pointer, like: Scalar
+) -> None:
+    """Add what one row of queries gives to all gradients.
+
+    MOMENTS has for each head the gradients of the sums of the terms, then twice those of the sums of squares.
+    """
+    sizes = window.window_sizes(arguments)
+    grad_pitch = layout.segment_pitch(sizes.reach)
+
+    keys = scratch
+    grad_keys = simd.advance(keys, sizes.slots * sizes.key_row)
+    queries = simd.advance(grad_keys, sizes.slots * sizes.key_row)
+    grad_queries = simd.advance(queries, sizes.key_row)
+    q_sums = simd.advance(grad_queries, sizes.key_row)
+    k_sums = simd.advance(q_sums, sizes.offsets * sizes.key_dim * LANES)
+    unused_sums = simd.advance(k_sums, sizes.offsets * sizes.key_dim * LANES)
+    # The addresses of the first query of the segment.
+    content_grads = simd.advance(unused_sums, LANES + layout.segment_margin(sizes.reach))
+    query_grads = simd.advance(content_grads, sizes.offsets * grad_pitch)
+    key_grads = simd.advance(query_grads, sizes.offsets * grad_pitch)
+
+    q_table, has_q = window.table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
+    k_table, has_k = window.table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
+    factors = simd.advance(layout.tensor_at(arguments, layout.MOMENTS, like), 6 * head)
+    one = simd.fill(queries, 1.0)
+    window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
+    for first in range(0, sizes.width, layout.SEGMENT):
+        last = min(first + layout.SEGMENT, sizes.width)
+        for x in range(first, last, LANES):
+            queries_exist = simd.load(existing, sizes.reach + x)
+            for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
+                start = (row - y + sizes.row_reach) * sizes.row_offsets
+                near = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
+                for t in range(0, sizes.side, ROWS):
+                    terms = window.tiles_of_terms(
+                        simd.advance(queries, sizes.reach + x),
+                        simd.advance(near, t),
+                        sizes.pitch,
+                        simd.advance(q_table, (start + t) * sizes.key_dim),
+                        simd.advance(k_table, (start + t) * sizes.key_dim),
+                        has_q,
+                        has_k,
+                        sizes.head_dim,
+                    )
+                    at = (start + t) * grad_pitch + x - first
+                    exist = simd.multiply(simd.load_rows(existing, x + t, 1), queries_exist)
+                    simd.store_rows(content_grads, at, grad_pitch, gradient_of(terms[0], factors, 0, exist))
+                    simd.store_rows(query_grads, at, grad_pitch, gradient_of(terms[1], factors, 1, exist))
+                    simd.store_rows(key_grads, at, grad_pitch, gradient_of(terms[2], factors, 2, exist))
+        window_gradients.add_segment_gradients(
+            arguments,
+            y,
+            first,
+            last,
+            content_grads,
+            query_grads,
+            key_grads,
+            queries,
+            keys,
+            q_table,
+            k_table,
+            has_q,
+            has_k,
+            one,
+            grad_queries,
+            grad_keys,
+            q_sums,
+            k_sums,
+            unused_sums,
+        )
+    window.unpack_row(arguments, layout.GRAD_Q, image, y, head, sizes.head_dim, grad_queries, like)
+
+
+@merged
+def window_moments(address: int, like: Scalar) -> None:
+    """What one thread does: take chunks, each a head in a range of images, until none is left."""
+    arguments = simd.pointer_like(address, address)
+    sizes = window.window_sizes(arguments)
+    batch, heads = simd.load_scalar(arguments, layout.BATCH), simd.load_scalar(arguments, layout.HEADS)
+
+    existing = layout.scratch_of_thread(arguments, like)
+    window.mark_columns(existing, sizes.reach, sizes.width, 1.0, 0.0)
+    scratch = simd.advance(existing, sizes.pitch)
+    sums = simd.advance(scratch, (sizes.slots + 1) * sizes.key_row)
+    chunks = simd.load_scalar(arguments, layout.CHUNKS)
+    groups = chunks // heads
+    chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
+    while chunk < chunks:
+        head, group = chunk // groups, chunk % groups
+        for image in range(batch * group // groups, batch * (group + 1) // groups):
+            packed = 0
+            for y in range(sizes.height):
+                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                    target = simd.advance(scratch, row % sizes.slots * sizes.key_row)
+                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
+                    packed = row + 1
+                add_moments_of_row(arguments, image, y, head, scratch, existing, like)
+        moments = simd.advance(layout.tensor_at(arguments, layout.MOMENTS, like), 6 * chunk)
+        for i in range(6):
+            simd.store_scalar(moments, i, simd.sum_lanes(simd.load(sums, i * LANES)))
+        layout.clear(sums, 6 * LANES)
+        chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
+
+
+@merged
+def window_moments_backward(address: int, like: Scalar) -> None:
+    """The same for the gradients."""
+    arguments = simd.pointer_like(address, address)
+    sizes = window.window_sizes(arguments)
+    batch, heads = simd.load_scalar(arguments, layout.BATCH), simd.load_scalar(arguments, layout.HEADS)
+
+    existing = layout.scratch_of_thread(arguments, like)
+    window.mark_columns(existing, sizes.reach, sizes.width, 1.0, 0.0)
+    scratch = simd.advance(existing, sizes.pitch)
+    grad_keys = simd.advance(scratch, sizes.slots * sizes.key_row)
+    lane_sums = simd.advance(grad_keys, (sizes.slots + 2) * sizes.key_row)
+    chunks = simd.load_scalar(arguments, layout.CHUNKS)
+    groups = chunks // heads
+    chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
+    while chunk < chunks:
+        head, group = chunk // groups, chunk % groups
+        for image in range(batch * group // groups, batch * (group + 1) // groups):
+            packed, finished = 0, 0
+            for y in range(sizes.height):
+                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
+                    slot = row % sizes.slots
+                    window.pack_row(
+                        arguments,
+                        layout.K,
+                        image,
+                        row,
+                        head,
+                        sizes.head_dim,
+                        simd.advance(scratch, slot * sizes.key_row),
+                        like,
+                    )
+                    layout.clear(simd.advance(grad_keys, slot * sizes.key_row), sizes.key_row)
+                    packed = row + 1
+                differentiate_moments_of_row(arguments, image, y, head, scratch, existing, like)
+                for row in range(
+                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                ):
+                    grad_row = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
+                    window.unpack_row(
+                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, grad_row, like
+                    )
+                    finished = row + 1
+        window_gradients.finish_table_grads(arguments, chunk, lane_sums, like)
+        chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
