@@ -19,7 +19,7 @@ from axial_deeplab.export.export import export
 from axial_deeplab.export.onnx_runtime import OnnxNetwork
 from axial_deeplab.export.program import Deployed
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 SIZES = {
     "axial_deeplab_nano_scenes": ((1, 128, 192), (1, 256, 384), (1, 384, 576)),

@@ -14,7 +14,7 @@ from axial_deeplab.evaluation import evaluate
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.format import PanopticWriter, Segment
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])
 GROUND, BOX = 10_000, 20_001

@@ -39,13 +39,13 @@ assert old is new
     run(program)
 
 
-@pytest.mark.parametrize("name", ["load_weights", "save_weights"])
-def test_module_that_became_a_package_keeps_its_names(name: str) -> None:
+@pytest.mark.parametrize(("name", "module"), [("load_weights", "loaded"), ("save_weights", "file")])
+def test_module_that_became_a_package_keeps_its_names(name: str, module: str) -> None:
     import axial_deeplab
     from axial_deeplab import weights
 
     with pytest.warns(
-        DeprecationWarning, match=rf"axial_deeplab.weights.{name} is now axial_deeplab.weights.file"
+        DeprecationWarning, match=rf"axial_deeplab.weights.{name} is now axial_deeplab.weights.{module}"
     ):
         assert getattr(weights, name) is getattr(axial_deeplab, name)
 

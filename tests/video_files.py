@@ -9,7 +9,7 @@ import torch
 
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 
 def draw_square(pixels, top, left, side=16):

@@ -8,12 +8,13 @@ from axial_deeplab import _moved
 if TYPE_CHECKING:
     from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
     from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
-    from axial_deeplab.models.registry import create_model, list_models
+    from axial_deeplab.models.registry import list_models
     from axial_deeplab.ops.axial.api import axial_attention
     from axial_deeplab.post_processing import PostProcessing
     from axial_deeplab.prediction.predictor import Predictor
-    from axial_deeplab.weights.file import load_weights, save_weights
-    from axial_deeplab.weights.hub import from_pretrained
+    from axial_deeplab.weights.factory import create_model
+    from axial_deeplab.weights.file import save_weights
+    from axial_deeplab.weights.loaded import from_pretrained, load_weights
 
 __version__ = "0.1.0"
 
@@ -42,10 +43,10 @@ _MODULE_OF_NAME = {
     "PostProcessing": "post_processing",
     "Predictor": "prediction.predictor",
     "axial_attention": "ops.axial.api",
-    "create_model": "models.registry",
-    "from_pretrained": "weights.hub",
+    "create_model": "weights.factory",
+    "from_pretrained": "weights.loaded",
     "list_models": "models.registry",
-    "load_weights": "weights.file",
+    "load_weights": "weights.loaded",
     "save_weights": "weights.file",
 }
 

@@ -90,7 +90,7 @@ MOVED = {
     "zoo.archives": "weights.archives",
     "zoo.download": "weights.download",
     "zoo.public_weights": "weights.public",
-    "zoo.table": "weights.names",
+    "zoo.table": "weights.table",
 }
 """Old name -> new name, of a module or of a package with all that is in it."""
 
@@ -144,11 +144,11 @@ def install() -> None:
         sys.meta_path.insert(0, _MovedModules())  # before a moved package finds its modules as others
 
 
-def contents_moved(package: str, new_module: str) -> Callable[[str], Any]:
-    """Return a `__getattr__` for a package that was a module: its names are in `new_module` now."""
+def contents_moved(package: str, *new_modules: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a package that was a module: its names are in `new_modules` now."""
 
     def __getattr__(name: str) -> Any:  # noqa: N807 (a module's hook)
-        if not name.startswith("__"):
+        for new_module in () if name.startswith("__") else new_modules:
             module = import_module(new_module)
             if hasattr(module, name):
                 _warn(f"{package}.{name}", f"{new_module}.{name}", stacklevel=3)

@@ -4,9 +4,9 @@ Letters: B images, C classes, H x W pixels, K centers, S segments. Every functio
 arguments.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -397,6 +397,26 @@ class PostProcessing:
         _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
         _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
+    @classmethod
+    def from_metadata(
+        cls, metadata: Mapping[str, Any], thing_ids: Sequence[int], **knobs: Any
+    ) -> "PostProcessing":
+        """Return the post-processing that a file of weights asks for.
+
+        Args:
+            metadata: metadata of the file; `post_processing` has arguments of this class.
+            thing_ids: train ids of the thing classes.
+            knobs: arguments of this class that replace those of the file.
+
+        Raises:
+            ValueError: an argument is unknown or out of its range.
+        """
+        stored = metadata.get("post_processing") or {}
+        known = [field.name for field in fields(cls) if field.name != "thing_ids"]
+        for source, names in (("weights", stored), ("arguments", knobs)):
+            refuse_unknown("post_processing", names, source, known)
+        return cls(thing_ids, **{**stored, **knobs})
+
     @torch.no_grad()
     def __call__(self, outputs: Mapping[str, Tensor]) -> list[PanopticOutput]:
         """Process each image of a batch.
@@ -501,3 +521,23 @@ def _extent(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first row with pixels and the one after the last, for each column of (H, S)."""
     inside = (counts > 0).to(torch.uint8)
     return inside.argmax(dim=0), len(counts) - inside.flip(0).argmax(dim=0)
+
+
+def refuse_unknown(section: str, names: Iterable[str], source: str, known: Iterable[str]) -> None:
+    """Refuse settings of a section that nobody knows.
+
+    Args:
+        section: what the message calls the section.
+        names: names of the settings.
+        source: what the message calls the place that they come from.
+        known: names to choose from.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{section} must have known settings, got {unknown[0]} in the {source}; "
+            f"remove it or choose from {', '.join(known)}"
+        )

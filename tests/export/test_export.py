@@ -17,7 +17,8 @@ from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
 from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.weights.file import LoadedWeights, save_weights
+from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 CATEGORIES = Categories([Category(7, "sky", False), Category(3, "car", True), Category(90, "person", True)])
 SETTINGS = {"top_k": 10, "stuff_area": 5, "center_threshold": 0.0}

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from axial_deeplab import load_weights
 from axial_deeplab.cli.main import main
 from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.multi_scale import average_outputs
-from axial_deeplab.prediction.predictor import stored_post_processing
 from reference_networks import assert_near, channels_first, read_golden
 from reference_weights import select
 from tensorflow_files import write_checkpoint
@@ -106,7 +106,8 @@ def test_matches_deeplab2(golden: Callable[[str], Path], tmp_path: Path, file: s
     assert_near(outputs["center_heatmap"][:, 0], torch.from_numpy(arrays["output/center_heatmap"]), 1e-3)
     assert_near(outputs["offsets"], channels_first(arrays["output/offset_map"]), 1e-3)
 
-    panoptic, _, semantic = stored_post_processing(converted)(outputs)[0]
+    post_processing = PostProcessing.from_metadata(converted.metadata, converted.categories.thing_ids)
+    panoptic, _, semantic = post_processing(outputs)[0]
     highest, second = channels_first(arrays["output/semantic_logits"])[0].topk(2, dim=0).values
     undecided = highest - second < 1e-3
     theirs = torch.from_numpy(arrays["output/panoptic_pred"][0])

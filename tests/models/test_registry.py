@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import axial_deeplab
-from axial_deeplab import create_model, list_models
+from axial_deeplab import create_model, list_models, load_weights, save_weights
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.weights import file as weights
+from axial_deeplab.weights import names
 
 # Millions of parameters, tables 1, 2, 6, 7 and 10 of the paper.
 PUBLISHED = [
@@ -133,7 +133,7 @@ def test_pretrained_without_weights() -> None:
 
 def test_pretrained_with_several_weights() -> None:
     model = create_model("axial_deeplab_nano", pretrained=True)
-    expected = weights.load_weights("axial_deeplab_nano_scenes").model.state_dict()
+    expected = load_weights("axial_deeplab_nano_scenes").model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
     message = (
         "got True; name one of resnet50_imagenet, resnet50_strong_imagenet, resnet50_beta_strong_imagenet"
@@ -143,12 +143,12 @@ def test_pretrained_with_several_weights() -> None:
 
 
 def test_pretrained_copies_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [{"id": i + 1, "name": f"class {i}", "isthing": i % 2} for i in range(3)]
+    classes = [{"id": i + 1, "name": f"class {i}", "isthing": i % 2} for i in range(3)]
     source = create_model("axial_deeplab_nano", num_classes=3)
-    weights.save_weights(
-        tmp_path / "axial_deeplab_nano.safetensors", source, Categories.from_json(names, source="test")
+    save_weights(
+        tmp_path / "axial_deeplab_nano.safetensors", source, Categories.from_json(classes, source="test")
     )
-    monkeypatch.setattr(weights, "PRETRAINED_FOLDER", tmp_path)
+    monkeypatch.setattr(names, "PRETRAINED_FOLDER", tmp_path)
     same = create_model("axial_deeplab_nano", num_classes=3, pretrained=True)
     other = create_model("axial_deeplab_nano", num_classes=8, pretrained=True)
     backbone = create_model("axial_deeplab_nano", features_only=True, pretrained=True)

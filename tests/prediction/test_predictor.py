@@ -23,7 +23,8 @@ from axial_deeplab.prediction.predictor import (
     predict_panoptic,
     predict_panoptic_batch,
 )
-from axial_deeplab.weights.file import LoadedWeights, save_weights
+from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 CATEGORIES = Categories(
     [Category(11, "sky", False, (90, 160, 230)), Category(5, "car", True), Category(200, "person", True)]

@@ -17,7 +17,7 @@ from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.classification import evaluate_classifier
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
 from axial_deeplab.training.train import train
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 
 CLASSES = {"blue": (20, 40, 200), "green": (30, 200, 40), "red": (210, 30, 20)}
 TINY_OVERRIDES = {"width_multiplier": 0.0625, "depths": [1, 1, 1, 1], "num_heads": 2, "max_span": 9}

@@ -26,7 +26,7 @@ from axial_deeplab.training.checkpoints import Checkpoints
 from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
 from axial_deeplab.training.strategies import is_lost_connection
 from axial_deeplab.training.train import train
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 
 MakeConfig = Callable[..., Config]
 TINY_MODEL = {

@@ -23,7 +23,7 @@ from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
 from axial_deeplab.training.train import train
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 
 MakeConfig = Callable[..., Config]
 

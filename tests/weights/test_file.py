@@ -10,7 +10,10 @@ import torch
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.weights.file import load_matching, load_weights, pretrained_names, save_weights
+from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.loaded import load_weights
+from axial_deeplab.weights.matching import load_matching
+from axial_deeplab.weights.names import pretrained_names
 
 TINY = {
     "depths": (1, 1, 1, 1),
@@ -110,7 +113,7 @@ def test_channels_last_weights(tmp_path, model):
 
 
 def test_shipped_weights(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("axial_deeplab.weights.file.PRETRAINED_FOLDER", tmp_path)
+    monkeypatch.setattr("axial_deeplab.weights.names.PRETRAINED_FOLDER", tmp_path)
     assert pretrained_names() == []
     for name in ("b", "a"):
         save_weights(tmp_path / f"{name}.safetensors", model, CATEGORIES)

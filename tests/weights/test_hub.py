@@ -15,7 +15,8 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.format import Segment
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.weights import hub
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.card import measured_scores, model_card
+from axial_deeplab.weights.loaded import LoadedWeights
 
 CATEGORIES = Categories([Category(7, "sky", False), Category(3, "car", True), Category(90, "person", True)])
 METADATA = {
@@ -70,16 +71,17 @@ def test_model_card(weights, folder):
 
 def test_model_card_has_no_scores_but_those_of_the_metadata():
     shipped = load_weights("axial_deeplab_nano_scenes")
-    assert f"{shipped.metadata['metrics']['pq']:.1f}" in hub.model_card(shipped)
+    card = model_card(shipped.model, shipped.categories, shipped.metadata)
+    assert f"{shipped.metadata['metrics']['pq']:.1f}" in card
     bare = {"model": shipped.metadata["model"]}
-    card = hub.model_card(LoadedWeights(shipped.model, shipped.categories, bare))
+    card = model_card(shipped.model, shipped.categories, bare)
     assert "PQ" not in card
     assert "License" not in card
     classifier = create_model("axial_resnet26_s", num_classes=2, width_multiplier=0.125, depths=(1, 1, 1, 1))
     labels = Categories([Category(0, "cat", True), Category(1, "dog", True)])
     published = {"data": "val", "top1": 75.8}
     metadata = {"model": dict(classifier.config), "published": published}
-    card = hub.model_card(LoadedWeights(classifier, labels, metadata))
+    card = model_card(classifier, labels, metadata)
     assert "pipeline_tag: image-classification" in card
     assert "| Published by the authors of the weights | top-1 |\n| --- | ---: |\n| val | 75.8 |" in card
 
@@ -88,13 +90,13 @@ def test_measured_scores(weights, tmp_path):
     result = {"All": {"pq": 51.0, "sq": 75.5, "n": 3}, "semantic": {"mean_iou": 60.0, "per_class": [60.0]}}
     result |= {"instances": {"ap": None, "ap50": 20.0}, "num_images": 12}
     expected = {"data": "12 images", "pq": 51.0, "sq": 75.5, "miou": 60.0}
-    assert hub.measured_scores(result) == expected
-    assert hub.measured_scores({**result, "data": "val"}) == {**expected, "data": "val"}
-    assert hub.measured_scores({"top1": 75, "num_images": 2}) == {"data": "2 images", "top1": 75.0}
+    assert measured_scores(result) == expected
+    assert measured_scores({**result, "data": "val"}) == {**expected, "data": "val"}
+    assert measured_scores({"top1": 75, "num_images": 2}) == {"data": "2 images", "top1": 75.0}
     with pytest.raises(
         ValueError, match=r"metrics must have some of pq, sq, .*, got \['loss'\]; evaluate first"
     ):
-        hub.measured_scores({"loss": 3.0})
+        measured_scores({"loss": 3.0})
     weights.save_pretrained(tmp_path, metrics=result)
     assert (
         "| Measured | PQ | SQ | mIoU |\n| --- | ---: | ---: | ---: |\n| 12 images | 51.0 | 75.5 | 60.0 |"

@@ -14,17 +14,10 @@ from axial_deeplab import Predictor, create_model, load_weights
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.labels import cityscapes
 from axial_deeplab.models.registry import ENTRIES, find_entry
-from axial_deeplab.prediction.predictor import KNOBS
-from axial_deeplab.weights import public as module
+from axial_deeplab.weights import names
 from axial_deeplab.weights.convert.deeplab2_names import deeplab2_arguments, deeplab2_names
-from axial_deeplab.weights.file import names_of_weights
-from axial_deeplab.weights.public import (
-    cache_folder,
-    find_weights,
-    local_weights,
-    public_weights,
-    recorded,
-)
+from axial_deeplab.weights.names import cache_folder, find_weights, names_of_weights, public_weights
+from axial_deeplab.weights.public import local_weights, recorded
 from file_server import running_server
 from tensorflow_files import variables_of, write_checkpoint
 
@@ -60,7 +53,7 @@ def server(archive, tmp_path, monkeypatch):
         row = {**vars(find_weights("max_deeplab_s_cityscapes")), "name": "tiny_cityscapes"}
         row |= {"address": f"{running.address}/max.tar.gz", "model": {"name": NETWORK, **TINY}}
         (tmp_path / "table.json").write_text(json.dumps([row]))
-        monkeypatch.setattr(module, "TABLE", tmp_path / "table.json")
+        monkeypatch.setattr(names, "PUBLIC_TABLE", tmp_path / "table.json")
         monkeypatch.setenv("AXIAL_DEEPLAB_CACHE", str(tmp_path / "cache"))
         public_weights.cache_clear()
         yield running
@@ -81,11 +74,11 @@ def test_table():
             assert weights.model.keys() - {"name"} <= entry.options
         if weights.data_set is not None:
             assert weights.name.endswith(f"_{weights.data_set}")
-            assert weights.post_processing.keys() <= set(KNOBS)
+            assert weights.is_panoptic
             assert 30 < weights.published["pq"] < weights.published["miou"] < 90
         else:
             assert weights.name.endswith("_imagenet")
-            assert weights.post_processing is None
+            assert not weights.is_panoptic
     assert names_of_weights(NETWORK) == ["max_deeplab_s_cityscapes"]
     assert names_of_weights("axial_resnet26_s") == ["axial_resnet26_s_imagenet"]
 

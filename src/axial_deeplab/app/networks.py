@@ -14,8 +14,8 @@ from torch import nn
 
 from axial_deeplab.experiments.attention_maps import axial_blocks
 from axial_deeplab.prediction.predictor import Prediction, Predictor
-from axial_deeplab.weights.file import load_weights, pretrained_names
-from axial_deeplab.weights.public import cached_path, public_weights
+from axial_deeplab.weights.loaded import load_weights
+from axial_deeplab.weights.names import cached_path, pretrained_names, public_weights
 
 DEFAULT_WEIGHTS = "axial_deeplab_nano_scenes"
 KNOBS = ("center_threshold", "nms_kernel", "top_k", "stuff_area", "fill_void")
@@ -72,7 +72,7 @@ class Networks:
     ) -> None:
         self.device = device
         # Only weights of segmentation have a post-processing.
-        public = [name for name, row in public_weights().items() if row.post_processing is not None]
+        public = [name for name, row in public_weights().items() if row.is_panoptic]
         own = [os.fspath(weights) for weights in given] or [DEFAULT_WEIGHTS]
         self.names = tuple(dict.fromkeys([*own, *pretrained_names(), *public]))
         self._loaded: OrderedDict[str, Network] = OrderedDict()

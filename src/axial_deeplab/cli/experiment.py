@@ -145,7 +145,7 @@ def attention_maps(arguments: Arguments) -> None:
     options = parser.parse_args(arguments)
     from axial_deeplab.data.images import read_image
     from axial_deeplab.experiments.attention_maps import axial_blocks, write_attention_maps
-    from axial_deeplab.weights.file import load_weights
+    from axial_deeplab.weights.loaded import load_weights
 
     model = load_weights(options.weights).model
     block = options.block or next(reversed(axial_blocks(model)), "")

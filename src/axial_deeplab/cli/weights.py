@@ -87,8 +87,9 @@ def weights(arguments: Arguments) -> None:
     parser.add_argument("--json", action="store_true", help="print the whole table as JSON")
     parser.add_argument("--from", dest="file", metavar="FILE", help="a file that was downloaded elsewhere")
     options = parser.parse_args(arguments)
-    from axial_deeplab.weights import names as table
-    from axial_deeplab.weights.public import find_weights, local_weights
+    from axial_deeplab.weights import table
+    from axial_deeplab.weights.names import find_weights
+    from axial_deeplab.weights.public import local_weights
 
     if options.action == "list":
         if options.names:
@@ -130,7 +131,7 @@ def export(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.export.export import export as export_weights
-    from axial_deeplab.weights.file import load_weights
+    from axial_deeplab.weights.loaded import load_weights
 
     exported = export_weights(
         load_weights(options.weights),

@@ -18,7 +18,7 @@ from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD
 from axial_deeplab.prediction.predictor import choose_device
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 
 
 def classify(model: nn.Module, images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from axial_deeplab.export.half_weights import store_in_half
 from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
 from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
 from axial_deeplab.util.files import atomic_path
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 FORMATS = ("onnx", "torch-export", "aoti")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aoti": ".pt2"}

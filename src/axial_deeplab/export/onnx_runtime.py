@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 # Under this name the metadata of an ONNX file has ours, as JSON.
 METADATA_KEY = "axial_deeplab"

@@ -11,8 +11,9 @@ from axial_deeplab.models.attention.window import FusedLocalAttention2d
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
-from axial_deeplab.prediction.predictor import stored_post_processing
-from axial_deeplab.weights.file import LoadedWeights, halved
+from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.weights.file import halved
+from axial_deeplab.weights.loaded import LoadedWeights
 
 INPUT_NAME = "images"
 PANOPTIC_OUTPUTS = ("semantic_logits", "center_heatmap", "offsets")
@@ -76,7 +77,8 @@ class Deployed(nn.Module):
                     "export it without"
                 )
             self.post_processing = PostProcessingGraph(
-                stored_post_processing(weights), len(weights.categories)
+                PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids),
+                len(weights.categories),
             )
             self.output_names = ("panoptic", "semantic")
 

@@ -5,7 +5,6 @@ import fnmatch
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,10 +16,6 @@ from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import ResNet
 from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.panoptic import PanopticDeepLab
-
-PRETRAINED_FOLDER = Path(__file__).parent.parent / "weights" / "pretrained"
-# Of the weights of networks that have several, those that `pretrained=True` means.
-DEFAULT_WEIGHTS = {"axial_deeplab_nano": "axial_deeplab_nano_scenes"}
 
 
 @dataclass(frozen=True)
@@ -188,22 +183,17 @@ def create_model(
     num_classes: int | None = None,
     span: int | None = None,
     in_channels: int = 3,
-    pretrained: bool | str = False,
     features_only: bool = False,
     **overrides: Any,
 ) -> nn.Module:
-    """Build a network by its name.
+    """Build a network by its name, with random weights; `weights.factory` has it with trained ones, too.
 
     Args:
-        name: one of `list_models()`; with `pretrained`, the name of weights will do.
+        name: one of `list_models()`.
         num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133
-            (COCO), or as many as the weights have.
+            (COCO).
         span: positions that a query attends to, odd; None is the whole axis.
         in_channels: channels of the images.
-        pretrained: load shipped or public weights (see `axial-deeplab weights list`): those of this name or
-            the default or only ones of this network, or those that are named here. The arguments that they
-            were trained with replace all defaults; what does not fit the given ones (such as a head of
-            another number of classes) keeps its random values.
         features_only: return the backbone alone, whose output are the maps res2 to res5.
         overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
             as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
@@ -212,16 +202,8 @@ def create_model(
         The network, in training mode. `create_model(**model.config)` builds it again, without its weights.
 
     Raises:
-        ValueError: for an unknown name or argument, a span without attention, or `pretrained` without
-            weights.
-        OSError: public weights cannot be downloaded.
+        ValueError: for an unknown name or argument, or a span without attention.
     """
-    if pretrained:
-        given: dict[str, Any] = {"num_classes": num_classes, "span": span}
-        given = {key: value for key, value in given.items() if value is not None}
-        given |= {} if in_channels == 3 else {"in_channels": in_channels}
-        given |= {"features_only": True} if features_only else {}
-        return _create_pretrained(name, pretrained, {**given, **overrides})
     entry = find_entry(name)
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()
@@ -246,37 +228,3 @@ def create_model(
     config: Any = {"name": name, **options}
     model.config = config
     return model
-
-
-def _create_pretrained(name: str, pretrained: bool | str, given: Mapping[str, Any]) -> nn.Module:
-    """Build the network of weights, with the given arguments in the place of its own, and fill it."""
-    # Not at the top: weights.py imports this module.
-    from axial_deeplab.weights.file import load_matching, load_weights
-
-    loaded = load_weights(_weights_of(name) if isinstance(pretrained, bool) else pretrained)
-    config = loaded.metadata["model"]
-    if name in ENTRIES and config["name"] != name:
-        raise ValueError(
-            f"pretrained must be weights of {name}, got weights of {config['name']}; choose others"
-        )
-    model = create_model(**{**config, **given})
-    source = loaded.model
-    if given.get("features_only") and isinstance(source, PanopticDeepLab):
-        source = source.backbone
-    load_matching(model, source.state_dict())
-    return model
-
-
-def _weights_of(name: str) -> str:
-    """Return the name of the weights that a name of weights or of a network means."""
-    from axial_deeplab.weights.file import names_of_weights
-
-    if name not in ENTRIES:
-        return name
-    names = names_of_weights(name)
-    if DEFAULT_WEIGHTS.get(name) in names:
-        return DEFAULT_WEIGHTS[name]
-    if len(names) != 1:
-        choices = f"name one of {', '.join(names)}" if names else "see axial-deeplab weights list"
-        raise ValueError(f"pretrained must be False or name weights for {name}, got True; {choices}")
-    return names[0]

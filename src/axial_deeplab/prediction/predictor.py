@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +24,13 @@ from axial_deeplab.panoptic.format import (
     measure_segments,
     to_coco_annotation,
 )
-from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.post_processing import PostProcessing, refuse_unknown
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
-from axial_deeplab.weights.file import LoadedWeights, load_weights
+from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
 ImageArray = NDArray[np.uint8]
 ImageLike = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
-
-KNOBS = tuple(field.name for field in dataclasses.fields(PostProcessing) if field.name != "thing_ids")
 
 
 class PanopticPrediction(NamedTuple):
@@ -269,7 +267,9 @@ class Predictor:
                 "choose weights of an axial_deeplab_* or panoptic_deeplab_* network"
             )
         self.categories = loaded.categories
-        self.post_processing = stored_post_processing(loaded, **knobs)
+        self.post_processing = PostProcessing.from_metadata(
+            loaded.metadata, loaded.categories.thing_ids, **knobs
+        )
         self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
         self.model = fuse(loaded.model).to(self.device)
 
@@ -352,37 +352,12 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def stored_post_processing(loaded: LoadedWeights, **knobs: Any) -> PostProcessing:
-    """Return the post-processing with the settings that are stored with weights.
-
-    Args:
-        loaded: the weights.
-        knobs: arguments of `PostProcessing` that replace the stored ones.
-
-    Raises:
-        ValueError: an argument is unknown or out of its range.
-    """
-    stored = loaded.metadata.get("post_processing") or {}
-    for source, names in (("weights", stored), ("arguments", knobs)):
-        _refuse_unknown("post_processing", names, source, KNOBS)
-    return PostProcessing(loaded.categories.thing_ids, **{**stored, **knobs})
-
-
 def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
     """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
     stored = loaded.metadata.get("view") or {}
-    _refuse_unknown("view", stored, "weights", given)
+    refuse_unknown("view", stored, "weights", given)
     sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
     return sides | {"long_side": sides["long_side"] or None}
-
-
-def _refuse_unknown(section: str, names: Iterable[str], source: str, known: Iterable[str]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(
-            f"{section} must have known settings, got {unknown[0]} in the {source}; "
-            f"remove it or choose from {', '.join(known)}"
-        )
 
 
 def _as_array(image: ImageLike) -> ImageArray:

@@ -21,7 +21,8 @@ from axial_deeplab.training.optimizers import (
     warmup_poly,
 )
 from axial_deeplab.training.strategies import ShardedStrategy, gather, scatter, shard
-from axial_deeplab.weights.file import LoadReport, load_matching
+from axial_deeplab.weights.factory import path_of
+from axial_deeplab.weights.matching import LoadReport, load_matching
 
 
 class TrainingModule(lightning.LightningModule, ABC):
@@ -60,12 +61,12 @@ class TrainingModule(lightning.LightningModule, ABC):
         """Start from the weights of a file, as far as they fit.
 
         Args:
-            source: what `load_matching` accepts.
+            source: file of weights, or name of `axial-deeplab weights list`.
 
         Returns:
             What became of each tensor.
         """
-        report = load_matching(self.model, source)
+        report = load_matching(self.model, path_of(source))
         if self.average is not None:
             self.average.load_state_dict(self.model.state_dict())
         return report

@@ -31,7 +31,8 @@ from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connectio
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.termination import Terminated, sigterm_handler
-from axial_deeplab.weights.file import load_weights, save_weights
+from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.loaded import load_weights
 
 WEIGHTS = "weights.safetensors"
 

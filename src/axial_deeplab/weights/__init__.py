@@ -2,4 +2,7 @@
 
 from axial_deeplab._moved import contents_moved
 
-__getattr__ = contents_moved(__name__, "axial_deeplab.weights.file")  # was a module until version 0.1
+# Was a module until version 0.1.
+__getattr__ = contents_moved(
+    __name__, *(f"{__name__}.{module}" for module in ("file", "loaded", "matching", "names"))
+)

@@ -1,79 +1,67 @@
 """Weights on the Hugging Face Hub, or in folders as it has them: safetensors, config.json, a model card."""
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from torch import nn
+
+from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path
-
-if TYPE_CHECKING:
-    from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.card import measured_scores, model_card, model_config
+from axial_deeplab.weights.file import save_weights
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
-SCORES = {"pq": "PQ", "sq": "SQ", "rq": "RQ", "miou": "mIoU", "ap": "AP", "top1": "top-1", "top5": "top-5"}
 
 
-def from_pretrained(
-    repository: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
-) -> "LoadedWeights":
-    """Load weights from the Hub, or from a folder that `save_pretrained` wrote.
+class Weights(Protocol):
+    """A network, its classes and what else is known: `LoadedWeights`, for example."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+
+    @property
+    def categories(self) -> Categories:
+        """What its classes are."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Everything else that is known."""
+
+
+def download_weights(repository: str | os.PathLike[str], **options: Any) -> Path:
+    """Return the file of weights in a folder that `save_pretrained` wrote, or in a repository on the Hub.
 
     Args:
-        repository: a folder, or "user/name" on the Hub.
-        revision: branch, tag or commit.
-        token: of the user, for private repositories; None takes the one that is stored.
-        cache_dir: where huggingface_hub keeps its downloads; None is its own place.
-        local_files_only: whether to use what was downloaded before.
-        force_download: whether to download it again.
-
-    Returns:
-        What `Predictor` takes.
+        repository: folder, or "user/name" on the Hub.
+        options: arguments of `huggingface_hub.hf_hub_download`.
 
     Raises:
-        FileNotFoundError: there are no weights in the folder.
         OSError: the repository does not exist or cannot be reached.
-        ValueError: the file is not one of ours, or huggingface_hub is not installed.
+        ValueError: huggingface_hub is not installed.
     """
-    from axial_deeplab.weights.file import load_weights
-
     if Path(repository).is_dir():
-        return load_weights(Path(repository) / WEIGHTS_NAME)
+        return Path(repository) / WEIGHTS_NAME
     _require_hub()
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        path = hf_hub_download(
-            str(repository),
-            WEIGHTS_NAME,
-            revision=revision,
-            token=token,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            local_files_only=local_files_only,
-            force_download=force_download,
-        )
+        return Path(hf_hub_download(str(repository), WEIGHTS_NAME, **options))
     except HFValidationError:
         raise FileNotFoundError(
             f"repository must be a folder or user/name on the Hub, got {repository}; correct it"
         ) from None
-    return load_weights(path)
 
 
 def save_pretrained(
-    weights: "LoadedWeights", folder: str | os.PathLike[str], *, metrics: Mapping[str, Any] | None = None
+    weights: Weights, folder: str | os.PathLike[str], *, metrics: Mapping[str, Any] | None = None
 ) -> None:
     """Write weights, their configuration and a model card into a folder.
 
@@ -86,20 +74,19 @@ def save_pretrained(
         ValueError: a tensor is not finite, or there is no score among the metrics.
         OSError: the folder cannot be written.
     """
-    from axial_deeplab.weights.file import save_weights
-
     folder = Path(folder)
+    model, categories, metadata = weights.model, weights.categories, dict(weights.metadata)
     if metrics is not None:
-        weights = replace(weights, metadata={**weights.metadata, "metrics": measured_scores(metrics)})
-    extra = {name: value for name, value in weights.metadata.items() if name not in ("model", "categories")}
-    save_weights(folder / WEIGHTS_NAME, weights.model, weights.categories, extra=extra)
-    for name, text in ((CONFIG_NAME, _config(weights)), (CARD_NAME, model_card(weights))):
+        metadata["metrics"] = measured_scores(metrics)
+    extra = {name: value for name, value in metadata.items() if name not in ("model", "categories")}
+    save_weights(folder / WEIGHTS_NAME, model, categories, extra=extra)
+    for name, describe in ((CONFIG_NAME, model_config), (CARD_NAME, model_card)):
         with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(describe(model, categories, metadata), encoding="utf-8")
 
 
 def push_to_hub(
-    weights: "LoadedWeights",
+    weights: Weights,
     repository: str,
     *,
     metrics: Mapping[str, Any] | None = None,
@@ -116,9 +103,9 @@ def push_to_hub(
         repository: "user/name".
         metrics: see `save_pretrained`.
         private: whether only the user sees a new repository.
-        token: of the user; None takes the one that is stored.
+        token: token of the user; None takes the one that is stored.
         revision: branch.
-        commit_message: for its history.
+        commit_message: message for its history.
         create_pr: whether to open a pull request instead of changing the branch.
 
     Returns:
@@ -143,74 +130,6 @@ def push_to_hub(
             create_pr=create_pr,
         )
     return str(commit)
-
-
-def measured_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores of an evaluation that a model card shows, in percent, and what they are of.
-
-    Args:
-        metrics: what `axial-deeplab evaluate --json-out` writes and `to_json()` of an evaluation returns, or
-            scores by the names of `SCORES`; `data` names the data.
-
-    Raises:
-        ValueError: there is none of these scores.
-    """
-    sections = [metrics, metrics.get("All"), metrics.get("instances")]
-    flat = {key: value for part in sections if isinstance(part, Mapping) for key, value in part.items()}
-    semantic = metrics.get("semantic")
-    if isinstance(semantic, Mapping):
-        flat["miou"] = semantic.get("mean_iou")
-    scores = {key: float(flat[key]) for key in SCORES if isinstance(flat.get(key), int | float)}
-    if not scores:
-        raise ValueError(
-            f"metrics must have some of {', '.join(SCORES)}, got {list(metrics)}; evaluate first"
-        )
-    images = f"{metrics['num_images']} images" if "num_images" in metrics else ""
-    return {"data": metrics.get("data", images), **scores}
-
-
-def model_card(weights: "LoadedWeights") -> str:
-    """Return the text of a model card; it has those scores that the metadata have, and no others."""
-    metadata, categories = weights.metadata, weights.categories
-    name = metadata["model"]["name"]
-    parameters = sum(parameter.numel() for parameter in weights.model.parameters())
-    is_panoptic = hasattr(weights.model, "semantic_head")
-    task = "image-segmentation" if is_panoptic else "image-classification"
-    tags = ["axial-attention", *(["panoptic-segmentation"] if is_panoptic else [])]
-    lines = ["---", "library_name: axial-deeplab", f"pipeline_tag: {task}", "tags:"]
-    lines += [*(f"- {tag}" for tag in tags), "---", "", f"# {name}", ""]
-    lines.append(f"Weights of the network `{name}` of axial-deeplab, {parameters / 1e6:.2f} M parameters.")
-    if is_panoptic:
-        counts = f"things: {len(categories.thing_ids)}, stuff: {len(categories.stuff_ids)}"
-        lines[-1] += f" Classes ({counts}): {', '.join(categories.names)}."
-        lines += ["", "```python", "from axial_deeplab import Predictor, from_pretrained", ""]
-        lines += ['prediction = Predictor(from_pretrained("user/name"))("photo.jpg")', "```"]
-    for key, title in (("training_data", "Training data"), ("license", "License")):
-        if isinstance(metadata.get(key), str):
-            lines += ["", f"{title}: {metadata[key]}."]
-    for key, title in (("metrics", "Measured"), ("published", "Published by the authors of the weights")):
-        if isinstance(metadata.get(key), Mapping):
-            lines += ["", *_score_table(title, metadata[key])]
-    return "\n".join([*lines, ""])
-
-
-def _score_table(title: str, scores: Mapping[str, Any]) -> list[str]:
-    columns = {label: f"{scores[key]:.1f}" for key, label in SCORES.items() if key in scores}
-    data = str(scores.get("data", ""))
-    header = f"| {title} | {' | '.join(columns)} |"
-    return [header, "| --- |" + " ---: |" * len(columns), f"| {data} | {' | '.join(columns.values())} |"]
-
-
-def _config(weights: "LoadedWeights") -> str:
-    names = weights.categories.names
-    config = {
-        "library_name": "axial-deeplab",
-        "architectures": [type(weights.model).__name__],
-        "id2label": {str(train_id): name for train_id, name in enumerate(names)},
-        "label2id": {name: train_id for train_id, name in enumerate(names)},
-        **weights.metadata,
-    }
-    return json.dumps(config, indent=2) + "\n"
 
 
 def _require_hub() -> None:

@@ -1,89 +1,16 @@
-"""The table of public weights, and where they are once downloaded and converted."""
+"""Public weights: downloaded, checked and converted at their first use."""
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from axial_deeplab.util.files import atomic_path
-from axial_deeplab.weights.convert.deeplab2_data_sets import find_data_set
+from axial_deeplab.weights.convert.convert import convert
 from axial_deeplab.weights.download import download, file_sha256
-
-TABLE = Path(__file__).parent / "public_weights.json"
-CACHE_VARIABLE = "AXIAL_DEEPLAB_CACHE"
-
-
-@dataclass(frozen=True)
-class PublicWeights:
-    """Weights that others published; `public_weights.json` has a list of them.
-
-    Args:
-        name: ours, for `load_weights` and `create_model`.
-        address: of the file.
-        size: of the file in bytes, None where unknown; it is then recorded at the first download.
-        sha256: of the file, None where unknown; it is then recorded at the first download.
-        source: the page that describes them.
-        model: arguments of `create_model`; None infers them from the tensors.
-        data_set: of deeplab2, with its settings; None numbers the classes.
-        training_data: what they were trained on.
-        license: what is known of their terms.
-        published: the published scores in percent, and the data that they are of; empty if there are none.
-    """
-
-    name: str
-    address: str
-    size: int | None
-    sha256: str | None
-    source: str
-    model: Mapping[str, Any] | None
-    data_set: str | None
-    training_data: str
-    license: str
-    published: Mapping[str, Any]
-
-    @property
-    def network(self) -> str:
-        """The name of the network."""
-        return self.model["name"] if self.model else self.name.rsplit("_", 1)[0]
-
-    @property
-    def post_processing(self) -> Mapping[str, Any] | None:
-        """The settings of the published evaluation; None for classifiers and backbones."""
-        return find_data_set(self.data_set).post_processing if self.data_set else None
-
-
-@cache
-def public_weights() -> dict[str, PublicWeights]:
-    """Return the table by name."""
-    return {row["name"]: PublicWeights(**row) for row in json.loads(TABLE.read_text(encoding="utf-8"))}
-
-
-def find_weights(name: str) -> PublicWeights:
-    """Return the row of the table with a name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if name not in public_weights():
-        raise ValueError(f"name must be one of {', '.join(public_weights())}, got {name}; correct it")
-    return public_weights()[name]
-
-
-def cache_folder() -> Path:
-    """Return where downloaded weights are kept: $AXIAL_DEEPLAB_CACHE, or below the user's cache folder."""
-    if given := os.environ.get(CACHE_VARIABLE):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axial-deeplab"
-
-
-def cached_path(name: str) -> Path:
-    """Return where the converted weights are, or will be."""
-    return cache_folder() / f"{name}.safetensors"
+from axial_deeplab.weights.names import PublicWeights, cached_path, find_weights
 
 
 def local_weights(name: str, *, file: str | os.PathLike[str] | None = None, progress: bool = False) -> Path:
@@ -125,9 +52,6 @@ def _download(weights: PublicWeights, path: Path, progress: bool) -> Path:
 
 
 def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> None:
-    # Not at the top: converting needs the networks, which need weights, which need this module.
-    from axial_deeplab.weights.convert.convert import convert
-
     sha256 = file_sha256(file)
     expected = weights.sha256 or recorded(weights.name).get("sha256")
     if expected not in (None, sha256):

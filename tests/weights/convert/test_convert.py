@@ -20,7 +20,7 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.convert.convert import convert
 from axial_deeplab.weights.convert.deeplab2_names import deeplab2_arguments, deeplab2_names
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 from reference_networks import channels_first, first_author_network, read_golden
 from tensorflow_files import variables_of, write_checkpoint
 

@@ -25,7 +25,7 @@ from axial_deeplab.weights.convert.convert import fill
 from axial_deeplab.weights.convert.deeplab2_names import deeplab2_names
 from axial_deeplab.weights.convert.first_author import layer_names
 from axial_deeplab.weights.convert.sources import WeightsSource, open_source
-from axial_deeplab.weights.file import load_weights
+from axial_deeplab.weights.loaded import load_weights
 from reference_networks import assert_near, channels_first, read_golden
 from reference_weights import Arrays, select
 from tensorflow_files import write_checkpoint
