@@ -88,7 +88,6 @@ MOVED = {
     "weights_commands": "cli.weights",
     "zoo": "weights",
     "zoo.archives": "weights.archives",
-    "zoo.download": "weights.download",
     "zoo.public_weights": "weights.public",
     "zoo.table": "weights.table",
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab.data.coco import Sample
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer, require_same_classes
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer
 from axial_deeplab.evaluation.processes import Processes
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.format import PanopticWriter, Segment
@@ -85,13 +85,13 @@ def test_several_processes_refuse_to_write_one_file_twice(tmp_path, monkeypatch)
 
 
 def test_colors_may_differ_but_nothing_else() -> None:
-    require_same_classes(
-        CATEGORIES, Categories([Category(1, "ground", False, (9, 9, 9)), CATEGORIES[1]]), "a", "b"
+    CATEGORIES.require_same_classes(
+        Categories([Category(1, "ground", False, (9, 9, 9)), CATEGORIES[1]]), "a", "b"
     )
     for other in (Category(2, "crate", True), Category(2, "box", False), Category(3, "box", True)):
         with pytest.raises(
             ValueError, match=r"a must have the categories of b, got 2 for 2; they differ in id 2 \(box\)"
         ):
-            require_same_classes(CATEGORIES, Categories([CATEGORIES[0], other]), "a", "b")
+            CATEGORIES.require_same_classes(Categories([CATEGORIES[0], other]), "a", "b")
     with pytest.raises(ValueError, match=r"got 1 for 2; they differ in id 2 \(box\)"):
-        require_same_classes(Categories([CATEGORIES[0]]), CATEGORIES, "a", "b")
+        Categories([CATEGORIES[0]]).require_same_classes(CATEGORIES, "a", "b")

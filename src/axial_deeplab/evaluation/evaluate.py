@@ -247,7 +247,7 @@ def evaluate(
         )
         dataset = open_dataset(data, "val", limit=limit)
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
-        require_same_classes(dataset.categories, predictor.categories, source, f"weights {weights}")
+        dataset.categories.require_same_classes(predictor.categories, source, f"weights {weights}")
         evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)
         writer = None
         if output is not None:
@@ -301,28 +301,3 @@ def close_writer(writer: PanopticWriter, processes: Processes) -> None:
         )
     if processes.is_first:
         writer.close()
-
-
-def require_same_classes(
-    given: Categories, expected: Categories, given_name: str, expected_name: str
-) -> None:
-    """Refuse two label spaces that differ in more than colors.
-
-    Args:
-        given: one label space.
-        expected: the other.
-        given_name: what the message calls the first.
-        expected_name: what the message calls the other.
-
-    Raises:
-        ValueError: ids, names or things differ.
-    """
-    classes, wanted = ([(c.id, c.name, c.is_thing) for c in space] for space in (given, expected))
-    if classes != wanted:
-        odd = next((c for c in classes if c not in wanted), None) or next(
-            c for c in wanted if c not in classes
-        )
-        raise ValueError(
-            f"{given_name} must have the categories of {expected_name}, "
-            f"got {len(classes)} for {len(wanted)}; they differ in id {odd[0]} ({odd[1]})"
-        )

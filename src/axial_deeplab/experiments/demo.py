@@ -8,7 +8,7 @@ from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization import draw_overlay, legend_entries, side_by_side
@@ -49,7 +49,7 @@ def run_demo(
         folder = Path(temporary) / "scenes"
         write_scenes(folder, num_images, seed=HELD_OUT_SEED)
         dataset = CocoPanopticDataset(folder / "images", folder / "panoptic", folder / "panoptic.json")
-        require_same_classes(categories, dataset.categories, f"weights {weights}", "the built-in scenes")
+        categories.require_same_classes(dataset.categories, f"weights {weights}", "the built-in scenes")
         evaluator = PanopticEvaluator(categories, predictor.post_processing)
         rows: list[list[Image.Image]] = []
         entries: dict[LegendEntry, None] = {}

@@ -120,6 +120,27 @@ class Categories(Sequence[Category]):
             )
         return self._train_ids[category_id]
 
+    def require_same_classes(self, expected: "Categories", own_name: str, expected_name: str) -> None:
+        """Refuse another label space that differs in more than colors.
+
+        Args:
+            expected: the other label space.
+            own_name: what the message calls this one.
+            expected_name: what the message calls the other.
+
+        Raises:
+            ValueError: ids, names or things differ.
+        """
+        classes, wanted = ([(c.id, c.name, c.is_thing) for c in space] for space in (self, expected))
+        if classes != wanted:
+            odd = next((c for c in classes if c not in wanted), None) or next(
+                c for c in wanted if c not in classes
+            )
+            raise ValueError(
+                f"{own_name} must have the categories of {expected_name}, "
+                f"got {len(classes)} for {len(wanted)}; they differ in id {odd[0]} ({odd[1]})"
+            )
+
     @classmethod
     def from_json(cls, entries: Any, *, source: str = "categories") -> "Categories":
         """Read the `categories` list of a COCO panoptic document.

@@ -8,7 +8,6 @@ from tqdm import tqdm
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
-from axial_deeplab.evaluation.evaluate import require_same_classes
 from axial_deeplab.panoptic.format import PanopticWriter
 from axial_deeplab.prediction.files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
@@ -55,7 +54,7 @@ def predict_listed(
     if submission is not None:
         if not submission or set(submission) & set("/\\ "):
             raise ValueError(f"submission must be one word, got {submission!r}; it is part of file names")
-        require_same_classes(predictor.categories, CATEGORIES, "weights", "COCO")
+        predictor.categories.require_same_classes(CATEGORIES, "weights", "COCO")
         name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
     dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
     network_ms = post_processing_ms = 0.0

@@ -11,7 +11,7 @@ from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.data.transforms import TrainingDataset
-from axial_deeplab.evaluation.evaluate import PanopticEvaluator, require_same_classes
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
@@ -126,5 +126,5 @@ def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]
     if config.data.val == type(config.data.val)():
         return train_data, None
     val_data = open_dataset(config.data, "val")
-    require_same_classes(val_data.categories, train_data.categories, "data.val.json", "data.train.json")
+    val_data.categories.require_same_classes(train_data.categories, "data.val.json", "data.train.json")
     return train_data, val_data

@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from axial_deeplab.config.schema import Config, SplitConfig, config_from_dict, config_to_dict
-from axial_deeplab.evaluation.evaluate import require_same_classes
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.panoptic.categories import Categories
@@ -269,7 +268,7 @@ def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Conf
             f"({type(error).__name__}); weights alone can be given as --model.weights"
         ) from None
     stored_classes = Categories.from_json(run["categories"], source=str(checkpoint))
-    require_same_classes(module.categories, stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
+    module.categories.require_same_classes(stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
     # Through a `Config`, so that settings which are newer than the checkpoint have their defaults.
     before, now = (_flat(config_to_dict(c)) for c in (config_from_dict(run["config"]), config))
     changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}

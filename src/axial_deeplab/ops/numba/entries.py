@@ -19,6 +19,7 @@ from axial_deeplab.ops.numba.tables import collect_table_grads, expand_tables
 from axial_deeplab.ops.numba.window import attend_to_windows
 from axial_deeplab.ops.numba.window_backward import differentiate_windows
 from axial_deeplab.ops.numba.window_moments import window_moments, window_moments_backward
+from axial_deeplab.util.compile import compile_cached
 
 
 def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[int], None]]:
@@ -106,11 +107,7 @@ class CompiledFunction:
 def compiled(name: str, dtype: str) -> CompiledFunction:
     """The C function `name` for float32 or float64."""
     function = entry_points(np.dtype(dtype).type(0), _version())[name]
-    signature = types.void(types.int64)
-    try:
-        code = cfunc(signature, cache=True)(function)
-    except RuntimeError:  # Neither the folder of this file nor that of the user can be written.
-        code = cfunc(signature)(function)
+    code = compile_cached(cfunc, function, types.void(types.int64))
     return CompiledFunction(int(code.address or 0), code.ctypes, code)
 
 

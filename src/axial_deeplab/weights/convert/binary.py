@@ -4,8 +4,12 @@ All of it may be handed any bytes: it raises `BrokenFileError`, and allocates in
 handed.
 """
 
+from functools import partial
+
 import numpy as np
 from numba import njit
+
+from axial_deeplab.util.compile import compile_cached
 
 # A copy of three bytes stands for at most 64, so no Snappy stream expands more than this.
 _SNAPPY_MOST_EXPANSION = 22
@@ -135,7 +139,7 @@ def _crc_table() -> np.ndarray:
     return table.astype(np.uint32)
 
 
-@njit(cache=True)
+@partial(compile_cached, njit)
 def _crc32c(content, table):  # type: ignore[no-untyped-def]
     crc = np.uint32(0xFFFFFFFF)
     for byte in content:
