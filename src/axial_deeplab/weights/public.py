@@ -42,12 +42,8 @@ def local_weights(name: str, *, file: str | os.PathLike[str] | None = None, prog
         if path.is_file():
             return path
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{name}.") as folder:
-            source = (
-                Path(file)
-                if file
-                else download(weights.address, folder, size=weights.size, progress=progress)
-            )
-            _convert(weights, source, path, progress)
+            source = file or download(weights.address, folder, size=weights.size, progress=progress)
+            _convert(weights, Path(source), path, progress)
     return path
 
 
