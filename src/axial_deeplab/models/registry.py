@@ -186,23 +186,9 @@ def create_model(
     features_only: bool = False,
     **overrides: Any,
 ) -> nn.Module:
-    """Build a network by its name, with random weights; `weights.factory` has it with trained ones, too.
+    """Build a network by its name, with random weights.
 
-    Args:
-        name: one of `list_models()`.
-        num_classes: classes of the classifier or of the semantic head; None is 1000 (ImageNet) or 133
-            (COCO).
-        span: positions that a query attends to, odd; None is the whole axis.
-        in_channels: channels of the images.
-        features_only: return the backbone alone, whose output are the maps res2 to res5.
-        overrides: further arguments of the network's classes (`AxialResNet`, `PanopticDeepLab`, ...), such
-            as `output_stride`, `checkpoint`, `width_multiplier`, `depths`, `decoder`, `aspp`.
-
-    Returns:
-        The network, in training mode. `create_model(**model.config)` builds it again, without its weights.
-
-    Raises:
-        ValueError: for an unknown name or argument, or a span without attention.
+    Arguments, result and errors are those of `weights.factory.create_model`, without `pretrained`.
     """
     entry = find_entry(name)
     options: dict[str, Any] = {

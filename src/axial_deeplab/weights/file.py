@@ -173,19 +173,28 @@ def _parse_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     return metadata
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_pickle(path: Path) -> Any:
+    """Return the tensors and plain values of a file that `torch.save` wrote, on the CPU; run nothing of it.
+
+    Raises:
+        ValueError: the file is damaged, or holds other Python objects.
+    """
     try:
         # Of a path, torch.load would believe the suffix rather than the content.
         with path.open("rb") as file:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} must hold tensors and plain values only, got other Python objects; "
-            "such a file can run code, give one that `axial-deeplab train` wrote"
+            "such a file can run code, and nothing of it was run"
         ) from None
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; give another file") from None
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; copy it again") from None
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    checkpoint = read_pickle(path)
     metadata = checkpoint.get("axial_deeplab") if isinstance(checkpoint, dict) else None
     if not isinstance(metadata, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(

@@ -27,7 +27,7 @@ class LoadReport:
         resized: adapted to another number of input channels or to another length of a relative table.
         reinitialized: as `create_model` made them, for the file has none of this name and shape.
         unused: tensors of the file without a place in the model.
-        shapes: of each tensor of the model that the file has in another shape: (in the file, in the model).
+        shapes: by name of a tensor that the file has in another shape: (in the file, in the model).
     """
 
     loaded: tuple[str, ...]

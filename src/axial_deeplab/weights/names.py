@@ -92,7 +92,7 @@ def pretrained_names() -> list[str]:
 
 
 def shipped_path(name: str) -> Path:
-    """Return the file of shipped weights."""
+    """Return the file of weights that ship in the package."""
     return PRETRAINED_FOLDER / f"{name}.safetensors"
 
 

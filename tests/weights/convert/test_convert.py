@@ -540,7 +540,7 @@ def test_foreign_files(tmp_path, capsys):
         "list.pth": "must hold tensors by their names, got other values",
         "numbers.pth": "must hold tensors by their names, got other values",
         "header.safetensors": "header.safetensors must be a TensorFlow checkpoint, a file of PyTorch or of",
-        "cut.pth": "cut.pth must be a complete file of PyTorch, got",
+        "cut.pth": "cut.pth must be a complete checkpoint, got",
         "text.pth": "text.pth must be a TensorFlow checkpoint, a file of PyTorch or of safetensors",
         "ckpt": "must be a checkpoint of deeplab2, got variables such as dense/kernel; other architectures",
         "nowhere.pth": "source must be a file or the prefix of a TensorFlow checkpoint",

@@ -44,7 +44,7 @@ class Check:
     """How far an output of the converted network is from the expected one.
 
     Args:
-        name: of the output.
+        name: name of the output.
         difference: the largest, as a fraction of the standard deviation of what was expected.
     """
 

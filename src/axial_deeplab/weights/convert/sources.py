@@ -1,20 +1,20 @@
 """Opening the weights of another project: which project's they are, and their tensors by name."""
 
 import os
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
+from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.convert import first_author, torchvision
 from axial_deeplab.weights.convert.tensorflow_checkpoint import TensorFlowCheckpoint, is_checkpoint
+from axial_deeplab.weights.file import read_pickle
 
 Project = Literal["deeplab2", "first_author", "torchvision"]
 
@@ -34,7 +34,7 @@ class WeightsSource:
     Args:
         path: the file, or the prefix of a TensorFlow checkpoint.
         project: whose names the tensors have.
-        names: of all tensors that are weights.
+        names: names of all tensors that are weights.
         bookkeeping: names of what else is there: steps, optimizers and their slots.
         read: returns a tensor by its name.
         state: the tensors, but for TensorFlow checkpoints, which are read one by one.
@@ -72,7 +72,7 @@ def open_source(path: str | os.PathLike[str]) -> WeightsSource:
     elif torchvision.is_torchvision(state):
         project = "torchvision"
     else:
-        some = ", ".join(list(state)[:3]) or "none"
+        some = shortened(list(state), 3) or "none"
         raise ValueError(
             f"{path} must hold an Axial-ResNet of csrhddlam/axial-deeplab or a ResNet in torchvision's "
             f"naming, got tensors such as {some}; other architectures cannot be converted"
@@ -90,7 +90,7 @@ def _open_deeplab2(path: Path) -> WeightsSource:
         if name not in bookkeeping
     }
     if not any(name.startswith("encoder/_") for name in real_names):
-        some = ", ".join(list(real_names)[:3]) or "none"
+        some = shortened(list(real_names), 3) or "none"
         raise ValueError(
             f"{checkpoint.index_path} must be a checkpoint of deeplab2, got variables such as {some}; "
             "other architectures cannot be converted"
@@ -108,7 +108,7 @@ def _open_deeplab2(path: Path) -> WeightsSource:
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         is_pickle = file.read(2) in _FIRST_BYTES_OF_PICKLES
-    content = _read_pickle(path) if is_pickle else _read_safetensors(path)
+    content = read_pickle(path) if is_pickle else _read_safetensors(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -116,21 +116,6 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} must hold tensors by their names, got other values; give a state dict")
     # DistributedDataParallel puts a prefix before all names.
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        # Of a path, torch.load would believe the suffix rather than the content.
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path} must hold tensors and plain values only, got other Python objects; "
-            "such a file can run code, and nothing of it was run"
-        ) from None
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} must be a complete file of PyTorch, got: {reason}; copy it again") from None
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
