@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from axial_deeplab.cli.main import main
 from axial_deeplab.evaluation import evaluate
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.file import LoadedWeights
 

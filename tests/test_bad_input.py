@@ -14,7 +14,8 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.weights.file import save_weights
 from bad_input_cases import (
     CASES,

@@ -74,10 +74,8 @@ MOVED = {
     "ops.squares_statistics": "ops.window.statistics",
     "ops.table_moments": "ops.axial.table_moments",
     "ops.triton_gpu": "ops.axial.gpu",
-    "panoptic_format": "panoptic.format",
+    "panoptic_format": "panoptic",
     "panoptic_json": "panoptic.coco_json",
-    "png_ids": "panoptic.png_ids",
-    "png_lines": "panoptic.png_lines",
     "predict_files": "prediction.files",
     "predict_video": "prediction.video",
     "published": "accounting.published",
@@ -144,11 +142,11 @@ def install() -> None:
         sys.meta_path.insert(0, _MovedModules())  # before a moved package finds its modules as others
 
 
-def contents_moved(package: str, new_module: str) -> Callable[[str], Any]:
-    """Return a `__getattr__` for a package that was a module: its names are in `new_module` now."""
+def contents_moved(package: str, *new_modules: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a package that was a module: its names are in `new_modules` now."""
 
     def __getattr__(name: str) -> Any:  # noqa: N807 (a module's hook)
-        if not name.startswith("__"):
+        for new_module in () if name.startswith("__") else new_modules:
             module = import_module(new_module)
             if hasattr(module, name):
                 _warn(f"{package}.{name}", f"{new_module}.{name}", stacklevel=3)

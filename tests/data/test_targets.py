@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from axial_deeplab.data.targets import PanopticTargets, gaussian_window
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
 
 Golden = Callable[[str], Path]
 Map = npt.NDArray[np.int32]

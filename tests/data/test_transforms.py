@@ -15,7 +15,8 @@ from axial_deeplab.data.coco import CocoPanopticDataset, Sample
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticMap, PanopticWriter, Segment, measure_segments
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import PanopticMap, Segment, measure_segments
 
 STUFF, A, B = 10_000, 20_001, 20_002
 COLORS = {0: (1, 2, 3), STUFF: (40, 90, 200), A: (250, 10, 60), B: (20, 240, 90)}

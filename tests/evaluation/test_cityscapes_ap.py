@@ -13,7 +13,8 @@ from axial_deeplab.evaluation.instance_ap import Instances
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticJson, Segment
+from axial_deeplab.panoptic.coco_json import PanopticJson
+from axial_deeplab.panoptic.map import Segment
 
 # Labels that cityscapesScripts marks ignoreInEval.
 VOID_LABELS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)

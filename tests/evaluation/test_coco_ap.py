@@ -11,7 +11,8 @@ import pytest
 from axial_deeplab.evaluation.coco_ap import CocoAP
 from axial_deeplab.evaluation.instance_ap import Instances, create_instance_ap
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, read_panoptic_png
+from axial_deeplab.panoptic.map import Segment
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 CATEGORIES = Categories(
     [

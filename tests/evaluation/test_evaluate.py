@@ -11,7 +11,8 @@ from axial_deeplab.data.coco import Sample
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer, require_same_classes
 from axial_deeplab.evaluation.processes import Processes
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.post_processing import PostProcessing
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])

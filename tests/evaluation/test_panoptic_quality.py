@@ -12,14 +12,9 @@ from hypothesis.extra.numpy import arrays
 from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps, evaluate_files
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import (
-    PanopticJson,
-    PanopticWriter,
-    Segment,
-    from_coco_annotation,
-    read_panoptic_png,
-    write_panoptic_png,
-)
+from axial_deeplab.panoptic.coco_json import PanopticJson, PanopticWriter, from_coco_annotation
+from axial_deeplab.panoptic.map import Segment
+from axial_deeplab.panoptic.png import read_panoptic_png, write_panoptic_png
 
 CATEGORIES = Categories(
     [

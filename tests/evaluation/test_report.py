@@ -13,7 +13,7 @@ from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, semantic_map
+from axial_deeplab.panoptic.map import Segment, semantic_map
 from axial_deeplab.prediction.predictor import PanopticPrediction
 
 CATEGORIES = Categories([Category(1, "sky", False), Category(2, "<script>alert(1)</script>", True)])

@@ -13,7 +13,7 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.predictor import (

@@ -10,7 +10,8 @@ from PIL import Image
 
 from axial_deeplab.config.schema import Config, config_from_dict
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import Segment
 
 CATEGORIES = Categories([Category(3, "ground", False), Category(7, "box", True), Category(8, "disc", True)])
 

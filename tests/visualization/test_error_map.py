@@ -5,7 +5,7 @@ import pytest
 
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.visualization.error_map import BOTH, FALSE, MATCHED, MISSED, OFF, draw_error_map, error_map
 
 CATEGORIES = Categories([Category(1, "cat", True), Category(2, "dog", True)])

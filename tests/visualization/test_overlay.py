@@ -10,7 +10,7 @@ from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, measure_segments
+from axial_deeplab.panoptic.map import Segment, measure_segments
 from axial_deeplab.visualization import draw_overlay, legend_entries, side_by_side
 from axial_deeplab.visualization.labels import LARGEST_FONT, SMALLEST_FONT, draw_labels, font_size
 from axial_deeplab.visualization.legend import LegendEntry, append_legend, draw_legend

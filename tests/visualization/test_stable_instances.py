@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.visualization.stable_instances import StableInstances
 
 CATEGORIES = Categories([Category(1, "road", False), Category(2, "car", True), Category(3, "person", True)])

@@ -12,7 +12,7 @@ import torch
 import axial_deeplab
 from axial_deeplab import Predictor, create_model, load_weights
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.weights import hub
 from axial_deeplab.weights.file import LoadedWeights

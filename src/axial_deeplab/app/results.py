@@ -15,7 +15,9 @@ from PIL import Image
 from axial_deeplab.app.limits import time_limit
 from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, id2rgb, to_coco_annotation
+from axial_deeplab.panoptic.coco_json import to_coco_annotation
+from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.panoptic.png import id2rgb
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
 

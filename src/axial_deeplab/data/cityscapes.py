@@ -8,19 +8,14 @@ import numpy as np
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES, LABEL_OF_ID
 from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
-from axial_deeplab.panoptic.coco_json import refusing
-from axial_deeplab.panoptic.format import (
-    LABEL_DIVISOR,
-    VOID,
+from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
     ImageId,
-    IntArray,
-    PanopticMap,
     SegmentEntry,
     from_coco_annotation,
-    measure_segments,
-    relabel,
+    refusing,
 )
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, VOID, IntArray, PanopticMap, measure_segments, relabel
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 # Values of an instanceIds file from here on are label id x 1000 + number of the instance.
@@ -39,7 +34,7 @@ class CityscapesDataset(PanopticDataset):
         annotations: gtFine or gtCoarse; None takes gtFine, but gtCoarse for train_extra.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:

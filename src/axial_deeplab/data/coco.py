@@ -11,8 +11,15 @@ from axial_deeplab.data.panoptic_dataset import (
     check_limit,
 )
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png
+from axial_deeplab.panoptic.coco_json import (
+    AnnotationEntry,
+    PanopticJson,
+    from_coco_annotation,
+    path_in_folder,
+    refusing,
+)
+from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 __all__ = ["CocoPanopticDataset", "Sample"]
 
@@ -26,7 +33,7 @@ class CocoPanopticDataset(PanopticDataset):
         json: the panoptic JSON.
         categories: the label space; None takes the JSON's.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, AnnotationEntry, ImageId, PanopticMap, Segment
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, PanopticMap, Segment
 
 GroundTruth = tuple[PanopticMap, tuple[Segment, ...]]
 
@@ -63,7 +64,7 @@ class PanopticDataset(Dataset[Sample], ABC):
     Args:
         records: the images.
         categories: the label space.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         limit: only the first so many images; None takes all.
         problems: gets what is wrong with single images, which are then left out; missing files are found when
             they are read. None refuses the data set at once, not after hours of training.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from axial_deeplab.panoptic.format import VOID, IntArray, PanopticMap, Runs, Segment, find_runs
+from axial_deeplab.panoptic.map import VOID, IntArray, PanopticMap, Runs, Segment, find_runs
 
 Convention = Literal["deeplab2", "detectron2"]
 CONVENTIONS: tuple[Convention, ...] = ("deeplab2", "detectron2")

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from axial_deeplab.data.images import check_working_size, working_scale
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.data.targets import PanopticTargets
-from axial_deeplab.panoptic.format import PanopticMap, Segment, measure_segments
+from axial_deeplab.panoptic.map import PanopticMap, Segment, measure_segments
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, confidence
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, IntArray, Segment
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import IntArray, Segment
 
 # Places in the list of twelve numbers that pycocotools makes, by our names.
 _FURTHER = {"ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5}

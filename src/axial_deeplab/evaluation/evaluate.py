@@ -21,7 +21,8 @@ from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import PanopticWriter, semantic_map
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import semantic_map
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 

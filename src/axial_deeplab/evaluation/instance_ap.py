@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, IntArray, Segment
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import IntArray, Segment
 
 PROTOCOLS = ("cityscapes", "coco")
 

@@ -14,18 +14,16 @@ from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
-    VOID,
+from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
-    IntArray,
     PanopticJson,
-    Segment,
     SegmentEntry,
     check_size,
     entries_with_pixels,
     path_in_folder,
-    read_panoptic_png,
 )
+from axial_deeplab.panoptic.map import VOID, IntArray, Segment
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 
 class PanopticQuality:

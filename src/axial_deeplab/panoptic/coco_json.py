@@ -1,18 +1,32 @@
-"""The COCO panoptic JSON: reading it, and refusing what would go wrong later."""
+"""The COCO panoptic JSON: reading it, refusing what would go wrong later, and writing it with its PNG files.
+
+On disk a segmentation is a PNG whose colors are ids, and an entry of a JSON that tells the category of each.
+"""
 
 import json
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
-from axial_deeplab.panoptic.categories import Categories
-
-# An id is a color: three channels of 8 bits.
-MAX_ID = 256**3 - 1
+from axial_deeplab.panoptic.categories import Categories, Color
+from axial_deeplab.panoptic.map import (
+    LABEL_DIVISOR,
+    VOID,
+    IntArray,
+    PanopticMap,
+    Segment,
+    measure_segments,
+    panoptic_id,
+    relabel,
+)
+from axial_deeplab.panoptic.png import MAX_ID, write_panoptic_png
+from axial_deeplab.util.files import atomic_path
 
 ImageId = int | str
 
@@ -317,3 +331,239 @@ def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEnt
 def _shortened(values: Sequence[int], limit: int = 5) -> str:
     shown = ", ".join(str(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def from_coco_annotation(
+    ids: IntArray,
+    annotation: AnnotationEntry,
+    categories: Categories,
+    *,
+    size: tuple[int, int] | None = None,
+    label_divisor: int = LABEL_DIVISOR,
+    allow_empty: bool = True,
+    source: str | os.PathLike[str] | None = None,
+) -> tuple[PanopticMap, tuple[Segment, ...]]:
+    """Turn the ids of a PNG and its annotation into our map and segments, in the order of the annotation.
+
+    The first stuff segment of a category has instance 0, things have 1, 2, ... A second stuff segment of the
+    same category (rare, but the format allows it) keeps a value of its own, because the metric counts it.
+
+    Args:
+        ids: (H, W), from `read_panoptic_png`.
+        annotation: the entry of the JSON.
+        categories: the label space.
+        size: what (height, width) must be, None does not check.
+        label_divisor: see `panoptic_id`.
+        allow_empty: leave out segments without a single pixel, with a warning, instead of refusing them.
+        source: what error messages call the image, usually the PNG.
+
+    Returns:
+        The panoptic map (H, W) and its segments. Areas and boxes are counted in the map.
+
+    Raises:
+        ValueError: the size differs, the PNG has an id without segment, or a segment has no pixels.
+    """
+    where = f"{source if source is not None else annotation.file_name} (image {annotation.image_id!r})"
+    check_size(ids.shape, size, where)
+    values, areas, boxes = measure_segments(ids)
+    measured = dict(zip(values.tolist(), zip(areas.tolist(), boxes.tolist(), strict=True), strict=True))
+    entries = entries_with_pixels(annotation, measured.keys() - {VOID}, allow_empty=allow_empty, where=where)
+    segments: list[Segment] = []
+    mapping: dict[int, int] = {}
+    next_instance = [int(category.is_thing) for category in categories]
+    for entry in entries:
+        train_id = categories.train_id(entry.category_id)
+        try:
+            mapping[entry.id] = panoptic_id(train_id, next_instance[train_id], label_divisor)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        next_instance[train_id] += 1
+        area, box = measured[entry.id]
+        segments.append(
+            Segment(
+                id=mapping[entry.id], train_id=train_id, area=area, is_crowd=entry.is_crowd, bbox=tuple(box)
+            )
+        )
+    return relabel(ids, mapping), tuple(segments)
+
+
+def to_coco_annotation(
+    panoptic: IntArray,
+    segments: Iterable[Segment],
+    categories: Categories,
+    image_id: ImageId,
+    file_name: str,
+) -> tuple[dict[str, Any], PanopticMap]:
+    """Turn our map and segments into a COCO panoptic annotation and the ids of its PNG.
+
+    The ids are unique, never 0, and look like the color of the category. Areas and boxes are counted in the
+    map; segments without any pixel are left out.
+
+    Args:
+        panoptic: our map (H, W).
+        segments: one for each value of the map.
+        categories: the label space.
+        image_id: of the image, as its data set numbers it.
+        file_name: of the PNG.
+
+    Returns:
+        The annotation (plain Python numbers, ready for `json`) and the ids (H, W) for `write_panoptic_png`.
+
+    Raises:
+        ValueError: the map has a value without segment.
+    """
+    values, areas, boxes = measure_segments(panoptic)
+    by_value = {segment.id: segment for segment in segments}
+    new_id = _IdGenerator(categories.colors)
+    segments_info, mapping = [], {}
+    for value, area, box in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True):
+        if value == VOID:
+            continue
+        if value not in by_value:
+            raise ValueError(
+                f"segments must have one entry for each value of the map, got none for {value} "
+                f"in image {image_id!r}; add it"
+            )
+        segment = by_value[value]
+        mapping[value] = new_id(segment.train_id)
+        entry = {
+            "id": mapping[value],
+            "category_id": categories[segment.train_id].id,
+            "iscrowd": int(segment.is_crowd),
+            "area": area,
+            "bbox": box,
+        }
+        if segment.score is not None:
+            entry["score"] = round(float(segment.score), 6)
+        segments_info.append(entry)
+    plain_id = image_id if isinstance(image_id, str) else int(image_id)
+    annotation = {"image_id": plain_id, "file_name": file_name, "segments_info": segments_info}
+    return annotation, relabel(panoptic, mapping)
+
+
+class _IdGenerator:
+    """Unique ids whose color looks like the category's, so that a panoptic PNG can be viewed as it is."""
+
+    def __init__(self, colors: Sequence[Color]) -> None:
+        # The category colors belong to the first segment of each category; 0 is void.
+        self._taken = {VOID} | {_color_id(color) for color in colors}
+        self._ids_by_class = [self._ids_near(color) for color in colors]
+
+    def __call__(self, train_id: int) -> int:
+        return next(self._ids_by_class[train_id])
+
+    def _ids_near(self, color: Color) -> Iterator[int]:
+        yield _color_id(color)
+        for candidate in chain(_nearby_ids(color), range(1, MAX_ID + 1)):
+            if candidate not in self._taken:
+                self._taken.add(candidate)
+                yield candidate
+
+
+def _nearby_ids(color: Color, side: int = 41) -> Iterator[int]:
+    """Yield the cells of a cube around a color in an order that jumps: neighbors can be told apart."""
+    for index in range(side**3):
+        cell = index * 9_973 % side**3  # visits each cell once: 9973 and 41 are primes
+        steps = (cell % side, cell // side % side, cell // side**2)
+        near = [
+            min(255, max(0, channel + step - side // 2)) for channel, step in zip(color, steps, strict=True)
+        ]
+        yield _color_id(near)
+
+
+def _color_id(color: Sequence[int]) -> int:
+    return color[0] + 256 * color[1] + 65536 * color[2]
+
+
+class PanopticWriter:
+    """Write panoptic segmentations one by one as COCO panoptic data: PNG files at once, the JSON at the end.
+
+    The JSON has `images`, `annotations` and `categories`, the document that panopticapi and the COCO server
+    accept. It is written when the `with` block ends without an error.
+
+    Args:
+        folder: for the PNG files; made if it is missing.
+        json_path: the JSON file.
+        categories: the label space.
+
+    Raises:
+        OSError: the folder or a file cannot be written.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], json_path: str | os.PathLike[str], categories: Categories
+    ) -> None:
+        self.folder = Path(folder)
+        self.json_path = Path(json_path)
+        self.categories = categories
+        self.images: dict[ImageId, dict[str, Any]] = {}
+        self.annotations: list[dict[str, Any]] = []
+        self._png_names: set[str] = set()
+
+    def __enter__(self) -> Self:
+        # The folders appear with their first file: a failure before leaves nothing.
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def add(
+        self,
+        panoptic: IntArray,
+        segments: Iterable[Segment],
+        *,
+        image_file_name: str,
+        image_id: ImageId | None = None,
+    ) -> dict[str, Any]:
+        """Write the PNG of one image and remember its annotation.
+
+        Args:
+            panoptic: our map (H, W).
+            segments: one for each value of the map.
+            image_file_name: of the photo, relative to its folder; the PNG takes its name.
+            image_id: None numbers the images 1, 2, ...
+
+        Returns:
+            The annotation as it will stand in the JSON.
+
+        Raises:
+            ValueError: an image id occurs twice, or the map has a value without segment.
+            OSError: the PNG cannot be written.
+        """
+        if image_id is None:
+            image_id = len(self.images) + 1
+        if image_id in self.images:
+            raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
+        png_name = self._png_name(image_file_name)
+        annotation, ids = to_coco_annotation(panoptic, segments, self.categories, image_id, png_name)
+        write_panoptic_png(path_in_folder(self.folder, png_name), ids)
+        height, width = (int(length) for length in panoptic.shape)
+        self.images[image_id] = {
+            "id": annotation["image_id"],
+            "file_name": image_file_name,
+            "height": height,
+            "width": width,
+        }
+        self.annotations.append(annotation)
+        return annotation
+
+    def close(self) -> None:
+        """Write the JSON."""
+        document = {
+            "images": list(self.images.values()),
+            "annotations": self.annotations,
+            "categories": self.categories.to_json(),
+        }
+        with atomic_path(self.json_path) as temporary:
+            temporary.write_text(json.dumps(document), encoding="utf-8")
+
+    def _png_name(self, image_file_name: str) -> str:
+        # a.jpg and a.png are two images: the second keeps its whole name.
+        name = PurePosixPath(image_file_name).with_suffix(".png").as_posix()
+        if name in self._png_names:
+            name = f"{image_file_name}.png"
+        self._png_names.add(name)
+        return name

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
-from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.panoptic.coco_json import PanopticWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav

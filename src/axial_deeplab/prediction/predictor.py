@@ -18,12 +18,8 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
-    PanopticMap,
-    Segment,
-    measure_segments,
-    to_coco_annotation,
-)
+from axial_deeplab.panoptic.coco_json import to_coco_annotation
+from axial_deeplab.panoptic.map import PanopticMap, Segment, measure_segments
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
 from axial_deeplab.evaluation.evaluate import require_same_classes
-from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.panoptic.coco_json import PanopticWriter
 from axial_deeplab.prediction.files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Color
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, PanopticMap, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, PanopticMap, Segment
 from axial_deeplab.visualization.labels import draw_labels
 from axial_deeplab.visualization.legend import LegendEntry, append_legend
 

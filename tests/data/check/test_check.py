@@ -16,7 +16,9 @@ from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.check.check import check_dataset, draw_samples, shared_images
 from axial_deeplab.data.check.report import PanopticReport
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment, write_panoptic_png
+from axial_deeplab.panoptic.coco_json import PanopticWriter
+from axial_deeplab.panoptic.map import Segment
+from axial_deeplab.panoptic.png import write_panoptic_png
 
 SKY, CAR, CROWD = 10_000, 20_001, 20_002
 

@@ -17,7 +17,9 @@ from axial_deeplab.data.convert.panoptic_from import Annotated, Mask, panoptic_f
 from axial_deeplab.data.image_files import SUFFIXES, find_images
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, PanopticWriter, measure_segments, write_panoptic_png
+from axial_deeplab.panoptic.coco_json import ImageId, PanopticWriter
+from axial_deeplab.panoptic.map import measure_segments
+from axial_deeplab.panoptic.png import write_panoptic_png
 from axial_deeplab.util.files import atomic_directory
 
 Folder = str | os.PathLike[str]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
+from axial_deeplab.panoptic.coco_json import check_size
+from axial_deeplab.panoptic.map import (
     VOID,
     IntArray,
     PanopticMap,
     Segment,
-    check_size,
     measure_segments,
     panoptic_id,
     relabel,

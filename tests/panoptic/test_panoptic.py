@@ -11,22 +11,16 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import (
+from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
     PanopticJson,
     PanopticWriter,
-    Segment,
     SegmentEntry,
     from_coco_annotation,
-    id2rgb,
-    measure_segments,
-    panoptic_id,
-    read_panoptic_png,
-    rgb2id,
-    semantic_map,
     to_coco_annotation,
-    write_panoptic_png,
 )
+from axial_deeplab.panoptic.map import Segment, measure_segments, panoptic_id, semantic_map
+from axial_deeplab.panoptic.png import id2rgb, read_panoptic_png, rgb2id, write_panoptic_png
 
 CATEGORIES = Categories(
     [
