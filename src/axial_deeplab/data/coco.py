@@ -4,22 +4,14 @@ import os
 from pathlib import Path
 
 from axial_deeplab.data.panoptic_dataset import (
-    GroundTruth,
     ImageRecord,
     PanopticDataset,
     Sample,
     check_limit,
 )
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import (
-    AnnotationEntry,
-    PanopticJson,
-    from_coco_annotation,
-    path_in_folder,
-    refusing,
-)
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
-from axial_deeplab.panoptic.png import read_panoptic_png
 
 __all__ = ["CocoPanopticDataset", "Sample"]
 
@@ -79,17 +71,4 @@ class CocoPanopticDataset(PanopticDataset):
             label_divisor=label_divisor,
             limit=limit,
             problems=problems,
-        )
-
-    def read_ground_truth(self, index: int) -> GroundTruth:
-        """Read the panoptic PNG of an image; see `PanopticDataset`."""
-        record = self.records[index]
-        assert record.ground_truth is not None
-        return from_coco_annotation(
-            read_panoptic_png(record.ground_truth),
-            self.annotations[index],
-            self.categories,
-            size=record.size,
-            label_divisor=self.label_divisor,
-            source=record.ground_truth,
         )

@@ -1,7 +1,7 @@
 """Panoptic maps in memory: ids, void, segments, and how to measure and rename them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,36 @@ class Segment:
     is_crowd: bool = False
     score: float | None = None
     bbox: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panoptic:
+    """A panoptic segmentation of an image, true or predicted; `map, segments = panoptic` unpacks it.
+
+    Shapes:
+        map (H, W) int32.
+
+    Args:
+        map: id of the segment of each pixel, 0 for void. Ids are `panoptic_id`s wherever we make them.
+        segments: one for each value of the map but void.
+    """
+
+    map: PanopticMap
+    segments: Sequence[Segment]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.map, self.segments))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.map.shape[0], self.map.shape[1]
+
+    def measured(self) -> "Panoptic":
+        """Return the map with those segments that it shows, their areas and boxes counted again."""
+        columns = zip(*(column.tolist() for column in measure_segments(self.map)), strict=True)
+        shown = {value: {"area": area, "bbox": tuple(box)} for value, area, box in columns}
+        return Panoptic(self.map, tuple(replace(s, **shown[s.id]) for s in self.segments if s.id in shown))
 
 
 def panoptic_id(train_id: int, instance_id: int = 0, label_divisor: int = LABEL_DIVISOR) -> int:
