@@ -45,16 +45,15 @@ def time_stages(dataset: PanopticDataset, transform: TrainTransform, rounds: int
     for each, index in product(range(rounds + 1), range(len(dataset))):
         record = dataset.records[index]
         with _timed(spent, "ground truth: PNG to map"):
-            panoptic, segments = dataset.read_ground_truth(index)
-        height, width = panoptic.shape
+            truth = dataset.read_ground_truth(index)
         with _timed(spent, "image: decode"):
-            image = read_image(record.image, size=(height, width))
-        sample = Sample(image, panoptic, segments, record.image_id, record.file_name, (height, width))
+            image = read_image(record.image, size=truth.size)
+        sample = Sample(image, truth, record.image_id, record.file_name, truth.size)
         with _timed(spent, "scale, flip, crop"):
             sample = transform(sample, np.random.default_rng((0, each, index)))
-        assert sample.panoptic is not None
+        assert sample.truth is not None
         with _timed(spent, "targets"):
-            targets(sample.panoptic, sample.segments)
+            targets(sample.truth)
         if each == 0 and index == len(dataset) - 1:
             spent.clear()
     return {stage: 1e3 * seconds / (rounds * len(dataset)) for stage, seconds in spent.items()}

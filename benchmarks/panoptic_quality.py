@@ -28,7 +28,8 @@ import numpy as np
 from axial_deeplab.benchmark.measure import interleaved, timed
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
-from axial_deeplab.panoptic.format import IntArray, read_panoptic_png, write_panoptic_png
+from axial_deeplab.panoptic.map import IntArray
+from axial_deeplab.panoptic.png import read_panoptic_png, write_panoptic_png
 
 
 def distorted(ids: IntArray) -> IntArray:

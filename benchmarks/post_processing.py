@@ -55,8 +55,8 @@ def scene(height: int, width: int) -> tuple[dict[str, Tensor], PostProcessing]:
         write_scenes(folder, 1, seed=0, height=height, width=width)
         dataset = CocoPanopticDataset(folder / "images", folder / "panoptic", folder / "panoptic.json")
         sample = dataset[0]
-    assert sample.panoptic is not None
-    targets = PanopticTargets(dataset.categories.thing_ids)(sample.panoptic, sample.segments)
+    assert sample.truth is not None
+    targets = PanopticTargets(dataset.categories.thing_ids)(sample.truth)
     generator = torch.Generator().manual_seed(0)
     num_classes = len(dataset.categories)
     semantic = targets["semantic_target"].long().clamp(max=num_classes - 1)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from axial_deeplab.cli.main import main
 from axial_deeplab.evaluation import evaluate
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
 
@@ -60,7 +61,7 @@ def write_boxes(folder: Path, num_images: int) -> None:
             name = f"{number}.png"
             Image.fromarray(image).save(folder / "images" / name)
             segments = [Segment(id=GROUND, train_id=0, area=0), Segment(id=BOX, train_id=1, area=0)]
-            writer.add(truth, segments, image_file_name=name)
+            writer.add(Panoptic(truth, segments), image_file_name=name)
 
 
 def run(words: Sequence[str]) -> int:

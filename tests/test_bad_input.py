@@ -14,7 +14,8 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.weights.file import save_weights
 from bad_input_cases import (
     CASES,
@@ -52,7 +53,7 @@ def good_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 segments = [
                     Segment(id=v, train_id=t, area=int((panoptic == v).sum())) for v, t in values.items()
                 ]
-                writer.add(panoptic, segments, image_file_name=f"{number}.jpg")
+                writer.add(Panoptic(panoptic, segments), image_file_name=f"{number}.jpg")
     torch.manual_seed(0)
     model = create_model("axial_deeplab_nano", num_classes=3, span=9, **SMALL)
     save_weights(root / "tiny.safetensors", model, CATEGORIES, extra={"post_processing": {"stuff_area": 1}})

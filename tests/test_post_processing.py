@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axial_deeplab.panoptic.format import measure_segments
+from axial_deeplab.panoptic.map import measure_segments
 from axial_deeplab.post_processing import (
     PostProcessing,
     classify_pixels,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25

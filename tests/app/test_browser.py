@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from axial_deeplab.data.scenes import write_scenes
-from axial_deeplab.panoptic.format import rgb2id
+from axial_deeplab.panoptic.png import rgb2id
 from axial_deeplab.prediction.predictor import Predictor
 
 WEIGHTS = "axial_deeplab_nano_scenes"

@@ -16,7 +16,7 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES
 from axial_deeplab.models.registry import create_model
-from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.weights.file import save_weights
 
 Find = Callable[[str], Path]

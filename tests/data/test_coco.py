@@ -11,7 +11,7 @@ from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import write_panoptic_png
+from axial_deeplab.panoptic.png import write_panoptic_png
 
 SharedData = Callable[[str], Path]
 

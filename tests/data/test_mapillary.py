@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from axial_deeplab.data.mapillary import MapillaryDataset
-from axial_deeplab.panoptic.format import write_panoptic_png
+from axial_deeplab.panoptic.png import write_panoptic_png
 
 LABELS = [
     {"name": "animal--bird", "readable": "Bird", "instances": True, "evaluate": True, "color": [165, 42, 42]},

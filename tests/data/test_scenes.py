@@ -12,7 +12,7 @@ from axial_deeplab.data.scenes import CATEGORIES, SCENES_VERSION, Scene, draw_sc
 from axial_deeplab.data.scenes.canvas import Camera, Canvas, Owner
 from axial_deeplab.data.scenes.light import draw_light
 from axial_deeplab.data.scenes.noise import fractal, grain
-from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 NAMES = {number: name for number, name, _, _ in CATEGORIES}
 THING_IDS = {number for number, _, is_thing, _ in CATEGORIES if is_thing}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from axial_deeplab.data.targets import PanopticTargets, gaussian_window
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, Segment
 
 Golden = Callable[[str], Path]
 Map = npt.NDArray[np.int32]
@@ -35,7 +35,7 @@ def segments_of(panoptic: Map, crowd: Sequence[int] = ()) -> tuple[Segment, ...]
 
 def targets_of(panoptic: Map, crowd: Sequence[int] = (), **arguments: object) -> dict[str, torch.Tensor]:
     arguments = {"sigma": 1, "small_instance_area": 3, **arguments}
-    return PanopticTargets({1, 2}, **arguments)(panoptic, segments_of(panoptic, crowd))
+    return PanopticTargets({1, 2}, **arguments)(Panoptic(panoptic, segments_of(panoptic, crowd)))
 
 
 def test_a_map_by_hand() -> None:
@@ -177,9 +177,9 @@ def test_fully_cropped_instance_vanishes_and_the_visible_part_has_its_own_center
     )
     segments = segments_of(panoptic)
     crop = np.ascontiguousarray(panoptic[:, :2])
-    targets = PanopticTargets({1, 2}, sigma=1)(crop, segments)  # the segments of the whole image
+    targets = PanopticTargets({1, 2}, sigma=1)(Panoptic(crop, segments))  # the segments of the whole image
     assert (targets["center_target"][0] == 1).nonzero().tolist() == [[1, 0]]  # mean (1, 0.5), not (1, 1.5)
-    expected = PanopticTargets({1, 2}, sigma=1)(crop, segments_of(crop))
+    expected = PanopticTargets({1, 2}, sigma=1)(Panoptic(crop, segments_of(crop)))
     assert all(torch.equal(targets[key], expected[key]) for key in expected)
 
 
@@ -275,7 +275,7 @@ def test_equals_deeplab2(golden: Golden, name: str, scenes: int) -> None:
     assert len(labels) == scenes
     for scene, label in enumerate(labels):
         panoptic, segments, things = from_deeplab2(label, config)
-        targets = targets_like(config, things)(panoptic, segments)
+        targets = targets_like(config, things)(Panoptic(panoptic, segments))
 
         def expected(key: str, scene: int = scene) -> npt.NDArray:
             return arrays[f"output/{key}"][scene]
@@ -298,7 +298,7 @@ def test_equals_detectron2(golden: Golden, name: str) -> None:
     config = json.loads(str(inputs["config"]))
     for scene, label in enumerate(inputs["input/panoptic_label"]):
         panoptic, segments, things = from_deeplab2(label, config)
-        targets = targets_like(config, things, convention="detectron2")(panoptic, segments)
+        targets = targets_like(config, things, convention="detectron2")(Panoptic(panoptic, segments))
         np.testing.assert_array_equal(targets["semantic_target"], z["output_d2/sem_seg"][scene])
         np.testing.assert_array_equal(targets["semantic_weight"], z["output_d2/sem_seg_weights"][scene])
         np.testing.assert_array_equal(targets["center_weight"], z["output_d2/center_weights"][scene])
@@ -326,8 +326,8 @@ def test_refuses_settings(arguments: dict, message: str) -> None:
 
 def test_refuses_maps_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=f"panoptic map must hold ids of its segments, got {B}"):
-        PanopticTargets({1})(draw("aab"), segments_of(draw("aa")))
+        PanopticTargets({1})(Panoptic(draw("aab"), segments_of(draw("aa"))))
     with pytest.raises(ValueError, match="panoptic map must hold ids of its segments, got -7"):
-        PanopticTargets({1})(np.array([[-7]], np.int32), ())
+        PanopticTargets({1})(Panoptic(np.array([[-7]], np.int32), ()))
     with pytest.raises(ValueError, match="ignore_label must be no class, got 1"):
-        PanopticTargets({1}, ignore_label=1)(draw("aa"), segments_of(draw("aa")))
+        PanopticTargets({1}, ignore_label=1)(Panoptic(draw("aa"), segments_of(draw("aa"))))

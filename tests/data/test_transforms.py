@@ -15,7 +15,8 @@ from axial_deeplab.data.coco import CocoPanopticDataset, Sample
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticMap, PanopticWriter, Segment, measure_segments
+from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, measure_segments
+from axial_deeplab.panoptic.writer import PanopticWriter
 
 STUFF, A, B = 10_000, 20_001, 20_002
 COLORS = {0: (1, 2, 3), STUFF: (40, 90, 200), A: (250, 10, 60), B: (20, 240, 90)}
@@ -33,7 +34,7 @@ def sample_of(panoptic: PanopticMap) -> Sample:
         for value, area, box in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)
         if value
     )
-    return Sample(image, panoptic, segments, 1, "a.png", panoptic.shape)
+    return Sample(image, Panoptic(panoptic, segments), 1, "a.png", panoptic.shape)
 
 
 def scene(height: int = 12, width: int = 16) -> PanopticMap:
@@ -103,8 +104,8 @@ def test_targets_of_the_flipped_sample_are_the_flipped_targets(crop_size: tuple[
     )
     assert plain.panoptic is not None
     assert flipped.panoptic is not None
-    expected = targets(plain.panoptic, plain.segments)
-    for key, value in targets(flipped.panoptic, flipped.segments).items():
+    expected = targets(plain.truth)
+    for key, value in targets(flipped.truth).items():
         sign = torch.tensor([1.0, -1.0])[:, None, None] if key == "offset_target" else 1
         assert torch.equal(value, expected[key].flip(-1) * sign), key
 
@@ -146,7 +147,7 @@ def test_one_axis_is_cropped_and_the_other_padded() -> None:
 def test_padding_trains_nothing() -> None:
     result = apply(sample_of(scene()), Draws(), crop_size=(20, 30), scale_range=(1, 1))
     assert result.panoptic is not None
-    targets = PanopticTargets({1})(result.panoptic, result.segments)
+    targets = PanopticTargets({1})(result.truth)
     assert (targets["semantic_target"][12:] == 255).all()
     assert (targets["semantic_target"][:, 16:] == 255).all()
     for key in ("center_weight", "offset_weight"):
@@ -161,7 +162,7 @@ def test_segments_out_of_sight_vanish_and_the_others_are_measured_anew() -> None
         (STUFF, 5 * 6 - 5 - 3 * 3, (0, 0, 6, 5)),
         (A, 9, (3, 2, 3, 3)),
     ]
-    targets = PanopticTargets({1}, sigma=1)(result.panoptic, result.segments)
+    targets = PanopticTargets({1}, sigma=1)(result.truth)
     # The visible 3 x 3 pixels of a have their own center.
     assert (targets["center_target"][0] == 1).nonzero().tolist() == [[3, 4]]
 
@@ -282,7 +283,7 @@ def test_refuses_settings(arguments: dict, message: str) -> None:
 
 
 def test_refuses_a_sample_without_map() -> None:
-    sample = replace(sample_of(scene()), panoptic=None)
+    sample = replace(sample_of(scene()), truth=None)
     with pytest.raises(ValueError, match=r"panoptic must be the ground truth, got None for a\.png"):
         TrainTransform((5, 5))(sample, np.random.default_rng(0))
 
@@ -296,9 +297,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoPanopticDataset:
         for number in range(4):
             sample = sample_of(np.roll(scene(40, 50), number, axis=1))
             Image.fromarray(sample.image).save(folder / "images" / f"{number}.png")
-            writer.add(
-                sample.panoptic, sample.segments, image_file_name=f"{number}.png", image_id=f"id {number}"
-            )
+            writer.add(sample.truth, image_file_name=f"{number}.png", image_id=f"id {number}")
     return CocoPanopticDataset(folder / "images", folder / "panoptic", folder / "panoptic.json")
 
 

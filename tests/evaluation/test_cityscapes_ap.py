@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from axial_deeplab.evaluation.cityscapes_ap import CityscapesAP, InstanceMask, average_precision
-from axial_deeplab.evaluation.instance_ap import Instances
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticJson, Segment
+from axial_deeplab.panoptic.coco_json import PanopticJson
+from axial_deeplab.panoptic.map import Panoptic, Segment
 
 # Labels that cityscapesScripts marks ignoreInEval.
 VOID_LABELS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
@@ -40,7 +40,7 @@ def categories(mini):
     return PanopticJson.read(mini / "gtFine" / "cityscapes_panoptic_val.json").categories
 
 
-def true_instances(path: Path, categories: Categories) -> Instances:
+def true_instances(path: Path, categories: Categories) -> Panoptic:
     """Read instanceIds; caravans and trailers (29000 and more) are neither instances nor void."""
     ids = np.array(Image.open(path)).astype(np.int32)
     ids[np.isin(ids, VOID_LABELS)] = 0
@@ -49,7 +49,7 @@ def true_instances(path: Path, categories: Categories) -> Instances:
         label, is_group = (value, True) if value < 1000 else (value // 1000, False)
         if categories.has_id(label):
             segments.append(Segment(id=value, train_id=categories.train_id(label), area=0, is_crowd=is_group))
-    return Instances(ids, segments)
+    return Panoptic(ids, segments)
 
 
 def predicted_masks(path: Path, categories: Categories) -> list[InstanceMask]:
@@ -129,23 +129,23 @@ def strip(**widths: int) -> np.ndarray:
     return np.tile(np.array(ids + [0] * (100 - len(ids)), dtype=np.int32), (20, 1))
 
 
-def truth(ids: np.ndarray, *train_ids: int, groups: tuple[int, ...] = ()) -> Instances:
+def truth(ids: np.ndarray, *train_ids: int, groups: tuple[int, ...] = ()) -> Panoptic:
     segments = [
         Segment(id=number, train_id=train_id, area=0, is_crowd=number in groups)
         for number, train_id in enumerate(train_ids, start=1)
     ]
-    return Instances(ids, segments)
+    return Panoptic(ids, segments)
 
 
-def found(ids: np.ndarray, *train_ids_and_scores: tuple[int, float]) -> Instances:
+def found(ids: np.ndarray, *train_ids_and_scores: tuple[int, float]) -> Panoptic:
     segments = [
         Segment(id=number, train_id=train_id, area=0, score=score)
         for number, (train_id, score) in enumerate(train_ids_and_scores, start=1)
     ]
-    return Instances(ids, segments)
+    return Panoptic(ids, segments)
 
 
-def ap(*images: tuple[Instances, Instances]) -> list[float]:
+def ap(*images: tuple[Panoptic, Panoptic]) -> list[float]:
     measure = CityscapesAP(CATEGORIES)
     for image in images:
         measure.update(*image)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from axial_deeplab.evaluation.coco_ap import CocoAP
-from axial_deeplab.evaluation.instance_ap import Instances, create_instance_ap
+from axial_deeplab.evaluation.instance_ap import create_instance_ap
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, read_panoptic_png
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 CATEGORIES = Categories(
     [
@@ -24,11 +25,11 @@ CATEGORIES = Categories(
 ROAD, CAR, BUS, TRAM = range(4)
 
 
-def image(columns: str, **segments: Segment) -> Instances:
+def image(columns: str, **segments: Segment) -> Panoptic:
     """Return a map of 40 rows, 10 pixels for each letter; dots are void."""
     names = list(segments)
     row = [0 if letter == "." else names.index(letter) + 1 for letter in columns for _ in range(10)]
-    return Instances(np.tile(np.array(row, np.int32), (40, 1)), list(segments.values()))
+    return Panoptic(np.tile(np.array(row, np.int32), (40, 1)), list(segments.values()))
 
 
 def segment(number: int, train_id: int, score: float | None = None, *, is_crowd: bool = False) -> Segment:
@@ -107,7 +108,7 @@ def test_numbers_are_those_of_pycocotools_whatever_the_order_of_the_images():
 
 def test_nothing_found_and_nothing_to_find():
     truth, _ = IMAGES[5]
-    nothing = Instances(np.zeros_like(truth.map), [])
+    nothing = Panoptic(np.zeros_like(truth.map), [])
     measure = CocoAP(CATEGORIES)
     measure.update(truth, nothing, image_id=1)
     assert measure.compute().ap == 0
@@ -122,7 +123,7 @@ def test_the_true_map_against_itself_is_perfect(golden):
     segments = [segment(value, CAR, 0.5) for value in np.unique(ids).tolist() if value]
     for protocol in ("coco", "cityscapes"):
         measure = create_instance_ap(protocol, CATEGORIES)
-        measure.update(Instances(ids, segments), Instances(ids, segments), image_id=1)
+        measure.update(Panoptic(ids, segments), Panoptic(ids, segments), image_id=1)
         assert measure.compute().per_class[7] == pytest.approx(100)
 
 

@@ -11,7 +11,8 @@ from axial_deeplab.data.coco import Sample
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator, close_writer
 from axial_deeplab.evaluation.processes import Processes
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing
 
 CATEGORIES = Categories([Category(1, "ground", False), Category(2, "box", True)])
@@ -43,7 +44,7 @@ def sample(box: slice, shown: slice) -> Sample:
         Segment(id=int(v), train_id=int(v) // 10_000 - 1, area=int(a))
         for v, a in zip(values, areas, strict=True)
     ]
-    return Sample(image, panoptic, tuple(segments), 1, "a.png", (12, 12))
+    return Sample(image, Panoptic(panoptic, segments), 1, "a.png", (12, 12))
 
 
 def test_scores_by_hand_and_shards_add_up() -> None:
@@ -75,8 +76,9 @@ def test_several_processes_refuse_to_write_one_file_twice(tmp_path, monkeypatch)
     writers = [
         PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", CATEGORIES) for _ in range(2)
     ]
+    segments = [Segment(id=10_000, train_id=0, area=4)]
     for writer, name in zip(writers, ("a.jpg", "a.png"), strict=True):
-        writer.add(panoptic, [Segment(id=10_000, train_id=0, area=4)], image_file_name=name, image_id=name)
+        writer.add(Panoptic(panoptic, segments), image_file_name=name, image_id=name)
     shares = [[list(writer.images.items()) for writer in writers], [writer.annotations for writer in writers]]
     monkeypatch.setattr(Processes, "gather", lambda self, items: shares.pop(0))
     with pytest.raises(ValueError, match=r"must have different names, .* got 1 names of 2 images; take one"):

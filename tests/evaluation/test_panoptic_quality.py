@@ -12,14 +12,10 @@ from hypothesis.extra.numpy import arrays
 from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps, evaluate_files
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import (
-    PanopticJson,
-    PanopticWriter,
-    Segment,
-    from_coco_annotation,
-    read_panoptic_png,
-    write_panoptic_png,
-)
+from axial_deeplab.panoptic.coco_json import PanopticJson
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png, write_panoptic_png
+from axial_deeplab.panoptic.writer import PanopticWriter
 
 CATEGORIES = Categories(
     [
@@ -39,13 +35,13 @@ def draw(drawing, **segments):
     for letter, kind in segments.items():
         train_id, is_crowd = (kind[0], True) if isinstance(kind, tuple) else (kind, False)
         made.append(Segment(id=ids[letter], train_id=train_id, area=drawing.count(letter), is_crowd=is_crowd))
-    return np.array(rows, dtype=np.int32), made
+    return Panoptic(np.array(rows, dtype=np.int32), made)
 
 
 def counts(ground_truth, prediction, train_id, *, all_crowds=False):
     """Return the sum of IoU, TP, FP and FN of one class."""
     metric = PanopticQuality(CATEGORIES, all_crowds=all_crowds)
-    metric.update(*ground_truth, *prediction)
+    metric.update(ground_truth, prediction)
     iou_high, iou_low, *matches = metric.state[:, train_id].tolist()
     return [join_iou(iou_high, iou_low), *matches]
 
@@ -56,7 +52,7 @@ def counts(ground_truth, prediction, train_id, *, all_crowds=False):
 def test_perfect_prediction_is_100_percent():
     drawing = draw("AAAS AAAS BBSS", A=DOG, B=DOG, S=SKY)
     metric = PanopticQuality(CATEGORIES)
-    metric.update(*drawing, *drawing)
+    metric.update(drawing, drawing)
     result = metric.compute()
     assert (result.all.pq, result.things.pq, result.stuff.pq) == (100, 100, 100)
     assert (result.all.num_classes, result.all.tp, result.all.fp, result.all.fn) == (2, 3, 0, 0)
@@ -86,7 +82,7 @@ def test_segments_of_an_image_are_told_by_id():
     ground_truth = draw("AAAS BBSS CC..", A=DOG, B=DOG, C=(DOG, "crowd"), S=SKY)
     prediction = draw("pppS .qSS rr..", p=DOG, q=CAT, r=DOG, S=SKY)
     metric = PanopticQuality(CATEGORIES)
-    matches = metric.match(*ground_truth, *prediction)
+    matches = metric.match(ground_truth, prediction)
     # A and p are ids 1000; B and q are 2000; r, in the crowd, does not count; the sky is 4000.
     assert matches == ([(1000, 1000, 1.0), (4000, 4000, 1.0)], [2000], [2000])
     assert not metric.state.any()
@@ -146,11 +142,12 @@ def test_of_two_crowds_of_a_class_the_last_counts_unless_all_are_asked_for():
 def test_areas_are_counted_and_never_taken_from_the_segments():
     drawing, segments = draw("AAAA BBBB", A=DOG, B=CAT)
     stale = [Segment(id=segment.id, train_id=segment.train_id, area=1) for segment in segments]
-    assert counts((drawing, stale), (drawing, stale), DOG) == [1, 1, 0, 0]
+    drawing = Panoptic(drawing, stale)
+    assert counts(drawing, drawing, DOG) == [1, 1, 0, 0]
 
 
 def test_the_first_segment_counts_when_ids_start_at_one():
-    ones = np.ones((2, 2), dtype=np.int32), [Segment(id=1, train_id=DOG, area=4)]
+    ones = Panoptic(np.ones((2, 2), dtype=np.int32), [Segment(id=1, train_id=DOG, area=4)])
     assert counts(ones, ones, DOG) == [1, 1, 0, 0]
 
 
@@ -160,7 +157,7 @@ def test_classes_that_never_occur_are_left_out_and_nothing_is_divided_by_zero():
     assert math.isnan(empty.all.pq)
     assert empty.all.num_classes == 0
     assert json.loads(json.dumps(empty.to_json(), allow_nan=False))["All"]["pq"] is None
-    metric.update(*draw("AA SS", A=DOG, S=SKY), *draw("pp ..", p=DOG))
+    metric.update(draw("AA SS", A=DOG, S=SKY), draw("pp ..", p=DOG))
     result = metric.compute()
     assert (result.all.pq, result.things.pq, result.stuff.pq) == (50, 100, 0)
     assert (result.things.num_classes, result.stuff.num_classes) == (1, 1)
@@ -169,7 +166,7 @@ def test_classes_that_never_occur_are_left_out_and_nothing_is_divided_by_zero():
 
 def test_mean_pq_is_not_the_product_of_mean_sq_and_mean_rq():
     metric = PanopticQuality(CATEGORIES)
-    metric.update(*draw("AAAA SSSS BBBB", A=DOG, B=DOG, S=SKY), *draw("aaa. SSSS ....", a=DOG, S=SKY))
+    metric.update(draw("AAAA SSSS BBBB", A=DOG, B=DOG, S=SKY), draw("aaa. SSSS ....", a=DOG, S=SKY))
     result = metric.compute()
     assert result.per_class[DOG].pq == pytest.approx(100 * 0.75 / 1.5, abs=1e-12)
     assert result.all.pq == pytest.approx(75, abs=1e-12)
@@ -185,7 +182,7 @@ def test_shards_merge_to_the_whole():
     whole, first, second = (PanopticQuality(CATEGORIES) for _ in range(3))
     for index, (ground_truth, prediction) in enumerate(images):
         for metric in (whole, first if index % 2 else second):
-            metric.update(*ground_truth, *prediction)
+            metric.update(ground_truth, prediction)
     first += second
     np.testing.assert_array_equal(first.state, whole.state)
     with pytest.raises(ValueError, match=r"other must have the same categories"):
@@ -200,31 +197,32 @@ def test_shards_merge_to_the_whole():
     [
         (draw("AA", A=DOG), r"pred_map must have the size \(H, W\) of gt_map, got \(1, 2\) for \(2, 2\)"),
         (
-            (np.full((2, 2), 7), []),
+            Panoptic(np.full((2, 2), 7), []),
             r"pred_segments must have one entry for each value of pred_map, got none for 7",
         ),
         (draw("AA AA", A=3), r"pred_segments must have train ids from 0 to 2, got 3"),
         (draw("AA AA", A=-1), r"pred_segments must have train ids from 0 to 2, got -1"),
         (
-            (np.ones((2, 2)), [Segment(id=1, train_id=0, area=4)] * 2),
+            Panoptic(np.ones((2, 2)), [Segment(id=1, train_id=0, area=4)] * 2),
             r"pred_segments must have unique ids other than 0, got \[1, 1\]",
         ),
         (
-            (np.ones((2, 2)), [Segment(id=0, train_id=0, area=4)]),
+            Panoptic(np.ones((2, 2)), [Segment(id=0, train_id=0, area=4)]),
             r"pred_segments must have unique ids other than 0, got \[0\]",
         ),
     ],
 )
 def test_maps_and_segments_that_do_not_fit_are_refused(prediction, message):
     with pytest.raises(ValueError, match=message):
-        PanopticQuality(CATEGORIES).update(*draw("AA AA", A=DOG), *prediction)
+        PanopticQuality(CATEGORIES).update(draw("AA AA", A=DOG), prediction)
 
 
 def test_refusals_name_the_side():
+    odd, empty = (Panoptic(np.full((1, 1), value), []) for value in (4, 0))
     with pytest.raises(
         ValueError, match=r"gt_segments must have one entry for each value of gt_map, got none for 4"
     ):
-        PanopticQuality(CATEGORIES).update(np.full((1, 1), 4), [], np.zeros((1, 1)), [])
+        PanopticQuality(CATEGORIES).update(odd, empty)
 
 
 # --- against the definition
@@ -265,7 +263,7 @@ def test_counts_equal_the_definition(gt_map, pred_map, gt_kinds, pred_kinds, all
     # Random maps hardly ever match: make some of the prediction equal.
     pred_map.flat[:num_equal] = gt_map.flat[:num_equal]
     ground_truth, prediction = (
-        (
+        Panoptic(
             drawing,
             [
                 Segment(id=index + 1, train_id=train_id, area=0, is_crowd=is_crowd)
@@ -334,7 +332,7 @@ def test_our_own_maps_give_the_numbers_of_panopticapi(golden_case):
             from_coco_annotation(read_panoptic_png(golden_case / side / each.file_name), each, categories)
             for side, each in (("gt", entry), ("pred", predictions.annotations[image_id]))
         ]
-        metric.update(*maps[0], *maps[1])
+        metric.update(*maps)
     assert_equal_to_panopticapi(metric.compute(), json.loads((golden_case / "expected.json").read_text()))
 
 
@@ -344,7 +342,7 @@ def case(tmp_path):
     for side, dog in (("gt", "AAAA SSSS"), ("pred", "AAA. SSSS")):
         with PanopticWriter(tmp_path / side, tmp_path / f"{side}.json", CATEGORIES) as writer:
             for image_id in (41, 42):
-                writer.add(*draw(dog, A=DOG, S=SKY), image_file_name=f"{image_id}.jpg", image_id=image_id)
+                writer.add(draw(dog, A=DOG, S=SKY), image_file_name=f"{image_id}.jpg", image_id=image_id)
     return tmp_path
 
 

@@ -13,7 +13,7 @@ from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, semantic_map
+from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
 from axial_deeplab.prediction.predictor import PanopticPrediction
 
 CATEGORIES = Categories([Category(1, "sky", False), Category(2, "<script>alert(1)</script>", True)])
@@ -24,25 +24,23 @@ def segmentation(edge):
     """A map of 20 x 20 pixels whose first `edge` columns are the thing."""
     panoptic = np.full((20, 20), SKY, dtype=np.int32)
     panoptic[:, :edge] = THING
-    return panoptic, [
-        Segment(id=SKY, train_id=0, area=400 - 20 * edge),
-        Segment(id=THING, train_id=1, area=20 * edge),
-    ]
+    sky = Segment(id=SKY, train_id=0, area=400 - 20 * edge)
+    return Panoptic(panoptic, (sky, Segment(id=THING, train_id=1, area=20 * edge)))
 
 
 def collect(edges, examples):
     """Report predictions whose thing ends at `edges`; the true one ends at column 10."""
     report = EvaluationReport(CATEGORIES, examples=examples)
     metric, iou = PanopticQuality(CATEGORIES), SemanticIoU(2, ignore_label=-1)
-    truth, true_segments = segmentation(10)
+    truth = segmentation(10)
     for number, edge in enumerate(edges):
-        panoptic, segments = segmentation(edge)
+        guess = segmentation(edge)
         image = np.zeros((20, 20, 3), dtype=np.uint8)
-        sample = Sample(image, truth, tuple(true_segments), number, f"{number}.jpg", (20, 20))
-        labels = semantic_map(panoptic, ignore_label=-1)
-        report.add(sample, PanopticPrediction(panoptic, tuple(segments), labels, 10.0, 2.0))
-        metric.update(truth, true_segments, panoptic, segments)
-        iou.update(semantic_map(truth, ignore_label=-1), labels)
+        sample = Sample(image, truth, number, f"{number}.jpg", (20, 20))
+        labels = semantic_map(guess.map, ignore_label=-1)
+        report.add(sample, PanopticPrediction(guess, labels, 10.0, 2.0))
+        metric.update(truth, guess)
+        iou.update(semantic_map(truth.map, ignore_label=-1), labels)
     return report, metric, iou
 
 
@@ -129,9 +127,9 @@ def test_panels_have_the_size_of_the_page(size, expected):
     panoptic[:, : size[1] // 2] = THING
     segments = tuple(Segment(id=value, train_id=value // 10_000 - 1, area=1) for value in (SKY, THING))
     image = np.zeros((*size, 3), dtype=np.uint8)
-    sample = Sample(image, panoptic, segments, 1, "1.jpg", size)
+    sample = Sample(image, Panoptic(panoptic, segments), 1, "1.jpg", size)
     labels = semantic_map(panoptic, ignore_label=-1)
-    report.add(sample, PanopticPrediction(panoptic, segments, labels, 10.0, 2.0))
+    report.add(sample, PanopticPrediction(Panoptic(panoptic, segments), labels, 10.0, 2.0))
     (example,) = report.state.best
     sizes = [Image.open(io.BytesIO(picture)).size[::-1] for picture in example.pictures]
     assert sizes == [expected] * 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
-from axial_deeplab.panoptic.format import semantic_map
+from axial_deeplab.panoptic.map import semantic_map
 
 VOID = 255
 

@@ -13,7 +13,7 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.predictor import (
@@ -213,8 +213,8 @@ class TestPredictor:
     def test_uneven_reduction(self, predictor):
         image = np.zeros((37, 101, 3), dtype=np.uint8)
         prediction = predict_panoptic(predictor.model, image, predictor.post_processing, View(max_size=13))
-        assert prediction.panoptic.shape == prediction.semantic.shape == (37, 101)
-        assert prediction.segments[0].area == 37 * 101
+        assert prediction.result.size == prediction.semantic.shape == (37, 101)
+        assert prediction.result.segments[0].area == 37 * 101
 
     def test_images_of_different_sizes_together_are_as_alone(self, predictor):
         pictures = [picture(12, 20), picture(9, 31), picture(12, 20)[:, ::-1], picture(12, 20)]
@@ -251,7 +251,7 @@ class TestPredictor:
             alone = predict_panoptic(model, images[index], keeping, View(flip=True))
             for name, values in outputs[4 + call].items():
                 torch.testing.assert_close(outputs[call][name], values, rtol=1e-5, atol=1e-5)
-            assert together[index].panoptic.shape == alone.panoptic.shape == images[index].shape[:2]
+            assert together[index].result.size == alone.result.size == images[index].shape[:2]
 
     def test_scales_and_mirror_images(self, predictor):
         predictor.model.sizes.clear()

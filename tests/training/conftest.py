@@ -10,7 +10,8 @@ from PIL import Image
 
 from axial_deeplab.config.schema import Config, config_from_dict
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.writer import PanopticWriter
 
 CATEGORIES = Categories([Category(3, "ground", False), Category(7, "box", True), Category(8, "disc", True)])
 
@@ -44,7 +45,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for number in range(7):
             image, panoptic, segments = draw(rng)
             Image.fromarray(image).save(folder / "images" / f"{number}.png")
-            writer.add(panoptic, segments, image_file_name=f"{number}.png")
+            writer.add(Panoptic(panoptic, segments), image_file_name=f"{number}.png")
     return {
         "images": str(folder / "images"),
         "panoptic": str(folder / "panoptic"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment, measure_segments
+from axial_deeplab.panoptic.map import Panoptic, Segment, measure_segments
 from axial_deeplab.visualization import draw_overlay, legend_entries, side_by_side
 from axial_deeplab.visualization.labels import LARGEST_FONT, SMALLEST_FONT, draw_labels, font_size
 from axial_deeplab.visualization.legend import LegendEntry, append_legend, draw_legend
@@ -46,7 +46,7 @@ def scene(height=60, width=80):
 def test_colors_inside_segments():
     image, panoptic = scene(600, 800)
     picture = np.asarray(
-        draw_overlay(image, panoptic, segments_of(panoptic), CATEGORIES, opacity=1, labels=False)
+        draw_overlay(image, Panoptic(panoptic, segments_of(panoptic)), CATEGORIES, opacity=1, labels=False)
     )
     assert picture.shape == image.shape
     assert picture[200, 100].tolist() == pytest.approx([90, 160, 230], abs=1)
@@ -59,7 +59,7 @@ def test_opacity_zero_shows_the_image():
     image, panoptic = scene(600, 800)
     image[:] = np.random.default_rng(0).integers(0, 256, image.shape)
     picture = np.asarray(
-        draw_overlay(image, panoptic, segments_of(panoptic), CATEGORIES, opacity=0, labels=False)
+        draw_overlay(image, Panoptic(panoptic, segments_of(panoptic)), CATEGORIES, opacity=0, labels=False)
     )
     np.testing.assert_array_equal(picture[120:280], image[120:280])
 
@@ -67,7 +67,7 @@ def test_opacity_zero_shows_the_image():
 def test_void_is_dark_and_hatched():
     image, panoptic = scene(600, 800)
     image[:] = 255
-    picture = np.asarray(draw_overlay(image, panoptic, segments_of(panoptic), CATEGORIES))
+    picture = np.asarray(draw_overlay(image, Panoptic(panoptic, segments_of(panoptic)), CATEGORIES))
     void = picture[:90, :, 0]
     assert void.max() < 140
     assert len(np.unique(void[50, 100:700])) == 2
@@ -76,7 +76,7 @@ def test_void_is_dark_and_hatched():
 def test_void_alone_and_nothing_void():
     image = np.zeros((20, 30, 3), dtype=np.uint8)
     for panoptic in (np.zeros((20, 30), dtype=np.int32), np.full((20, 30), SKY, dtype=np.int32)):
-        assert draw_overlay(image, panoptic, segments_of(panoptic), CATEGORIES).size == (30, 20)
+        assert draw_overlay(image, Panoptic(panoptic, segments_of(panoptic)), CATEGORIES).size == (30, 20)
 
 
 def test_instances_of_a_class_differ():
@@ -91,7 +91,9 @@ def test_instances_of_a_class_differ():
 def test_any_size(size):
     image, panoptic = scene(*size)
     for legend in (False, True):
-        picture = draw_overlay(image, panoptic, segments_of(panoptic, 0.5), CATEGORIES, legend=legend)
+        picture = draw_overlay(
+            image, Panoptic(panoptic, segments_of(panoptic, 0.5)), CATEGORIES, legend=legend
+        )
         assert picture.width >= size[1]
         assert picture.height >= size[0]
         assert legend or picture.size == size[::-1]
@@ -190,29 +192,32 @@ def test_label_texts(monkeypatch):
         Segment(id=SKY, train_id=0, area=1, score=0.9),
         Segment(id=CAR_2, train_id=1, area=1, score=0.917),
     ]
-    draw_overlay(image, panoptic, [crowd, *predicted], CATEGORIES)
-    draw_overlay(image, panoptic, [crowd, *predicted], CATEGORIES, scores=False)
-    draw_overlay(image, panoptic, [crowd, *predicted], CATEGORIES, labels=False)
+    draw_overlay(image, Panoptic(panoptic, [crowd, *predicted]), CATEGORIES)
+    draw_overlay(image, Panoptic(panoptic, [crowd, *predicted]), CATEGORIES, scores=False)
+    draw_overlay(image, Panoptic(panoptic, [crowd, *predicted]), CATEGORIES, labels=False)
     assert texts == [["sky", "car (crowd)", "car 92%"], ["sky", "car (crowd)", "car"]]
 
 
 def test_refuses():
     image, panoptic = scene()
     with pytest.raises(ValueError, match=r"image must be \(60, 80, 3\) for this map, got \(60, 79, 3\)"):
-        draw_overlay(image[:, 1:], panoptic, segments_of(panoptic), CATEGORIES)
+        draw_overlay(image[:, 1:], Panoptic(panoptic, segments_of(panoptic)), CATEGORIES)
     with pytest.raises(ValueError, match=r"opacity must be between 0 and 1, got 2"):
-        draw_overlay(image, panoptic, segments_of(panoptic), CATEGORIES, opacity=2)
+        draw_overlay(image, Panoptic(panoptic, segments_of(panoptic)), CATEGORIES, opacity=2)
 
 
 class TestLegend:
     def test_entries(self):
         _, panoptic = scene()
-        entries = legend_entries(panoptic, segments_of(panoptic), CATEGORIES)
+        entries = legend_entries(Panoptic(panoptic, segments_of(panoptic)), CATEGORIES)
         assert [entry.name for entry in entries] == ["sky", "car", "void"]
         assert [entry.color for entry in entries[:2]] == [(90, 160, 230), (220, 20, 60)]
         assert entries[2].stripe is not None
         panoptic[panoptic == 0] = SKY
-        assert [e.name for e in legend_entries(panoptic, segments_of(panoptic), CATEGORIES)] == ["sky", "car"]
+        assert [e.name for e in legend_entries(Panoptic(panoptic, segments_of(panoptic)), CATEGORIES)] == [
+            "sky",
+            "car",
+        ]
 
     def test_wraps_lines(self):
         entries = [LegendEntry(f"category {number}", (number, 0, 0)) for number in range(12)]
@@ -268,7 +273,7 @@ def test_real_annotations(shared_data):
     for index in range(5):
         sample = dataset[index]
         assert sample.panoptic is not None
-        picture = draw_overlay(sample.image, sample.panoptic, sample.segments, dataset.categories)
+        picture = draw_overlay(sample.image, sample.truth, dataset.categories)
         assert picture.size == sample.size[::-1]
         difference = np.abs(np.asarray(picture).astype(int) - sample.image)
         assert 20 < difference.mean() < 120

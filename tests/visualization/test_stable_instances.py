@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
 from axial_deeplab.visualization.stable_instances import StableInstances
 
 CATEGORIES = Categories([Category(1, "road", False), Category(2, "car", True), Category(3, "person", True)])
@@ -18,12 +18,12 @@ def frame(*runs):
     for value, length in runs:
         areas[value] = areas.get(value, 0) + length
     segments = [Segment(id=v, train_id=v // 10_000 - 1, area=area) for v, area in areas.items() if v]
-    return row[None], segments
+    return Panoptic(row[None], segments)
 
 
 def numbers(stable, *runs):
     """Return the runs of a frame with the lasting numbers."""
-    panoptic, segments = stable(*frame(*runs))
+    panoptic, segments = stable(frame(*runs))
     values, areas = np.unique(panoptic[panoptic > 0], return_counts=True)
     assert {s.id: s.area for s in segments} == dict(zip(values.tolist(), areas.tolist(), strict=True))
     changes = np.flatnonzero(np.diff(panoptic[0])) + 1

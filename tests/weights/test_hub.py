@@ -12,7 +12,7 @@ import torch
 import axial_deeplab
 from axial_deeplab import Predictor, create_model, load_weights
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import Segment
+from axial_deeplab.panoptic.map import Panoptic, Segment
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.weights import hub
 from axial_deeplab.weights.card import measured_scores, model_card
@@ -173,8 +173,7 @@ def test_shape_of_transformers():
     unused = {"segmentation": panoptic, "segments_info": [], "semantic": panoptic, "image": panoptic}
     prediction = Prediction(
         **unused,
-        panoptic=panoptic,
-        segments=segments,
+        result=Panoptic(panoptic, segments),
         categories=CATEGORIES,
         network_ms=0,
         post_processing_ms=0,

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from PIL import Image
 from axial_deeplab.app.limits import time_limit
 from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, id2rgb, to_coco_annotation
+from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
 
@@ -113,8 +114,8 @@ def overlay_for_page(prediction: Prediction, room: int) -> Image.Image:
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
     image = Image.fromarray(prediction.image).resize(shown[::-1], Image.Resampling.LANCZOS)
     rows, columns = (np.arange(new) * old // new for new, old in zip(shown, (height, width), strict=True))
-    panoptic = prediction.panoptic[np.ix_(rows, columns)]
-    return draw_overlay(np.asarray(image), panoptic, prediction.segments, prediction.categories)
+    panoptic = replace(prediction.result, map=prediction.panoptic[np.ix_(rows, columns)])
+    return draw_overlay(np.asarray(image), panoptic, prediction.categories)
 
 
 def segments_table(prediction: Prediction) -> str:
@@ -181,9 +182,7 @@ def _message(picture: Picture, prediction: Prediction) -> str:
 def _downloads(picture: Picture, prediction: Prediction) -> dict[str, Download]:
     """Return the overlay, and a COCO panoptic data set of one image."""
     png_name = f"{picture.stem}_panoptic.png"
-    annotation, ids = to_coco_annotation(
-        prediction.panoptic, prediction.segments, prediction.categories, 1, png_name
-    )
+    annotation, ids = to_coco_annotation(prediction.result, prediction.categories, 1, png_name)
     height, width = prediction.panoptic.shape
     document = {
         "images": [{"id": 1, "file_name": picture.file_name, "height": height, "width": width}],

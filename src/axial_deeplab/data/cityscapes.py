@@ -7,20 +7,18 @@ import numpy as np
 
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.labels.cityscapes import CATEGORIES, LABEL_OF_ID
-from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
-from axial_deeplab.panoptic.coco_json import refusing
-from axial_deeplab.panoptic.format import (
+from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId, SegmentEntry, refusing
+from axial_deeplab.panoptic.map import (
     LABEL_DIVISOR,
     VOID,
-    AnnotationEntry,
-    ImageId,
     IntArray,
+    Panoptic,
     PanopticMap,
-    SegmentEntry,
-    from_coco_annotation,
     measure_segments,
     relabel,
 )
+from axial_deeplab.panoptic.png import from_coco_annotation
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 # Values of an instanceIds file from here on are label id x 1000 + number of the instance.
@@ -39,7 +37,7 @@ class CityscapesDataset(PanopticDataset):
         annotations: gtFine or gtCoarse; None takes gtFine, but gtCoarse for train_extra.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:
@@ -87,7 +85,7 @@ class CityscapesDataset(PanopticDataset):
                 _refuse_without_image(truth, records)
         super().__init__(records, CATEGORIES, label_divisor=label_divisor, limit=limit, problems=problems)
 
-    def read_ground_truth(self, index: int) -> GroundTruth:
+    def read_ground_truth(self, index: int) -> Panoptic:
         """Read the instance ids of an image; see `PanopticDataset`."""
         record = self.records[index]
         path = record.ground_truth

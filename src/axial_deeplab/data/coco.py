@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from axial_deeplab.data.panoptic_dataset import (
-    GroundTruth,
     ImageRecord,
     PanopticDataset,
     Sample,
@@ -12,7 +11,7 @@ from axial_deeplab.data.panoptic_dataset import (
 )
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png
+from axial_deeplab.panoptic.map import LABEL_DIVISOR
 
 __all__ = ["CocoPanopticDataset", "Sample"]
 
@@ -26,7 +25,7 @@ class CocoPanopticDataset(PanopticDataset):
         json: the panoptic JSON.
         categories: the label space; None takes the JSON's.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:
@@ -72,17 +71,4 @@ class CocoPanopticDataset(PanopticDataset):
             label_divisor=label_divisor,
             limit=limit,
             problems=problems,
-        )
-
-    def read_ground_truth(self, index: int) -> GroundTruth:
-        """Read the panoptic PNG of an image; see `PanopticDataset`."""
-        record = self.records[index]
-        assert record.ground_truth is not None
-        return from_coco_annotation(
-            read_panoptic_png(record.ground_truth),
-            self.annotations[index],
-            self.categories,
-            size=record.size,
-            label_divisor=self.label_divisor,
-            source=record.ground_truth,
         )

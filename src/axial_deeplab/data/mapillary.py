@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.data.image_files import SUFFIXES
-from axial_deeplab.data.panoptic_dataset import GroundTruth, ImageRecord, PanopticDataset, check_limit
+from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.panoptic.categories import Categories, Category, Color
 from axial_deeplab.panoptic.coco_json import PanopticJson, path_in_folder, refusing
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, from_coco_annotation, read_panoptic_png, relabel
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, relabel
+from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
 
 PANOPTIC_JSON = {"v1.2": "panoptic_2018.json", "v2.0": "panoptic_2020.json"}
 
@@ -39,7 +40,7 @@ class MapillaryDataset(PanopticDataset):
         annotations: v1.2 or v2.0; None takes v1.2, the version of the paper.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes all.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         problems: see `PanopticDataset`.
 
     Raises:
@@ -83,7 +84,7 @@ class MapillaryDataset(PanopticDataset):
             self.annotations = [document.annotations[record.image_id] for record in records][:limit]
         super().__init__(records, categories, label_divisor=label_divisor, limit=limit, problems=problems)
 
-    def read_ground_truth(self, index: int) -> GroundTruth:
+    def read_ground_truth(self, index: int) -> Panoptic:
         """Read the panoptic PNG of an image; see `PanopticDataset`."""
         record, annotation = self.records[index], self.annotations[index]
         path = record.ground_truth

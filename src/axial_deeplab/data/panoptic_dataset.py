@@ -1,7 +1,6 @@
 """What every data set is to the rest: images in a fixed order, with panoptic maps or without."""
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from torch.utils.data import Dataset
 
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, AnnotationEntry, ImageId, PanopticMap, Segment
-
-GroundTruth = tuple[PanopticMap, tuple[Segment, ...]]
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +23,27 @@ class Sample:
 
     Args:
         image: RGB, uint8 (H, W, 3).
-        panoptic: the ground truth (H, W), None where there is none (test sets).
-        segments: one for each value of the map but void.
+        truth: panoptic map (H, W) and its segments, None where there is no ground truth (test sets).
         image_id: as the data set numbers it.
         file_name: of the image, relative to its folder.
         size: (height, width) in pixels.
     """
 
     image: NDArray[np.uint8]
-    panoptic: PanopticMap | None
-    segments: tuple[Segment, ...]
+    truth: Panoptic | None
     image_id: ImageId
     file_name: str
     size: tuple[int, int]
+
+    @property
+    def panoptic(self) -> PanopticMap | None:
+        """The true map (H, W), None where there is none."""
+        return None if self.truth is None else self.truth.map
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The true segments, none where there is no ground truth."""
+        return () if self.truth is None else self.truth.segments
 
 
 class ImageRecord(NamedTuple):
@@ -57,13 +64,13 @@ class ImageRecord(NamedTuple):
     size: tuple[int, int] | None = None
 
 
-class PanopticDataset(Dataset[Sample], ABC):
+class PanopticDataset(Dataset[Sample]):
     """Images in a fixed order, with panoptic maps or without. The base class of all readers.
 
     Args:
         records: the images.
         categories: the label space.
-        label_divisor: see `axial_deeplab.panoptic.format.panoptic_id`.
+        label_divisor: see `axial_deeplab.panoptic.map.panoptic_id`.
         limit: only the first so many images; None takes all.
         problems: gets what is wrong with single images, which are then left out; missing files are found when
             they are read. None refuses the data set at once, not after hours of training.
@@ -109,24 +116,28 @@ class PanopticDataset(Dataset[Sample], ABC):
             OSError: a file cannot be opened.
         """
         record = self.records[index]
-        panoptic: PanopticMap | None = None
-        segments: tuple[Segment, ...] = ()
-        size = record.size
-        if record.ground_truth is not None:
-            panoptic, segments = self.read_ground_truth(index)
-            size = (panoptic.shape[0], panoptic.shape[1])
-        image = read_image(record.image, size=size)
+        truth = None if record.ground_truth is None else self.read_ground_truth(index)
+        image = read_image(record.image, size=record.size if truth is None else truth.size)
         size = (image.shape[0], image.shape[1])
-        return Sample(image, panoptic, segments, record.image_id, record.file_name, size)
+        return Sample(image, truth, record.image_id, record.file_name, size)
 
-    @abstractmethod
-    def read_ground_truth(self, index: int) -> GroundTruth:
-        """Read the panoptic map of an image that has one, and its segments.
+    def read_ground_truth(self, index: int) -> Panoptic:
+        """Read the panoptic PNG of an image that has one, and its segments; other formats read their own.
 
         Raises:
             ValueError: the file is damaged, or PNG and annotation disagree; the message names the file.
             OSError: a file cannot be opened.
         """
+        record = self.records[index]
+        assert record.ground_truth is not None
+        return from_coco_annotation(
+            read_panoptic_png(record.ground_truth),
+            self.annotations[index],
+            self.categories,
+            size=record.size,
+            label_divisor=self.label_divisor,
+            source=record.ground_truth,
+        )
 
 
 def check_limit(limit: int | None) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from axial_deeplab.panoptic.format import VOID, IntArray, PanopticMap, Runs, Segment, find_runs
+from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Runs, Segment, find_runs
 
 Convention = Literal["deeplab2", "detectron2"]
 CONVENTIONS: tuple[Convention, ...] = ("deeplab2", "detectron2")
@@ -72,11 +72,8 @@ class PanopticTargets:
         self.convention = convention
         self._gaussian = gaussian_window(self.sigma)
 
-    def __call__(self, panoptic: PanopticMap, segments: Sequence[Segment]) -> dict[str, Tensor]:
-        """Return the targets of one panoptic map.
-
-        Shapes:
-            panoptic (H, W): values are the ids of `segments`, 0 is void. Segments without pixels are skipped.
+    def __call__(self, truth: Panoptic) -> dict[str, Tensor]:
+        """Return the targets of one image (H, W); segments without pixels are skipped.
 
         Returns:
             semantic_target int64 (H, W), semantic_weight (H, W), center_target (1, H, W),
@@ -86,6 +83,7 @@ class PanopticTargets:
         Raises:
             ValueError: the map has a value that no segment has, or a train id equals ignore_label.
         """
+        panoptic, segments = truth.map, truth.segments
         # Row 0 of the tables is void, row i + 1 is segments[i].
         train_ids = np.array([self.ignore_label] + [s.train_id for s in segments], dtype=np.int64)
         if np.any(train_ids[1:] == self.ignore_label):

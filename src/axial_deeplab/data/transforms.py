@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from axial_deeplab.data.images import check_working_size, working_scale
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.data.targets import PanopticTargets
-from axial_deeplab.panoptic.format import PanopticMap, Segment, measure_segments
+from axial_deeplab.panoptic.map import Panoptic
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TrainTransform:
         Raises:
             ValueError: the sample has no panoptic map.
         """
-        if sample.panoptic is None:
+        if sample.truth is None:
             raise ValueError(
                 f"panoptic must be the ground truth, got None for {sample.file_name}; give its folder"
             )
@@ -84,7 +84,7 @@ class TrainTransform:
             image = jitter_colors(image, *factors.tolist())
 
         # Columns first: then whole rows are copied.
-        visible = np.take(np.take(sample.panoptic, columns.nearest(), axis=1), rows.nearest(), axis=0)
+        visible = np.take(np.take(sample.truth.map, columns.nearest(), axis=1), rows.nearest(), axis=0)
         if self.flip and mirror < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             visible = visible[:, ::-1]
@@ -95,13 +95,8 @@ class TrainTransform:
         crop[rows.target, columns.target] = np.asarray(image)
         panoptic = np.zeros(self.crop_size, np.int32)  # void
         panoptic[rows.target, columns.target] = visible
-        return replace(
-            sample,
-            image=crop,
-            panoptic=panoptic,
-            segments=_visible_segments(sample.segments, panoptic),
-            size=self.crop_size,
-        )
+        truth = Panoptic(panoptic, sample.truth.segments).measured()
+        return replace(sample, image=crop, truth=truth, size=self.crop_size)
 
 
 class TrainingDataset(Dataset[dict[str, Any]]):
@@ -155,9 +150,9 @@ class TrainingDataset(Dataset[dict[str, Any]]):
         epoch, index = key if isinstance(key, tuple) else (int(self._epoch), key)
         sample = self.dataset[index]
         sample = self.transform(sample, np.random.default_rng((self.seed, epoch, index)))
-        assert sample.panoptic is not None
+        assert sample.truth is not None
         image = torch.from_numpy(sample.image).permute(2, 0, 1)
-        return {"image": image, "image_id": sample.image_id, **self.targets(sample.panoptic, sample.segments)}
+        return {"image": image, "image_id": sample.image_id, **self.targets(sample.truth)}
 
 
 class _Span(NamedTuple):
@@ -214,13 +209,3 @@ def jitter_colors(image: Image.Image, brightness: float, contrast: float, satura
     image = ImageEnhance.Brightness(image).enhance(brightness)
     image = ImageEnhance.Contrast(image).enhance(contrast)
     return ImageEnhance.Color(image).enhance(saturation)
-
-
-def _visible_segments(segments: tuple[Segment, ...], panoptic: PanopticMap) -> tuple[Segment, ...]:
-    measured = zip(*(column.tolist() for column in measure_segments(panoptic)), strict=True)
-    visible = {value: (area, tuple(box)) for value, area, box in measured}
-    return tuple(
-        replace(segment, area=visible[segment.id][0], bbox=visible[segment.id][1])
-        for segment in segments
-        if segment.id in visible
-    )

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, confidence, mean_of_numbers
+from axial_deeplab.evaluation.instance_ap import InstanceAPResult, confidence, mean_of_numbers
 from axial_deeplab.evaluation.panoptic_quality import count_overlaps
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import VOID, ImageId, IntArray, measure_segments
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, measure_segments
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MIN_AREA = 100
@@ -79,7 +80,7 @@ class CityscapesAP:
         self.state: list[Judgments] = []
         """What is kept of the images so far, for `add_state`."""
 
-    def update(self, truth: Instances, prediction: Instances, *, image_id: ImageId = 0) -> None:
+    def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId = 0) -> None:
         """Add an image whose prediction is a panoptic map.
 
         Args:
@@ -99,7 +100,7 @@ class CityscapesAP:
                 predictions.append(_Prediction(segment.train_id, score, pairs.gt_ids[own], pairs.areas[own]))
         self.state.append(self._judge(truth, predictions))
 
-    def update_masks(self, truth: Instances, masks: Iterable[InstanceMask]) -> None:
+    def update_masks(self, truth: Panoptic, masks: Iterable[InstanceMask]) -> None:
         """Add an image whose predictions are masks.
 
         Args:
@@ -151,7 +152,7 @@ class CityscapesAP:
             per_class=dict(zip(category_ids, per_class, strict=True)),
         )
 
-    def _judge(self, truth: Instances, predictions: Sequence[_Prediction]) -> Judgments:
+    def _judge(self, truth: Panoptic, predictions: Sequence[_Prediction]) -> Judgments:
         ids, areas, _ = measure_segments(truth.map)
         area_of_id = dict(zip(ids.tolist(), areas.tolist(), strict=True))
         segments = [

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, confidence
+from axial_deeplab.evaluation.instance_ap import InstanceAPResult, confidence
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, IntArray, Segment
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment
 
 # Places in the list of twelve numbers that pycocotools makes, by our names.
 _FURTHER = {"ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5}
@@ -47,7 +48,7 @@ class CocoAP:
         self.state: list[MaskedImage] = []
         """What is kept of the images so far, for `add_state`."""
 
-    def update(self, truth: Instances, prediction: Instances, *, image_id: ImageId) -> None:
+    def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId) -> None:
         """Add an image.
 
         Args:
@@ -101,7 +102,7 @@ class CocoAP:
             further={name: numbers[place] for name, place in _FURTHER.items()},
         )
 
-    def _things(self, side: Instances) -> list[Segment]:
+    def _things(self, side: Panoptic) -> list[Segment]:
         return [segment for segment in side.segments if self.categories[segment.train_id].is_thing]
 
     def _entry(self, panoptic: IntArray, segment: Segment) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from tqdm import tqdm
 from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import Sample
-from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, create_instance_ap
+from axial_deeplab.evaluation.instance_ap import InstanceAPResult, create_instance_ap
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
 from axial_deeplab.evaluation.processes import Processes, join_processes
 from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import PanopticWriter, semantic_map
+from axial_deeplab.panoptic.map import semantic_map
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 
@@ -142,14 +143,12 @@ class PanopticEvaluator:
         Returns:
             The prediction.
         """
-        assert sample.panoptic is not None
+        assert sample.truth is not None
         prediction = predict_panoptic(model, sample.image, self.post_processing, self.view)
-        truth = Instances(sample.panoptic, sample.segments)
-        guess = Instances(prediction.panoptic, prediction.segments)
-        self.panoptic_quality.update(*truth, *guess)
+        self.panoptic_quality.update(sample.truth, prediction.result)
         if self.instance_ap is not None:
-            self.instance_ap.update(truth, guess, image_id=sample.image_id)
-        self.semantic_iou.update(semantic_map(sample.panoptic, ignore_label=-1), prediction.semantic)
+            self.instance_ap.update(sample.truth, prediction.result, image_id=sample.image_id)
+        self.semantic_iou.update(semantic_map(sample.truth.map, ignore_label=-1), prediction.semantic)
         self.num_images += 1
         self.network_ms += prediction.network_ms
         self.post_processing_ms += prediction.post_processing_ms
@@ -263,12 +262,7 @@ def evaluate(
             if page is not None:
                 page.add(sample, prediction)
             if writer is not None:
-                writer.add(
-                    prediction.panoptic,
-                    prediction.segments,
-                    image_file_name=sample.file_name,
-                    image_id=sample.image_id,
-                )
+                writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)

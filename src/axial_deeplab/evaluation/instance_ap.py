@@ -1,21 +1,15 @@
 """Average precision (AP) of instances: what the measures of Cityscapes and COCO have in common."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, IntArray, Segment
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import Panoptic, Segment
 
 PROTOCOLS = ("cityscapes", "coco")
-
-
-class Instances(NamedTuple):
-    """A map (H, W) of ids, 0 is void, and the segments that it shows: true ones, or predicted with scores."""
-
-    map: IntArray
-    segments: Sequence[Segment]
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class InstanceAPResult:
 class InstanceAP(Protocol):
     """A measure that adds up over images and processes."""
 
-    def update(self, truth: Instances, prediction: Instances, *, image_id: ImageId) -> None:
+    def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId) -> None:
         """Add one image."""
 
     @property

@@ -14,18 +14,16 @@ from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
-    VOID,
+from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
-    IntArray,
     PanopticJson,
-    Segment,
     SegmentEntry,
     check_size,
     entries_with_pixels,
     path_in_folder,
-    read_panoptic_png,
 )
+from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Segment
+from axial_deeplab.panoptic.png import read_panoptic_png
 
 
 class PanopticQuality:
@@ -53,22 +51,19 @@ class PanopticQuality:
         self.all_crowds = all_crowds
         self.state = np.zeros((5, len(categories)), dtype=np.int64)
 
-    def update(
-        self,
-        gt_map: IntArray,
-        gt_segments: Sequence[Segment],
-        pred_map: IntArray,
-        pred_segments: Sequence[Segment],
-    ) -> None:
-        """Add one image.
+    def update(self, truth: Panoptic, prediction: Panoptic) -> None:
+        """Add one image; segments without pixels are skipped.
 
-        *Shapes*: the maps (H, W), 0 is void; the other values are the ids of the segments. Segments without
-        pixels are skipped.
+        Args:
+            truth: the ground truth (H, W).
+            prediction: the prediction (H, W), with ids of its own.
 
         Raises:
             ValueError: the maps differ in size, or a map and its segments do not fit together.
         """
-        self.state += self.count(count_overlaps(gt_map, pred_map), gt_segments, pred_segments)
+        self.state += self.count(
+            count_overlaps(truth.map, prediction.map), truth.segments, prediction.segments
+        )
 
     def __iadd__(self, other: "PanopticQuality") -> Self:
         if other.categories != self.categories:
@@ -106,18 +101,13 @@ class PanopticQuality:
             state[row] = np.bincount(classes, minlength=num_classes)
         return state
 
-    def match(
-        self,
-        gt_map: IntArray,
-        gt_segments: Sequence[Segment],
-        pred_map: IntArray,
-        pred_segments: Sequence[Segment],
-    ) -> "SegmentMatches":
+    def match(self, truth: Panoptic, prediction: Panoptic) -> "SegmentMatches":
         """Tell which segments of one image match, which are false and which were missed; nothing is added.
 
         The arguments are those of `update`.
         """
-        gt, pred, matches = self._match(count_overlaps(gt_map, pred_map), gt_segments, pred_segments)
+        overlaps = count_overlaps(truth.map, prediction.map)
+        gt, pred, matches = self._match(overlaps, truth.segments, prediction.segments)
         pairs = zip(gt.ids[matches.of_gt], pred.ids[matches.of_pred], matches.iou, strict=True)
         return SegmentMatches(
             [(int(gt_id), int(pred_id), float(iou)) for gt_id, pred_id, iou in pairs],

@@ -5,6 +5,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.panoptic_dataset import Sample
-from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps
-from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
+from axial_deeplab.evaluation.quality_table import PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.prediction.predictor import PanopticPrediction
@@ -61,16 +62,15 @@ class EvaluationReport:
         self.categories = categories
         self.examples = examples
         self.state = ReportState([], [], [], [])
-        self._metric = PanopticQuality(categories)
 
     def add(self, sample: Sample, prediction: PanopticPrediction) -> None:
         """Take an image and its prediction into account."""
-        assert sample.panoptic is not None
+        assert sample.truth is not None
         self.state.network_ms.append(prediction.network_ms)
         self.state.post_processing_ms.append(prediction.post_processing_ms)
-        overlaps = count_overlaps(sample.panoptic, prediction.panoptic)
-        counts = self._metric.count(overlaps, sample.segments, prediction.segments)
-        quality = summarize(self.categories, counts).all.pq
+        metric = PanopticQuality(self.categories)
+        metric.update(sample.truth, prediction.result)
+        quality = metric.compute().all.pq
         # Nothing in the image counts, or better and worse ones are kept already.
         if math.isnan(quality) or not any(self._deserves(quality, kept, sign) for kept, sign in self._kept()):
             return
@@ -148,17 +148,17 @@ class EvaluationReport:
 
     def _draw(self, sample: Sample, prediction: PanopticPrediction) -> list[Image.Image]:
         """Draw the panels of an example."""
-        assert sample.panoptic is not None
-        matches = self._metric.match(
-            sample.panoptic, sample.segments, prediction.panoptic, prediction.segments
-        )
+        assert sample.truth is not None
+        matches = PanopticQuality(self.categories).match(sample.truth, prediction.result)
         image = _resized(sample.image)
-        truth, predicted = _resampled(sample.panoptic), _resampled(prediction.panoptic)
+        truth, predicted = (
+            replace(each, map=_resampled(each.map)) for each in (sample.truth, prediction.result)
+        )
         return [
             Image.fromarray(image),
-            draw_overlay(image, truth, sample.segments, self.categories),
-            draw_overlay(image, predicted, prediction.segments, self.categories),
-            draw_error_map(image, truth, predicted, matches),
+            draw_overlay(image, truth, self.categories),
+            draw_overlay(image, predicted, self.categories),
+            draw_error_map(image, truth.map, predicted.map, matches),
         ]
 
 

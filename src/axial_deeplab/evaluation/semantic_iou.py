@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.panoptic.format import IntArray
+from axial_deeplab.panoptic.map import IntArray
 
 
 @dataclass(frozen=True, slots=True)

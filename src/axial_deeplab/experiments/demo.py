@@ -56,14 +56,13 @@ def run_demo(
         predictor.warm_up()
         for index in range(len(dataset)):
             sample = dataset[index]
-            assert sample.panoptic is not None
+            assert sample.truth is not None
             prediction = evaluator.update(predictor.model, sample)
             if index < NUM_ROWS:
-                truth = (sample.panoptic, sample.segments)
-                guess = (prediction.panoptic, prediction.segments)
-                drawn = (draw_overlay(sample.image, *each, categories) for each in (truth, guess))
+                both = (sample.truth, prediction.result)
+                drawn = (draw_overlay(sample.image, each, categories) for each in both)
                 rows.append([Image.fromarray(sample.image), *drawn])
-                entries |= dict.fromkeys(legend_entries(*truth, categories))
+                entries |= dict.fromkeys(legend_entries(sample.truth, categories))
     result = evaluator.compute()
     table = side_by_side(rows, ["input", "ground truth", "prediction"], legend=list(entries))
     with atomic_path(picture) as path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
-from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
@@ -145,9 +145,7 @@ def _predict_images(
             totals.add_failure(path, error)
             continue
         totals.add(prediction, 1)
-        annotation = writer.add(
-            prediction.panoptic, prediction.segments, image_file_name=name, image_id=image_id
-        )
+        annotation = writer.add(prediction.result, image_file_name=name, image_id=image_id)
         if overlay:
             target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
             with atomic_path(target) as temporary:

@@ -18,12 +18,8 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
-    PanopticMap,
-    Segment,
-    measure_segments,
-    to_coco_annotation,
-)
+from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import PostProcessing, refuse_unknown
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
@@ -37,15 +33,13 @@ class PanopticPrediction(NamedTuple):
     """What the network sees in one image, in our map type.
 
     Args:
-        panoptic: the panoptic map (H, W), int32.
-        segments: one for each of its values but void.
+        result: the panoptic map (H, W) and its segments.
         semantic: the most probable class of each pixel (H, W), int32 train ids.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
     """
 
-    panoptic: PanopticMap
-    segments: tuple[Segment, ...]
+    result: Panoptic
     semantic: NDArray[np.int32]
     network_ms: float
     post_processing_ms: float
@@ -61,8 +55,8 @@ class Prediction:
             set's), `name`, `isthing`, `score` (0..1), `area` (pixels) and `bbox` (left, top, width, height in
             pixels).
         semantic: category id of the most probable class of each pixel (H, W), int32, without void.
-        panoptic: the same as `segmentation` in our map type (H, W), int32.
-        segments: the same as `segments_info` in our type, one for each value of `panoptic` but void.
+        result: the same in our types; its parts are `panoptic`, a map (H, W), int32, and `segments`, one for
+            each value of the map but void.
         categories: the label space.
         image: the image (H, W, 3), uint8.
         network_ms: time of the network, milliseconds.
@@ -72,12 +66,21 @@ class Prediction:
     segmentation: NDArray[np.int32]
     segments_info: list[dict[str, Any]]
     semantic: NDArray[np.int32]
-    panoptic: PanopticMap
-    segments: tuple[Segment, ...]
+    result: Panoptic
     categories: Categories
     image: ImageArray
     network_ms: float
     post_processing_ms: float
+
+    @property
+    def panoptic(self) -> PanopticMap:
+        """The panoptic map (H, W), int32."""
+        return self.result.map
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """One for each value of `panoptic` but void."""
+        return self.result.segments
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
@@ -85,7 +88,7 @@ class Prediction:
         Args:
             options: of `axial_deeplab.visualization.draw_overlay`.
         """
-        return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
+        return draw_overlay(self.image, self.result, self.categories, **options)
 
     def to_transformers(self) -> dict[str, Any]:
         """Return what `post_process_panoptic_segmentation` of transformers returns for an image.
@@ -221,8 +224,10 @@ def _post_processed(
     semantic = semantic_tensor.to(torch.int32).cpu().numpy()
     if panoptic.shape != size:
         panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
-        segments = _remeasured(panoptic, segments)
-    return PanopticPrediction(panoptic, segments, semantic, network_ms, 1e3 * (time.perf_counter() - start))
+        result = Panoptic(panoptic, segments).measured()
+    else:
+        result = Panoptic(panoptic, segments)
+    return PanopticPrediction(result, semantic, network_ms, 1e3 * (time.perf_counter() - start))
 
 
 class Predictor:
@@ -307,13 +312,12 @@ class Predictor:
         predict_panoptic(self.model, np.zeros((64, 64, 3), np.uint8), self.post_processing)
 
     def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
-        annotation, ids = to_coco_annotation(prediction.panoptic, prediction.segments, self.categories, 1, "")
+        annotation, ids = to_coco_annotation(prediction.result, self.categories, 1, "")
         return Prediction(
             segmentation=ids,
             segments_info=[self._segment_info(entry) for entry in annotation["segments_info"]],
             semantic=np.asarray(self.categories.ids, dtype=np.int32)[prediction.semantic],
-            panoptic=prediction.panoptic,
-            segments=prediction.segments,
+            result=prediction.result,
             categories=self.categories,
             image=pixels,
             network_ms=prediction.network_ms,
@@ -393,7 +397,10 @@ def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View)
     try:
         with torch.no_grad():
             pixels = match_channels(model, pixels.to(device))
-            outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
+            if view.scales == (1.0,) and not view.flip:
+                outputs = dict(model(pixels))
+            else:
+                outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
@@ -433,14 +440,3 @@ def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np
     """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
     rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
     return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
-
-
-def _remeasured(panoptic: PanopticMap, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """Return the segments that are left in a map, with area and box counted anew."""
-    values, areas, boxes = measure_segments(panoptic)
-    measured = {v: (a, b) for v, a, b in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)}
-    return tuple(
-        dataclasses.replace(segment, area=measured[segment.id][0], bbox=tuple(measured[segment.id][1]))
-        for segment in segments
-        if segment.id in measured
-    )

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
-from axial_deeplab.panoptic.format import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
@@ -64,12 +64,7 @@ def predict_listed(
             prediction = predictor(sample.image)
             network_ms += prediction.network_ms
             post_processing_ms += prediction.post_processing_ms
-            writer.add(
-                prediction.panoptic,
-                prediction.segments,
-                image_file_name=sample.file_name,
-                image_id=sample.image_id,
-            )
+            writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
     if submission is not None:
         _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
     num = len(dataset)

@@ -63,9 +63,9 @@ def predict_video(
         with atomic_path(output) as temporary, _writer_like(reader, temporary) as writer:
             for frame in bar:
                 prediction = predictor(frame.pixels)
-                panoptic, segments = stable(prediction.panoptic, prediction.segments)
+                panoptic = stable(prediction.result)
                 # Scores change with every frame: text that flickers cannot be read.
-                overlay = draw_overlay(frame.pixels, panoptic, segments, predictor.categories, scores=False)
+                overlay = draw_overlay(frame.pixels, panoptic, predictor.categories, scores=False)
                 writer.write(frame._replace(pixels=np.asarray(overlay)))
                 done.num_frames += 1
                 done.network_ms += prediction.network_ms

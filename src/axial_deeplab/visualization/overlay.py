@@ -1,14 +1,13 @@
 """A panoptic segmentation over its image: class colors, shades of instances, boundaries, names, void."""
 
 import colorsys
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Color
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, PanopticMap, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, Segment
 from axial_deeplab.visualization.labels import draw_labels
 from axial_deeplab.visualization.legend import LegendEntry, append_legend
 
@@ -20,8 +19,7 @@ _SHADES = ((0.0, 0.0), (0.03, 0.16), (-0.03, -0.14), (0.05, 0.28), (-0.05, -0.24
 
 def draw_overlay(
     image: NDArray[np.uint8],
-    panoptic: PanopticMap,
-    segments: Sequence[Segment],
+    panoptic: Panoptic,
     categories: Categories,
     *,
     opacity: float = 0.55,
@@ -33,12 +31,11 @@ def draw_overlay(
     """Draw a segmentation, predicted or true, over its image.
 
     Shapes:
-        image (H, W, 3); panoptic (H, W).
+        image (H, W, 3); map of panoptic (H, W).
 
     Args:
         image: RGB, uint8.
-        panoptic: the panoptic map of the image.
-        segments: its segments.
+        panoptic: the panoptic map of the image and its segments.
         categories: their names and colors.
         opacity: of the colors, 0 to 1; void is always dark and hatched.
         labels: write names where there is room.
@@ -52,15 +49,15 @@ def draw_overlay(
     Raises:
         ValueError: image and map differ in size, or `opacity` is out of its range.
     """
-    if image.shape != (*panoptic.shape, 3):
+    if image.shape != (*panoptic.size, 3):
         raise ValueError(
-            f"image must be {(*panoptic.shape, 3)} for this map, got {image.shape}; give the image of the map"
+            f"image must be {(*panoptic.size, 3)} for this map, got {image.shape}; give the image of the map"
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be between 0 and 1, got {opacity}; 0.55 is usual")
-    ordered = sorted(segments, key=lambda segment: segment.id)
-    ids = np.array([0, *(segment.id for segment in ordered)], dtype=panoptic.dtype)
-    index = np.searchsorted(ids, panoptic).astype(np.int32)
+    ordered = sorted(panoptic.segments, key=lambda segment: segment.id)
+    ids = np.array([0, *(segment.id for segment in ordered)], dtype=panoptic.map.dtype)
+    index = np.searchsorted(ids, panoptic.map).astype(np.int32)
     colors = [instance_color(categories.colors[s.train_id], s.id % label_divisor) for s in ordered]
     picture = _blend(image, np.array([VOID_COLOR, *colors], dtype=np.uint16)[index], opacity)
     _hatch(picture, image, index == 0)
@@ -70,17 +67,15 @@ def draw_overlay(
         texts = [_label(segment, categories, scores=scores) for segment in ordered]
         draw_labels(result, index, texts, colors, [not categories[s.train_id].is_thing for s in ordered])
     if legend:
-        result = append_legend(result, legend_entries(panoptic, segments, categories))
+        result = append_legend(result, legend_entries(panoptic, categories))
     return result
 
 
-def legend_entries(
-    panoptic: PanopticMap, segments: Sequence[Segment], categories: Categories
-) -> list[LegendEntry]:
+def legend_entries(panoptic: Panoptic, categories: Categories) -> list[LegendEntry]:
     """Return the classes of a map in the order of their train ids, then void if there is any."""
-    present = sorted({segment.train_id for segment in segments})
+    present = sorted({segment.train_id for segment in panoptic.segments})
     entries = [LegendEntry(categories.names[train_id], categories.colors[train_id]) for train_id in present]
-    if not np.all(panoptic):
+    if not np.all(panoptic.map):
         entries.append(LegendEntry("void", VOID_COLOR, VOID_STRIPE))
     return entries
 

@@ -1,13 +1,13 @@
 """Instances that keep their numbers, and so their colors, from one frame of a video to the next."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from axial_deeplab.evaluation.panoptic_quality import count_overlaps
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import LABEL_DIVISOR, PanopticMap, Segment
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
 
 # Intersection over union with itself in the frame before: low, for small things move by their own size.
 LEAST_OVERLAP = 0.1
@@ -31,24 +31,19 @@ class StableInstances:
         self._map: PanopticMap | None = None
         self._areas: dict[int, int] = {}
 
-    def __call__(
-        self, panoptic: PanopticMap, segments: Sequence[Segment]
-    ) -> tuple[PanopticMap, tuple[Segment, ...]]:
+    def __call__(self, panoptic: Panoptic) -> Panoptic:
         """Return the map and the segments of the next frame with their lasting numbers.
 
-        Shapes:
-            panoptic (H, W) -> (H, W).
-
         Args:
-            panoptic: the panoptic map of the frame, of the size of those before.
-            segments: one for each of its values but void.
+            panoptic: segmentation of the frame, of the size of those before.
 
         Raises:
             ValueError: the frame has another size than the one before.
         """
+        segments = panoptic.segments
         new_ids = {s.id: s.id for s in segments if not self.categories[s.train_id].is_thing}
         things = {s.id: s for s in segments if s.id not in new_ids}
-        for old_id, kept_id in self._pairs(panoptic, things):
+        for old_id, kept_id in self._pairs(panoptic.map, things):
             if old_id not in new_ids and kept_id not in new_ids.values():
                 new_ids[old_id] = kept_id
         taken = {*new_ids.values(), *self._areas}
@@ -60,10 +55,10 @@ class StableInstances:
                 )
                 taken.add(new_ids[thing.id])
         old_values = np.array([0, *sorted(new_ids)])
-        new_values = np.array([0, *(new_ids[old] for old in sorted(new_ids))], dtype=panoptic.dtype)
-        self._map = new_values[np.searchsorted(old_values, panoptic)]
+        new_values = np.array([0, *(new_ids[old] for old in sorted(new_ids))], dtype=panoptic.map.dtype)
+        self._map = new_values[np.searchsorted(old_values, panoptic.map)]
         self._areas = {new_ids[s.id]: s.area for s in things.values()}
-        return self._map, tuple(dataclasses.replace(s, id=new_ids[s.id]) for s in segments)
+        return Panoptic(self._map, tuple(dataclasses.replace(s, id=new_ids[s.id]) for s in segments))
 
     def _pairs(self, panoptic: PanopticMap, things: dict[int, Segment]) -> Iterator[tuple[int, int]]:
         """Yield (id in this frame, id in the frame before) of things of one class, best overlap first."""

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from axial_deeplab.cli.main import main
-from axial_deeplab.panoptic.format import write_panoptic_png
+from axial_deeplab.panoptic.png import write_panoptic_png
 
 # A stuff segment and two things, in the ids of each kind of files.
 COCO_IDS = np.array([[3, 3, 5, 5], [3, 3, 9, 9]], np.int32)

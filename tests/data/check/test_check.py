@@ -16,7 +16,9 @@ from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.check.check import check_dataset, draw_samples, shared_images
 from axial_deeplab.data.check.report import PanopticReport
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import PanopticWriter, Segment, write_panoptic_png
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.png import write_panoptic_png
+from axial_deeplab.panoptic.writer import PanopticWriter
 
 SKY, CAR, CROWD = 10_000, 20_001, 20_002
 
@@ -39,7 +41,7 @@ def root(tmp_path: Path) -> Path:
             image = np.full((4, 5, 3), 40 * number, np.uint8)
             (folder / "images").mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(folder / "images" / f"{number}.png")
-            writer.add(panoptic, segments, image_file_name=f"{number}.png")
+            writer.add(Panoptic(panoptic, segments), image_file_name=f"{number}.png")
     return folder
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.panoptic.format import read_panoptic_png
+from axial_deeplab.panoptic.png import read_panoptic_png
 from dataset_conversion import convert, save
 
 Find = Callable[[str], Path]

@@ -34,7 +34,7 @@ def test_instances_alone() -> None:
     panoptic, _ = panoptic_from_maps(None, instances, NUCLEI, source="a")
     assert panoptic.tolist() == [[20_000, 10_002, 10_001]]
     only = Categories([Category(1, "nucleus", True)])
-    assert panoptic_from_maps(None, instances, only, source="a")[0].tolist() == [[0, 10_002, 10_001]]
+    assert panoptic_from_maps(None, instances, only, source="a").map.tolist() == [[0, 10_002, 10_001]]
 
 
 def test_semantic_alone() -> None:
@@ -84,7 +84,7 @@ def test_smaller_masks_lie_on_larger_and_crowds_below() -> None:
         (20_003, 1, True, 1),
         (30_001, 2, False, 1),
     ]
-    assert panoptic_from_masks([], (1, 2), source="a")[0].tolist() == [[0, 0]]
+    assert panoptic_from_masks([], (1, 2), source="a").map.tolist() == [[0, 0]]
 
 
 def test_hidden_masks_are_told() -> None:

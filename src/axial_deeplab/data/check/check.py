@@ -103,9 +103,9 @@ def draw_samples(data: DataConfig, *, num_images: int = 4) -> Image.Image:
             sample = dataset[place]
         except (ValueError, OSError):
             continue  # The report names it.
-        if sample.panoptic is not None:
-            truth = (sample.panoptic, sample.segments, dataset.categories)
-            rows.append([Image.fromarray(sample.image), draw_overlay(sample.image, *truth, legend=True)])
+        if sample.truth is not None:
+            overlay = draw_overlay(sample.image, sample.truth, dataset.categories, legend=True)
+            rows.append([Image.fromarray(sample.image), overlay])
     if not rows:
         raise ValueError(
             "picture must show images with ground truth, got none that can be read; leave the picture out"

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.convert import UnwrittenImage
-from axial_deeplab.data.convert.panoptic_from import Annotated, Mask, panoptic_from_masks
+from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import field, image_entry, list_of, load_json, path_in_folder
+from axial_deeplab.panoptic.map import Panoptic
 
 # Pixels from the image, more than any polygon can mean.
 FARTHEST = 1e5
@@ -62,7 +63,7 @@ def coco_instances_to_convert(
         annotations[image_id].append((where, entry))
     background_id = categories.stuff_ids[0] if background is not None else None
 
-    def annotate(image_id: int | str) -> Annotated:
+    def annotate(image_id: int | str) -> Panoptic:
         size = entries[image_id].size
         assert size is not None
         read_image(photos[image_id], size=size)  # Refuses other sizes.

@@ -13,11 +13,14 @@ from tqdm import tqdm
 
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.convert.id_maps import read_id_map
-from axial_deeplab.data.convert.panoptic_from import Annotated, Mask, panoptic_from_maps, panoptic_from_masks
+from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, find_images
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import ImageId, PanopticWriter, measure_segments, write_panoptic_png
+from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.map import Panoptic, measure_segments
+from axial_deeplab.panoptic.png import write_panoptic_png
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.util.files import atomic_directory
 
 Folder = str | os.PathLike[str]
@@ -35,7 +38,7 @@ class UnwrittenImage(NamedTuple):
 
     path: Path
     file_name: str
-    annotate: Callable[[], Annotated]
+    annotate: Callable[[], Panoptic]
     image_id: ImageId | None = None
 
 
@@ -73,8 +76,7 @@ def write_panoptic(
                 folder / name / "panoptic", folder / name / "panoptic.json", categories
             ) as writer:
                 for image in part:
-                    panoptic, segments = image.annotate()
-                    writer.add(panoptic, segments, image_file_name=image.file_name, image_id=image.image_id)
+                    writer.add(image.annotate(), image_file_name=image.file_name, image_id=image.image_id)
                     if copy_images:
                         _copy(image.path, folder / name / "images" / image.file_name)
                     bar.update()
@@ -110,7 +112,7 @@ def maps_to_convert(
         if folder is not None
     }
 
-    def annotate(name: str) -> Annotated:
+    def annotate(name: str) -> Panoptic:
         read = {kind: read_id_map(paths[name]) for kind, paths in maps.items()}
         height, width = next(iter(read.values())).shape
         read_image(files[name], size=(height, width))  # Refuses other sizes.
@@ -152,7 +154,7 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
         if not (path.parent.name == "masks" and path.is_relative_to(masks))
     }
 
-    def annotate(path: Path) -> Annotated:
+    def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
         size = read_image(path).shape[:2]
         found = [Mask(read_id_map(mask) > 0, thing) for mask in sorted(folder.glob("*.png"))]

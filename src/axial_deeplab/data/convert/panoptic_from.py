@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.format import (
+from axial_deeplab.panoptic.coco_json import check_size
+from axial_deeplab.panoptic.map import (
     VOID,
     IntArray,
+    Panoptic,
     PanopticMap,
     Segment,
-    check_size,
     measure_segments,
     panoptic_id,
     relabel,
 )
 
-Annotated = tuple[PanopticMap, tuple[Segment, ...]]
 Source = str | os.PathLike[str]
 
 
@@ -39,7 +39,7 @@ def panoptic_from_maps(
     *,
     void_label: int | None = 255,
     source: Source = "image",
-) -> Annotated:
+) -> Panoptic:
     """Join a map of categories and a map of instances.
 
     A segment of a thing is where both maps are constant: numbers may repeat from class to class. Stuff has
@@ -90,7 +90,7 @@ def panoptic_from_maps(
         if not number:
             crowds.add(mapping[value])
     panoptic = relabel(joined, mapping)
-    return panoptic, _segments(panoptic, crowds)
+    return Panoptic(panoptic, _segments(panoptic, crowds))
 
 
 def panoptic_from_masks(
@@ -99,7 +99,7 @@ def panoptic_from_masks(
     *,
     background: int | None = None,
     source: Source = "image",
-) -> Annotated:
+) -> Panoptic:
     """Lay masks over each other: the smaller on top of the larger, crowds below all.
 
     Args:
@@ -128,7 +128,7 @@ def panoptic_from_masks(
     hidden = len(ids.keys()) - sum(segment.id in ids.values() for segment in segments)
     if hidden:
         warnings.warn(f"{source}: {hidden} masks are empty or hidden by smaller ones; left out", stacklevel=2)
-    return panoptic, segments
+    return Panoptic(panoptic, segments)
 
 
 def _semantic_of(instances: IntArray | None, categories: Categories) -> tuple[IntArray, int]:

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from axial_deeplab.data.scenes.scene import CATEGORIES, draw_scene
-from axial_deeplab.panoptic.format import write_panoptic_png
+from axial_deeplab.panoptic.png import write_panoptic_png
 from axial_deeplab.util.files import atomic_directory
 
 # Raised whenever the same seed gives other pictures: weights and scores belong to one version.

@@ -11,22 +11,17 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.format import (
-    AnnotationEntry,
-    PanopticJson,
-    PanopticWriter,
-    Segment,
-    SegmentEntry,
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, SegmentEntry
+from axial_deeplab.panoptic.map import Panoptic, Segment, measure_segments, panoptic_id, semantic_map
+from axial_deeplab.panoptic.png import (
     from_coco_annotation,
     id2rgb,
-    measure_segments,
-    panoptic_id,
     read_panoptic_png,
     rgb2id,
-    semantic_map,
     to_coco_annotation,
     write_panoptic_png,
 )
+from axial_deeplab.panoptic.writer import PanopticWriter
 
 CATEGORIES = Categories(
     [
@@ -237,7 +232,7 @@ def test_many_instances_of_one_class_survive_the_round_trip(num_instances, tmp_p
     panoptic, segments = from_coco_annotation(ids, annotation(*entries), CATEGORIES)
     assert len(np.unique(panoptic)) == len(segments) == num_instances
     assert panoptic.max() == 30_000 + num_instances
-    entry, new_ids = to_coco_annotation(panoptic, segments, CATEGORIES, 5, "a.png")
+    entry, new_ids = to_coco_annotation(Panoptic(panoptic, segments), CATEGORIES, 5, "a.png")
     write_panoptic_png(tmp_path / "a.png", new_ids)
     again = read_panoptic_png(tmp_path / "a.png")
     assert len({segment["id"] for segment in entry["segments_info"]}) == num_instances
@@ -286,7 +281,7 @@ def test_our_map_becomes_a_coco_annotation_of_plain_numbers():
         Segment(id=20_002, train_id=1, area=99, is_crowd=True),
         Segment(id=20_003, train_id=1, area=99),
     ]
-    entry, ids = to_coco_annotation(panoptic, segments, CATEGORIES, np.int64(5), "a.png")
+    entry, ids = to_coco_annotation(Panoptic(panoptic, segments), CATEGORIES, np.int64(5), "a.png")
     cat, crowd, sky = entry["segments_info"]
     assert cat == {
         "id": cat["id"],
@@ -308,7 +303,7 @@ def test_ids_look_like_their_category_and_a_black_category_is_not_void():
     segments = [
         Segment(id=value, train_id=value // 10_000 - 1, area=1) for value in panoptic.ravel().tolist()
     ]
-    entry, ids = to_coco_annotation(panoptic, segments, CATEGORIES, "name", "a.png")
+    entry, ids = to_coco_annotation(Panoptic(panoptic, segments), CATEGORIES, "name", "a.png")
     assert entry["image_id"] == "name"
     assert len(set(ids.ravel().tolist())) == 5
     assert ids.min() > 0
@@ -317,7 +312,7 @@ def test_ids_look_like_their_category_and_a_black_category_is_not_void():
     assert colors[4].tolist() == [0, 0, 250]
     for color in colors[2:4]:
         assert 0 < abs(color - colors[1]).max() <= 20
-    again, _ = to_coco_annotation(panoptic, segments, CATEGORIES, "name", "a.png")
+    again, _ = to_coco_annotation(Panoptic(panoptic, segments), CATEGORIES, "name", "a.png")
     assert again == entry
 
 
@@ -327,28 +322,29 @@ def test_ids_never_run_out_near_a_color():
     crowded = Categories(
         [Category(id=index, name=str(index), is_thing=True, color=(0, 0, index)) for index in (1, 2)]
     )
-    entry, ids = to_coco_annotation(panoptic, segments, crowded, 1, "a.png")
+    entry, ids = to_coco_annotation(Panoptic(panoptic, segments), crowded, 1, "a.png")
     assert len(np.unique(ids)) == len(entry["segments_info"]) == 3000
     assert ids.min() > 0
 
 
 def test_a_value_without_segment_is_refused():
     with pytest.raises(ValueError, match=r"segments must have one .* got none for 20001 in image 5"):
-        to_coco_annotation(np.array([[20_001]]), [], CATEGORIES, 5, "a.png")
+        to_coco_annotation(Panoptic(np.array([[20_001]]), []), CATEGORIES, 5, "a.png")
 
 
 # --- the writer
 
 
 def square(value, train_id):
-    return np.full((3, 4), value, dtype=np.int32), [Segment(id=value, train_id=train_id, area=12)]
+    segment = Segment(id=value, train_id=train_id, area=12)
+    return Panoptic(np.full((3, 4), value, dtype=np.int32), [segment])
 
 
 def test_written_predictions_can_be_read_again(tmp_path):
     with PanopticWriter(tmp_path / "out" / "png", tmp_path / "out" / "panoptic.json", CATEGORIES) as writer:
-        writer.add(*square(20_001, 1), image_file_name="a.jpg", image_id=100)
-        writer.add(*square(40_000, 3), image_file_name="deep/b.jpg", image_id="b")
-        writer.add(np.zeros((3, 4), dtype=np.int32), [], image_file_name="void.jpg")
+        writer.add(square(20_001, 1), image_file_name="a.jpg", image_id=100)
+        writer.add(square(40_000, 3), image_file_name="deep/b.jpg", image_id="b")
+        writer.add(Panoptic(np.zeros((3, 4), dtype=np.int32), []), image_file_name="void.jpg")
         assert not (tmp_path / "out" / "panoptic.json").exists()
     panoptic = PanopticJson.read(tmp_path / "out" / "panoptic.json")
     assert panoptic.categories == CATEGORIES
@@ -369,7 +365,7 @@ def test_written_predictions_can_be_read_again(tmp_path):
 def test_images_of_one_stem_get_png_files_of_their_own(tmp_path):
     with PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES) as writer:
         names = [
-            writer.add(*square(20_001, 1), image_file_name=name)["file_name"]
+            writer.add(square(20_001, 1), image_file_name=name)["file_name"]
             for name in ("a.jpg", "a.png", "a.b.jpg")
         ]
     assert names == ["a.png", "a.png.png", "a.b.png"]
@@ -377,22 +373,22 @@ def test_images_of_one_stem_get_png_files_of_their_own(tmp_path):
 
 def test_an_image_id_may_not_occur_twice(tmp_path):
     writer = PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES)
-    writer.add(*square(20_001, 1), image_file_name="a.jpg", image_id=1)
+    writer.add(square(20_001, 1), image_file_name="a.jpg", image_id=1)
     with pytest.raises(ValueError, match=r"image_id must be unique, got 1 twice"):
-        writer.add(*square(20_001, 1), image_file_name="b.jpg", image_id=1)
+        writer.add(square(20_001, 1), image_file_name="b.jpg", image_id=1)
 
 
 def test_an_image_name_may_not_leave_the_folder(tmp_path):
     writer = PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES)
     with pytest.raises(ValueError, match=r"file_name must stay inside .* got '../a.png'"):
-        writer.add(*square(20_001, 1), image_file_name="../a.jpg")
+        writer.add(square(20_001, 1), image_file_name="../a.jpg")
 
 
 def test_no_json_is_written_after_an_error(tmp_path):
     def fail_halfway():
         with PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES) as writer:
-            writer.add(*square(20_001, 1), image_file_name="a.jpg")
-            writer.add(np.array([[5]]), [], image_file_name="b.jpg")
+            writer.add(square(20_001, 1), image_file_name="a.jpg")
+            writer.add(Panoptic(np.array([[5]]), []), image_file_name="b.jpg")
 
     with pytest.raises(ValueError, match=r"segments must have one entry"):
         fail_halfway()
@@ -409,7 +405,7 @@ def test_real_annotations_survive_the_round_trip(shared_data, tmp_path):
             ids = read_panoptic_png(folder / "panoptic_val2017" / entry.file_name)
             ours, segments = from_coco_annotation(ids, entry, panoptic.categories, size=image.size)
             assert [segment.area for segment in segments] == [segment.area for segment in entry.segments]
-            written = writer.add(ours, segments, image_file_name=image.file_name, image_id=image.id)
+            written = writer.add(Panoptic(ours, segments), image_file_name=image.file_name, image_id=image.id)
             again = read_panoptic_png(tmp_path / "png" / written["file_name"])
             # One new id for each old one, and the other way around.
             num_pairs = len(np.unique(ids.astype(np.int64) << 32 | again))

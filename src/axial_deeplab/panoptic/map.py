@@ -1,0 +1,146 @@
+"""Panoptic maps in memory: ids, void, segments, and how to measure and rename them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 0
+LABEL_DIVISOR = 10_000
+
+IntArray = NDArray[np.integer[Any]]
+PanopticMap = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One segment of a panoptic map.
+
+    Args:
+        id: its value in the map, never 0.
+        train_id: its category, an index into `Categories`.
+        area: pixels.
+        is_crowd: a region of several instances that are not told apart.
+        score: confidence 0..1 of a prediction.
+        bbox: left, top, width, height in pixels.
+    """
+
+    id: int
+    train_id: int
+    area: int
+    is_crowd: bool = False
+    score: float | None = None
+    bbox: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panoptic:
+    """A panoptic segmentation of an image, true or predicted; `map, segments = panoptic` unpacks it.
+
+    Shapes:
+        map (H, W) int32.
+
+    Args:
+        map: id of the segment of each pixel, 0 for void. Ids are `panoptic_id`s wherever we make them.
+        segments: one for each value of the map but void.
+    """
+
+    map: PanopticMap
+    segments: Sequence[Segment]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.map, self.segments))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.map.shape[0], self.map.shape[1]
+
+    def measured(self) -> "Panoptic":
+        """Return the map with those segments that it shows, their areas and boxes counted again."""
+        columns = zip(*(column.tolist() for column in measure_segments(self.map)), strict=True)
+        shown = {value: {"area": area, "bbox": tuple(box)} for value, area, box in columns}
+        return Panoptic(self.map, tuple(replace(s, **shown[s.id]) for s in self.segments if s.id in shown))
+
+
+def panoptic_id(train_id: int, instance_id: int = 0, label_divisor: int = LABEL_DIVISOR) -> int:
+    """Return the value of a segment in a panoptic map.
+
+    Raises:
+        ValueError: the instance does not fit under the divisor, or the value does not fit into int32.
+    """
+    if not 0 <= instance_id < label_divisor:
+        raise ValueError(
+            f"instance_id must be from 0 to label_divisor - 1 = {label_divisor - 1}, got {instance_id}; "
+            "choose a larger label_divisor"
+        )
+    value = (train_id + 1) * label_divisor + instance_id
+    if value > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"label_divisor must keep (train_id + 1) * label_divisor within int32, got {label_divisor} "
+            f"for train_id {train_id}; choose a smaller one"
+        )
+    return value
+
+
+def semantic_map(
+    panoptic: IntArray, *, label_divisor: int = LABEL_DIVISOR, ignore_label: int = 255
+) -> PanopticMap:
+    """Return the train id of every pixel of a panoptic map, `ignore_label` where it is void."""
+    train_ids = np.asarray(panoptic, dtype=np.int32) // label_divisor - 1
+    train_ids[train_ids < 0] = ignore_label
+    return train_ids
+
+
+def measure_segments(panoptic: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Count the pixels of every value of a map and find its bounding box.
+
+    *Shapes*: H, W the map, S the number of different values, void included.
+
+    Args:
+        panoptic: any integer map (H, W), a panoptic map or the ids of a PNG.
+
+    Returns:
+        values (S,) in ascending order, areas (S,) in pixels, boxes (S, 4) as left, top, width, height.
+    """
+    runs = find_runs(panoptic)
+    values, segment_of_run = np.unique(runs.values, return_inverse=True)
+    width = panoptic.shape[1]
+    rows, lefts = runs.starts // width, runs.starts % width
+    areas = np.zeros(len(values), dtype=np.int64)
+    np.add.at(areas, segment_of_run, runs.lengths)
+    low = np.full((len(values), 2), np.iinfo(np.int64).max)
+    high = np.full((len(values), 2), -1)
+    np.minimum.at(low[:, 0], segment_of_run, lefts)
+    np.minimum.at(low[:, 1], segment_of_run, rows)
+    np.maximum.at(high[:, 0], segment_of_run, lefts + runs.lengths)
+    np.maximum.at(high[:, 1], segment_of_run, rows + 1)
+    return values, areas, np.concatenate((low, high - low), axis=1)
+
+
+class Runs(NamedTuple):
+    """Stretches of one value along the rows: start in pixels from the first of the map, length in pixels."""
+
+    values: IntArray
+    starts: IntArray
+    lengths: IntArray
+
+
+def find_runs(panoptic: IntArray) -> Runs:
+    """Cut a map into horizontal runs of one value: about a hundred times fewer than pixels."""
+    flat = np.ascontiguousarray(panoptic).ravel()
+    is_start = np.empty(flat.size, dtype=bool)
+    is_start[1:] = flat[1:] != flat[:-1]
+    is_start[:: panoptic.shape[1] or 1] = True
+    starts = np.flatnonzero(is_start)
+    return Runs(flat[starts], starts, np.diff(starts, append=flat.size))
+
+
+def relabel(panoptic: IntArray, mapping: Mapping[int, int]) -> PanopticMap:
+    """Replace every value of a map; values that `mapping` lacks become 0."""
+    runs = find_runs(panoptic)
+    values, segment_of_run = np.unique(runs.values, return_inverse=True)
+    replacements = np.array([mapping.get(value, 0) for value in values.tolist()], dtype=np.int32)
+    return np.repeat(replacements[segment_of_run], runs.lengths).reshape(panoptic.shape)
