@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from axial_deeplab.evaluation.exact_sums import join_iou
-from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps, evaluate_files
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_files
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.format import (
     PanopticJson,
@@ -20,6 +20,7 @@ from axial_deeplab.panoptic.format import (
     read_panoptic_png,
     write_panoptic_png,
 )
+from axial_deeplab.panoptic.overlaps import count_overlaps
 
 CATEGORIES = Categories(
     [

@@ -18,7 +18,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict, read_config
+from axial_deeplab.config.parse import read_config
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints

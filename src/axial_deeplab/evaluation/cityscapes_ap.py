@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, Instances, confidence, mean_of_numbers
-from axial_deeplab.evaluation.panoptic_quality import count_overlaps
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.format import VOID, ImageId, IntArray, measure_segments
+from axial_deeplab.panoptic.overlaps import count_overlaps
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MIN_AREA = 100

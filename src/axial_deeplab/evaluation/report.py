@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.panoptic_dataset import Sample
-from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, count_overlaps
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.overlaps import count_overlaps
 from axial_deeplab.prediction.predictor import PanopticPrediction
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map

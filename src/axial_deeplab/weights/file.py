@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from axial_deeplab.models.registry import PRETRAINED_FOLDER, create_model
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.text import shortened
 from axial_deeplab.weights import hub
 from axial_deeplab.weights.public import local_weights, public_weights
 
@@ -185,7 +186,7 @@ def load_weights(path_or_name: str | os.PathLike[str]) -> LoadedWeights:
     unexpected = [name for name in state if name not in expected]
     misshaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
     problems = [
-        f"{len(names)} {what}: {_shortened(names)}"
+        f"{len(names)} {what}: {shortened(names, 3)}"
         for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
         if names
     ]
@@ -367,7 +368,7 @@ def _refuse_not_finite(source: str, state: Mapping[str, Tensor]) -> None:
     bad = [name for name, t in state.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if bad:
         raise ValueError(
-            f"{source} must have finite weights, got NaN or infinity in {_shortened(bad)}; "
+            f"{source} must have finite weights, got NaN or infinity in {shortened(bad, 3)}; "
             "the training diverged, start again with a lower learning rate"
         )
 
@@ -425,8 +426,3 @@ def _part(name: str) -> str:
     """Return the part of a network that a tensor belongs to, such as semantic_head or backbone.res3."""
     depth = 2 if name.startswith("backbone.") else 1
     return ".".join(name.split(".")[:depth])
-
-
-def _shortened(names: Sequence[str], limit: int = 3) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -16,6 +16,7 @@ from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import SegmentationEntry, create_model, find_entry
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction.predictor import stored_post_processing
+from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.archives import is_archive, unpacked
 from axial_deeplab.weights.convert import deeplab2_names, first_author, torchvision
 from axial_deeplab.weights.convert.deeplab2_data_sets import DataSet, find_data_set
@@ -80,7 +81,7 @@ class ConversionReport:
             ("steps and optimizers, left out", self.bookkeeping),
         ):
             if names:
-                lines.append(f"{len(names)} {label}: {_shortened(names)}")
+                lines.append(f"{len(names)} {label}: {shortened(names)}")
         for check in self.checks:
             lines.append(f"{check.name}: largest difference {check.difference:.1e} of the standard deviation")
         return "\n".join(lines)
@@ -177,7 +178,7 @@ def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: f
     image = expected.pop("input", None)
     if image is None or not expected:
         raise ValueError(
-            f"{path} must hold input and output, or output/NAME, got {_shortened(list(expected))}; add them"
+            f"{path} must hold input and output, or output/NAME, got {shortened(list(expected))}; add them"
         )
     with torch.no_grad():
         outputs = network.eval()(torch.from_numpy(image))
@@ -366,8 +367,3 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} must be an NPZ file of arrays, got: {error}; write it with numpy.savez"
         ) from None
-
-
-def _shortened(names: Sequence[str], limit: int = 5) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
