@@ -180,7 +180,7 @@ def test_training_shorter_than_the_interval_is_scored_at_its_end(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config(trainer={"val_interval": 500}, optim={"max_steps": 5})
-    train(config)
+    training.train(config)
     assert len(_metrics(Path(config.trainer.output))["val/PQ"]) == 1
     told = capsys.readouterr().out
     assert (
