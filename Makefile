@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_FOR_ALL := $(VENV)/.installed_for_all
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: help demo docs test lint format clean
 
@@ -11,24 +13,29 @@ help:  ## list the targets
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) .
+	touch $@
+
+$(INSTALLED_FOR_ALL): $(INSTALLED)
+	$(INSTALL) '.[dev]'
 	touch $@
 
 demo: $(INSTALLED)  ## segment scenes that training never saw, print PQ and time, leave a picture in demo/
 	$(BIN)/axial-deeplab demo --output demo
 
-docs: $(INSTALLED)  ## build the site of the documentation into site/
+docs: $(INSTALLED_FOR_ALL)  ## build the site of the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: lint  ## linter, type checker and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow or not slow' --numprocesses 2 --dist worksteal --durations 15
 
-lint: $(INSTALLED)
+lint: $(INSTALLED_FOR_ALL)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-format: $(INSTALLED)  ## format and mend what the linter can mend
+format: $(INSTALLED_FOR_ALL)  ## format and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from axial_deeplab.accounting.counting import MaddsCounter, count_parameters
-from axial_deeplab.config.schema import Config, parse_config
+from axial_deeplab.cli.training import parse_config
+from axial_deeplab.config.schema import Config
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.evaluation.classification import evaluate_classifier
 from axial_deeplab.models.registry import create_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from axial_deeplab.cli import main as cli
-from axial_deeplab.config.schema import parse_config
+from axial_deeplab.cli.training import parse_config
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -59,7 +59,7 @@ def test_shown_commands_are_understood(words, monkeypatch):
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
     with pytest.raises(UnderstoodError):
-        cli.COMMANDS[name](rest)
+        cli.find_command(name)(rest)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -15,7 +15,6 @@ from axial_deeplab.accounting.tables import (
     all_rows,
     models_table,
     paper_tables,
-    parse_size,
     select_rows,
 )
 from axial_deeplab.cli.main import main
@@ -150,11 +149,6 @@ def test_published_rows_of_one_network() -> None:
     sizes = [row.row.input_size for row in select_rows(["axial_deeplab_s"])]
     assert sizes == [(1025, 1025), (1025, 2049)]
     assert [row.row.name for row in select_rows(["axial_resnet26_s"])] == ["axial_resnet26_s"]
-
-
-def test_sizes() -> None:
-    assert parse_size("1025x2049") == (1025, 2049)
-    assert parse_size("224") == (224, 224)
 
 
 def test_commands(

@@ -2,15 +2,17 @@
 
 from types import SimpleNamespace
 
-import gradio as gr
 import pytest
 from PIL import Image
 
 from app_files import write_noise, write_tiny_weights
 from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import KNOBS, Networks
-from axial_deeplab.app.page import HINT_TO_CLICK, HINT_TO_START, Page
 from axial_deeplab.app.results import Results
+from lazy_modules import LazyModule
+
+gradio = LazyModule("gradio")
+page_module = LazyModule("axial_deeplab.app.page")
 
 ME = SimpleNamespace(session_hash="me")
 
@@ -22,7 +24,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def page(weights):
-    page = Page(Networks([weights, "missing.safetensors"], device="cpu"), Results(), Limits())
+    page = page_module.Page(Networks([weights, "missing.safetensors"], device="cpu"), Results(), Limits())
     page.build()
     return page
 
@@ -41,12 +43,12 @@ def test_a_picture_and_a_click(tmp_path, page, weights):
     assert shown[page.result]["visible"]
     assert shown[page.overlay].width == 300
     assert "a.png, 56 x 40 pixels" in shown[page.message]
-    assert HINT_TO_CLICK in shown[page.heads]
+    assert page_module.HINT_TO_CLICK in shown[page.heads]
     clicked = page.click(ME, SimpleNamespace(index=[299, 0]), page.block.value)
     assert clicked[page.pixel] == (0, 55)
     assert "Row 0, column 55" in clicked[page.heads]
     assert "Row 0, column 55, in backbone.res4.0" in page.look(ME, "backbone.res4.0", (0, 55))
-    assert HINT_TO_CLICK in page.look(ME, "backbone.res4.0", None)
+    assert page_module.HINT_TO_CLICK in page.look(ME, "backbone.res4.0", None)
     assert "block must be" in page.look(ME, "stem", (0, 55))
     assert "no axial attention" in page.look(ME, None, (0, 55))
 
@@ -54,10 +56,13 @@ def test_a_picture_and_a_click(tmp_path, page, weights):
 def test_others_do_not_see_it(tmp_path, page, weights):
     opened(page, weights, write_noise(tmp_path / "a.png"))
     other = SimpleNamespace(session_hash="other")
-    assert HINT_TO_START in page.look(other, page.block.value, (0, 0))
-    assert HINT_TO_START in page.segment_again(other, 300, weights, *knobs())[page.message]
+    assert page_module.HINT_TO_START in page.look(other, page.block.value, (0, 0))
+    assert page_module.HINT_TO_START in page.segment_again(other, 300, weights, *knobs())[page.message]
     page.forget(ME)
-    assert HINT_TO_START in page.click(ME, SimpleNamespace(index=[0, 0]), page.block.value)[page.heads]
+    assert (
+        page_module.HINT_TO_START
+        in page.click(ME, SimpleNamespace(index=[0, 0]), page.block.value)[page.heads]
+    )
 
 
 def test_a_bad_picture_takes_the_place_of_the_good_one(tmp_path, page, weights):
@@ -68,7 +73,7 @@ def test_a_bad_picture_takes_the_place_of_the_good_one(tmp_path, page, weights):
     assert not shown[page.result]["visible"]
     assert page.results.get("me") is None
     assert opened(page, weights, tmp_path / "gone.png")[page.upload] is None
-    assert page.open(ME, None, 300, weights, *knobs()) == {page.upload: gr.skip()}
+    assert page.open(ME, None, 300, weights, *knobs()) == {page.upload: gradio.skip()}
 
 
 def test_settings(tmp_path, page, weights):

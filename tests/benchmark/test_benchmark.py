@@ -208,7 +208,7 @@ def test_command_prints_table_json_and_plot(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("model --input 17", "input must be HEIGHTxWIDTH"),
+        ("model --input 17by3", "input must be HEIGHTxWIDTH"),
         ("model --rounds 0", "rounds must be at least 1"),
         ("model --dtype int8", "dtype must be one of"),
         ("model --cpu-time --device cuda", "cpu_time must be False on another device"),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.cli import main as cli
 from axial_deeplab.cli.main import COMMANDS, main
+from axial_deeplab.cli.training import _with_resume
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.weights.file import save_weights
 
@@ -217,14 +217,14 @@ def test_demo_writes_a_picture(weights: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_resume_is_short_for_the_setting() -> None:
-    assert cli._with_resume(["--resume"]) == ["--trainer.resume", "last"]
-    assert cli._with_resume(["--resume", "--optim.lr", "1"]) == [
+    assert _with_resume(["--resume"]) == ["--trainer.resume", "last"]
+    assert _with_resume(["--resume", "--optim.lr", "1"]) == [
         "--trainer.resume",
         "last",
         "--optim.lr",
         "1",
     ]
-    assert cli._with_resume(["--config", "c", "--resume", "a.ckpt"]) == [
+    assert _with_resume(["--config", "c", "--resume", "a.ckpt"]) == [
         "--config",
         "c",
         "--trainer.resume",
@@ -245,7 +245,7 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupt(arguments: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(COMMANDS, "pq", interrupt)
+    monkeypatch.setattr("axial_deeplab.cli.evaluation.pq", interrupt)
     assert run(capsys, "pq") == (130, "", "axial-deeplab: stopped\n")
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from axial_deeplab.cli.main import main
+from axial_deeplab.cli.training import parse_config
+from axial_deeplab.config import files
 from axial_deeplab.config.files import read_settings
-from axial_deeplab.config.schema import parse_config, read_config
+from axial_deeplab.config.parse import read_config
 
 CONFIGS = Path(__file__).parents[2] / "src/axial_deeplab/config/recipes"
 
@@ -95,3 +97,19 @@ def test_refuses(text: str, error: type[Exception], message: str, tmp_path: Path
     path = write(tmp_path / "run.yaml", text)
     with pytest.raises(error, match=message):
         read_settings(path)
+
+
+def test_package_without_settings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "SHIPPED_FOLDER", tmp_path)
+    for words in (["configs"], ["configs", "--output", str(tmp_path / "mine")]):
+        assert main(words) == 2
+        assert "got none; install axial-deeplab again" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_words_are_parsed_by_the_command_line_alone() -> None:
+    with pytest.warns(DeprecationWarning, match=r"parse_config is now axial_deeplab\.cli\.training"):
+        from axial_deeplab.config import parse_config as old_name
+    assert old_name is parse_config

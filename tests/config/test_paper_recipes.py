@@ -9,7 +9,8 @@ import torch
 from axial_deeplab.accounting.counting import count_parameters_by_the_rule
 from axial_deeplab.accounting.published import TABLES, PublishedRow
 from axial_deeplab.cli.main import main
-from axial_deeplab.config.schema import Config, read_config
+from axial_deeplab.config.parse import read_config
+from axial_deeplab.config.schema import Config
 from axial_deeplab.models.registry import create_model, is_classifier
 
 CONFIGS = Path(__file__).parents[2] / "src/axial_deeplab/config/recipes"

@@ -6,13 +6,13 @@ import pytest
 import torch
 import yaml
 
+from axial_deeplab.cli.training import parse_config
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.config.schema import (
     Config,
     SplitConfig,
     config_from_dict,
     config_to_dict,
-    parse_config,
-    read_config,
 )
 
 CONFIGS = Path(__file__).parents[2] / "src/axial_deeplab/config/recipes"

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from axial_deeplab.cli.main import main
 from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.classification import evaluate_classifier
-from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
-from axial_deeplab.training.train import train
 from axial_deeplab.weights.loaded import load_weights
+from lazy_modules import LazyModule
+
+checkpoints = LazyModule("axial_deeplab.training.checkpoints")
+training = LazyModule("axial_deeplab.training.train")
 
 CLASSES = {"blue": (20, 40, 200), "green": (30, 200, 40), "red": (210, 30, 20)}
 TINY_OVERRIDES = {"width_multiplier": 0.0625, "depths": [1, 1, 1, 1], "num_heads": 2, "max_span": 9}
@@ -86,7 +88,7 @@ def test_learns_colors_and_leaves_weights_that_evaluate_alike(
 ) -> None:
     # At the rate of the other tests the outcome is a matter of chance: of rounding, too.
     config = color_config(optim={"max_steps": 48, "lr": 0.02})
-    weights = train(config)
+    weights = training.train(config)
     assert "axial_resnet_nano: 0." in capsys.readouterr().out
     metrics = _metrics(weights.parent)
     assert list(metrics) == ["step", "train/loss", "train/lr", "val/top1", "val/top5"]
@@ -100,7 +102,7 @@ def test_learns_colors_and_leaves_weights_that_evaluate_alike(
     assert result.num_images == 9
     assert result.top1 == pytest.approx(metrics["val/top1"][-1], abs=1e-4)
     assert evaluate_classifier(weights, config.data, device="cpu", limit=2).num_images == 2
-    best = evaluate_classifier(weights.parent / BEST, config.data, device="cpu")
+    best = evaluate_classifier(weights.parent / checkpoints.BEST, config.data, device="cpu")
     capsys.readouterr()
     words = ["--format", "image_folder", "--root", str(colors), "--split", "val", "--device", "cpu"]
     assert main(["evaluate", "--weights", str(weights), *words]) == 0
@@ -113,43 +115,43 @@ def test_learns_colors_and_leaves_weights_that_evaluate_alike(
 def test_network_of_one_channel_sees_grey(color_config: MakeConfig) -> None:
     overrides = {**TINY_OVERRIDES, "in_channels": 1}
     config = color_config(model={"name": "axial_resnet_nano", "overrides": overrides})
-    weights = train(config)
+    weights = training.train(config)
     assert load_weights(weights).metadata["model"]["in_channels"] == 1
     top1 = evaluate_classifier(weights, config.data, device="cpu").top1
     assert top1 == pytest.approx(_metrics(weights.parent)["val/top1"][-1], abs=1e-4)
 
 
 def test_average_is_validated_and_left(color_config: MakeConfig) -> None:
-    output = train(color_config()).parent
-    state = torch.load(output / LAST, weights_only=True)["state_dict"]
+    output = training.train(color_config()).parent
+    state = torch.load(output / checkpoints.LAST, weights_only=True)["state_dict"]
     left = load_file(output / "weights.safetensors")
     kernel = "stem.conv1.conv.weight"
     assert torch.equal(left[kernel], state[f"average.{kernel}"])
     assert not torch.equal(left[kernel], state[f"model.{kernel}"])
-    assert torch.equal(load_weights(output / LAST).model.state_dict()[kernel], left[kernel])
+    assert torch.equal(load_weights(output / checkpoints.LAST).model.state_dict()[kernel], left[kernel])
 
 
 def test_resuming_is_exact_also_with_other_workers(
     color_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Path] = []
-    write = Checkpoints._write
+    write = checkpoints.Checkpoints._write
 
-    def write_and_copy(self: Checkpoints, trainer: Any, name: str) -> None:
+    def write_and_copy(self: Any, trainer: Any, name: str) -> None:
         write(self, trainer, name)
         copy = tmp_path / f"step{trainer.global_step}-{name}"
         kept.append(copy)
         shutil.copy(self.folder / name, copy)
 
-    monkeypatch.setattr(Checkpoints, "_write", write_and_copy)
+    monkeypatch.setattr(checkpoints.Checkpoints, "_write", write_and_copy)
     trainer = {"accumulate": 2}
-    straight = train(color_config(trainer=trainer))
+    straight = training.train(color_config(trainer=trainer))
     for num_workers, name in enumerate(("step12-last.ckpt", "step3-last.ckpt")):
         again = tmp_path / f"again-{name}"
         shutil.copytree(straight.parent, again)
-        (again / LAST).unlink()
+        (again / checkpoints.LAST).unlink()
         settings = {"output": str(again), "resume": str(tmp_path / name), "num_workers": num_workers}
-        resumed = train(color_config(trainer=trainer | settings))
+        resumed = training.train(color_config(trainer=trainer | settings))
         one, other = load_file(straight), load_file(resumed)
         assert all(torch.equal(one[key], other[key]) for key in one), name
         assert (again / "metrics.csv").read_text() == (straight.parent / "metrics.csv").read_text()
@@ -157,15 +159,15 @@ def test_resuming_is_exact_also_with_other_workers(
 
 def test_refuses(color_config: MakeConfig) -> None:
     with pytest.raises(ValueError, match=r"data\.format must be image_folder for classification, got coco"):
-        train(color_config(data={"format": "coco"}))
+        training.train(color_config(data={"format": "coco"}))
     with pytest.raises(ValueError, match=r"data\.train\.root must be a path, got null"):
-        train(color_config(data={"train": {}}))
+        training.train(color_config(data={"train": {}}))
     with pytest.raises(ValueError, match=r"shorter_side must be at least the crop .*, got 12"):
-        train(color_config(classification={"val_size": 12}))
+        training.train(color_config(classification={"val_size": 12}))
     with pytest.raises(ValueError, match=r"area_range must be two numbers in \(0, 1\] in rising order"):
-        train(color_config(classification={"area_range": (0.5, 2.0)}))
+        training.train(color_config(classification={"area_range": (0.5, 2.0)}))
     with pytest.raises(ValueError, match=r"aspect_range must be two positive numbers in rising order"):
-        train(color_config(classification={"aspect_range": (2.0, 1.0)}))
+        training.train(color_config(classification={"aspect_range": (2.0, 1.0)}))
     with pytest.raises(ValueError, match=r"weights must be of a classification network .* got axial_deeplab"):
         evaluate_classifier("axial_deeplab_nano_scenes", color_config().data, device="cpu")
 
@@ -176,14 +178,14 @@ def test_pretrained_backbone_starts_a_panoptic_network(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    weights = train(color_config())
+    weights = training.train(color_config())
     settings = config_to_dict(tiny_config(optim={"max_steps": 5}))
     settings["model"]["weights"] = str(weights)
     # Another length of the tables, as the change from small to large images asks for.
     settings["model"]["overrides"]["max_span"] = 33
     settings["trainer"]["output"] = str(tmp_path / "panoptic")
     capsys.readouterr()
-    train(config_from_dict(settings))
+    training.train(config_from_dict(settings))
     printed = capsys.readouterr().out
     assert f"{weights}: " in printed
     assert "250 tensors loaded" in printed

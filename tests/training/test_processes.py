@@ -22,11 +22,13 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.training.checkpoints import Checkpoints
 from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
-from axial_deeplab.training.strategies import is_lost_connection
-from axial_deeplab.training.train import train
 from axial_deeplab.weights.loaded import load_weights
+from lazy_modules import LazyModule
+
+checkpoints = LazyModule("axial_deeplab.training.checkpoints")
+training = LazyModule("axial_deeplab.training.train")
+strategies = LazyModule("axial_deeplab.training.strategies")
 
 MakeConfig = Callable[..., Config]
 TINY_MODEL = {
@@ -121,7 +123,7 @@ def assert_close(one: Path, other: Path) -> None:
 
 
 def test_two_processes_learn_what_one_does(five_steps: MakeConfig, tmp_path: Path) -> None:
-    train(five_steps(tmp_path / "one"))
+    training.train(five_steps(tmp_path / "one"))
     run_alone(five_steps(tmp_path / "two", devices=2, strategy="ddp"))
     assert_close(tmp_path / "one", tmp_path / "two")
 
@@ -172,12 +174,12 @@ def test_processes_with_a_part_of_the_parameters_each_learn_what_one_does(
     # Sharded training has no float64; small steps keep rounding from growing.
     settings = {"lr": 1e-5, "precision": "32-true"}
     whole, sharded = tmp_path / "whole", tmp_path / "sharded"
-    train(five_steps(whole, **settings))
+    training.train(five_steps(whole, **settings))
     run_alone(five_steps(sharded, devices=2, strategy="fsdp", **settings))
     assert_close(whole, sharded)
     load_weights(sharded / "last.ckpt")
     with pytest.raises(ValueError, match=r"trainer.strategy must be fsdp as in .*last.ckpt, got auto"):
-        train(five_steps(sharded, resume="last", **settings))
+        training.train(five_steps(sharded, resume="last", **settings))
 
 
 def wait_for(condition: Callable[[], bool], processes: Sequence[subprocess.Popen[str]]) -> None:
@@ -214,29 +216,29 @@ def test_shared_validation_is_exactly_that_of_one_process(one_image_an_item: dic
 
 def test_knows_a_lost_connection() -> None:
     gloo = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"
-    assert is_lost_connection(RuntimeError(gloo))
-    assert is_lost_connection(torch.distributed.DistBackendError("NCCL error"))
-    assert not is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert strategies.is_lost_connection(RuntimeError(gloo))
+    assert strategies.is_lost_connection(torch.distributed.DistBackendError("NCCL error"))
+    assert not strategies.is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_number_of_workers_and_open_files_stays_the_same_over_epochs(
     tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[tuple[int, int]] = []
-    write = Checkpoints._write
+    write = checkpoints.Checkpoints._write
 
-    def write_and_count(self: Checkpoints, trainer: Any, name: str) -> None:
+    def write_and_count(self: Any, trainer: Any, name: str) -> None:
         write(self, trainer, name)
         if name == "last.ckpt":
             counts.append((len(children()), num_open_files()))
 
-    monkeypatch.setattr(Checkpoints, "_write", write_and_count)
+    monkeypatch.setattr(checkpoints.Checkpoints, "_write", write_and_count)
     before = children()
     settings = config_to_dict(tiny_config())
     # Seven images, seven in a batch: each step is an epoch, and each is followed by a validation.
     settings["optim"] |= {"max_steps": 6, "lookahead_steps": 1, "warmup_steps": 0}
     settings["trainer"] |= {"batch_size": 7, "num_workers": 2, "val_interval": 1, "checkpoint_interval": 1}
-    train(config_from_dict(settings))
+    training.train(config_from_dict(settings))
     assert len(counts) == 6
     assert counts[0][0] == len(before) + 4, "two workers read for the training, two for the validation"
     assert len(set(counts[1:])) == 1, counts

@@ -14,8 +14,10 @@ import torch
 import yaml
 
 from axial_deeplab.config.schema import config_to_dict
-from axial_deeplab.training.train import train
 from axial_deeplab.util.termination import EXIT_STATUS
+from lazy_modules import LazyModule
+
+training = LazyModule("axial_deeplab.training.train")
 
 MakeConfig = Callable[..., Any]
 
@@ -66,6 +68,6 @@ def test_validation_set_without_a_score_is_told(
         trainer={"output": str(tmp_path / "run"), "val_interval": 5}, optim={"max_steps": 10}
     )
     with pytest.warns(UserWarning, match="of the validation set is not defined") as warned:
-        train(config)
+        training.train(config)
     assert len([w for w in warned if "not defined" in str(w.message)]) == 1
     assert not (tmp_path / "run" / "best.ckpt").exists()

@@ -18,12 +18,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict, read_config
+from axial_deeplab.config.parse import read_config
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.training.checkpoints import BEST, LAST, Checkpoints
-from axial_deeplab.training.train import train
 from axial_deeplab.weights.loaded import load_weights
+from lazy_modules import LazyModule
+
+checkpoints = LazyModule("axial_deeplab.training.checkpoints")
+training = LazyModule("axial_deeplab.training.train")
 
 MakeConfig = Callable[..., Config]
 
@@ -32,16 +35,16 @@ MakeConfig = Callable[..., Config]
 def kept_checkpoints(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Keep a copy of every checkpoint that a run writes."""
     copies: list[Path] = []
-    write = Checkpoints._write
+    write = checkpoints.Checkpoints._write
 
-    def write_and_copy(self: Checkpoints, trainer: Any, name: str) -> None:
+    def write_and_copy(self: Any, trainer: Any, name: str) -> None:
         write(self, trainer, name)
         copy = self.folder / "kept" / f"{len(copies)}-step{trainer.global_step}-{name}"
         copy.parent.mkdir(exist_ok=True)
         copies.append(copy)
         shutil.copy(self.folder / name, copy)
 
-    monkeypatch.setattr(Checkpoints, "_write", write_and_copy)
+    monkeypatch.setattr(checkpoints.Checkpoints, "_write", write_and_copy)
     return copies
 
 
@@ -56,16 +59,16 @@ def test_leaves_weights_checkpoints_settings_and_logs(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = _merged(tiny_config(), data={"long_side": 48, "max_size": 64})
-    weights = train(config)
+    weights = training.train(config)
     output = Path(config.trainer.output)
     assert weights == output / "weights.safetensors"
     loaded = load_weights(weights)
     assert loaded.metadata["post_processing"] == vars(config.post_processing)
     assert loaded.metadata["view"] == {"long_side": 48, "max_size": 64}
     assert loaded.categories.names == ("ground", "box", "disc")
-    for name in (LAST, BEST):
+    for name in (checkpoints.LAST, checkpoints.BEST):
         load_weights(output / name)
-    checkpoint = torch.load(output / LAST, weights_only=True)
+    checkpoint = torch.load(output / checkpoints.LAST, weights_only=True)
     assert checkpoint["global_step"] == 10
     assert config_from_dict(checkpoint["axial_deeplab"]["config"]) == config
     assert read_config(str(output / "config.yaml")) == config
@@ -82,7 +85,7 @@ def test_leaves_weights_checkpoints_settings_and_logs(
 
 def test_network_of_one_channel_sees_grey(tiny_config: MakeConfig) -> None:
     overrides = {**tiny_config().model.overrides, "in_channels": 1}
-    weights = train(_merged(tiny_config(), model={"overrides": overrides}))
+    weights = training.train(_merged(tiny_config(), model={"overrides": overrides}))
     predictor = Predictor(weights, "cpu")
     assert predictor.model.config["in_channels"] == 1
     assert evaluate(weights, tiny_config().data, device="cpu").num_images == 2
@@ -101,7 +104,7 @@ def test_resuming_from_any_checkpoint_is_exact(
     if variant == "accumulated":
         trainer |= {"accumulate": 2, "num_workers": 1}
     optim = {"lookahead_steps": 2, "gradient_clip": 1.0, "weight_decay": 0.01}
-    train(_merged(tiny_config(), trainer=trainer, optim=optim))
+    training.train(_merged(tiny_config(), trainer=trainer, optim=optim))
     output = tmp_path / "run"
     starts = list(kept_checkpoints)
     steps = {int(path.name.split("step")[1].split("-")[0]) for path in starts}
@@ -116,10 +119,11 @@ def test_resuming_from_any_checkpoint_is_exact(
     for number, start in enumerate(chosen):
         again = tmp_path / f"again{number}"
         shutil.copytree(output, again)
-        (again / LAST).unlink()
+        (again / checkpoints.LAST).unlink()
         settings = trainer | {"output": str(again), "resume": str(start)}
         assert_same_weights(
-            train(_merged(tiny_config(), trainer=settings, optim=optim)), output / "weights.safetensors"
+            training.train(_merged(tiny_config(), trainer=settings, optim=optim)),
+            output / "weights.safetensors",
         )
         assert (again / "metrics.csv").read_text() == (output / "metrics.csv").read_text(), start.name
 
@@ -131,8 +135,8 @@ def test_kill_at_a_random_moment_loses_nothing(tiny_config: MakeConfig, tmp_path
         # A checkpoint at each step, so that the kill often hits the writing of one.
         trainer={"checkpoint_interval": 1, "val_interval": 30, "resume": "last"},
     )
-    straight = train(_merged(config, trainer={"output": str(tmp_path / "straight")}))
-    last = Path(config.trainer.output) / LAST
+    straight = training.train(_merged(config, trainer={"output": str(tmp_path / "straight")}))
+    last = Path(config.trainer.output) / checkpoints.LAST
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(config_to_dict(config)))
     command = [sys.executable, "-m", "axial_deeplab.cli.main", "train", "--config", str(settings)]
@@ -147,8 +151,8 @@ def test_kill_at_a_random_moment_loses_nothing(tiny_config: MakeConfig, tmp_path
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert 0 < torch.load(last, weights_only=True)["global_step"] < 60
-    assert_same_weights(train(config), straight)
-    assert not list(last.parent.glob(f".{LAST}.*")), "half-written files are cleared away"
+    assert_same_weights(training.train(config), straight)
+    assert not list(last.parent.glob(f".{checkpoints.LAST}.*")), "half-written files are cleared away"
     assert (last.parent / "metrics.csv").read_text() == (straight.parent / "metrics.csv").read_text()
 
 
@@ -160,15 +164,15 @@ def _metrics(folder: Path) -> dict[str, list[float]]:
 
 def test_new_run_does_not_overwrite_a_run(tiny_config: MakeConfig) -> None:
     config = tiny_config()
-    train(config)
+    training.train(config)
     with pytest.raises(
         ValueError, match=r"trainer.output must be a folder without last.ckpt, got .*; give --resume"
     ):
-        train(config)
-    before = (Path(config.trainer.output) / LAST).read_bytes()
+        training.train(config)
+    before = (Path(config.trainer.output) / checkpoints.LAST).read_bytes()
     # A finished run that is resumed has nothing left to do but to write its weights.
-    weights = train(_merged(config, trainer={"resume": "last"}))
-    assert (Path(config.trainer.output) / LAST).read_bytes() == before
+    weights = training.train(_merged(config, trainer={"resume": "last"}))
+    assert (Path(config.trainer.output) / checkpoints.LAST).read_bytes() == before
     load_weights(weights)
 
 
@@ -176,7 +180,7 @@ def test_training_shorter_than_the_interval_is_scored_at_its_end(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config(trainer={"val_interval": 500}, optim={"max_steps": 5})
-    train(config)
+    training.train(config)
     assert len(_metrics(Path(config.trainer.output))["val/PQ"]) == 1
     told = capsys.readouterr().out
     assert (
@@ -187,20 +191,20 @@ def test_training_shorter_than_the_interval_is_scored_at_its_end(
 
 def test_no_validation_data_no_validation(tiny_config: MakeConfig) -> None:
     config = tiny_config(data={"val": {}})
-    train(config)
+    training.train(config)
     output = Path(config.trainer.output)
-    assert (output / LAST).exists()
-    assert not (output / BEST).exists()
+    assert (output / checkpoints.LAST).exists()
+    assert not (output / checkpoints.BEST).exists()
 
 
 def test_starts_from_weights(
     tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weights = train(tiny_config())
+    weights = training.train(tiny_config())
     again = _merged(
         tiny_config(), model={"weights": str(weights)}, trainer={"output": str(tmp_path / "fine")}
     )
-    train(again)
+    training.train(again)
     assert "tensors loaded" in capsys.readouterr().out
     first_loss = {folder: _metrics(tmp_path / folder)["train/total"][0] for folder in ("run", "fine")}
     assert first_loss["fine"] < first_loss["run"]
@@ -224,25 +228,25 @@ def test_starts_from_weights(
 )
 def test_refuses(sections: dict[str, Any], message: str, tiny_config: MakeConfig) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        train(tiny_config(**sections))
+        training.train(tiny_config(**sections))
 
 
 def test_refuses_a_checkpoint_of_another_run(tiny_config: MakeConfig, tmp_path: Path) -> None:
     config = tiny_config()
-    train(config)
-    last = str(Path(config.trainer.output) / LAST)
+    training.train(config)
+    last = str(Path(config.trainer.output) / checkpoints.LAST)
     with pytest.raises(
         ValueError, match=r"optim.lr must be 0.01 as in .*last.ckpt, got 0.5; leave it, or start"
     ):
-        train(_merged(config, trainer={"resume": last}, optim={"lr": 0.5}))
+        training.train(_merged(config, trainer={"resume": last}, optim={"lr": 0.5}))
     with pytest.raises(ValueError, match=r"model.overrides.num_heads must be 2 as in"):
-        train(_merged(config, trainer={"resume": last}, model={"overrides": {"num_heads": 4}}))
+        training.train(_merged(config, trainer={"resume": last}, model={"overrides": {"num_heads": 4}}))
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(Path(last).read_bytes()[:-100])
     with pytest.raises(
         ValueError, match=r"trainer\.resume must be a checkpoint of `axial-deeplab train`, got .*broken"
     ):
-        train(_merged(config, trainer={"resume": str(broken)}))
+        training.train(_merged(config, trainer={"resume": str(broken)}))
     other = tmp_path / "other.json"
     other.write_text(Path(config.data.train.json or "").read_text().replace("disc", "ball"))
     data = {"train": {**vars(config.data.train), "json": str(other)}, "val": {}}
@@ -250,10 +254,10 @@ def test_refuses_a_checkpoint_of_another_run(tiny_config: MakeConfig, tmp_path: 
         ValueError,
         match=r"data.train.json must have the categories of trainer.resume .*; they differ in id 8 \(ball\)",
     ):
-        train(_merged(config, trainer={"resume": last}, data=data))
+        training.train(_merged(config, trainer={"resume": last}, data=data))
     data = {"train": {**vars(config.data.train), "json": str(other)}}
     with pytest.raises(ValueError, match=r"data.val.json must have the categories of data.train.json"):
-        train(_merged(config, trainer={"output": str(tmp_path / "new")}, data=data))
+        training.train(_merged(config, trainer={"output": str(tmp_path / "new")}, data=data))
 
 
 def test_broken_image_is_one_line_also_from_a_worker(tiny_config: MakeConfig, tmp_path: Path) -> None:
@@ -264,7 +268,7 @@ def test_broken_image_is_one_line_also_from_a_worker(tiny_config: MakeConfig, tm
         path.write_bytes(path.read_bytes()[:300])
     data = {"train": {**vars(config.data.train), "images": str(images)}}
     with pytest.raises(ValueError, match=r"images/\d\.png") as caught:
-        train(_merged(config, data=data))
+        training.train(_merged(config, data=data))
     assert "Traceback" not in str(caught.value)
 
 

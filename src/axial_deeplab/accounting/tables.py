@@ -22,6 +22,7 @@ from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import create_model, list_models
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.text import format_size, parse_size
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -134,23 +135,6 @@ def select_rows(
         return all_rows() if not names else [row for name in names for row in _rows_of(name)]
     size = None if input_size is None else parse_size(input_size)
     return [_chosen_row(name, size, options) for name in names or list_models()]
-
-
-def format_size(size: tuple[int, int]) -> str:
-    """Return a height and width as the command line takes them."""
-    return f"{size[0]}x{size[1]}"
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return the height and width in pixels of, say, 1025x2049; a single number is a square.
-
-    Raises:
-        ValueError: if the text is not such a size.
-    """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"input must be HEIGHTxWIDTH in pixels, got {text}; write it as 1025x2049")
-    return int(parts[0]), int(parts[-1])
 
 
 def models_table(rows: Sequence[ModelRow], *, markdown: bool = False) -> str:

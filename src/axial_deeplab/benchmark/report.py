@@ -279,18 +279,6 @@ def _measure(candidates: Sequence[Any], settings: Settings) -> list[Measurement]
     )
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Return height and width of a word such as `224x224`.
-
-    Raises:
-        ValueError: it is no such word.
-    """
-    height, separator, width = text.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise ValueError(f"input must be HEIGHTxWIDTH in pixels, got {text}; write for example 224x224")
-    return int(height), int(width)
-
-
 def draw(report: Report, path: Path) -> None:
     """Draw time and memory of every candidate against the size.
 

@@ -2,10 +2,9 @@
 
 from importlib.util import find_spec
 
-from axial_deeplab.cli.command_line import Arguments, Parser, command
+from axial_deeplab.cli.command_line import Arguments, Parser
 
 
-@command
 def app(arguments: Arguments) -> None:
     """Serve a page for the browser: drop a picture, see its segments, click a pixel, see where it looks."""
     parser = Parser(app)

@@ -1,20 +1,13 @@
-"""What all subcommands of `axial-deeplab` share: how they are found, and how they refuse words."""
+"""What all subcommands of `axial-deeplab` share: how they refuse words and write numbers."""
 
 import argparse
+import json
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 Arguments = list[str]
 Command = Callable[[Arguments], None]
-
-COMMANDS: dict[str, Command] = {}
-"""Every subcommand by name; the first line of its docstring is its help."""
-
-
-def command(function: Command) -> Command:
-    """Make a function a subcommand: it gets the words after its name."""
-    COMMANDS[function.__name__.replace("_", "-")] = function
-    return function
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,3 +27,12 @@ class Parser(argparse.ArgumentParser):
 def first_line(function: Command) -> str:
     """Return the help of a subcommand."""
     return (function.__doc__ or "").strip().splitlines()[0]
+
+
+def write_json(path: str | None, numbers: dict[str, Any]) -> None:
+    """Write the numbers of a subcommand to the file that its option names, if any."""
+    if path is not None:
+        from axial_deeplab.util.files import atomic_path
+
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(json.dumps(numbers, indent=2) + "\n")

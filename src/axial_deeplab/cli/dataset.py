@@ -1,4 +1,4 @@
-"""The subcommands of `axial-deeplab` that are about data sets: `dataset check` and `dataset convert`."""
+"""The subcommands of `axial-deeplab` that are about data sets: `dataset` and `scenes`."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axial_deeplab.cli.command_line import Arguments, Parser, command
+from axial_deeplab.cli.command_line import Arguments, Parser
 
 if TYPE_CHECKING:
     from axial_deeplab.panoptic.categories import Categories
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MOST_LINES = 100
 
 
-@command
 def dataset(arguments: Arguments) -> None:
     """Examine a data set before training (check), or convert one to COCO panoptic format (convert)."""
     actions = {"check": _check, "convert": _convert}
@@ -89,6 +88,26 @@ def _check(arguments: Arguments) -> None:
             f"data set must be free of problems, got {number}; correct the files that are named above"
         )
     print("no problems")
+
+
+def scenes(arguments: Arguments) -> None:
+    """Draw scenes and write them as a data set in COCO panoptic format."""
+    parser = Parser(scenes)
+    parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--num-images", type=int, required=True, metavar="N", help="how many scenes")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="scenes of another seed are others (default: %(default)s)"
+    )
+    parser.add_argument("--height", type=int, default=256, help="pixels (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=384, help="pixels (default: %(default)s)")
+    parser.add_argument(
+        "--num-workers", type=int, default=1, help="processes that draw (default: %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    from axial_deeplab.data.scenes import write_scenes
+
+    write_scenes(**vars(options))
+    print(f"{options.num_images} scenes written to {options.output}")
 
 
 CONVERSIONS = ("maps", "masks", "coco-instances", "cityscapes")

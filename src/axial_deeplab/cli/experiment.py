@@ -2,11 +2,10 @@
 
 import sys
 
-from axial_deeplab.cli.command_line import Arguments, Parser, command
+from axial_deeplab.cli.command_line import Arguments, Parser
 from axial_deeplab.cli.options import add_data_set, add_prediction_options, data_set, prediction_options
 
 
-@command
 def experiment(arguments: Arguments) -> None:
     """Repeat the paper: stress test (stress), loss curves (losses), its comparisons in small (reproduce)."""
     actions = {"stress": _stress, "losses": _losses, "reproduce": _reproduce}
@@ -125,7 +124,6 @@ def _reproduce(arguments: Arguments) -> None:
     )
 
 
-@command
 def attention_maps(arguments: Arguments) -> None:
     """Draw where a pixel looks: the attention of every head of a block along its column and its row."""
     parser = Parser(attention_maps)

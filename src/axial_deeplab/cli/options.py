@@ -30,7 +30,8 @@ def add_data_set(parser: Parser) -> None:
 
 def data_set(options: argparse.Namespace) -> DataConfig:
     """Return the data set of `--config`, with what the options give instead, as the part val."""
-    from axial_deeplab.config.schema import DataConfig, SplitConfig, read_config
+    from axial_deeplab.config.parse import read_config
+    from axial_deeplab.config.schema import DataConfig, SplitConfig
 
     keys = ("images", "panoptic", "json", "root", "split", "annotations")
     given = {key: getattr(options, key) for key in keys if getattr(options, key)}

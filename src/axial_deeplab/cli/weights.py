@@ -3,10 +3,9 @@
 import json
 import sys
 
-from axial_deeplab.cli.command_line import Arguments, Parser, command
+from axial_deeplab.cli.command_line import Arguments, Parser
 
 
-@command
 def convert(arguments: Arguments) -> None:
     """Convert weights of other projects: deeplab2, csrhddlam/axial-deeplab, ResNets of torchvision."""
     parser = Parser(convert)
@@ -53,8 +52,9 @@ def convert(arguments: Arguments) -> None:
         help="of the check, in standard deviations of the output (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    from axial_deeplab.accounting.tables import parse_settings, parse_size
+    from axial_deeplab.accounting.tables import parse_settings
     from axial_deeplab.panoptic.coco_json import PanopticJson
+    from axial_deeplab.util.text import parse_size
     from axial_deeplab.weights.convert.convert import convert as convert_weights
     from axial_deeplab.weights.convert.deeplab2_data_sets import DATA_SETS
 
@@ -66,7 +66,7 @@ def convert(arguments: Arguments) -> None:
         overrides=parse_settings(options.set),
         data_set=options.categories if is_known else None,
         categories=None if is_known else PanopticJson.read(options.categories).categories,
-        crop_size=parse_size(options.crop_size) if options.crop_size else None,
+        crop_size=parse_size(options.crop_size, "crop_size") if options.crop_size else None,
         post_processing=parse_settings(options.post_processing),
         allow_missing=options.allow_missing,
         allow_unused=options.allow_unused,
@@ -78,7 +78,6 @@ def convert(arguments: Arguments) -> None:
     print(f"{report}\nwritten to {options.output}")
 
 
-@command
 def weights(arguments: Arguments) -> None:
     """List the shipped and public weights with their scores, or download some by name."""
     parser = Parser(weights)
@@ -107,7 +106,6 @@ def weights(arguments: Arguments) -> None:
         print(local_weights(chosen.name, file=options.file, progress=sys.stderr.isatty()))
 
 
-@command
 def export(arguments: Arguments) -> None:
     """Write a network for another runtime: ONNX, torch.export or ahead-of-time compiled; check it there."""
     parser = Parser(export)

@@ -1,5 +1,7 @@
 """Every setting of a run: the dataclasses, the YAML files and the recipes that ship."""
 
+from axial_deeplab._moved import contents_moved
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.config.schema import (
     AugmentationConfig,
     ClassificationConfig,
@@ -14,8 +16,6 @@ from axial_deeplab.config.schema import (
     TrainerConfig,
     config_from_dict,
     config_to_dict,
-    parse_config,
-    read_config,
 )
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "TrainerConfig",
     "config_from_dict",
     "config_to_dict",
-    "parse_config",
     "read_config",
 ]
+
+# Here parse_config was until version 0.1; nothing but the command line parses words now.
+__getattr__ = contents_moved(__name__, "axial_deeplab.cli.training")

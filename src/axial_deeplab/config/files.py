@@ -1,6 +1,6 @@
 """YAML files of settings, which may be built on others: `base: ../shared.yaml`, or a list of such files.
 
-Those of the repository's `configs/` are part of the package and found by their names.
+Those in `recipes/` are part of the package and found by their names.
 """
 
 import os
@@ -18,8 +18,16 @@ SHIPPED_FOLDER = Path(__file__).parent / "recipes"
 
 
 def shipped_settings() -> list[str]:
-    """Return the names of the settings in the package, such as `cityscapes/axial_deeplab_l`."""
+    """Return the names of the settings in the package, such as `cityscapes/axial_deeplab_l`.
+
+    Raises:
+        FileNotFoundError: the package has none, which a broken installation brings about.
+    """
     names = [path.relative_to(SHIPPED_FOLDER).with_suffix("") for path in SHIPPED_FOLDER.glob("*/*.yaml")]
+    if not names:
+        raise FileNotFoundError(
+            f"settings of the package must be in {SHIPPED_FOLDER}, got none; install axial-deeplab again"
+        )
     return sorted(name.as_posix() for name in names if not name.name.startswith(BASE))
 
 
@@ -33,6 +41,7 @@ def copy_shipped_settings(output: str | os.PathLike[str]) -> None:
         ValueError: the output is not empty.
         OSError: it cannot be written.
     """
+    shipped_settings()  # refuses a package without any
     with atomic_directory(output) as folder:
         shutil.copytree(SHIPPED_FOLDER, folder, dirs_exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Every setting of a training run, its default, and how a YAML file and the command line give it.
+"""Every setting of a training run and its default.
 
 A `Config` travels in the checkpoint as plain types (`config_to_dict`, `config_from_dict`). The classes of
 the library take plain arguments and never see it; only `training/` and `evaluation/evaluate.py` do.
@@ -7,15 +7,9 @@ the library take plain arguments and never see it; only `training/` and `evaluat
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
-
-import jsonargparse
-import yaml
-
-from axial_deeplab.config.files import read_settings
 
 
 def _require(condition: bool, name: str, rule: str, value: object) -> None:
@@ -321,70 +315,6 @@ class Config:
             ("optim.max_steps", self.optim.max_steps),
         ):
             _require(steps % k == 0, name, f"a multiple of optim.lookahead_steps = {k}", steps)
-
-
-def parse_config(arguments: Sequence[str], *, prog: str = "axial-deeplab train") -> Config:
-    """Read the settings from `--config FILE` and from overrides `--any.key value`.
-
-    Args:
-        arguments: words of the command line.
-        prog: the command's name in the help text.
-
-    Returns:
-        The settings. `--help` and `--print_config` print and exit instead.
-
-    Raises:
-        ValueError: an unknown key, a value of a wrong type or outside its range, a YAML file that is none.
-        OSError: the YAML file cannot be read.
-    """
-    try:
-        parsed = _parser(prog).parse_args(list(arguments))
-    except jsonargparse.ArgumentError as error:
-        message = " ".join(str(error).split())
-        raise ValueError(f"settings must be those of `{prog} --help`, got: {message}") from None
-    settings = parsed.as_dict()
-    settings.pop("config", None)
-    return config_from_dict(settings)
-
-
-TRAIN = (
-    "Train a network. --resume [CHECKPOINT] goes on with a run: it is short for --trainer.resume CHECKPOINT, "
-    "alone for the last checkpoint in --trainer.output."
-)
-
-
-@lru_cache
-def _parser(prog: str) -> jsonargparse.ArgumentParser:
-    # Kept, for reading all docstrings takes longer than reading a file of settings.
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, description=TRAIN)
-    parser.add_argument(
-        "--config",
-        action=_ConfigFile,
-        help="YAML file, or a name of `axial-deeplab configs`; later files and options override it",
-    )
-    parser.add_class_arguments(Config)
-    return parser
-
-
-class _ConfigFile(jsonargparse.ActionConfigFile):
-    """The option --config; the parser itself knows no `base` and does not name a file that it cannot read."""
-
-    def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
-        super().__call__(parser, settings, yaml.safe_dump(read_settings(path)), option)
-
-
-def read_config(path: str) -> Config:
-    """Read the settings of a YAML file.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: see `parse_config`.
-        OSError: the file cannot be read.
-    """
-    return parse_config(["--config", path])
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, confidence, mean_of_numbers
-from axial_deeplab.evaluation.panoptic_quality import count_overlaps
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId
 from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, measure_segments
+from axial_deeplab.panoptic.overlaps import count_overlaps
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MIN_AREA = 100

@@ -23,6 +23,7 @@ from axial_deeplab.panoptic.coco_json import (
     path_in_folder,
 )
 from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Segment
+from axial_deeplab.panoptic.overlaps import Overlaps, SegmentMatches, count_overlaps
 from axial_deeplab.panoptic.png import read_panoptic_png
 
 
@@ -79,7 +80,7 @@ class PanopticQuality:
         return summarize(self.categories, self.state)
 
     def count(
-        self, overlaps: "Overlaps", gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
+        self, overlaps: Overlaps, gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
     ) -> NDArray[np.int64]:
         """Return the state of one image alone.
 
@@ -101,7 +102,7 @@ class PanopticQuality:
             state[row] = np.bincount(classes, minlength=num_classes)
         return state
 
-    def match(self, truth: Panoptic, prediction: Panoptic) -> "SegmentMatches":
+    def match(self, truth: Panoptic, prediction: Panoptic) -> SegmentMatches:
         """Tell which segments of one image match, which are false and which were missed; nothing is added.
 
         The arguments are those of `update`.
@@ -116,7 +117,7 @@ class PanopticQuality:
         )
 
     def _match(
-        self, overlaps: "Overlaps", gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
+        self, overlaps: Overlaps, gt_segments: Sequence[Segment], pred_segments: Sequence[Segment]
     ) -> tuple["_SegmentTable", "_SegmentTable", "_Matches"]:
         num_classes = len(self.categories)
         gt = _SegmentTable.of("gt", gt_segments, overlaps.gt_ids, overlaps.areas, num_classes)
@@ -149,63 +150,14 @@ class PanopticQuality:
         return counting
 
 
-class SegmentMatches(NamedTuple):
-    """How the segments of one image compare, by their ids.
-
-    Attributes:
-        matched: true id, predicted id and intersection over union of each pair.
-        false: predicted ids without a match that count against the prediction.
-        missed: true ids without a match.
-    """
-
-    matched: list[tuple[int, int, float]]
-    false: list[int]
-    missed: list[int]
-
-
 class _Matches(NamedTuple):
-    """The same by the rows of the two tables."""
+    """Segments that match, are false and were missed, by the rows of the two tables."""
 
     of_gt: IntArray
     of_pred: IntArray
     iou: NDArray[np.float64]
     is_false: NDArray[np.bool_]
     is_missed: NDArray[np.bool_]
-
-
-class Overlaps(NamedTuple):
-    """The pairs of one value of a true map and one of a predicted map that share pixels; areas in pixels."""
-
-    gt_ids: IntArray
-    pred_ids: IntArray
-    areas: NDArray[np.float64]
-
-
-def count_overlaps(gt_map: IntArray, pred_map: IntArray) -> Overlaps:
-    """Count the pixels that each value of one map shares with each value of the other.
-
-    It sorts the runs of one pair along the rows instead of the pixels: about a hundred times fewer.
-
-    *Shapes*: both maps (H, W).
-
-    Raises:
-        ValueError: the maps differ in size.
-    """
-    gt_map, pred_map = np.asarray(gt_map), np.asarray(pred_map)
-    if gt_map.shape != pred_map.shape or gt_map.ndim != 2:
-        raise ValueError(
-            f"pred_map must have the size (H, W) of gt_map, got {pred_map.shape} for {gt_map.shape}; "
-            "predict at the original size of the image"
-        )
-    gt_ids, pred_ids = gt_map.ravel(), pred_map.ravel()
-    is_start = np.ones(gt_ids.size, dtype=bool)
-    is_start[1:] = (gt_ids[1:] != gt_ids[:-1]) | (pred_ids[1:] != pred_ids[:-1])
-    starts = np.flatnonzero(is_start)
-    pairs = gt_ids[starts].astype(np.int64) << 32 | pred_ids[starts].astype(np.int64)
-    values, pair_of_run = np.unique(pairs, return_inverse=True)
-    lengths = np.diff(starts, append=gt_ids.size)
-    areas = np.bincount(pair_of_run, lengths, minlength=len(values)).astype(np.float64)
-    return Overlaps(values >> 32, values & 0xFFFFFFFF, areas)
 
 
 class _SegmentTable(NamedTuple):

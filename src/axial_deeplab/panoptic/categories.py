@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, overload
 
+from axial_deeplab.util.text import shortened
+
 Color = tuple[int, int, int]
 
 BLACK: Color = (0, 0, 0)
@@ -115,7 +117,7 @@ class Categories(Sequence[Category]):
         """
         if category_id not in self._train_ids:
             raise ValueError(
-                f"category_id must be one of the {len(self)} ids in categories ({_shortened(self.ids)}), "
+                f"category_id must be one of the {len(self)} ids in categories ({shortened(self.ids, 8)}), "
                 f"got {category_id}; add the category or correct the id"
             )
         return self._train_ids[category_id]
@@ -239,8 +241,3 @@ def _refuse_repeated(what: str, values: Sequence[Any]) -> None:
         if value in seen:
             raise ValueError(f"{what} must occur once in categories, got {value!r} twice; change one of them")
         seen.add(value)
-
-
-def _shortened(ids: Sequence[int], limit: int = 8) -> str:
-    shown = ", ".join(str(value) for value in ids[:limit])
-    return shown if len(ids) <= limit else f"{shown}, ... {ids[-1]}"

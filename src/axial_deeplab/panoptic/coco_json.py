@@ -3,13 +3,14 @@
 import json
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.util.text import shortened
 
 # An id is a color: three channels of 8 bits.
 MAX_ID = 256**3 - 1
@@ -196,17 +197,17 @@ def entries_with_pixels(
     unknown = sorted(set(ids) - listed)
     if unknown:
         raise ValueError(
-            f"{where} must have only ids that segments_info lists, got {_shortened(unknown)}; "
+            f"{where} must have only ids that segments_info lists, got {shortened(unknown)}; "
             "add the segments to the JSON"
         )
     empty = sorted(listed - set(ids))
     if empty and not allow_empty:
         raise ValueError(
-            f"{where} must have pixels of every segment of the JSON, got none of {_shortened(empty)}; "
+            f"{where} must have pixels of every segment of the JSON, got none of {shortened(empty)}; "
             "remove the segments from the JSON"
         )
     if empty:
-        text = f"{where}: segments {_shortened(empty)} of the JSON have no pixel in the PNG; left out"
+        text = f"{where}: segments {shortened(empty)} of the JSON have no pixel in the PNG; left out"
         warnings.warn(text, stacklevel=3)
     return [segment for segment in annotation.segments if segment.id in ids]
 
@@ -312,8 +313,3 @@ def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEnt
         raise ValueError(f"{where} iscrowd must be 0 or 1, got {is_crowd!r}; correct the file")
     area = entry.get("area")
     return SegmentEntry(segment_id, category_id, bool(is_crowd), area if isinstance(area, int) else None)
-
-
-def _shortened(values: Sequence[int], limit: int = 5) -> str:
-    shown = ", ".join(str(value) for value in values[:limit])
-    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"

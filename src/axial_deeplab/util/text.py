@@ -1,14 +1,30 @@
-"""Words for people: lists that are not too long."""
+"""Words of the command line and lists in messages."""
 
 from collections.abc import Sequence
 
 
-def shortened(values: Sequence[object], limit: int) -> str:
-    """Return the first values as a list for a message, and how many more there are.
+def parse_size(text: str, name: str = "input") -> tuple[int, int]:
+    """Return the height and width in pixels of, say, `1025x2049`; a single number is a square.
 
     Args:
-        values: what to list, in its order.
-        limit: most values to name.
+        text: size as the command line takes it.
+        name: option that the error names.
+
+    Raises:
+        ValueError: the text is no such size.
     """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{name} must be HEIGHTxWIDTH in pixels, got {text}; write it as 1025x2049 or 224")
+    return int(parts[0]), int(parts[-1])
+
+
+def format_size(size: tuple[int, int]) -> str:
+    """Return a height and width as `parse_size` reads them."""
+    return f"{size[0]}x{size[1]}"
+
+
+def shortened(values: Sequence[object], limit: int = 5) -> str:
+    """Return the first `limit` values, and how many more there are."""
     shown = ", ".join(map(str, values[:limit]))
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"

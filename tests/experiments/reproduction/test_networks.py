@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from axial_deeplab.config.schema import read_config
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.experiments.reproduction import equal_madds
 from axial_deeplab.experiments.reproduction.networks import (
     BASE,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from axial_deeplab.cli.main import main
-from axial_deeplab.config.schema import read_config
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.experiments.reproduction import networks, runs, schedule
 from axial_deeplab.experiments.reproduction.networks import Network, Table
@@ -119,7 +119,7 @@ def test_a_table_is_trained_measured_and_reported(
 KILLED = """
 import os, signal
 from pathlib import Path
-from axial_deeplab.config.schema import read_config
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.experiments.reproduction.networks import Network
 from axial_deeplab.experiments.reproduction.runs import Reproduction
 from axial_deeplab.training.checkpoints import Checkpoints

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from axial_deeplab.config.schema import read_config
+from axial_deeplab.config.parse import read_config
 from axial_deeplab.experiments.plots import require_matplotlib
 from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.page import write_page

@@ -33,8 +33,6 @@ from axial_deeplab.experiments.losses import read_losses
 from axial_deeplab.experiments.reproduction.equal_madds import madds, model_arguments, parameters
 from axial_deeplab.experiments.reproduction.networks import BASE, LOSSES, STRESS_SCALES, Network
 from axial_deeplab.experiments.stress import stress_test
-from axial_deeplab.training.checkpoints import LAST
-from axial_deeplab.training.train import train
 from axial_deeplab.util.files import atomic_path
 
 SETTINGS = "config.yaml"
@@ -126,6 +124,10 @@ class Reproduction:
             ValueError: the folder has a run of other settings.
             OSError: a file cannot be read or written.
         """
+        # Needs an extra; pages and tables of finished runs do not.
+        from axial_deeplab.training.checkpoints import LAST
+        from axial_deeplab.training.train import train
+
         folder, config = self.folder(network, seed), self.settings(network, seed)
         if (folder / SETTINGS).exists():
             _require_same_settings(folder / SETTINGS, config)

@@ -81,7 +81,7 @@ class ConversionReport:
             ("steps and optimizers, left out", self.bookkeeping),
         ):
             if names:
-                lines.append(f"{len(names)} {label}: {shortened(names, 5)}")
+                lines.append(f"{len(names)} {label}: {shortened(names)}")
         for check in self.checks:
             lines.append(f"{check.name}: largest difference {check.difference:.1e} of the standard deviation")
         return "\n".join(lines)
@@ -178,7 +178,7 @@ def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: f
     image = expected.pop("input", None)
     if image is None or not expected:
         raise ValueError(
-            f"{path} must hold input and output, or output/NAME, got {shortened(list(expected), 5)}; add them"
+            f"{path} must hold input and output, or output/NAME, got {shortened(list(expected))}; add them"
         )
     with torch.no_grad():
         outputs = network.eval()(torch.from_numpy(image))

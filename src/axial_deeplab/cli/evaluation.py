@@ -1,0 +1,128 @@
+"""The subcommands of `axial-deeplab` that measure: `evaluate` and `pq`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from axial_deeplab.cli.command_line import Arguments, Parser, write_json
+from axial_deeplab.cli.options import (
+    add_data_set,
+    add_prediction_options,
+    add_workers,
+    data_set,
+    prediction_options,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from axial_deeplab.config.schema import DataConfig
+
+
+def evaluate(arguments: Arguments) -> None:
+    """Predict the images of a data set and print panoptic quality, mIoU and AP, or top-1 and top-5."""
+    parser = Parser(evaluate)
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help="file of weights, checkpoint, or a name of `axial-deeplab weights list`",
+    )
+    add_data_set(parser)
+    add_prediction_options(parser)
+    parser.add_argument(
+        "--ap",
+        choices=("cityscapes", "coco"),
+        help="measure the average precision of the instances, too, as this benchmark defines it",
+    )
+    parser.add_argument("--limit", type=int, help="only the first so many images")
+    add_workers(parser, "threads that read images ahead")
+    parser.add_argument("--classwise", action="store_true", help="print a line for each class")
+    parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
+    parser.add_argument(
+        "--report", metavar="DIR", help="write report.html: scores, confusions, best and worst images"
+    )
+    options = parser.parse_args(arguments)
+    from axial_deeplab.evaluation.evaluate import evaluate as evaluate_weights
+    from axial_deeplab.evaluation.processes import is_first_process
+
+    data = data_set(options)
+    if data.format == "image_folder":
+        _evaluate_classifier(options, data)
+        return
+    result = evaluate_weights(
+        options.weights,
+        data,
+        output=options.output,
+        report=options.report,
+        ap=options.ap,
+        limit=options.limit,
+        num_workers=options.num_workers,
+        progress=sys.stderr.isatty(),
+        **prediction_options(options),
+    )
+    if is_first_process():
+        print(result.to_text(classwise=options.classwise))
+        write_json(options.json_out, result.to_json())
+
+
+# What `evaluate` can be told of panoptic networks alone.
+OF_SEGMENTS = (
+    *("ap", "classwise", "output", "report", "max_size", "long_side", "scales", "flip"),
+    *("center_threshold", "nms_kernel", "top_k", "stuff_area"),
+)
+
+
+def _evaluate_classifier(options: "argparse.Namespace", data: "DataConfig") -> None:
+    from axial_deeplab.evaluation.classification import evaluate_classifier
+    from axial_deeplab.evaluation.processes import is_first_process
+
+    of_segments = [name for name in OF_SEGMENTS if getattr(options, name) not in (None, False)]
+    if of_segments:
+        raise ValueError(
+            "options must be those of a classification network with --format image_folder, "
+            f"got --{of_segments[0].replace('_', '-')}; leave it out"
+        )
+    result = evaluate_classifier(
+        options.weights,
+        data,
+        device=options.device,
+        limit=options.limit,
+        num_workers=options.num_workers,
+        progress=sys.stderr.isatty(),
+    )
+    if is_first_process():
+        print(result.to_text())
+        write_json(options.json_out, result.to_json())
+
+
+def pq(arguments: Arguments) -> None:
+    """Compare predictions with the ground truth, both as COCO panoptic files, and print panoptic quality."""
+    parser = Parser(pq)
+    parser.add_argument(
+        "--gt-json", "--gt_json_file", required=True, metavar="FILE", help="JSON of the ground truth"
+    )
+    parser.add_argument(
+        "--gt-folder", "--gt_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
+    )
+    parser.add_argument(
+        "--pred-json", "--pred_json_file", required=True, metavar="FILE", help="JSON of the predictions"
+    )
+    parser.add_argument(
+        "--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
+    )
+    add_workers(parser, "threads that read and count")
+    parser.add_argument("--classwise", action="store_true", help="print a line for each class")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.evaluation.panoptic_quality import evaluate_files
+
+    result = evaluate_files(
+        options.gt_json,
+        options.gt_folder,
+        options.pred_json,
+        options.pred_folder,
+        num_workers=options.num_workers,
+        progress=sys.stderr.isatty(),
+    )
+    print(result.to_text(classwise=options.classwise))
+    write_json(options.json, result.to_json())

@@ -1,0 +1,93 @@
+"""The subcommands of `axial-deeplab` that segment images: `predict` and `demo`."""
+
+import sys
+
+from axial_deeplab.cli.command_line import Arguments, Parser
+from axial_deeplab.cli.options import add_prediction_options, prediction_options
+
+
+def predict(arguments: Arguments) -> None:
+    """Segment images and videos: overlays, and of images a panoptic PNG each and one COCO panoptic JSON."""
+    parser = Parser(predict)
+    parser.add_argument("images", nargs="+", metavar="FILE", help="image and video files, or folders of them")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help="file of weights, checkpoint, or a name of `axial-deeplab weights list`",
+    )
+    parser.add_argument(
+        "--output", default="predictions", metavar="DIR", help="folder of the results (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="predict what this COCO JSON lists (image_info_test-dev2017.json), no overlays",
+    )
+    parser.add_argument(
+        "--submission",
+        metavar="NAME",
+        help="with --json: write the zip file of the COCO server for this method",
+    )
+    parser.add_argument(
+        "--runtime",
+        default="torch",
+        choices=("torch", "onnx"),
+        help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
+    )
+    add_prediction_options(parser)
+    options = parser.parse_args(arguments)
+    if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
+        given = "--json" if options.submission is None else "--submission"
+        raise ValueError(
+            f"{given} must come with --json and one folder of images, got {len(options.images)} inputs and "
+            f"--json {options.json}; give both"
+        )
+    from axial_deeplab.prediction.files import predict_files
+    from axial_deeplab.prediction.predictor import Predictor
+
+    weights = options.weights
+    if options.runtime == "onnx":
+        from axial_deeplab.export.onnx_runtime import load_onnx
+
+        weights = load_onnx(weights)
+    predictor = Predictor(weights, **prediction_options(options))
+    progress = sys.stderr.isatty()
+    if options.json:
+        from axial_deeplab.prediction.submission import predict_listed
+
+        (folder,) = options.images
+        print(
+            predict_listed(
+                predictor,
+                folder,
+                options.json,
+                options.output,
+                submission=options.submission,
+                progress=progress,
+            )
+        )
+        return
+    print(predict_files(predictor, options.images, options.output, progress=progress))
+
+
+def demo(arguments: Arguments) -> None:
+    """Predict built-in scenes that training never saw; print panoptic quality and time, draw a picture."""
+    parser = Parser(demo)
+    parser.add_argument(
+        "--output", default="demo", metavar="DIR", help="folder of the pictures (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights",
+        default="axial_deeplab_nano_scenes",
+        help="file of weights, or name of shipped ones (default: %(default)s)",
+    )
+    parser.add_argument("--num-images", type=int, default=50, help="how many scenes (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.experiments.demo import run_demo
+
+    print(
+        run_demo(
+            options.output, weights=options.weights, num_images=options.num_images, device=options.device
+        )
+    )

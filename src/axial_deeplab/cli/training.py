@@ -1,0 +1,100 @@
+"""The subcommands of `axial-deeplab` that are about training: `train` and `configs`."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from axial_deeplab.cli.command_line import Arguments, Parser
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+    from axial_deeplab.config.schema import Config
+
+
+def train(arguments: Arguments) -> None:
+    """Train a network: --config FILE.yaml, then any setting as --section.key VALUE; --resume [CHECKPOINT]."""
+    config = parse_config(_with_resume(arguments))
+    _require_lightning()
+    from axial_deeplab.training.train import train
+
+    train(config)
+
+
+def configs(arguments: Arguments) -> None:
+    """List the settings that come with the package, for train --config NAME; or copy them to change them."""
+    parser = Parser(configs)
+    parser.add_argument("--output", metavar="DIR", help="a new folder to copy all of them to")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.config.files import copy_shipped_settings, shipped_settings
+
+    names = shipped_settings()
+    if options.output is None:
+        print("\n".join(names))
+        return
+    copy_shipped_settings(options.output)
+    print(f"{len(names)} settings and their shared parts written to {options.output}")
+
+
+def parse_config(arguments: Sequence[str]) -> "Config":
+    """Read the settings from `--config FILE` and from overrides `--any.key value`.
+
+    Args:
+        arguments: words of the command line.
+
+    Returns:
+        The settings. `--help` and `--print_config` print and exit instead.
+
+    Raises:
+        ValueError: an unknown key, a value of a wrong type or outside its range, a YAML file that is none.
+        OSError: the YAML file cannot be read.
+    """
+    from axial_deeplab.config.parse import checked_config
+
+    return checked_config(lambda: _settings_parser().parse_args(list(arguments)))
+
+
+@lru_cache
+def _settings_parser() -> "jsonargparse.ArgumentParser":
+    import jsonargparse
+    import yaml
+
+    from axial_deeplab.config.files import read_settings
+    from axial_deeplab.config.parse import settings_parser
+
+    class ConfigFile(jsonargparse.ActionConfigFile):
+        """The option --config; the parser itself knows no `base` and does not name a file it cannot read."""
+
+        def __call__(self, parser: Any, settings: Any, path: Any, option: str | None = None) -> None:
+            super().__call__(parser, settings, yaml.safe_dump(read_settings(path)), option)
+
+    parser = settings_parser(
+        prog="axial-deeplab train",
+        description="Train a network. --resume [CHECKPOINT] goes on with a run: it is short for "
+        "--trainer.resume CHECKPOINT, alone for the last checkpoint in --trainer.output.",
+    )
+    parser.add_argument(
+        "--config",
+        action=ConfigFile,
+        help="YAML file, or a name of `axial-deeplab configs`; later files and options override it",
+    )
+    return parser
+
+
+def _with_resume(arguments: Arguments) -> Arguments:
+    """Turn `--resume [CHECKPOINT]` into the setting that it is short for."""
+    words = list(arguments)
+    if "--resume" in words:
+        place = words.index("--resume")
+        has_value = place + 1 < len(words) and not words[place + 1].startswith("--")
+        words[place : place + 1] = ["--trainer.resume"] if has_value else ["--trainer.resume", "last"]
+    return words
+
+
+def _require_lightning() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("lightning") is None:
+        raise ValueError(
+            'training needs the package lightning, which is missing; pip install "axial-deeplab[train]"'
+        )
