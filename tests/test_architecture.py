@@ -1,4 +1,4 @@
-"""The folders in docs/architecture.md are those of the tree; `python tests/test_architecture.py` writes them."""
+"""docs/architecture.md names the folders of the tree; `python tests/test_architecture.py` writes them."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Commands that the documents show are understood, and files that they link to exist."""
+"""Commands that the documents show are understood, and files that they link to or name exist."""
 
 import argparse
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from axial_deeplab.cli import main as cli
+import axial_deeplab.cli.main as cli
 from axial_deeplab.config.schema import parse_config
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PROGRAM = "axial-deeplab"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAM, PACKAGE = "axial-deeplab", "axial_deeplab"
 
 
 def shown_commands(document):
@@ -67,3 +67,14 @@ def test_linked_files_exist(document):
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_source_files_exist(document):
+    """A path starts at the root or at the package; a name without a folder is that of some file."""
+    sources = [ROOT / folder for folder in ("src", "tests", "benchmarks")]
+    for path in re.findall(r"(?<![\w./-])[\w-][\w./-]*\.py\b", document.read_text()):
+        if "/" in path:
+            assert (ROOT / path).exists() or (ROOT / "src" / PACKAGE / path).exists(), path
+        else:
+            assert any(next(folder.rglob(path), None) for folder in sources), path
