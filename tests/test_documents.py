@@ -78,3 +78,11 @@ def test_named_source_files_exist(document):
             assert (ROOT / path).exists() or (ROOT / "src" / PACKAGE / path).exists(), path
         else:
             assert any(next(folder.rglob(path), None) for folder in sources), path
+
+
+def test_measured_figures_of_the_readme_are_those_of_the_performance_page():
+    readme, performance = ((ROOT / name).read_text() for name in ("README.md", "docs/performance.md"))
+    table = readme.split("two cores of an AMD EPYC | time |")[1].split("\n\n")[0]
+    figures = re.findall(r"[\d.]+(?= (?:ms|s)\b)", table)
+    assert len(figures) > 5
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){figure}(?![\d.])", performance)] == []
