@@ -380,7 +380,7 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 
 _INTRODUCTION = """# Parameters and multiply-adds
 
 `axial-deeplab tables` writes this file; a test keeps it in step with the code. Each network is counted
-anew, beside the digits that the paper prints. `axial-deeplab models` lists all networks, and `axial-deeplab
+again, beside the digits that the paper prints. `axial-deeplab models` lists all networks, and `axial-deeplab
 models NAME --input 1025x2049 --span 33` counts any choice.
 
 | column | what is counted |
@@ -392,8 +392,8 @@ models NAME --input 1025x2049 --span 33` counts any choice.
 | matmul B | convolutions and matrix products alone, for the network as it runs here |
 
 **The rule.** One for each product of a convolution or matrix product, attention included; 5 for each
-attention logit (three norms, the exponential, the division); 1 for each element that a convolution puts out
-(its norm). A query of span m on an axis of L positions has min(m, L) logits for each head, one of a square
+attention logit (three norms, the exponential, the division); 1 for each element of a convolution's output
+(its norm). A query of span m on an axis of L positions has min(m, L) logits for each head, one of a window
 of m x m has m²: positions outside the image are counted, though they do not exist. A logit takes d products
 for each of its terms (q·k, q·r^q, k·r^k), and d' for each output that it weighs (v, r^v). Resizing, pooling
 and activations count nothing. Multi-scale testing is the sum over scales, each with and without a flip.
