@@ -1,4 +1,4 @@
-"""The table of all networks and the paper's tables, counted anew, beside the published digits."""
+"""The table of all networks and the paper's tables, counted again, beside the published digits."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -120,7 +120,7 @@ def select_rows(
     it is set, with the memory of its activations.
 
     Args:
-        names: of networks; empty is all.
+        names: names of networks; empty is all.
         input_size: height and width of the image in pixels, such as "1025x2049"; None is that of the
             network's first published row.
         span: positions that a query attends to; None is the network's own default, the whole axis.
