@@ -26,13 +26,13 @@ class NetworkCandidate:
     """A network at one input size.
 
     Args:
-        name: of `list_models()`, or `first_author:axial50s` and the like with `checkout`.
+        name: one of `list_models()`, or `first_author:axial50s` and the like with `checkout`.
         batch: images.
         height: pixels.
         width: pixels.
         training: time forward pass, backward pass and a step of SGD; else inference without gradients.
         span: positions that a query attends to; None is the whole axis.
-        num_classes: of the classifier or the semantic logits; None is the default of the network.
+        num_classes: classes of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
         compiled: run it through `torch.compile`.
