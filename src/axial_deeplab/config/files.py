@@ -1,6 +1,6 @@
 """YAML files of settings, which may be built on others: `base: ../shared.yaml`, or a list of such files.
 
-Those of the repository's `configs/` are part of the package and found by their names.
+Those in `recipes/` are part of the package and found by their names.
 """
 
 import os
@@ -95,7 +95,8 @@ def _load(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
         raise ValueError(
-            f"{path} must be a YAML file of settings, got: {message}; see the examples in configs/"
+            f"{path} must be a YAML file of settings, got: {message}; "
+            "see the examples of `axial-deeplab configs --output DIR`"
         ) from None
     if not isinstance(content, dict):
         raise ValueError(
