@@ -27,7 +27,7 @@ class Sample:
         panoptic: the ground truth (H, W), None where there is none (test sets).
         segments: one for each value of the map but void.
         image_id: as the data set numbers it.
-        file_name: of the image, relative to its folder.
+        file_name: path of the image, relative to its folder.
         size: (height, width) in pixels.
     """
 
@@ -44,7 +44,7 @@ class ImageRecord(NamedTuple):
 
     Args:
         image_id: as the data set numbers it.
-        file_name: of the image, relative to its folder.
+        file_name: path of the image, relative to its folder.
         image: its path.
         ground_truth: path of its PNG, None where there is none (test sets).
         size: (height, width) in pixels if the data set tells it.
