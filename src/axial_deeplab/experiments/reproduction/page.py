@@ -29,7 +29,7 @@ def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[
     """Write the report, and its pictures beside it, see `write_pictures`.
 
     Args:
-        results: of the runs.
+        results: results of the runs.
         path: the page, *.md.
         tables: names of those that it has.
         recipe: what the runs were trained by, as it was given to the command.
