@@ -201,7 +201,7 @@ def _check_id_range(ids: IntArray) -> None:
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         worst = ids.min() if ids.min() < 0 else ids.max()
         raise ValueError(
-            f"ids must be from 0 to {MAX_ID} to fit a color, got {worst}; number the segments anew"
+            f"ids must be from 0 to {MAX_ID} to fit a color, got {worst}; number the segments again"
         )
 
 
@@ -326,8 +326,8 @@ def to_coco_annotation(
         panoptic: our map (H, W).
         segments: one for each value of the map.
         categories: the label space.
-        image_id: of the image, as its data set numbers it.
-        file_name: of the PNG.
+        image_id: number or name of the image in its data set.
+        file_name: name of the PNG.
 
     Returns:
         The annotation (plain Python numbers, ready for `json`) and the ids (H, W) for `write_panoptic_png`.
@@ -446,7 +446,7 @@ class PanopticWriter:
         Args:
             panoptic: our map (H, W).
             segments: one for each value of the map.
-            image_file_name: of the photo, relative to its folder; the PNG takes its name.
+            image_file_name: path of the photo, relative to its folder; the PNG takes its name.
             image_id: None numbers the images 1, 2, ...
 
         Returns:

@@ -85,7 +85,7 @@ class Prediction:
         """Return the image with its segments drawn over it.
 
         Args:
-            options: of `axial_deeplab.visualization.draw_overlay`.
+            options: arguments of `axial_deeplab.visualization.draw_overlay`.
         """
         return draw_overlay(self.image, self.panoptic, self.segments, self.categories, **options)
 
@@ -163,7 +163,7 @@ def predict_panoptic(
     Args:
         model: a segmentation network, on its device; evaluation mode is up to the caller.
         image: (H, W, C), uint8.
-        post_processing: from the network's outputs to segments.
+        post_processing: what makes segments from the network's outputs.
         view: how the network sees the image; None is at its size.
 
     Raises:
@@ -461,7 +461,7 @@ def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np
 
 
 def _remeasured(panoptic: PanopticMap, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """Return the segments that are left in a map, with area and box counted anew."""
+    """Return the segments that are left in a map, with area and box counted again."""
     values, areas, boxes = measure_segments(panoptic)
     measured = {v: (a, b) for v, a, b in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)}
     return tuple(

@@ -43,7 +43,7 @@ class LoadedWeights:
     """A network with its weights.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: network in evaluation mode, on the CPU.
         categories: what its classes are.
         metadata: everything that the file says: `model`, `categories`, `post_processing` and more.
     """
@@ -70,7 +70,7 @@ class LoadReport:
         resized: adapted to another number of input channels or to another length of a relative table.
         reinitialized: as `create_model` made them, for the file has none of this name and shape.
         unused: tensors of the file without a place in the model.
-        shapes: of each tensor of the model that the file has in another shape: (in the file, in the model).
+        shapes: shapes (in the file, in the model) of each tensor where they differ.
     """
 
     loaded: tuple[str, ...]
@@ -170,7 +170,7 @@ def load_weights(path_or_name: str | os.PathLike[str]) -> LoadedWeights:
 
     Args:
         path_or_name: a file that `save_weights` wrote, a checkpoint of our training (`*.ckpt`), or one of
-            `pretrained_names()`, or one of `zoo.public_weights`, which is downloaded at its first use.
+            `pretrained_names()`, or a name of public weights, which is downloaded at its first use.
 
     Raises:
         FileNotFoundError: there is neither such a file nor such a name.
@@ -394,10 +394,10 @@ def _adapted(
     """Return a tensor of the target's shape, or None if there is no sense in adapting it.
 
     Args:
-        name: of the target.
-        tensor: of the file.
-        target: of the model.
-        image_channels: of the file and of the model.
+        name: name of the target.
+        tensor: tensor of the file.
+        target: tensor of the model.
+        image_channels: channels of an image for the file and for the model.
     """
     if tensor.ndim != target.ndim:
         return None

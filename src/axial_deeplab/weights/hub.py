@@ -34,7 +34,7 @@ def from_pretrained(
     Args:
         repository: a folder, or "user/name" on the Hub.
         revision: branch, tag or commit.
-        token: of the user, for private repositories; None takes the one that is stored.
+        token: token of the user, for private repositories; None takes the one that is stored.
         cache_dir: where huggingface_hub keeps its downloads; None is its own place.
         local_files_only: whether to use what was downloaded before.
         force_download: whether to download it again.
@@ -116,7 +116,7 @@ def push_to_hub(
         repository: "user/name".
         metrics: see `save_pretrained`.
         private: whether only the user sees a new repository.
-        token: of the user; None takes the one that is stored.
+        token: token of the user; None takes the one that is stored.
         revision: branch.
         commit_message: for its history.
         create_pr: whether to open a pull request instead of changing the branch.

@@ -24,12 +24,12 @@ class PublicWeights:
 
     Args:
         name: ours, for `load_weights` and `create_model`.
-        address: of the file.
-        size: of the file in bytes, None where unknown; it is then recorded at the first download.
-        sha256: of the file, None where unknown; it is then recorded at the first download.
+        address: address of the file.
+        size: bytes of the file, None where unknown; they are then recorded at the first download.
+        sha256: hash of the file, None where unknown; it is then recorded at the first download.
         source: the page that describes them.
         model: arguments of `create_model`; None infers them from the tensors.
-        data_set: of deeplab2, with its settings; None numbers the classes.
+        data_set: data set of deeplab2, with its settings; None numbers the classes.
         training_data: what they were trained on.
         license: what is known of their terms.
         published: the published scores in percent, and the data that they are of; empty if there are none.
@@ -90,7 +90,7 @@ def local_weights(name: str, *, file: str | os.PathLike[str] | None = None, prog
     """Return the file of public weights in our format; download and convert them unless they are there.
 
     Args:
-        name: of the table.
+        name: name in the table.
         file: the file of the table's address, for machines that cannot reach it.
         progress: show progress bars.
 
@@ -133,7 +133,7 @@ def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> 
     if expected not in (None, sha256):
         raise ValueError(
             f"{file} must have the sha256 {expected}, got {sha256}; download it again, or remove "
-            f"{_record_path(path)} if it was published anew"
+            f"{_record_path(path)} if it was published again"
         )
     model = dict(weights.model or {})
     convert(

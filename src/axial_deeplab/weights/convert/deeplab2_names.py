@@ -40,8 +40,8 @@ class ParameterSource(NamedTuple):
     """Where a tensor of ours comes from.
 
     Args:
-        name: of deeplab2's variable.
-        transform: from the variable's value to ours, both NumPy arrays.
+        name: name of deeplab2's variable.
+        transform: function from the variable's value to ours, both NumPy arrays.
     """
 
     name: str
@@ -127,7 +127,7 @@ def without_influence(model: nn.Module, name: str) -> bool:
 
     Args:
         model: the network, as for `deeplab2_names`.
-        name: of the variable.
+        name: name of the variable.
     """
     if name.endswith("/_batch_norm_similarity/beta"):
         return True
@@ -144,7 +144,7 @@ def deeplab2_arguments(
     """Return the arguments with which `create_model` makes a network as deeplab2 has it.
 
     Args:
-        name: of the network.
+        name: name of the network.
         crop_size: height and width of the images that it was trained on, k x output_stride + 1 pixels; gives
             the ASPP its fixed window. None pools whole maps.
         overrides: further arguments, which replace those that are returned but may decide about them.

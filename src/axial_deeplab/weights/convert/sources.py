@@ -34,7 +34,7 @@ class WeightsSource:
     Args:
         path: the file, or the prefix of a TensorFlow checkpoint.
         project: whose names the tensors have.
-        names: of all tensors that are weights.
+        names: names of all tensors that are weights.
         bookkeeping: names of what else is there: steps, optimizers and their slots.
         read: returns a tensor by its name.
         state: the tensors, but for TensorFlow checkpoints, which are read one by one.

@@ -44,12 +44,12 @@ class Variable:
     """Where a variable lies in a checkpoint.
 
     Args:
-        dtype: of its tensor; None for types that are not numbers.
-        shape: of its tensor.
+        dtype: number type of the tensor; None for types that are not numbers.
+        shape: shape of the tensor.
         shard: number of the file of data.
         offset: first byte in this file.
         size: bytes in this file.
-        checksum: of these bytes, as TensorFlow masks it.
+        checksum: checksum of these bytes, as TensorFlow masks it.
         is_sliced: whether it is stored in several parts.
     """
 
