@@ -1,6 +1,7 @@
 """Commands that the documents show are understood, and files that they link to or name exist."""
 
 import argparse
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_named_source_files_exist(document):
             assert (ROOT / path).exists() or (ROOT / "src" / PACKAGE / path).exists(), path
         else:
             assert any(next(folder.rglob(path), None) for folder in sources), path
+
+
+def test_words_for_an_argument_begin_with_a_noun():
+    fragments = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                docstring = ast.get_docstring(node) or ""
+                found = re.findall(r"^    [\w*]+(?:, [\w*]+)*: (?:of|that) .*$", docstring, re.MULTILINE)
+                fragments += [f"{path.relative_to(ROOT)}: {line.strip()}" for line in found]
+    assert not fragments
 
 
 def test_measured_figures_of_the_readme_are_those_of_the_performance_page():
