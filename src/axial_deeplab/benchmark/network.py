@@ -69,7 +69,7 @@ class NetworkCandidate:
             f"span {self.span}" if self.span else "",
             f"{self.num_classes} classes" if self.num_classes else "",
             self.impl if self.impl != "auto" else "",
-            "not fused" if not (self.fuse or self.training) else "",
+            "not folded" if not (self.fuse or self.training) else "",
             "compiled" if self.compiled else "",
             self.dtype if self.dtype != "float32" else "",
         ]
