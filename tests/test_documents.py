@@ -13,7 +13,7 @@ from axial_deeplab.config.schema import parse_config
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PROGRAM, PACKAGE = "axial-deeplab", "axial_deeplab"
+PROGRAM = "axial-deeplab"
 
 
 def shown_commands(document):
@@ -72,13 +72,10 @@ def test_linked_files_exist(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_source_files_exist(document):
-    """A path starts at the root or at the package; a name without a folder is that of some file."""
+    """Paths start at the root, or somewhere below src, tests or benchmarks."""
     sources = [ROOT / folder for folder in ("src", "tests", "benchmarks")]
     for path in re.findall(r"(?<![\w./-])[\w-][\w./-]*\.py\b", document.read_text()):
-        if "/" in path:
-            assert (ROOT / path).exists() or (ROOT / "src" / PACKAGE / path).exists(), path
-        else:
-            assert any(next(folder.rglob(path), None) for folder in sources), path
+        assert (ROOT / path).exists() or any(next(folder.rglob(path), None) for folder in sources), path
 
 
 def test_words_for_an_argument_begin_with_a_noun():
