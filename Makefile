@@ -35,7 +35,7 @@ lint: $(INSTALLED_FOR_ALL)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED_FOR_ALL)  ## format and mend what the linter can mend
+format: $(INSTALLED_FOR_ALL)  ## format and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -104,7 +104,7 @@ def page(runs: list[Run], data: str) -> str:
         "",
         f"Written by `python benchmarks/classification.py --data {Path(data).name}`: {classes} classes,",
         f"{images} photographs to learn from, {judged} to be judged by, at {size} pixels; {epochs:.1f}",
-        "epochs of the same schedule from random weights (`configs/caltech101_20`), tuned for neither.",
+        "epochs of the same schedule from random weights (`caltech101_20/`), tuned for neither.",
         "Accuracy in percent after the last step, of the averaged weights; ± is the standard deviation over",
         f"the seeds {seeds}. CPU seconds are those of training and evaluation on one thread of a processor",
         f"({platform.machine()}) that other programs used, too; PyTorch {version('torch')}.",
@@ -116,7 +116,7 @@ def page(runs: list[Run], data: str) -> str:
         verdict,
         f"One photograph is {100 / judged:.2f} points. So few photographs, so small, for so few epochs, tell",
         "how the networks start to learn and nothing about ImageNet, where the paper compares them at",
-        "224 x 224 pixels after 130 epochs (`configs/imagenet`, not run here).",
+        "224 x 224 pixels after 130 epochs (`imagenet/`, not run here).",
     ]
     return "\n".join([*lines, ""])
 

@@ -238,7 +238,7 @@ CASES = {
     ),
     "id_too_large": Case(EVALUATE, f"got {2**24}", "must be from 1 to 16777215", first_segment(id=2**24)),
     "id_twice": Case(
-        EVALUATE, "segment ids must be unique", "number the segments anew", edited(same_id_twice)
+        EVALUATE, "segment ids must be unique", "number the segments again", edited(same_id_twice)
     ),
     "id_is_a_text": Case(
         EVALUATE, "segment id must be of type int, got 'x'", "correct the file", first_segment(id="x")

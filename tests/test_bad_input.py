@@ -1,4 +1,4 @@
-"""Bad input on the command line: one line that names it and how to mend it, exit code 2, no leftovers."""
+"""Bad input on the command line: one line that names it and how to fix it, exit code 2, no leftovers."""
 
 import json
 import shutil

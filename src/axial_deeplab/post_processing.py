@@ -76,7 +76,7 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
 
     Args:
         centers: coordinates of the centers, pixels of the offset map.
-        offsets: from each pixel to the center of its instance, pixels.
+        offsets: way from each pixel to the center of its instance, pixels.
         mask: the pixels to assign (those of things), or None for all.
 
     Returns:
@@ -159,7 +159,7 @@ def number_instances(classes: Tensor, instances: Tensor, label_divisor: int) -> 
     Args:
         classes: train id of each instance.
         instances: 1 + index of the instance, 0 for none.
-        label_divisor: of the panoptic map.
+        label_divisor: divisor of the ids in the panoptic map.
 
     Returns:
         The value of instance k in the panoptic map at index k + 1; 0 at index 0 and for instances without
@@ -209,7 +209,7 @@ def merge(
         thing_ids: train ids of the thing classes.
         num_instances: K.
         num_classes: C.
-        label_divisor: of the panoptic map.
+        label_divisor: divisor of the ids in the panoptic map.
         stuff_area: stuff segments of fewer pixels become void.
         void_ids: train ids that mean void.
 
@@ -256,9 +256,9 @@ def fill_void(
         panoptic: the map that `merge` made.
         semantic_logits: logits of the classes.
         centers: coordinates of the centers, pixels.
-        offsets: from each pixel to the center of its instance, pixels.
+        offsets: way from each pixel to the center of its instance, pixels.
         instance_values: what `merge` returned.
-        label_divisor: of the panoptic map.
+        label_divisor: divisor of the ids in the panoptic map.
     """
     void = panoptic == 0
     values = panoptic.unique()
@@ -298,7 +298,7 @@ def describe_segments(
         semantic_logits: logits of the classes.
         log_partition: what `classify_pixels` returned.
         confidences: confidence by value in the map; 1 for values that are absent.
-        label_divisor: of the panoptic map.
+        label_divisor: divisor of the ids in the panoptic map.
 
     Returns:
         Segments in rising order of `id`, with boxes (x, y, width, height) in pixels.
@@ -352,7 +352,7 @@ class PostProcessing:
 
     Args:
         thing_ids: train ids of the thing classes.
-        label_divisor: of the panoptic map, more than the instances of a class in an image.
+        label_divisor: divisor of the ids in the panoptic map, more than the instances of a class in an image.
         center_threshold: centers are strictly higher in the heatmap, at least 0.
         nms_kernel: side in pixels of the square in which a center must be the highest.
         top_k: most centers of an image, or None for all.

@@ -118,9 +118,9 @@ def test_compiled_networks_are_timed_with_and_without_the_fused_kernel() -> None
     )
     assert [candidate.label for candidate in candidates] == [
         "axial_resnet_nano",
-        "axial_resnet_nano (reference, not fused)",
+        "axial_resnet_nano (reference, not folded)",
         "axial_resnet_nano (compiled)",
-        "axial_resnet_nano (reference, not fused, compiled)",
+        "axial_resnet_nano (reference, not folded, compiled)",
         "resnet50",
         "resnet50 (compiled)",
     ]
@@ -195,7 +195,7 @@ def test_command_prints_table_json_and_plot(tmp_path: Path, capsys: pytest.Captu
         "--no-memory",
     ]
     assert main([*words, "--json", str(tmp_path / "t.json"), "--plot", str(tmp_path / "t.png")]) == 0
-    assert "axial_deeplab_nano (reference, not fused)" in capsys.readouterr().out
+    assert "axial_deeplab_nano (reference, not folded)" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "t.json").read_text())
     assert [section["title"] for section in numbers["sections"]] == [
         "inference, float32, 1 image: 17 x 17",

@@ -4,7 +4,7 @@ Nothing is computed and nothing stored: the largest network at 2177 x 2177 pixel
 
 The paper's rule for multiply-adds (M-Adds) is not in its text; it follows from its digits. It is one for
 each product of a convolution or matrix product, 5 for each attention logit (three norms, the exponential,
-the division) and 1 for each element that a convolution puts out (its norm). A query of a local span m on an
+the division) and 1 for each element of a convolution's output (its norm). A query of a local span m on an
 axis of L positions has min(m, L) logits for each head, also near the border; one of a square of m x m has
 m².
 """
@@ -42,7 +42,7 @@ class MultiplyAdds:
     Attributes:
         products: multiply-adds of the convolutions and matrix products, attention included.
         logits: logits of all attention layers and heads.
-        elements: elements that the convolutions put out.
+        elements: elements in the outputs of the convolutions.
     """
 
     products: int = 0
@@ -70,8 +70,8 @@ class Activations:
     """Bytes that the forward pass of training keeps for the backward pass, in float32, for one image.
 
     Attributes:
-        reference: with the reference implementation of attention, which keeps its logits.
-        recomputing: with an implementation that keeps its inputs and outputs and computes the logits again.
+        reference: bytes with the reference implementation of attention, which keeps its logits.
+        recomputing: bytes with an implementation that keeps inputs and outputs and computes the logits again.
     """
 
     reference: int
@@ -185,8 +185,8 @@ def count_activations(model: nn.Module, height: int, width: int) -> Activations:
 
     Args:
         model: the network; blocks that it recomputes (`checkpoint=True`) are counted so.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        height: pixels of the image.
+        width: pixels of the image.
     """
     twin = _on_meta(model).train()
     owned = {_storage(tensor) for tensor in (*twin.parameters(), *twin.buffers())}

@@ -29,7 +29,7 @@ class PublishedRow:
         params: the printed parameters in millions; None where the paper prints none.
         madds: the printed multiply-adds in billions, or with a T behind in trillions; None likewise.
         overrides: arguments of `create_model` besides the name.
-        scales: of multi-scale testing with flips; empty is a single pass.
+        scales: scales of multi-scale testing with flips; empty is a single pass.
     """
 
     label: str

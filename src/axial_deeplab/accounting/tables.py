@@ -1,4 +1,4 @@
-"""The table of all networks and the paper's tables, counted anew, beside the published digits."""
+"""The table of all networks and the paper's tables, counted again, beside the published digits."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,7 +121,7 @@ def select_rows(
     it is set, with the memory of its activations.
 
     Args:
-        names: of networks; empty is all.
+        names: names of networks; empty is all.
         input_size: height and width of the image in pixels, such as "1025x2049"; None is that of the
             network's first published row.
         span: positions that a query attends to; None is the network's own default, the whole axis.
@@ -364,7 +364,7 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 
 _INTRODUCTION = """# Parameters and multiply-adds
 
 `axial-deeplab tables` writes this file; a test keeps it in step with the code. Each network is counted
-anew, beside the digits that the paper prints. `axial-deeplab models` lists all networks, and `axial-deeplab
+again, beside the digits that the paper prints. `axial-deeplab models` lists all networks, and `axial-deeplab
 models NAME --input 1025x2049 --span 33` counts any choice.
 
 | column | what is counted |
@@ -376,8 +376,8 @@ models NAME --input 1025x2049 --span 33` counts any choice.
 | matmul B | convolutions and matrix products alone, for the network as it runs here |
 
 **The rule.** One for each product of a convolution or matrix product, attention included; 5 for each
-attention logit (three norms, the exponential, the division); 1 for each element that a convolution puts out
-(its norm). A query of span m on an axis of L positions has min(m, L) logits for each head, one of a square
+attention logit (three norms, the exponential, the division); 1 for each element of a convolution's output
+(its norm). A query of span m on an axis of L positions has min(m, L) logits for each head, one of a window
 of m x m has m²: positions outside the image are counted, though they do not exist. A logit takes d products
 for each of its terms (q·k, q·r^q, k·r^k), and d' for each output that it weighs (v, r^v). Resizing, pooling
 and activations count nothing. Multi-scale testing is the sum over scales, each with and without a flip.

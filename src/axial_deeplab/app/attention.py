@@ -22,11 +22,11 @@ def attention_grid(
     """Return the attention of a pixel in every head of a block: one picture for each head and axis, HTML.
 
     Args:
-        network: to look into; it sees the picture at the size at which it predicts.
+        network: network to look into; it sees the picture at the size at which it predicts.
         pixels: the picture, RGB (H, W, 3), uint8.
         pixel: (y, x) in it.
         block: name of an axial block.
-        seconds: that the network may take.
+        seconds: time that the network may take.
 
     Raises:
         ValueError: there is no such block or pixel, or the time is over.

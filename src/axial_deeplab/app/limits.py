@@ -18,7 +18,7 @@ class Limits:
 
     Args:
         max_side: longest side of a picture, pixels.
-        seconds: that the network may take for one.
+        seconds: time that the network may take for one.
 
     Raises:
         ValueError: a limit is not positive.
@@ -42,7 +42,7 @@ def time_limit(model: nn.Module, seconds: float) -> Iterator[None]:
 
     Args:
         model: the network that the block runs, in this thread alone.
-        seconds: from here on.
+        seconds: time from here on.
 
     Raises:
         ValueError: the time is over and the network is not.

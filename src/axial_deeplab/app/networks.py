@@ -29,7 +29,7 @@ class Network:
 
     Args:
         weights: what it is called in the app.
-        predictor: with its norms folded away.
+        predictor: predictor whose norms are folded.
         model: the same network with its norms, as the attention maps need it.
     """
 

@@ -36,9 +36,9 @@ class Page:
     """The page and its events; all pages that are open share one network at a time.
 
     Args:
-        networks: that people choose from.
-        results: of the pages that are open.
-        limits: of a picture.
+        networks: networks that people choose from.
+        results: results of the pages that are open.
+        limits: limits of a picture.
     """
 
     def __init__(self, networks: Networks, results: Results, limits: Limits) -> None:

@@ -19,7 +19,7 @@ class Picture:
 
     Args:
         pixels: RGB (H, W, 3), uint8, upright.
-        file_name: of the file, without folder.
+        file_name: name of the file, without folder.
         changes: what was done to the pixels of the file.
     """
 

@@ -79,10 +79,10 @@ def segment(
     """Segment a picture.
 
     Args:
-        network: to predict with.
-        picture: to segment.
-        knobs: of the post-processing.
-        seconds: that the network may take.
+        network: network that predicts.
+        picture: picture to segment.
+        knobs: settings of the post-processing.
+        seconds: time that the network may take.
         room: width that the page has for the overlay, pixels of the screen.
 
     Raises:
@@ -104,7 +104,7 @@ def overlay_for_page(prediction: Prediction, room: int) -> Image.Image:
     """Return an overlay of the size at which the page shows it, so that its names can be read there.
 
     Args:
-        prediction: to draw.
+        prediction: prediction to draw.
         room: width that the page has for it, pixels of the screen.
     """
     height, width = prediction.panoptic.shape

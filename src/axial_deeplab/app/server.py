@@ -34,8 +34,8 @@ def serve(
         device: as for `Predictor`.
         host: address to listen at.
         port: 0 takes a free one.
-        limits: of a picture.
-        announce: is told the address as soon as it listens.
+        limits: limits of a picture.
+        announce: function that is told the address as soon as it listens.
 
     Raises:
         ValueError: the address cannot be had, or the first weights are broken.
@@ -59,10 +59,10 @@ def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI"
     """Return the application: Gradio's page behind a gate, and the downloads.
 
     Args:
-        networks: that people choose from.
-        limits: of a picture.
-        host: that it will listen at; at this machine's own, other names of it are refused, for a page of
-            somebody else could have them point here.
+        networks: networks that people choose from.
+        limits: limits of a picture.
+        host: address that it will listen at; at this machine's own, other names of it are refused, for a page
+            of somebody else could have them point here.
     """
     import gradio as gr
     from fastapi import FastAPI, Response

@@ -77,7 +77,7 @@ class AttentionCandidate:
     """One way to execute the operation.
 
     Args:
-        shape: of the layer.
+        shape: shape of the layer.
         impl: an implementation of `axial_attention`, "sdpa", "flex" or "prepared".
         backward: forward and backward pass; else the forward pass without gradients.
         compiled: run it through `torch.compile`.
@@ -248,8 +248,8 @@ class Ceiling:
     """What the machine reached in this very run: the measure of how much is left.
 
     Attributes:
-        bytes_per_second: of copying a large tensor, read and written bytes together.
-        operations_per_second: of a large matrix product in the precision of the benchmark.
+        bytes_per_second: read and written bytes together, copying a large tensor.
+        operations_per_second: operations in a large matrix product, in the precision of the benchmark.
     """
 
     bytes_per_second: float

@@ -26,13 +26,13 @@ class NetworkCandidate:
     """A network at one input size.
 
     Args:
-        name: of `list_models()`, or `first_author:axial50s` and the like with `checkout`.
+        name: one of `list_models()`, or `first_author:axial50s` and the like with `checkout`.
         batch: images.
         height: pixels.
         width: pixels.
         training: time forward pass, backward pass and a step of SGD; else inference without gradients.
         span: positions that a query attends to; None is the whole axis.
-        num_classes: of the classifier or the semantic logits; None is the default of the network.
+        num_classes: classes of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
         compiled: run it through `torch.compile`.
@@ -69,7 +69,7 @@ class NetworkCandidate:
             f"span {self.span}" if self.span else "",
             f"{self.num_classes} classes" if self.num_classes else "",
             self.impl if self.impl != "auto" else "",
-            "not fused" if not (self.fuse or self.training) else "",
+            "not folded" if not (self.fuse or self.training) else "",
             "compiled" if self.compiled else "",
             self.dtype if self.dtype != "float32" else "",
         ]

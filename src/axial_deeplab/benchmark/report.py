@@ -29,12 +29,12 @@ class Section:
     """What was measured in one interleaved run.
 
     Attributes:
-        what: was computed, such as "forward and backward".
-        case: on what, such as the shape of the layer.
+        what: the computation, such as "forward and backward".
+        case: its subject, such as the shape of the layer.
         measurements: one for each candidate; ratios are against the first.
         ceiling_share: for each candidate, the share of the machine's ceiling that it reached; empty where
             that was not measured.
-        size: of what the section is about, for the plot: pixels of an image, or the length of an axis.
+        size: pixels of an image, or the length of an axis, for the plot.
         size_name: what stands at this size in the plot.
     """
 
@@ -160,7 +160,7 @@ def benchmark_attention(
 
     Args:
         settings: see there.
-        shapes: of the layers. Those that only differ in their length are drawn.
+        shapes: shapes of the layers. Those that only differ in their length are drawn.
         backward: also time the backward pass.
     """
     ceiling = measure_ceiling(settings.dtype, settings.device, cpu_time=settings.cpu_time)
@@ -213,9 +213,9 @@ def benchmark_model(
     Args:
         settings: see there.
         names: networks of `list_models()`; ratios are against the first of the table.
-        sizes: of the images, height and width in pixels.
+        sizes: height and width of the images, pixels.
         batches: images.
-        span: of the networks that attend.
+        span: span of the networks that attend.
         reference: also measure the networks that attend with the reference implementation, not folded.
         training: time training steps instead of inference.
         first_author: a checkout of the first author's code: adds his axial50s and his plain ResNet-50.

@@ -34,7 +34,7 @@ def _check(arguments: Arguments) -> None:
     parser = Parser(dataset)
     parser.prog += " check"
     parser.description = (
-        "Read every file of data sets, tell what is in them and what is wrong, and how to mend it."
+        "Read every file of data sets, tell what is in them and what is wrong, and how to fix it."
     )
     parser.add_argument("folders", nargs="*", metavar="DIR", help="of a data set, or of several")
     parser.add_argument("--images", metavar="DIR", help="instead of DIR: folder of the photographs")

@@ -53,7 +53,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     """Add the options of device, sizes and post-processing.
 
     Args:
-        parser: of a subcommand.
+        parser: parser of a subcommand.
         views: whether the images can be magnified and mirrored.
     """
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")

@@ -104,7 +104,8 @@ def _load(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
         raise ValueError(
-            f"{path} must be a YAML file of settings, got: {message}; see the examples in configs/"
+            f"{path} must be a YAML file of settings, got: {message}; "
+            "see the examples of `axial-deeplab configs --output DIR`"
         ) from None
     if not isinstance(content, dict):
         raise ValueError(

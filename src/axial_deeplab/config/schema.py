@@ -80,7 +80,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes of the training images, drawn anew for each visit of an image."""
+    """Random changes of the training images, drawn again for each visit of an image."""
 
     crop_size: tuple[int, int] = (1025, 1025)
     """Height and width of the crop in pixels; smaller images are padded, and the padding is ignored."""

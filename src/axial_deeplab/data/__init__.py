@@ -1,1 +1,1 @@
-"""Data sets, their categories and the joint transforms of images and panoptic maps."""
+"""Data sets, transforms of images and panoptic maps together, targets of training."""

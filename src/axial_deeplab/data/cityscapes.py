@@ -112,8 +112,8 @@ def cityscapes_annotation(
 
     Args:
         instance_ids: (H, W): label id, or label id x 1000 + number of the instance.
-        image_id: of the annotation.
-        file_name: of its PNG.
+        image_id: number or name of the image in the annotation.
+        file_name: name of its PNG.
         source: what error messages call the file.
 
     Returns:

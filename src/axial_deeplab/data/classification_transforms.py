@@ -86,7 +86,7 @@ class CentralCrop:
 
     Args:
         crop_size: (height, width) of the result in pixels.
-        shorter_side: of the whole image, in pixels of the result.
+        shorter_side: shorter side of the whole image, in pixels of the result.
 
     Raises:
         ValueError: the crop is larger than the image would be.

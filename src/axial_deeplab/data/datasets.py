@@ -28,7 +28,7 @@ def open_dataset(
         part: train or val.
         images_only: read the images without their ground truth.
         limit: only the first so many images; None takes as many as the settings say.
-        problems: gets what is wrong with single images; see `PanopticDataset`.
+        problems: list that gets what is wrong with single images; see `PanopticDataset`.
 
     Raises:
         ValueError: a setting is missing, the data set is not valid, or it has no ground truth.

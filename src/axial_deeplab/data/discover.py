@@ -29,7 +29,7 @@ def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
     (`panoptic` or `annotations/panoptic_*`, each with a JSON), and class folders.
 
     Args:
-        folder: of a data set, or of several.
+        folder: folder of a data set, or of several.
 
     Raises:
         FileNotFoundError: the folder does not exist.

@@ -19,7 +19,7 @@ def find_images(
     Args:
         inputs: files, taken whatever their suffix, and folders, searched with their subfolders.
         exclude: a folder inside one of them that is left out, such as the one that is written to.
-        suffixes: of the files in folders that are taken, in lower case.
+        suffixes: suffixes of the files in folders that are taken, in lower case.
 
     Returns:
         Path by name; the name is that of the file, or its path below the folder. If two are equal, the later

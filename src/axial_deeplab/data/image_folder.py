@@ -23,7 +23,7 @@ class ClassificationSample:
     Args:
         image: RGB, uint8 (H, W, 3).
         class_index: number of its class, an index into `ImageFolder.classes`.
-        file_name: of the image, relative to the folder of the data set.
+        file_name: path of the image, relative to the folder of the data set.
     """
 
     image: NDArray[np.uint8]

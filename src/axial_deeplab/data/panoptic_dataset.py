@@ -25,7 +25,7 @@ class Sample:
         image: RGB, uint8 (H, W, 3).
         truth: panoptic map (H, W) and its segments, None where there is no ground truth (test sets).
         image_id: as the data set numbers it.
-        file_name: of the image, relative to its folder.
+        file_name: path of the image, relative to its folder.
         size: (height, width) in pixels.
     """
 
@@ -51,7 +51,7 @@ class ImageRecord(NamedTuple):
 
     Args:
         image_id: as the data set numbers it.
-        file_name: of the image, relative to its folder.
+        file_name: path of the image, relative to its folder.
         image: its path.
         ground_truth: path of its PNG, None where there is none (test sets).
         size: (height, width) in pixels if the data set tells it.

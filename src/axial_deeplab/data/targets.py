@@ -26,7 +26,7 @@ class PanopticTargets:
         sigma: standard deviation of the Gaussians, in pixels of the map.
         ignore_label: semantic target of void; must not be a train id.
         small_instance_area: instances with fewer visible pixels than this weigh more in the semantic loss.
-        small_instance_weight: that weight; all other pixels weigh 1.
+        small_instance_weight: weight of their pixels; all others weigh 1.
         ignore_crowd_in_semantic: give crowd pixels the ignore_label too instead of their class.
         convention: "deeplab2", or "detectron2" with its three differences: offsets lead to the unrounded
             center, crowd things draw a Gaussian, and small crowds get the weight of small instances.

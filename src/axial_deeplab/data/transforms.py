@@ -108,7 +108,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
     Args:
         dataset: images with panoptic maps.
         targets: makes the targets.
-        seed: of the augmentation, at least 0.
+        seed: seed of the augmentation, at least 0.
         augmentation: arguments of `TrainTransform`.
 
     Raises:

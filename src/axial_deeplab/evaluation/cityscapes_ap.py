@@ -105,7 +105,7 @@ class CityscapesAP:
 
         Args:
             truth: the true map; values other than 0 that have no segment are neither void nor instances.
-            masks: of the size of the map; those of stuff do not count.
+            masks: masks of the map's size; those of stuff do not count.
 
         Raises:
             ValueError: a mask has another size.
@@ -195,7 +195,7 @@ def average_precision(scores: NDArray[np.float64], is_right: NDArray[np.bool_], 
     the way to either neighbor, that of the highest recall not beyond it.
 
     Args:
-        scores: of all predictions that are right or wrong (P,).
+        scores: scores of all predictions that are right or wrong (P,).
         is_right: which they are (P,).
         num_true: instances that there are to find.
     """

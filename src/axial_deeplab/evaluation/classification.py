@@ -28,7 +28,7 @@ def classify(model: nn.Module, images: Tensor) -> Tensor:
 
     Args:
         model: a classification network, which takes normalized images, averaged if it takes one channel.
-        images: of any number type.
+        images: tensor of any number type.
     """
     mean, std = (
         images.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD)

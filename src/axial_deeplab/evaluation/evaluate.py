@@ -101,8 +101,8 @@ class PanopticEvaluator:
     """Predict images one by one and sum up panoptic quality, mIoU and, if asked, AP.
 
     Args:
-        categories: of the data set.
-        post_processing: from the outputs of the network to segments.
+        categories: categories of the data set.
+        post_processing: what makes segments from the outputs of the network.
         view: how the network sees an image; None is at its size.
         ap: "cityscapes" or "coco", whose average precision of the instances is measured; None for none.
 

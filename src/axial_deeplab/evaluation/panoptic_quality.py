@@ -187,7 +187,7 @@ class _SegmentTable(NamedTuple):
         if len(np.unique(table.ids)) != len(table.ids):
             raise ValueError(
                 f"{side}_segments must have unique ids other than 0, got {sorted(table.ids[1:].tolist())}; "
-                "number the segments anew"
+                "number the segments again"
             )
         wrong = table.classes[1:][(table.classes[1:] < 0) | (table.classes[1:] >= num_classes)]
         if wrong.size:

@@ -54,7 +54,7 @@ class EvaluationReport:
     """Collects what the page shows while images are evaluated; memory does not grow with their number.
 
     Args:
-        categories: of the data set.
+        categories: categories of the data set.
         examples: how many of the best and of the worst images to show.
     """
 
@@ -112,7 +112,7 @@ class EvaluationReport:
         """Write the page.
 
         Args:
-            path: of the HTML file.
+            path: HTML file.
             panoptic: panoptic quality of all images.
             semantic: intersection over union of all images.
             confusion: pixels of each true class that were predicted as each class, and as void in the last

@@ -15,8 +15,8 @@ class SemanticIoUResult:
     """Intersection over union in percent.
 
     Args:
-        mean_iou: over the classes that occur; nan without any.
-        per_class: by train id; nan where the class occurs neither in ground truth nor in predictions.
+        mean_iou: mean over the classes that occur; nan without any.
+        per_class: IoU by train id; nan where a class occurs neither in ground truth nor in predictions.
     """
 
     mean_iou: float

@@ -1,1 +1,1 @@
-"""The paper's figures for any weights and data: stress test, loss curves, attention maps."""
+"""The paper's figures for any weights and data: stress test, loss curves, attention maps; the demo."""

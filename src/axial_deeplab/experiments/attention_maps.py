@@ -29,8 +29,8 @@ class AttentionMaps:
     Shapes: height (N, H), width (N, W): N heads, H x W positions.
 
     Args:
-        height: over the positions of its column, in the height-axis attention.
-        width: over the positions of its row, in the width-axis attention.
+        height: weights over the positions of its column, in the height-axis attention.
+        width: weights over the positions of its row, in the width-axis attention.
         height_stride: pixels of the image between two positions of the column.
         width_stride: pixels of the image between two positions of the row.
         pixel: (y, x) in the image.
@@ -105,7 +105,7 @@ def attention_of_query(layer: AxialAttention, x: Tensor, position: int, line: in
     Args:
         layer: along either axis, in evaluation mode.
         x: the layer's input (1, C, H, W).
-        position: of the query on the axis.
+        position: position of the query on the axis.
         line: its column (of a height-axis layer) or row.
 
     Source: Eq. 4 of the paper, the norms of its three terms included.
@@ -140,7 +140,7 @@ def draw_attention_maps(image: NDArray[np.uint8], maps: AttentionMaps) -> Image.
 
     Args:
         image: RGB (H, W, 3), uint8.
-        maps: of a pixel of it.
+        maps: attention maps of a pixel of it.
     """
     heights, widths = draw_heads(image, maps)
     titles = [f"head {number + 1}" for number in range(len(heights))]
@@ -152,7 +152,7 @@ def draw_heads(image: NDArray[np.uint8], maps: AttentionMaps) -> tuple[list[Imag
 
     Args:
         image: RGB (H, W, 3), uint8.
-        maps: of a pixel of it.
+        maps: attention maps of a pixel of it.
     """
     y, x = maps.pixel
     heights = [

@@ -25,9 +25,9 @@ class LossCurves:
     """The losses of a run.
 
     Args:
-        name: of the run.
-        steps: at which they were logged (N,).
-        losses: of each name in `LOSSES` (N,).
+        name: name of the run.
+        steps: steps (N,) at which they were logged.
+        losses: values (N,) of each name in `LOSSES`.
     """
 
     name: str
@@ -98,7 +98,7 @@ def draw_losses(curves: Sequence[LossCurves], output: str | os.PathLike[str], *,
     """Draw the losses of runs, a panel for each loss.
 
     Args:
-        curves: of the runs.
+        curves: curves of the runs.
         output: the picture, PNG, PDF or SVG.
         window: logged values that are averaged.
 

@@ -23,7 +23,7 @@ def panels(titles: list[str], *, panel_size: tuple[float, float] = (4.0, 3.2)) -
     """Return a figure with one panel for each title, side by side, and the panels.
 
     Args:
-        titles: of the panels.
+        titles: titles of the panels.
         panel_size: width and height of a panel, inches.
     """
     width, height = panel_size

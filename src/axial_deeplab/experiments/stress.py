@@ -24,7 +24,7 @@ class StressTest:
     """Panoptic quality by weights and scale.
 
     Args:
-        names: of the weights.
+        names: names of the weights.
         scales: magnifications of the images.
         qualities: percent, by weights, then scale; keys are those of `MEASURES`, nan where there is none.
     """
@@ -133,7 +133,7 @@ def magnification_axis(axis: Any, scales: Sequence[float]) -> None:
 
     Args:
         axis: the panel.
-        scales: that were measured.
+        scales: scales that were measured.
     """
     axis.set_xscale("log", base=2)
     axis.set_xticks(scales, [f"{scale:g}" for scale in scales])

@@ -38,8 +38,8 @@ class Comparison:
 
     Args:
         size: batch, height, width.
-        difference: of a map of numbers, the largest difference as a fraction of the standard deviation; of a
-            map of ids, the fraction of pixels that differ.
+        difference: for a map of numbers, the largest difference as a fraction of the standard deviation; for
+            one of ids, the fraction of pixels that differ.
     """
 
     size: tuple[int, int, int]
@@ -54,7 +54,7 @@ class Exported:
     """What is known of a file that was written.
 
     Args:
-        comparisons: with the network, at each size.
+        comparisons: comparison with the network at each size.
         smallest_side: pixels that height and width of images must have at least.
         side_multiple: what height and width must be multiples of, pixels.
     """

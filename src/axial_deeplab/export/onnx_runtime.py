@@ -27,7 +27,7 @@ class OnnxNetwork(nn.Module):
 
     Attributes:
         metadata: what the file says of network, categories and post-processing.
-        output_names: in their order.
+        output_names: names of the outputs, in their order.
 
     Raises:
         FileNotFoundError: there is no such file.

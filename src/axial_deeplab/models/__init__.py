@@ -1,1 +1,1 @@
-"""Layers, backbones, decoders and the registry of named networks."""
+"""Layers, backbones, decoders, heads and the registry of named networks."""

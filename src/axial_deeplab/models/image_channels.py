@@ -10,7 +10,7 @@ def match_channels(model: nn.Module, images: Tensor) -> Tensor:
 
     Args:
         model: any network; without a `config` it takes RGB.
-        images: of any number type, which is kept.
+        images: tensor of any number type, which is kept.
     """
     if getattr(model, "config", {}).get("in_channels", 3) != 1 or images.shape[1] != 3:
         return images

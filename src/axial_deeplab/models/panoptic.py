@@ -53,7 +53,7 @@ class PanopticDeepLab(Fusible):
             decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
         aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
         aspp_pool_size: see `decoder.ASPP`.
-        atrous_rates: of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
+        atrous_rates: rates of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
         num_heads: attention heads of the axial decoder.
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.

@@ -94,7 +94,7 @@ def noted_batch_norm(
         normalize: the batch norm.
         x: its input.
         weight: its factors.
-        bias: is added to them.
+        bias: summand of the results.
     """
     recording = _recording()
     if recording is None:

@@ -33,7 +33,7 @@ def resize_offsets(offsets: Tensor, size: Sequence[int]) -> Tensor:
     Shapes: offsets (B, 2, H, W) in (y, x) order; result (B, 2, *size).
 
     Args:
-        offsets: in pixels of their own grid.
+        offsets: offsets in pixels of their own grid.
         size: target height and width in pixels.
     """
     height, width = offsets.shape[-2:]

@@ -41,7 +41,7 @@ class Categories(Sequence[Category]):
     color is replaced from a fixed palette.
 
     Args:
-        categories: in any order.
+        categories: the categories, in any order.
 
     Raises:
         ValueError: no category, or ids or names that occur twice.

@@ -49,9 +49,9 @@ class PanopticJson:
 
     Args:
         path: the file.
-        images: by image id, in the order of the file; empty where the file lists none (predictions).
-        annotations: by image id, in the order of the file; empty where the file lists none (a test set).
-        categories: of the file, or those that the reader asked for.
+        images: entries by image id, in the order of the file; none where it lists none (predictions).
+        annotations: entries by image id, in the order of the file; none where it lists none (a test set).
+        categories: categories of the file, or those that the reader asked for.
     """
 
     path: Path
@@ -142,7 +142,7 @@ def refusing(problems: list[str] | None) -> Iterator[None]:
     """Collect the message of a ValueError or OSError instead of raising it, if there is a list to collect in.
 
     Args:
-        problems: gets the messages; None lets the errors pass.
+        problems: list that gets the messages; None lets the errors pass.
     """
     try:
         yield
@@ -249,7 +249,7 @@ def field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> A
 
     Args:
         entry: an object of the JSON.
-        key: of the value.
+        key: key of the value.
         kinds: the types that it may have.
         where: what the message calls the entry.
 
@@ -291,7 +291,7 @@ def _annotation_entry(entry: Any, categories: Categories, where: str) -> Annotat
         segment = _segment_entry(item, categories, where)
         if segment.id in segments:
             raise ValueError(
-                f"{where} segment ids must be unique, got {segment.id} twice; number the segments anew"
+                f"{where} segment ids must be unique, got {segment.id} twice; number the segments again"
             )
         segments[segment.id] = segment
     return AnnotationEntry(image_id, file_name, tuple(segments.values()))

@@ -86,7 +86,7 @@ class Prediction:
         """Return the image with its segments drawn over it.
 
         Args:
-            options: of `axial_deeplab.visualization.draw_overlay`.
+            options: arguments of `axial_deeplab.visualization.draw_overlay`.
         """
         return draw_overlay(self.image, self.result, self.categories, **options)
 
@@ -164,7 +164,7 @@ def predict_panoptic(
     Args:
         model: a segmentation network, on its device; evaluation mode is up to the caller.
         image: (H, W, C), uint8.
-        post_processing: from the network's outputs to segments.
+        post_processing: what makes segments from the network's outputs.
         view: how the network sees the image; None is at its size.
 
     Raises:

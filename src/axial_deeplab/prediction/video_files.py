@@ -41,7 +41,7 @@ class Frame(NamedTuple):
     Args:
         pixels: RGB (H, W, 3), uint8, upright.
         time: since the first frame, in units of the `time_base` of the video.
-        duration: in the same units; 0 if the file does not say.
+        duration: length in the same units; 0 if the file does not say.
     """
 
     pixels: NDArray[np.uint8]
@@ -73,7 +73,7 @@ class VideoReader:
     Afterwards `damage` says what is wrong with a file that is broken or ends sooner than it claims.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Raises:
         DamagedVideoError: no frame can be read.
@@ -168,7 +168,7 @@ class VideoWriter:
     """Writes frames as an MP4 file: H.264, or VP9 for odd sizes and where FFmpeg lacks H.264.
 
     Args:
-        path: of the file.
+        path: the file.
         size: height and width of the frames, pixels.
         frame_rate: frames a second, for players; each frame has its own time.
         time_base: unit of these times, seconds.

@@ -1,1 +1,1 @@
-"""Training on Lightning: module, optimizers and the train command."""
+"""Training on Lightning: a thin module for each task, optimizers, checkpoints, strategies."""

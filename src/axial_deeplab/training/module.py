@@ -30,7 +30,7 @@ class TrainingModule(lightning.LightningModule, ABC):
 
     Args:
         model: the network, `axial_deeplab.create_model(...)`.
-        categories: of the data set, stored with the weights.
+        categories: categories of the data set, stored with the weights.
         config: the settings; this class reads `optim`, the rest goes to the checkpoint.
 
     Attributes:

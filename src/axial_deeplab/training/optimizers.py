@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class Lookahead(Optimizer):
-    """Slow weights that follow the fast ones of another optimizer, which start anew from them every k steps.
+    """Slow weights that follow the fast ones of another optimizer, which start again from them every k steps.
 
     At every k-th step slow += alpha (fast - slow), then fast = slow. The model always holds the fast weights:
     right after a k-th step, where both are equal, is the time to evaluate and to store it. The slow weights

@@ -29,7 +29,7 @@ class PanopticTraining(TrainingModule):
         model: the network, `axial_deeplab.create_model(...)`.
         loss: the three losses.
         evaluator: predicts and scores the validation images.
-        categories: of the data set.
+        categories: categories of the data set.
         config: the settings.
     """
 

@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 
 
 class SampleStream(Sampler[list[tuple[int, int]]]):
-    """Batches of an endless stream of images that is shuffled anew in each epoch, from any batch on.
+    """Batches of an endless stream of images that is shuffled again in each epoch, from any batch on.
 
     Nothing depends on what was drawn before, so a resumed run sees the same images in the same order. A
     batch may hold the end of one epoch and the start of the next: no image is left out, and every batch is

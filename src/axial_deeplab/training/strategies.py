@@ -42,7 +42,7 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
 
     Args:
         model: the network.
-        mesh: of one dimension.
+        mesh: mesh of one dimension.
     """
     for backbone in [module for module in model.modules() if isinstance(module, Backbone)]:
         for name in FEATURE_NAMES:

@@ -1,4 +1,4 @@
-"""Pictures of panoptic segmentations."""
+"""Pictures of panoptic segmentations: overlays, legends, error maps, what a network sees."""
 
 from axial_deeplab.visualization.overlay import draw_overlay, legend_entries
 from axial_deeplab.visualization.side_by_side import side_by_side

@@ -32,7 +32,7 @@ def error_map(gt_map: PanopticMap, pred_map: PanopticMap, matches: SegmentMatche
     Args:
         gt_map: the true panoptic map.
         pred_map: the predicted one.
-        matches: of their segments, by `PanopticQuality.match`.
+        matches: matches of their segments, by `PanopticQuality.match`.
 
     Returns:
         1 + the position in `ERROR_COLORS`; 0 where neither map has a segment that counts.
@@ -72,8 +72,8 @@ def draw_error_map(
         image: RGB, uint8.
         gt_map: the true panoptic map.
         pred_map: the predicted one.
-        matches: of their segments, by `PanopticQuality.match`.
-        opacity: of the colors, 0 to 1.
+        matches: matches of their segments, by `PanopticQuality.match`.
+        opacity: opacity of the colors, 0 to 1.
         legend: append a strip that says what the colors mean.
 
     Raises:

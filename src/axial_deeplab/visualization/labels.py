@@ -52,10 +52,10 @@ def draw_labels(
     Things come first, for stuff has more places to choose from; larger segments come before smaller ones.
 
     Args:
-        picture: is drawn on.
+        picture: picture that is drawn on.
         index: 1 + position of the segment in the sequences (H, W), 0 for none.
         texts: what to write.
-        colors: of the segments; the text is white on a darker shade.
+        colors: colors of the segments; the text is white on a darker shade.
         is_stuff: whether the segment is stuff.
 
     Returns:

@@ -33,9 +33,9 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
     """Draw a legend in as many lines as it needs.
 
     Args:
-        entries: in their order.
-        width: of the strip, pixels; a name that is longer makes it wider.
-        size: of the font, pixels.
+        entries: the entries, in their order.
+        width: pixels of the strip; a name that is longer makes it wider.
+        size: pixels of the font.
     """
     font = ImageFont.load_default(size)
     gap = size // 2

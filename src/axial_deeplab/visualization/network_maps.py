@@ -52,7 +52,7 @@ def draw_offsets(
         offsets (2, H, W); mask (H, W).
 
     Args:
-        offsets: to the center of each pixel's instance, in the order (y, x), pixels.
+        offsets: way to the center of each pixel's instance, in the order (y, x), pixels.
         mask: where offsets mean something, such as the pixels of things; elsewhere the picture is black.
         longest: length that is drawn brightest, pixels; None takes the 99th percentile of the field.
 

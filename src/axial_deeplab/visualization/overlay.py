@@ -37,11 +37,11 @@ def draw_overlay(
         image: RGB, uint8.
         panoptic: the panoptic map of the image and its segments.
         categories: their names and colors.
-        opacity: of the colors, 0 to 1; void is always dark and hatched.
+        opacity: opacity of the colors, 0 to 1; void is always dark and hatched.
         labels: write names where there is room.
         scores: add the score to the names of things that have one, percent.
         legend: append a strip with the classes of the picture, which makes it higher.
-        label_divisor: of the panoptic map.
+        label_divisor: divisor of the ids in the panoptic map.
 
     Returns:
         The picture, of the size of the image but for the legend.

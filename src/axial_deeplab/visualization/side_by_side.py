@@ -18,7 +18,7 @@ def side_by_side(
 
     Args:
         rows: the pictures of each row, as many as there are titles.
-        titles: of the columns.
+        titles: titles of the columns.
         legend: swatches to draw below the table.
         panel_width: width of each column, pixels; pictures are scaled to it and keep their proportions.
 

@@ -22,7 +22,7 @@ class StableInstances:
 
     Args:
         categories: say which classes are things.
-        label_divisor: of the panoptic maps.
+        label_divisor: divisor of the ids in the panoptic maps.
     """
 
     def __init__(self, categories: Categories, *, label_divisor: int = LABEL_DIVISOR) -> None:

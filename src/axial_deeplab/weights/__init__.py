@@ -1,4 +1,4 @@
-"""Weights: their files, their names, where they come from."""
+"""Weights that describe themselves: their files, their names, where they come from."""
 
 from axial_deeplab._moved import contents_moved
 

@@ -107,7 +107,7 @@ def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> 
     if expected not in (None, sha256):
         raise ValueError(
             f"{file} must have the sha256 {expected}, got {sha256}; download it again, or remove "
-            f"{_record_path(path)} if it was published anew"
+            f"{_record_path(path)} if it was published again"
         )
     model = dict(weights.model or {})
     convert(

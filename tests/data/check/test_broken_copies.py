@@ -1,4 +1,4 @@
-"""Every reader and converter is given broken copies of its data: the file is named, and how to mend it."""
+"""Every reader and converter is given broken copies of its data: the file is named, and how to fix it."""
 
 import json
 import re

@@ -77,5 +77,5 @@ def test_all_of_a_seed_comes_before_the_next_and_squares_last() -> None:
 
 
 def test_the_recipe_trains_at_the_size_at_which_madds_are_counted() -> None:
-    recipe = read_config("configs/reproduction/scenes.yaml")
+    recipe = read_config("reproduction/scenes")
     assert recipe.augmentation.crop_size == (SIZE[0] + 1, SIZE[1] + 1)

@@ -28,7 +28,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture(autouse=True)
 def choices_of_tilings() -> Iterator[None]:
-    """Each test chooses its tilings anew."""
+    """Each test chooses its tilings again."""
     tilings.forget_choices()
     yield
     tilings.forget_choices()

@@ -129,7 +129,7 @@ def test_extreme_logits_stay_finite_and_nan_is_not_hidden() -> None:
 
 
 def test_relative_tables_reach_from_the_query_to_the_key() -> None:
-    # One channel; values are zero but for r^v, all logits are equal: the mean of the rows seen is put out.
+    # One channel; values are zero but for r^v, all logits are equal: the output is the mean of the rows seen.
     table = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
     none = torch.zeros(5, 1)
     prepared = PreparedAttention(

@@ -27,11 +27,11 @@ class ImageFindings:
     """What was found in one image.
 
     Args:
-        path: of the image.
-        digest: of its file; empty if it could not be read.
+        path: image file.
+        digest: hash of its file; empty if it could not be read.
         size: (height, width) in pixels.
         void: pixels without segment.
-        segments: of the ground truth.
+        segments: segments of the ground truth.
         notes: what is odd.
         problem: why it could not be read, None if it could.
     """
@@ -50,8 +50,8 @@ class DatasetReport(ABC):
     """What was found in a data set.
 
     Args:
-        name: of the data set.
-        findings: of its images.
+        name: name of the data set.
+        findings: findings of its images.
         dataset_problems: what is wrong with the data set beside single images.
         dataset_notes: what is odd beside single images.
     """
@@ -68,7 +68,7 @@ class DatasetReport(ABC):
 
     @property
     def problems(self) -> list[str]:
-        """What training would stop at; each names a file and how to mend it."""
+        """What training would stop at; each names a file and how to fix it."""
         return [*self.dataset_problems, *(f.problem for f in self.findings if f.problem is not None)]
 
     @property

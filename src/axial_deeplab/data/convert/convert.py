@@ -30,8 +30,8 @@ class UnwrittenImage(NamedTuple):
     """An image to convert.
 
     Args:
-        path: of the image.
-        file_name: of the image in the data set that is written.
+        path: image file.
+        file_name: path of the image in the data set that is written.
         annotate: makes its panoptic map.
         image_id: None numbers the images 1, 2, ...
     """

@@ -14,7 +14,7 @@ class CityscapesLabel(NamedTuple):
         group: what the data set calls its category.
         has_instances: thing or not.
         is_evaluated: False makes it void.
-        color: of the data set's pictures.
+        color: color in the data set's pictures.
     """
 
     id: int

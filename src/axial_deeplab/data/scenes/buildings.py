@@ -94,7 +94,7 @@ def street_front(
     Args:
         canvas: the canvas.
         rng: the source of chance.
-        plane: from meters (along the front, up) to pixels.
+        plane: map from meters (along the front, up) to pixels.
         long: meters of the front.
         floors: number of floors.
         haze: share of the color lost in the haze.

@@ -36,7 +36,7 @@ def write_scenes(
     Args:
         output: folder to make; it must be new or empty, and appears only when all is written.
         num_images: scenes to draw.
-        seed: of the data set, 0 or more.
+        seed: seed of the data set, 0 or more.
         height: rows of each image, at least 32.
         width: columns of each image, at least 32.
         num_workers: processes that draw.

@@ -36,11 +36,11 @@ class Claim:
     """That one network is better than another, or like it.
 
     Args:
-        table: that it belongs to.
-        text: of the claim.
+        table: table that it belongs to.
+        text: text of the claim.
         first: key of the network that is claimed to be better.
         second: key of the other one.
-        measures: that are compared; None takes those of the table.
+        measures: measures that are compared; None takes those of the table.
         lower_is_better: so it is for losses.
         alike: the claim is that there is no difference.
     """
@@ -59,10 +59,10 @@ class Finding:
     """What the runs say of a claim by one measure.
 
     Args:
-        claim: in question.
-        measure: by which it is judged.
+        claim: claim in question.
+        measure: measure by which it is judged.
         paper: the paper's difference, None where it prints no numbers.
-        difference: of the means, None where a network has no run.
+        difference: difference of the means, None where a network has no run.
         interval: half the width of the 95 % interval, None with fewer than two seeds of either.
         verdict: "holds", "does not hold", "cannot be told" or "not run".
     """

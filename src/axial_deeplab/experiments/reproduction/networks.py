@@ -30,7 +30,7 @@ class Network:
     Args:
         key: its name among the results, and of the folder of its runs.
         label: what the tables call it.
-        name: of its builder.
+        name: name of its builder.
         span: positions that a query attends to; None is the whole axis.
         options: further arguments of the builder.
         width_unit: given, the network's width is chosen so that it has the M-Adds of `BASE`.
@@ -120,7 +120,7 @@ class Table:
     """A table of the report.
 
     Args:
-        title: of the table.
+        title: title of the table.
         networks: its rows, by key, with what each is called there.
         measures: columns of results that claims are judged by, named as in the files of the runs.
         details: further columns.

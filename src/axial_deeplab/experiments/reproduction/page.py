@@ -15,7 +15,7 @@ from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import chosen_widths, markdown
 from axial_deeplab.util.files import atomic_path
 
-SCENES_RECIPE = "configs/reproduction/scenes.yaml"
+SCENES_RECIPE = "reproduction/scenes"
 VERDICTS = ("holds", "does not hold", "cannot be told", "not run")
 PAPER_COLUMN = (
     "The column *paper* has the differences that the paper prints for Cityscapes, in points: table 6 "
@@ -29,7 +29,7 @@ def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[
     """Write the report, and its pictures beside it, see `write_pictures`.
 
     Args:
-        results: of the runs.
+        results: results of the runs.
         path: the page, *.md.
         tables: names of those that it has.
         recipe: what the runs were trained by, as it was given to the command.

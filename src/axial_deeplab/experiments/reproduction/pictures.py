@@ -42,7 +42,7 @@ def write_pictures(results: Results, page: str | os.PathLike[str], tables: Seque
     """Draw the tables beside the report.
 
     Args:
-        results: of the runs.
+        results: results of the runs.
         page: the report, *.md.
         tables: names of those that are drawn.
 

@@ -33,11 +33,11 @@ def reproduce(
 
     Args:
         tables: names of `TABLES`.
-        seeds: of the runs.
+        seeds: seeds of the runs.
         output: folder of scenes, runs and tables.
         recipe: YAML file of the settings that all runs share.
-        steps: of each training; None takes those of the recipe.
-        threads: of the processor; None takes PyTorch's number.
+        steps: steps of each training; None takes those of the recipe.
+        threads: threads of the processor; None takes PyTorch's number.
         only_report: train nothing.
         page: write the report of these tables to this file.
         progress: show progress bars.

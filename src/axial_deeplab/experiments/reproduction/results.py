@@ -17,9 +17,9 @@ class Results:
     """The finished runs in a folder.
 
     Args:
-        folder: of the runs.
+        folder: folder of the runs.
         runs: content of the runs' files, by key of the network, then seed.
-        seeds: that were asked for.
+        seeds: seeds that were asked for.
     """
 
     folder: Path

@@ -45,7 +45,7 @@ def jobs(tables: Sequence[str], seeds: Sequence[int]) -> list[Job]:
 
     Args:
         tables: names of `TABLES`.
-        seeds: of the runs.
+        seeds: seeds of the runs.
     """
     keys = {key for table in tables for key in TABLES[table].networks}
     networks = [network for network in NETWORKS.values() if network.key in keys]
@@ -70,7 +70,7 @@ def do_jobs(
     Args:
         wanted: the jobs, in this order.
         reproduction: where and how.
-        report: is told of each job before it starts.
+        report: function that is told of each job before it starts.
         after_each: called when a job is done.
 
     Raises:
@@ -99,8 +99,8 @@ def _lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold a lock file while the context lasts; the system frees it when a process is killed.
 
     Args:
-        path: of the file.
-        wait: until it is free; otherwise yield at once whether it was.
+        path: the file.
+        wait: whether to wait until it is free; otherwise yield at once whether it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

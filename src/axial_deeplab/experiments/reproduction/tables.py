@@ -16,7 +16,7 @@ def write_tables(results: Results, output: Path) -> None:
     """Write each table of which there is a run as TABLE.md and TABLE.csv.
 
     Args:
-        results: of the runs.
+        results: results of the runs.
         output: folder.
 
     Raises:

@@ -46,7 +46,7 @@ class AxialAttention(nn.Module):
         key_channels: channels of the queries, and of the keys, of all heads; None is half of out_channels.
         span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
         max_span: positions to either side, itself included, that have their own row in the relative tables.
-        stride: every stride-th position of the attended axis is put out.
+        stride: every stride-th position of the attended axis is computed.
         rel_q: whether the logits have the term q·r^q.
         rel_k: whether the logits have the term k·r^k.
         rel_v: whether the output has the positional term of r^v.
@@ -130,7 +130,7 @@ class AxialAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the projection and the relative tables anew, as the first author's code does."""
+        """Draw the projection and the relative tables again, as the first author's code does."""
         nn.init.normal_(self.qkv.weight, std=math.sqrt(1.0 / self.qkv.in_channels))
         for table in (self.rel_q, self.rel_k, self.rel_v):
             if table is not None:

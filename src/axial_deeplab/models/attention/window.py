@@ -24,7 +24,7 @@ class RelativeTable2d(nn.Module):
     Args:
         num_heads: each attention head has its own vectors.
         kernel_size: side of the square in positions.
-        channels: of a vector.
+        channels: channels of a vector.
 
     Source: Ramachandran et al. 2019, section 3.
     """
@@ -35,7 +35,7 @@ class RelativeTable2d(nn.Module):
         self.columns = nn.Parameter(torch.empty(num_heads, kernel_size, channels - channels // 2))
 
     def reset_parameters(self, std: float) -> None:
-        """Draw all vectors anew from a normal distribution of this deviation."""
+        """Draw all vectors again from a normal distribution of this deviation."""
         nn.init.normal_(self.rows, std=std)
         nn.init.normal_(self.columns, std=std)
 
@@ -137,7 +137,7 @@ class LocalAttention2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the projection and the relative tables anew.
+        """Draw the projection and the relative tables again.
 
         Without norms of the logits, queries, keys and their tables are drawn so small that a term of the
         logits has a variance of about one.
@@ -379,7 +379,7 @@ def fold_projection(
         qkv: the projection to queries, keys and values, in this order.
         norm: what follows it.
         value_scale: multiplies the values.
-        value_shift: is added to them then.
+        value_shift: summand of the scaled values.
         query_scale: multiplies the queries.
     """
     scale, shift = scale_and_shift(norm, qkv.out_channels)

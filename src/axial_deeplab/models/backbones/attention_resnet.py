@@ -236,7 +236,7 @@ class AttentionResNet(Backbone):
 def _stem(
     stem: str, in_channels: int, width: int, num_heads: int, norm: dict[str, Any]
 ) -> tuple[nn.Module, int]:
-    """Return a stem of stride 4 and the channels that it puts out."""
+    """Return a stem of stride 4 and the channels of its output."""
     if stem == "attention":
         return SpatiallyAwareStem(in_channels, width, num_heads=num_heads, **norm), width
     layers: OrderedDict[str, nn.Module]

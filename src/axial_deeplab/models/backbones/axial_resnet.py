@@ -10,7 +10,7 @@ from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_d
 from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
 from axial_deeplab.models.recomputation import recompute_normalized
 
-# Attention width of the first stage of Axial-ResNet-L; a block puts out twice its width.
+# Attention width of the first stage of Axial-ResNet-L; the output of a block has twice its width.
 STAGE_WIDTH = 128
 EXPANSION = 2
 

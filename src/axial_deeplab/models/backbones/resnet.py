@@ -57,8 +57,8 @@ class Bottleneck(ConvBlock):
         in_channels: channels of the input.
         width: channels after the first convolution.
         inner_width: channels of the 3x3 convolution's output; None is `width`.
-        stride: of the 3x3 convolution, pixels.
-        dilation: of the 3x3 convolution, pixels.
+        stride: stride of the 3x3 convolution, pixels.
+        dilation: dilation of the 3x3 convolution, pixels.
         switchable: whether the 3x3 convolution is a `SwitchableConvNorm`.
         squeeze_excite: whether squeeze-and-excite follows the convolutions.
         final_relu: whether ReLU follows the sum with the shortcut.
@@ -102,8 +102,8 @@ class BasicBlock(ConvBlock):
     Args:
         in_channels: channels of the input.
         out_channels: channels of both convolutions.
-        stride: of the first convolution, pixels.
-        dilations: of the two convolutions, pixels.
+        stride: stride of the first convolution, pixels.
+        dilations: dilations of the two convolutions, pixels.
         switchable: whether the convolutions are `SwitchableConvNorm`.
         squeeze_excite: whether squeeze-and-excite follows the convolutions.
         final_relu: whether ReLU follows the sum with the shortcut.

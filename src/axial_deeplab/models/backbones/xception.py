@@ -23,8 +23,8 @@ class XceptionBlock(nn.Module):
     Args:
         in_channels: channels of the input.
         channels: channels after each of the three convolutions.
-        stride: of the last convolution, pixels.
-        dilation: of all three, pixels.
+        stride: stride of the last convolution, pixels.
+        dilation: dilation of all three, pixels.
         shortcut: "conv" (1x1, norm), "sum" (the input itself) or "none".
         activation_inside: ReLU after each norm of the separable convolutions instead of before each
             convolution.

@@ -1,7 +1,7 @@
 """Folding a network for inference: its norms become part of the convolutions and constants of the attention.
 
 In evaluation a batch norm multiplies each channel by a constant and adds another one. Behind a convolution
-both are part of its weights and bias. A softmax feels only the factors of the logits' norms, and hands on to
+both are part of its weights and bias. Of the logits' norms only the factors change a softmax, and hands on to
 its outputs whatever is added to all values.
 """
 
@@ -108,7 +108,7 @@ def folded_convolution(
     Args:
         convolution: stays as it is.
         scale: multiplies each channel of its output.
-        shift: is added to it then.
+        shift: summand of the scaled output.
         relu: whether ReLU follows.
     """
     weight = exact(convolution.weight) * scale[:, None, None, None]

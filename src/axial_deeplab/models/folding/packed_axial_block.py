@@ -27,7 +27,7 @@ class FusedAxialBlock(nn.Module):
     Shapes: see `AxialBlock`.
 
     Args:
-        block: with its layers folded; taken over.
+        block: block whose layers are folded; taken over.
     """
 
     def __init__(self, block: "AxialBlock") -> None:

@@ -90,7 +90,7 @@ class PackedProduct:
 class PointwiseConv2d(nn.Conv2d):
     """A 1x1 convolution, perhaps with ReLU, that keeps a copy of its weights in the layout of oneDNN.
 
-    PyTorch's convolutions lay out their weights anew in every call, and run ReLU in another pass. Where there
+    PyTorch's convolutions lay out weights again in every call, and run ReLU in another pass. Where there
     is no such layout (other devices, types and processors), where gradients are wanted, or where a program is
     traced, it is a plain convolution.
 

@@ -118,7 +118,7 @@ def _backward(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> 
     """Return the gradients of `Operands.tensors`; empty for an absent one.
 
     Args:
-        output_grads: of the content and the positional output.
+        output_grads: gradients of the content and the positional output.
         outputs: those of the forward operation.
     """
     operands = Operands(*flat)

@@ -1,1 +1,1 @@
-"""The compiled loops of fused axial attention on the CPU. Importing a module of theirs imports Numba."""
+"""The kernels for the CPU, compiled by Numba, which is imported with any module of this folder."""

@@ -93,7 +93,7 @@ class CompiledFunction:
     """A C function that takes the address of the table of arguments.
 
     Attributes:
-        address: of its code.
+        address: address of its code.
         ctypes: calls it from Python.
         kept: what the code lives in.
     """

@@ -43,7 +43,7 @@ BLOCK = 16  # Queries of which the backward pass keeps the weights and their gra
 SEGMENT = 64  # The same where queries attend to windows.
 
 # Columns of the table of arguments. A tensor has five: address, strides of B, L, M and N; its channels
-# are dense. (They are not plain integers, for each of which Numba would compile a function anew.)
+# are dense. (They are not plain integers, for each of which Numba would compile a function again.)
 (NEXT_THREAD, NEXT_CHUNK, CHUNKS) = np.arange(3)
 (BATCH, LENGTH, LINES, HEADS, HEAD_DIM, VALUE_DIM, REACH, MAX_DISTANCE) = np.arange(3, 11)
 (SCALE, MAXIMA) = np.arange(11, 13)  # (3, N); largest logits (units, L up to whole tiles), base 2

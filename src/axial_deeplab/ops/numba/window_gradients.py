@@ -47,9 +47,9 @@ def add_row_gradients(
     Key p gets scale · grad · row + table grad · table row from the query o = p - t + reach of each offset t.
 
     Args:
-        grads: of the content's term, or the weights, (offsets, queries of the segment).
-        table_grads: of the term of keys and table, likewise.
-        rows: of the queries, or the gradients of the content, (channels, W).
+        grads: gradients of the content's term, or the weights, (offsets, queries of the segment).
+        table_grads: gradients of the term of keys and table, likewise.
+        rows: queries, or the gradients of the content, (channels, W).
         table: its rows for the offsets t.
     """
     pitch, grad_pitch, table_pitch = (
@@ -168,7 +168,7 @@ def add_segment_gradients(
 
 @kernel
 def finish_table_grads(arguments: Pointer, chunk: int, lane_sums: Pointer, like: Scalar) -> None:
-    """Set the table gradients of a chunk to the sums of the lanes, which begin anew."""
+    """Set the table gradients of a chunk to the sums of the lanes, which begin again at 0."""
     size = simd.load_scalar(arguments, layout.TABLE_GRADS_SIZE)
     target = simd.advance(layout.tensor_at(arguments, layout.TABLE_GRADS, like), chunk * size)
     for i in range(size):

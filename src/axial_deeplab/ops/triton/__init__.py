@@ -1,1 +1,1 @@
-"""The Triton kernels of fused axial attention. Importing a module of theirs imports Triton."""
+"""The kernels for CUDA devices, compiled by Triton, which is imported with any module of this folder."""

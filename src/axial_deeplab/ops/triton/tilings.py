@@ -86,7 +86,7 @@ def run_tiled(key: Hashable, tilings: list[Tiling], run: Callable[[Tiling], Resu
 
 
 def forget_choices() -> None:
-    """Let every shape choose its tiling anew."""
+    """Let every shape choose its tiling again."""
     _chosen.clear()
 
 

@@ -1,1 +1,1 @@
-"""Attention over a window around each query."""
+"""Attention over a window around each query: the operation in two dimensions."""

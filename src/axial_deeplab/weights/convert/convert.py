@@ -165,7 +165,7 @@ def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: f
     """Compare the outputs of a network with stored ones.
 
     Args:
-        network: in evaluation mode.
+        network: network in evaluation mode.
         path: an NPZ file with `input` (B, C, H, W), as the network wants it, and either `output/NAME` for
             outputs by name or `output` for a single one, all in our layout.
         tolerance: largest difference as a fraction of the standard deviation of the expected output.

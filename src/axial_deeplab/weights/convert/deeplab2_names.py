@@ -41,7 +41,7 @@ class ParameterSource(NamedTuple):
 
     Args:
         name: name of deeplab2's variable.
-        transform: from the variable's value to ours, both NumPy arrays.
+        transform: function from the variable's value to ours, both NumPy arrays.
     """
 
     name: str

@@ -44,8 +44,8 @@ class Variable:
     """Where a variable lies in a checkpoint.
 
     Args:
-        dtype: type of its tensor; None for types that are not numbers.
-        shape: shape of its tensor.
+        dtype: number type of the tensor; None for types that are not numbers.
+        shape: shape of the tensor.
         shard: number of the file of data.
         offset: first byte in this file.
         size: bytes in this file.
