@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from axial_deeplab._moved import contents_moved
 from axial_deeplab.models.attention.base import (
     Attention,
     fold_projection,
@@ -19,6 +20,9 @@ from axial_deeplab.ops.axial.api import ACTIVATIONS, axial_attention, axial_atte
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
 
 AXES = ("height", "width")
+
+# AxialBlock was here until version 0.1.
+__getattr__ = contents_moved(__name__, "axial_deeplab.models.blocks.axial_block")
 
 
 class AxialAttention(Attention):

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from axial_deeplab._moved import contents_moved
 from axial_deeplab.models.attention.base import (
     Attention,
     check_heads,
@@ -20,6 +21,9 @@ from axial_deeplab.models.attention.base import (
 from axial_deeplab.models.folding.fold import scale_and_shift
 from axial_deeplab.ops.window.api import local_attention_2d
 from axial_deeplab.ops.window.statistics import count_local_logits, local_logit_moments
+
+# GlobalAttention2d was here until version 0.1.
+__getattr__ = contents_moved(__name__, "axial_deeplab.models.attention.global_")
 
 
 class RelativeTable2d(nn.Module):
