@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.models.backbones.attention_resnet import AttentionBlock
 from axial_deeplab.models.backbones.resnet import ConvBlock
 from axial_deeplab.models.backbones.xception import XceptionBlock
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm
 
 BLOCKS = (AxialBlock, AttentionBlock, ConvBlock, XceptionBlock)

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialBlock
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.norm import BatchNorm2d, convert_sync_batchnorm
 
 # Images of each process: unequal, so that a mean of means would be wrong.

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -48,6 +49,18 @@ def test_module_that_became_a_package_keeps_its_names(name: str, module: str) ->
         DeprecationWarning, match=rf"axial_deeplab.weights.{name} is now axial_deeplab.weights.{module}"
     ):
         assert getattr(weights, name) is getattr(axial_deeplab, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("models.axial_attention", "AxialBlock"), ("models.local_attention", "GlobalAttention2d")],
+)
+def test_classes_that_left_a_moved_module(module: str, name: str) -> None:
+    import axial_deeplab
+
+    with pytest.warns(DeprecationWarning, match=f"{name} is now"):
+        found = getattr(import_module(f"axial_deeplab.{module}"), name)
+    assert found is getattr(axial_deeplab, name)
 
 
 def test_names_that_never_were() -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from axial_deeplab import _moved
 
 if TYPE_CHECKING:
-    from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
-    from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
+    from axial_deeplab.models.attention.axial import AxialAttention
+    from axial_deeplab.models.attention.global_ import GlobalAttention2d
+    from axial_deeplab.models.attention.window import LocalAttention2d
+    from axial_deeplab.models.blocks.axial_block import AxialBlock
     from axial_deeplab.models.registry import list_models
     from axial_deeplab.ops.axial.api import axial_attention
     from axial_deeplab.post_processing import PostProcessing
@@ -37,8 +39,8 @@ __all__ = [
 # Public name -> the module that defines it; imported on first use, so that the command line starts quickly.
 _MODULE_OF_NAME = {
     "AxialAttention": "models.attention.axial",
-    "AxialBlock": "models.attention.axial",
-    "GlobalAttention2d": "models.attention.window",
+    "AxialBlock": "models.blocks.axial_block",
+    "GlobalAttention2d": "models.attention.global_",
     "LocalAttention2d": "models.attention.window",
     "PostProcessing": "post_processing",
     "Predictor": "prediction.predictor",

@@ -18,7 +18,8 @@ from axial_deeplab.accounting.counting import (
     operation_cost,
 )
 from axial_deeplab.models.attention.axial import AxialAttention
-from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
+from axial_deeplab.models.attention.global_ import GlobalAttention2d
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.attention_resnet import SpatiallyAwareStem
 from axial_deeplab.models.norm import BatchNorm2d
 

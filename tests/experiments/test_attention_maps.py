@@ -7,7 +7,7 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.experiments.attention_maps import attention_maps, attention_of_query, axial_blocks
-from axial_deeplab.models.attention.axial import AxialAttention, along_axis, split_heads
+from axial_deeplab.models.attention.axial import AxialAttention, along_axis
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.ops.axial.api import axial_attention
@@ -31,9 +31,9 @@ def test_weighting_the_values_gives_the_output_of_the_reference(axis, options):
     layer = random_layer(axis=axis, **options)
     x = torch.randn(1, 6, 9, 7)
     with torch.no_grad():
-        qkv = split_heads(layer.qkv_norm(layer.qkv(x)), layer.num_heads, layer.key_dim, layer.value_dim)
+        qkv = layer.split_heads(layer.qkv_norm(layer.qkv(x)))
         q, k, v = along_axis(axis, *qkv)
-        scale, bias = layer._normalize_logits(q, k)
+        scale, bias = layer.normalize_logits(q, k, layer.rel_q, layer.rel_k)
         content, _ = axial_attention(
             *(q, k, v, layer.rel_q, layer.rel_k, layer.rel_v, scale),
             span=layer.span,

@@ -15,7 +15,7 @@ from axial_deeplab.cli.main import main
 from axial_deeplab.export.export import _open_torch_export, _write_torch_export, export
 from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
-from axial_deeplab.models.attention.axial import AxialBlock
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import LoadedWeights

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models import recomputation
-from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.models.backbones.axial_resnet import AxialResNet
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.recomputation import Recipe, add, note_normalized, recompute_normalized, relu

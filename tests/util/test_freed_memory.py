@@ -1,13 +1,17 @@
 """Giving freed memory back to the system."""
 
 import ctypes
+from pathlib import Path
 
 import pytest
-import torch
+from PIL import Image
 
 from axial_deeplab import create_model
-from axial_deeplab.models import panoptic as axial_deeplab
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.prediction import files
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util import freed_memory
+from axial_deeplab.weights.file import LoadedWeights
 
 
 def test_without_the_function_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,13 +26,16 @@ def test_without_the_function_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
     assert freed_memory._malloc_trim.__wrapped__() is None
 
 
-@torch.no_grad()
-def test_only_networks_for_inference_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prediction_of_files_gives_it_back_and_networks_do_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     calls: list[None] = []
-    monkeypatch.setattr(axial_deeplab, "return_freed_memory", lambda: calls.append(None))
-    model = create_model("axial_deeplab_nano", depths=(1, 1, 1, 1)).eval()
-    images = torch.rand(1, 3, 33, 33)
-    model(images)
-    assert not calls
-    model.fuse()(images)
-    assert len(calls) == 1
+    monkeypatch.setattr(files, "return_freed_memory", lambda: calls.append(None))
+    monkeypatch.setattr(freed_memory, "_malloc_trim", lambda: pytest.fail("a network leaves the heap alone"))
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (33, 33)).save(tmp_path / name)
+    model = create_model("axial_deeplab_nano", depths=(1, 1, 1, 1), num_classes=2).eval().fuse()
+    categories = Categories([Category(1, "sky", False), Category(2, "car", True)])
+    predictor = Predictor(LoadedWeights(model, categories, {"model": {"name": "nano"}}), "cpu")
+    files.predict_files(predictor, [tmp_path], tmp_path / "out", overlay=False)
+    assert len(calls) == 2

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from axial_deeplab.models.attention.axial import AxialAttention
-from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
+from axial_deeplab.models.attention.global_ import GlobalAttention2d
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.attention_resnet import SpatiallyAwareStem
 from axial_deeplab.models.decoders import ASPP, ConvDecoder
 from axial_deeplab.models.norm import LogitNorm

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock, along_axis, split_heads
+from axial_deeplab.models.attention.axial import AxialAttention, along_axis
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.network_maps import draw_center_heatmap
@@ -110,9 +111,9 @@ def attention_of_query(layer: AxialAttention, x: Tensor, position: int, line: in
 
     Source: Eq. 4 of the paper, the norms of its three terms included.
     """
-    qkv = split_heads(layer.qkv_norm(layer.qkv(x)), layer.num_heads, layer.key_dim, layer.value_dim)
+    qkv = layer.split_heads(layer.qkv_norm(layer.qkv(x)))
     q, k, _ = along_axis(layer.axis, *qkv)  # (1, L, M, N, D)
-    scale, bias = layer._normalize_logits(q, k)
+    scale, bias = layer.normalize_logits(q, k, layer.rel_q, layer.rel_k)
     query, keys = q[0, position, line], k[0, :, line]  # (N, D), (L, N, D)
     if scale is None:
         scale = query.new_ones(3, layer.num_heads)

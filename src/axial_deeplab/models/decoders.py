@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialBlock
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
 from axial_deeplab.models.resize import resize_bilinear
 

@@ -12,7 +12,6 @@ from axial_deeplab.models.decoders import AxialDecoder, ConvDecoder
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.heads import Head
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
-from axial_deeplab.util.freed_memory import return_freed_memory
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -170,9 +169,6 @@ class PanopticDeepLab(Fusible):
         height, width = images.shape[-2:]
         size = self._padded_size(height, width)
         maps = self.decode(self.encode(images))
-        if self.is_fused and images.is_cpu and not torch.compiler.is_compiling():
-            # The logits of all pixels are larger than all that came before, and fit into none of its gaps.
-            return_freed_memory()
         outputs = {}
         for name in list(maps):
             resize = resize_offsets if name == "offsets" else resize_bilinear

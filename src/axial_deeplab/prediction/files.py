@@ -13,6 +13,7 @@ from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.freed_memory import return_freed_memory
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _predict_images(
             target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
             with atomic_path(target) as temporary:
                 prediction.draw(legend=legend).save(temporary, quality=92)
+        # Images of many sizes leave gaps in the heap that no later map fits into.
+        return_freed_memory()
     if writer.images:
         writer.close()
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attention_cases import LargestTensor
-from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
+from axial_deeplab.models.attention.axial import AxialAttention
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 
 
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:

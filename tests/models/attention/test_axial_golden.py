@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
+from axial_deeplab.models.attention.axial import AxialAttention
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from reference_networks import (
     DEEPLAB2_MOMENTUM,
     assert_near,

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.window import GlobalAttention2d, LocalAttention2d
+from axial_deeplab.models.attention.global_ import GlobalAttention2d
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.norm import LogitNorm
 from reference_weights import DEEPLAB2_NORM, select
 

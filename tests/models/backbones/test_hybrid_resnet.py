@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from axial_deeplab import create_model
-from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import BasicBlock, Bottleneck
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.switchable_convolution import SwitchableConvNorm
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm

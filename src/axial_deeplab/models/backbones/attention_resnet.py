@@ -8,12 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.window import (
-    LocalAttention2d,
-    fold_projection,
-    merge_heads,
-    reset_projection,
-)
+from axial_deeplab.models.attention.base import fold_projection, merge_heads, reset_projection
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths, stage_strides
 from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
 from axial_deeplab.models.folding.fold import scale_and_shift

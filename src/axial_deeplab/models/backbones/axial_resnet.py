@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths, stage_strides
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
 from axial_deeplab.models.recomputation import recompute_normalized
 

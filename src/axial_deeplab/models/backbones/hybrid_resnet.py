@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.attention.axial import AxialBlock
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths
 from axial_deeplab.models.backbones.resnet import BasicBlock, Bottleneck
 from axial_deeplab.models.backbones.stacked_decoder import FINEST_STRIDE, StackedDecoder
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
 
 STAGE_WIDTH = 64

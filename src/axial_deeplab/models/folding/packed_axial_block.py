@@ -14,7 +14,8 @@ from axial_deeplab.models.folding.packed_pointwise import (
 from axial_deeplab.ops.axial.prepared import PreparedAttention, heads_last
 
 if TYPE_CHECKING:
-    from axial_deeplab.models.attention.axial import AxialBlock, FusedAxialAttention
+    from axial_deeplab.models.attention.axial import FusedAxialAttention
+    from axial_deeplab.models.blocks.axial_block import AxialBlock
 
 
 class FusedAxialBlock(nn.Module):

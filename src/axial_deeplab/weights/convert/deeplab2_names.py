@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from torch import nn
 
-from axial_deeplab.models.attention.axial import AxialAttention, AxialBlock
+from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.backbones.axial_resnet import AxialResNet
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from axial_deeplab.models.backbones.stacked_decoder import StackedDecoder
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
 from axial_deeplab.models.blocks.squeeze_excite import SqueezeExcite
 from axial_deeplab.models.blocks.switchable_convolution import (
