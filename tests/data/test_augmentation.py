@@ -8,9 +8,9 @@ import pytest
 
 from axial_deeplab.data.augmentation import Intensity, Warp, blurred, stretched, turned_hue
 from axial_deeplab.data.coco import Sample
+from axial_deeplab.data.targets import PanopticTargets, near_two_instances
 from axial_deeplab.data.transforms import TrainTransform
 from axial_deeplab.panoptic.format import Segment, measure_segments
-from axial_deeplab.data.targets import PanopticTargets, near_two_instances
 
 STUFF, A, B = 10_000, 20_001, 20_002
 COLORS = {STUFF: (40, 90, 200), A: (250, 10, 60), B: (20, 240, 90)}
