@@ -11,7 +11,7 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction import files
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util import freed_memory
-from axial_deeplab.weights.file import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights
 
 
 def test_without_the_function_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
