@@ -452,7 +452,7 @@ CASES_WITH_CHECKPOINT = {
     "truncated_checkpoint_as_weights": Case(
         f"{PREDICT} --weights last.ckpt",
         "last.ckpt must be a complete checkpoint",
-        "give another file",
+        "copy it again",
         cut("last.ckpt", 30_000),
     ),
 }

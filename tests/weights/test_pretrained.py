@@ -8,9 +8,8 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.experiments.demo import HELD_OUT_SEED, SHIPPED_WEIGHTS
-from axial_deeplab.models.registry import PRETRAINED_FOLDER
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.weights.names import pretrained_names
+from axial_deeplab.weights.names import PRETRAINED_FOLDER, pretrained_names
 
 
 @pytest.mark.parametrize("name", pretrained_names())

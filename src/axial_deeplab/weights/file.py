@@ -186,7 +186,7 @@ def read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} must hold tensors and plain values only, got other Python objects; "
-            "such a file can run code, and nothing of it was run"
+            "such a file can run code, give one that holds tensors alone"
         ) from None
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = (str(error) or type(error).__name__).splitlines()[0]
