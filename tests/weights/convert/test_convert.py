@@ -441,7 +441,8 @@ def test_malicious_pickle(tmp_path, first_author_state, zipped):
     content = {**first_author_state, "extra": Evil(tmp_path / "trace")}
     torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(
-        ValueError, match=r"evil.pth must hold tensors and plain values only, .* give one that holds tensors alone"
+        ValueError,
+        match=r"evil.pth must hold tensors and plain values only, .* give one that holds tensors alone",
     ):
         convert(tmp_path / "evil.pth", tmp_path / "w.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
