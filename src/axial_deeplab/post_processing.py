@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
+from axial_deeplab.watershed import group_by_watershed
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
@@ -132,6 +133,39 @@ def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
     return semantic, log_partition
 
 
+def apply_thing_threshold(
+    semantic: Tensor,
+    semantic_logits: Tensor,
+    log_partition: Tensor,
+    thing_ids: Sequence[int],
+    threshold: float,
+) -> Tensor:
+    """Classify pixels in two steps: as thing where things are more probable than a threshold, then by class.
+
+    Shapes:
+        semantic, the result (H, W); semantic_logits (C, H, W); log_partition (H, W).
+
+    Args:
+        semantic: the most probable class of each pixel.
+        semantic_logits: logits of the classes.
+        log_partition: what `classify_pixels` returned.
+        thing_ids: train ids of the thing classes.
+        threshold: pixels are things where the probabilities of all thing classes have a larger sum.
+
+    Returns:
+        The most probable of the thing classes, or of the others, at each pixel; `semantic` where there is
+        only one of the two kinds.
+    """
+    is_thing = _class_mask(thing_ids, len(semantic_logits), semantic.device)[:-1]
+    if bool(is_thing.all()) or not bool(is_thing.any()):
+        return semantic
+    ids = torch.arange(len(semantic_logits), device=semantic.device)
+    kinds = [ids[is_thing], ids[~is_thing]]
+    thing, other = (chosen[semantic_logits[chosen].argmax(dim=0)] for chosen in kinds)
+    log_probability = semantic_logits[kinds[0]].float().logsumexp(dim=0) - log_partition
+    return torch.where(log_probability.exp() > threshold, thing, other)
+
+
 def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_classes: int) -> Tensor:
     """Give each instance the class that most of its pixels have; the smallest of equally frequent ones.
 
@@ -196,6 +230,7 @@ def merge(
     num_classes: int,
     label_divisor: int = LABEL_DIVISOR,
     stuff_area: int = 0,
+    thing_area: int = 0,
     void_ids: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor]:
     """Merge the class of each pixel and its instance into one panoptic map.
@@ -211,6 +246,7 @@ def merge(
         num_classes: C.
         label_divisor: divisor of the ids in the panoptic map.
         stuff_area: stuff segments of fewer pixels become void.
+        thing_area: instances of fewer pixels become void.
         void_ids: train ids that mean void.
 
     Returns:
@@ -226,6 +262,9 @@ def merge(
     thing_pixels = is_thing[semantic]
     instances = torch.where(thing_pixels, instances, 0)
     classes = vote_classes(semantic, instances, num_instances, num_classes)
+    if thing_area > 0:
+        sizes = torch.bincount(instances.flatten(), minlength=num_instances + 1)[1:]
+        classes = classes.masked_fill(sizes < thing_area, -1)
     instance_values = number_instances(classes, instances, label_divisor)
     areas = torch.bincount(semantic.flatten(), minlength=num_classes + 1)
     train_ids = torch.arange(num_classes + 1, dtype=torch.int32, device=semantic.device)
@@ -358,6 +397,11 @@ class PostProcessing:
         top_k: most centers of an image, or None for all.
         strict_top_k: keep only centers strictly higher than the k-th, as the public implementations do.
         stuff_area: stuff segments of fewer pixels become void.
+        thing_area: instances of fewer pixels become void.
+        thing_threshold: pixels are things where the probabilities of the thing classes have a larger sum,
+            0 to 1; None takes the most probable class.
+        grouping: "offsets" gives each thing pixel to the center that its offset leads to, "watershed" to the
+            center whose hill in the heatmap it lies on (see `watershed.group_by_watershed`; on the CPU).
         without_centers: "void" makes the thing pixels of an image without any center void, "one_instance"
             makes them one instance of their most frequent class, as deeplab2's compiled operation does.
         fill_void: see the function `fill_void`.
@@ -378,6 +422,9 @@ class PostProcessing:
     top_k: int | None = 200
     strict_top_k: bool = False
     stuff_area: int = 4096
+    thing_area: int = 0
+    thing_threshold: float | None = None
+    grouping: Literal["offsets", "watershed"] = "offsets"
     without_centers: Literal["void", "one_instance"] = "void"
     fill_void: bool = False
     void_ids: Sequence[int] = ()
@@ -395,6 +442,11 @@ class PostProcessing:
         _require("nms_kernel", self.nms_kernel >= 1, "1 pixel (no suppression) or more", self.nms_kernel)
         _require("top_k", k is None or k >= 1, "1 or more, or None for all centers", k)
         _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
+        _require("thing_area", self.thing_area >= 0, "0 pixels (no limit) or more", self.thing_area)
+        probability, grouping = self.thing_threshold, self.grouping
+        is_valid = probability is None or 0 <= probability < 1
+        _require("thing_threshold", is_valid, "at least 0 and below 1, or None", probability)
+        _require("grouping", grouping in ("offsets", "watershed"), '"offsets" or "watershed"', grouping)
         _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
     @classmethod
@@ -443,6 +495,10 @@ class PostProcessing:
         for name, values in finite.items():
             if not bool(values.isfinite().all()):
                 raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
+        if self.thing_threshold is not None:
+            semantic = apply_thing_threshold(
+                semantic, logits, log_partition, self.thing_ids, self.thing_threshold
+            )
         centers, confidences = find_centers(
             heatmap,
             threshold=self.center_threshold,
@@ -450,18 +506,24 @@ class PostProcessing:
             top_k=self.top_k,
             strict_top_k=self.strict_top_k,
         )
-        if len(centers) == 0 and self.without_centers == "one_instance":
+        has_centers = len(centers) > 0
+        if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.
             centers, confidences = centers.new_zeros(1, 2), confidences.new_ones(1)
         thing_pixels = _class_mask(self.thing_ids, num_classes, logits.device)[semantic]
+        if self.grouping == "watershed" and has_centers:
+            instances = group_by_watershed(centers, heatmap, thing_pixels)
+        else:
+            instances = group_pixels(centers, offsets, thing_pixels)
         panoptic, instance_values = merge(
             semantic,
-            group_pixels(centers, offsets, thing_pixels),
+            instances,
             self.thing_ids,
             num_instances=len(centers),
             num_classes=num_classes,
             label_divisor=self.label_divisor,
             stuff_area=self.stuff_area,
+            thing_area=self.thing_area,
             void_ids=self.void_ids,
         )
         if self.fill_void:

@@ -1,16 +1,15 @@
 """Turns, warps and changes of intensity: what is off changes nothing, image and map move together."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from axial_deeplab.data.augmentation import Intensity, Warp, blurred, stretched, turned_hue
 from axial_deeplab.data.coco import Sample
-from axial_deeplab.data.transforms import TrainTransform
-from axial_deeplab.panoptic.format import Segment, measure_segments
 from axial_deeplab.data.targets import PanopticTargets, near_two_instances
+from axial_deeplab.data.transforms import TrainTransform
+from axial_deeplab.panoptic.map import Panoptic, Segment
 
 STUFF, A, B = 10_000, 20_001, 20_002
 COLORS = {STUFF: (40, 90, 200), A: (250, 10, 60), B: (20, 240, 90)}
@@ -23,12 +22,8 @@ def sample(height: int = 60, width: int = 60) -> Sample:
     image = np.zeros((height, width, 3), np.uint8)
     for value, color in COLORS.items():
         image[panoptic == value] = color
-    values, areas, boxes = measure_segments(panoptic)
-    segments = tuple(
-        Segment(id=value, train_id=value // 10_000 - 1, area=area, bbox=tuple(box))
-        for value, area, box in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True)
-    )
-    return Sample(image, panoptic, segments, 1, "a.png", panoptic.shape)
+    segments = [Segment(id=value, train_id=value // 10_000 - 1, area=1) for value in COLORS]
+    return Sample(image, Panoptic(panoptic, segments).measured(), 1, "a.png", panoptic.shape)
 
 
 def transformed(seed: int = 0, **settings: object) -> Sample:
@@ -187,16 +182,15 @@ def test_pixels_near_two_instances() -> None:
 
 
 def test_neighbors_weigh_more() -> None:
-    close = replace(sample(), panoptic=np.array([[STUFF, A, A, B, B, B, B, STUFF, STUFF]], np.int32))
-    assert close.panoptic is not None
-    plain = PanopticTargets({1}, small_instance_area=0)(close.panoptic, close.segments)
+    close = Panoptic(np.array([[STUFF, A, A, B, B, B, B, STUFF, STUFF]], np.int32), sample().segments)
+    plain = PanopticTargets({1}, small_instance_area=0)(close)
     targets = PanopticTargets(
         {1},
         small_instance_area=0,
         neighbor_distance=2,
         neighbor_semantic_weight=2,
         neighbor_offset_weight=3,
-    )(close.panoptic, close.segments)
+    )(close)
     assert targets["semantic_weight"].tolist() == [[1, 2, 2, 2, 2, 1, 1, 1, 1]]
     assert targets["offset_weight"].tolist() == [[[0, 3, 3, 3, 3, 1, 1, 0, 0]]]
     for name in ("semantic_target", "center_target", "center_weight", "offset_target"):

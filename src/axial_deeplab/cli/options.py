@@ -72,8 +72,8 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
             "--scales",
             nargs="+",
             metavar="S",
-            help="see the image at these magnifications and average, such as 0.5 1 2; "
-            "or coco, cityscapes, mapillary for the paper's",
+            help="see the image at these magnifications and average, such as 0.5 1 2 "
+            "(default: as the weights were trained); or coco, cityscapes, mapillary for the paper's",
         )
         parser.add_argument("--flip", action="store_true", help="see it mirrored, too, and average")
     knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
@@ -85,11 +85,23 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
+    knobs.add_argument("--thing-area", type=int, metavar="A", help="instances of fewer pixels become void")
+    knobs.add_argument(
+        "--thing-threshold", type=float, metavar="P", help="probability above which a pixel is a thing"
+    )
+    knobs.add_argument(
+        "--grouping",
+        choices=("offsets", "watershed"),
+        help="what gives pixels to centers: their offsets, or a watershed of the heatmap",
+    )
 
 
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
-    names = ("max_size", "long_side", "center_threshold", "nms_kernel", "top_k", "stuff_area")
+    names = (
+        *("max_size", "long_side", "center_threshold", "nms_kernel", "top_k"),
+        *("stuff_area", "thing_area", "thing_threshold", "grouping"),
+    )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if getattr(options, "scales", None) is not None:
         from axial_deeplab.prediction.multi_scale import parse_scales

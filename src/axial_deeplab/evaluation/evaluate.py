@@ -196,7 +196,7 @@ def evaluate(
     *,
     device: str = "auto",
     max_size: int | None = None,
-    scales: str | Sequence[float] = (1.0,),
+    scales: str | Sequence[float] | None = None,
     flip: bool = False,
     long_side: int | None = None,
     ap: str | None = None,

@@ -18,8 +18,8 @@ class PostProcessingGraph(nn.Module):
     (B, H, W), int32, and semantic (B, H, W), int32 train ids.
 
     Args:
-        settings: `top_k` is needed, for it is the number of centers in the graph; `fill_void` is not
-            possible.
+        settings: `top_k` is needed, for it is the number of centers in the graph; `fill_void`,
+            `thing_threshold`, `thing_area` and the grouping by a watershed are not possible.
         num_classes: C.
 
     Raises:
@@ -35,6 +35,12 @@ class PostProcessingGraph(nn.Module):
             raise ValueError(
                 "post_processing must have a top_k and no fill_void to be part of an exported program, got "
                 f"top_k {settings.top_k} and fill_void {settings.fill_void}; export without it"
+            )
+        if settings.grouping != "offsets" or settings.thing_threshold is not None or settings.thing_area:
+            raise ValueError(
+                "post_processing must have the grouping offsets, no thing_threshold and no thing_area to be "
+                f"part of an exported program, got {settings.grouping}, {settings.thing_threshold} and "
+                f"{settings.thing_area}; export without it"
             )
         self.settings = settings
         self.top_k = settings.top_k

@@ -118,12 +118,13 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` still counts pixels at the size that it would have
-            else. None never reduces.
+            the map is enlarged to the image; `stuff_area` and `thing_area` still count pixels at the size
+            that it would have else. None never reduces.
         scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
-            `stuff_area` counts pixels at this size; the map is brought back to the image. None keeps it.
+            `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
+            None keeps it.
 
     Raises:
         ValueError: long_side, max_size or a scale is not positive.
@@ -208,8 +209,12 @@ def predict_panoptic_batch(
         for number, index in enumerate(indices):
             own = {name: output[number : number + 1] for name, output in outputs.items()}
             size = (images[index].shape[0], images[index].shape[1])
-            stuff_area = round(post_processing.stuff_area * view.reduction(size) ** 2)
-            at_this_size = dataclasses.replace(post_processing, stuff_area=stuff_area)
+            part = view.reduction(size) ** 2
+            at_this_size = dataclasses.replace(
+                post_processing,
+                stuff_area=round(post_processing.stuff_area * part),
+                thing_area=round(post_processing.thing_area * part),
+            )
             predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
 
@@ -239,7 +244,8 @@ class Predictor:
         max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
             for it. None for the limit that is stored with the weights, if any.
         scales: magnifications at which the network sees an image, whose outputs are averaged; or the name of
-            a data set, "coco", "cityscapes" or "mapillary", for those of the paper.
+            a data set, "coco", "cityscapes" or "mapillary", for those of the paper. None for those that are
+            stored with the weights, or else 1 alone.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side of each image gets for the network. None for what is stored
             with the weights, if anything; 0 keeps the size of the images.
@@ -258,12 +264,13 @@ class Predictor:
         device: str | torch.device = "auto",
         *,
         max_size: int | None = None,
-        scales: str | Sequence[float] = (1.0,),
+        scales: str | Sequence[float] | None = None,
         flip: bool = False,
         long_side: int | None = None,
         **knobs: Any,
     ) -> None:
-        scales = parse_scales([scales] if isinstance(scales, str) else scales)
+        if scales is not None:
+            scales = parse_scales([scales] if isinstance(scales, str) else scales)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -275,7 +282,7 @@ class Predictor:
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
-        self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
+        self.view = _stored_view(loaded, flip=flip, scales=scales, long_side=long_side, max_size=max_size)
         self.model = fuse(loaded.model).to(self.device)
 
     def __call__(self, image: ImageLike) -> Prediction:
@@ -356,12 +363,18 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
-    """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
+def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
+    """Return how the network sees images: as given or, where None is given, as stored with weights."""
     stored = loaded.metadata.get("view") or {}
     refuse_unknown("view", stored, "weights", given)
-    sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
-    return sides | {"long_side": sides["long_side"] or None}
+    view = {name: stored.get(name) if value is None else value for name, value in given.items()}
+    # A long side of 0 keeps the size of the images.
+    return View(
+        flip=flip,
+        scales=view["scales"] or (1.0,),
+        long_side=view["long_side"] or None,
+        max_size=view["max_size"],
+    )
 
 
 def _as_array(image: ImageLike) -> ImageArray:
