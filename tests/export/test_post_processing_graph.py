@@ -72,6 +72,14 @@ def test_golden_scenes(golden, file):
     assert_equal(settings, maps, num_classes)
 
 
+@pytest.mark.parametrize("knobs", [{"grouping": "watershed"}, {"thing_threshold": 0.6}, {"thing_area": 3}])
+def test_refuses_what_it_does_not_have(knobs):
+    with pytest.raises(
+        ValueError, match="must have the grouping offsets, no thing_threshold and no thing_area"
+    ):
+        PostProcessingGraph(PostProcessing((0,), **knobs), 3)
+
+
 def test_refuses():
     for knobs in ({"top_k": None}, {"fill_void": True}):
         with pytest.raises(ValueError, match="must have a top_k and no fill_void to be part of an exported"):

@@ -267,6 +267,11 @@ class TestPredictor:
         assert several.model.sizes == [(1, 3, 6, 10)] * 2 + [(1, 3, 12, 20)] * 2
         assert [segment["name"] for segment in segments] == ["car", "sky"]
         assert several.view.scales == (0.5, 1)
+        stored = LoadedWeights(
+            several.model, CATEGORIES, {"model": {"name": "x"}, "view": {"scales": [1.0, 2.0]}}
+        )
+        assert Predictor(stored, "cpu").view.scales == (1, 2)
+        assert Predictor(stored, "cpu", scales=(1,)).view.scales == (1,)
         loaded = LoadedWeights(predictor.model, CATEGORIES, {"model": {"name": "by_color"}})
         assert Predictor(loaded, "cpu", scales="coco").view.scales == (0.5, 0.75, 1, 1.25, 1.5)
         with pytest.raises(ValueError, match=r"scales must be positive numbers .*, got 0"):
