@@ -31,8 +31,8 @@ def segment(image: NDArray[np.uint8], sigma: float, min_distance: int, smallest:
 
     Args:
         image: RGB. Objects are the darker side of Otsu's threshold in bright images (median over it).
-        sigma: of the Gaussian, pixels.
-        min_distance: between two peaks of the distance transform, pixels.
+        sigma: width of the Gaussian, pixels.
+        min_distance: distance between two peaks of the distance transform, pixels.
         smallest: area of an object, pixels.
     """
     smooth = gaussian(rgb2gray(image), sigma)

@@ -82,7 +82,7 @@ class Warp:
             panoptic: their map.
             crop_size: height and width of the results, pixels.
             angle: what `draw_angle` returned.
-            generator: of the shifts.
+            generator: source of the shifts.
         """
         (height, width), (source_height, source_width) = crop_size, panoptic.shape
         y = np.arange(height)[:, None] - (height - 1) / 2
