@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from axial_deeplab.ops.dispatch import is_transformed
+from axial_deeplab.ops.flop_counter import count_products
+
 
 class Operation:
     """An operation `torch.ops.axial_deeplab.NAME`, and what calls it.
@@ -29,6 +32,8 @@ class Operation:
         tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
         torch.library.define(self._name, schema, tags=tags)
         torch.library.impl(self._name, device, _unseen_by_the_compiler(kernel))
+        # What `is_grads_batched` does in the backward pass; it is no transform of `torch.func`.
+        torch.library.impl(self._name, "Batched", self._refuse_to_be_transformed)
         self._operation = getattr(torch.ops.axial_deeplab, name).default
         self._differentiate = self._refuse_to_differentiate
         self._setup_context: Callable[..., None] | None = None
@@ -39,7 +44,13 @@ class Operation:
         )
 
     def __call__(self, *arguments: Any) -> Any:
+        if is_transformed():  # in the backward pass: the forward operation was not chosen inside of it
+            self._refuse_to_be_transformed()
         return self._operation(*arguments)
+
+    def count_products(self, multiply_adds: Callable[..., int]) -> None:
+        """Register how many multiply-adds a call with these arguments is, for PyTorch's counter."""
+        count_products(self._operation._overloadpacket, multiply_adds)
 
     def register_fake(self, fake: Callable[..., Any]) -> Callable[..., Any]:
         """Register what returns results without numbers; a decorator."""
@@ -81,6 +92,12 @@ class Operation:
     def _keep_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         if self._setup_context is not None:
             self._setup_context(ctx, inputs, output)
+
+    def _refuse_to_be_transformed(self, *arguments: Any) -> Any:
+        raise RuntimeError(
+            f"{self._name} must not be transformed, got a call in forward mode or in a batch of vmap; "
+            "choose impl='reference'"
+        )
 
     def _refuse_to_differentiate(self, *arguments: Any) -> Any:
         raise RuntimeError(

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.dispatch import is_exporting
+from axial_deeplab.ops.axial.reference import count_products
+from axial_deeplab.ops.dispatch import is_exporting, is_transformed
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 from axial_deeplab.ops.triton.tilings import Tiling, candidates, padded, run_tiled
@@ -46,6 +47,8 @@ def why_not(operands: Operands) -> str | None:
         return "it has the softmax only"
     if is_exporting():
         return "an exported program must not need its compiled code"
+    if is_transformed():
+        return "forward mode and the transforms of torch.func do not see into its compiled code"
     if q.device.type == "cuda" and torch.cuda.get_device_properties(q.device).major < 8:
         return "the device must have compute capability 8.0"
     return None
@@ -153,6 +156,9 @@ def _differentiate(
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
+_forward.count_products(lambda *arguments: count_products(Operands(*arguments[:-1])))
+_forward_sum.count_products(lambda _scale, *flat: count_products(Operands(*flat)))
+_backward.count_products(lambda _grads, _outputs, *flat: 2 * count_products(Operands(*flat)))
 
 
 class _Call:
