@@ -233,7 +233,7 @@ class FusedAxialAttention(nn.Module):
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """Return x (B, C, H, W) with the channels of a head and position side by side: no axis has to be moved."""
+    """Return x (B, C, H, W) with the channels of a position and head side by side: no axis is moved."""
     # Inside of `torch.func.vmap` no tensor has a layout.
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
