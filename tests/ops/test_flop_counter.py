@@ -95,8 +95,8 @@ def test_the_gpu_kernel_has_the_formula_of_the_reference() -> None:
     with FlopCounterMode(display=False) as fast:
         outputs = torch.ops.axial_deeplab.triton_axial_attention(*arguments, None, True)
         torch.ops.axial_deeplab.triton_axial_attention_sum(arguments[2][0, 0, 0], *arguments, None)
-        grads = list(outputs[:2])
-        torch.ops.axial_deeplab.triton_axial_attention_backward(grads, list(outputs), *arguments, None)
+        backward = torch.ops.axial_deeplab.triton_axial_attention_backward
+        backward(*outputs[:2], *outputs, *arguments, None, True)
     assert fast.get_total_flops() == 4 * reference.get_total_flops()
 
 

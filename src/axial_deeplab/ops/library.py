@@ -63,20 +63,25 @@ class Operation:
         """Register a backward pass, see `torch.library.register_autograd`."""
         self._differentiate, self._setup_context = differentiate, setup_context
 
-    def differentiate_by(self, backward: Callable[..., Any], num_outputs: int = 1) -> None:
+    def differentiate_by(
+        self, backward: Callable[..., Any], num_outputs: int = 1, *, keep_outputs: bool = False
+    ) -> None:
         """Register a backward pass that is an operation, too.
 
         Args:
             backward: gets the gradients of the outputs, the further results and the arguments of this
                 operation; returns the gradients of the tensors among the arguments, which come first.
             num_outputs: results that can be differentiated; the further ones are for the backward pass.
+            keep_outputs: whether `backward` gets all results, not just the further ones.
         """
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            further = output[num_outputs:] if isinstance(output, tuple) else ()
-            ctx.mark_non_differentiable(*further)
-            ctx.save_for_backward(*further, *(x if isinstance(x, Tensor) else None for x in inputs))
-            ctx.numbers = [None] * len(further) + [None if isinstance(x, Tensor) else x for x in inputs]
+            outputs = output if isinstance(output, tuple) else (output,)
+            ctx.mark_non_differentiable(*outputs[num_outputs:])
+            results = outputs if keep_outputs else outputs[num_outputs:]
+            ctx.save_for_backward(*results, *(x if isinstance(x, Tensor) else None for x in inputs))
+            ctx.numbers = [None] * len(results) + [None if isinstance(x, Tensor) else x for x in inputs]
+            ctx.num_results = len(results)
 
         def differentiate(ctx: Any, *output_grads: Tensor) -> tuple[Tensor | None, ...]:
             kept = [
@@ -84,7 +89,7 @@ class Operation:
                 for tensor, number in zip(ctx.saved_tensors, ctx.numbers, strict=True)
             ]
             grads = backward(*output_grads[:num_outputs], *kept)
-            inputs = kept[len(output_grads) - num_outputs :]
+            inputs = kept[ctx.num_results :]
             return tuple(grad if isinstance(x, Tensor) else None for x, grad in zip_longest(inputs, grads))
 
         self.register_autograd(differentiate, setup_context=setup_context)
