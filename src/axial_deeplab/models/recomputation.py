@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from axial_deeplab.ops.dispatch import is_transformed
+
 
 class Term(NamedTuple):
     """A map (B, C, H, W), a factor (C,) for each channel, and what is then added to it, (C,)."""
@@ -78,7 +80,7 @@ def recompute_normalized() -> AbstractContextManager[None]:
     `models.norm.BatchNorm2d`, and those of `add`, `relu` and `ReLU` for such maps; one that is then changed
     in place has none.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or not _may_hook():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed() or not _may_hook():
         return nullcontext()
     return _record()
 

@@ -18,6 +18,7 @@ from axial_deeplab.models.attention.base import (
 from axial_deeplab.models.folding.fold import scale_and_shift
 from axial_deeplab.ops.axial.api import ACTIVATIONS, axial_attention, axial_attention_sum
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
+from axial_deeplab.ops.dispatch import is_transformed
 
 AXES = ("height", "width")
 
@@ -123,8 +124,7 @@ class AxialAttention(Attention):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Channels last, each head's channels of a position lie together and no axis has to be moved.
-        return super().forward(x.contiguous(memory_format=torch.channels_last))
+        return super().forward(_channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
         q, k, v = along_axis(self.axis, q, k, v)
@@ -208,7 +208,7 @@ class FusedAxialAttention(nn.Module):
         self.register_buffer("shift", None if hands_on else shift[:, None, None].to(weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = _channels_last(x)
         q, k, v = along_axis(
             self.axis, *split_heads(self.qkv(x), self.num_heads, self.key_dim, self.value_dim)
         )
@@ -230,6 +230,12 @@ class FusedAxialAttention(nn.Module):
         if self.shift is not None:
             y = y + self.shift
         return subsample_axes(y, _strides(self.axis, self.stride))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return x (B, C, H, W) with the channels of a position and head side by side: no axis is moved."""
+    # Inside of `torch.func.vmap` no tensor has a layout.
+    return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
 def along_axis(axis: str, *tensors: Tensor) -> tuple[Tensor, ...]:

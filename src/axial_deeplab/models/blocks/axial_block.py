@@ -15,6 +15,7 @@ from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
 from axial_deeplab.models.norm import keep_running_statistics
 from axial_deeplab.models.recomputation import recompute_normalized, relu
+from axial_deeplab.ops.dispatch import is_transformed
 
 STRIDE_MODES = ("slice", "average_pool")
 
@@ -126,7 +127,7 @@ class AxialBlock(nn.Module):
         self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.checkpoint and self.training and torch.is_grad_enabled():
+        if self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed():
             y: Tensor = checkpoint(
                 self._forward,
                 x,

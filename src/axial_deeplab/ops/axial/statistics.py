@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial import moments as numba_moments
 from axial_deeplab.ops.axial.reference import split_queries, windows_of_keys
 from axial_deeplab.ops.axial.table_moments import range_sums, rows_in_reach, window_sums
+from axial_deeplab.ops.dispatch import recomputed
 from axial_deeplab.ops.operands import full_precision, reach_of
 from axial_deeplab.ops.window.moments import sums_of_terms
 
@@ -105,7 +105,7 @@ def _local_content_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tenso
     for start in range(0, lines, chunk):
         part = q[:, :, start : start + chunk], k[:, :, start : start + chunk]
         # Recomputed in the backward pass, so that the logits of one chunk are all that is ever stored.
-        sums = checkpoint(_chunk_sums, *part, reach, use_reentrant=False, preserve_rng_state=False)
+        sums = recomputed(_chunk_sums, *part, reach)
         first, second = first + sums[0], second + sums[1]
     return first, second
 

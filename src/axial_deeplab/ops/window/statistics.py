@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial.moments import can_run
+from axial_deeplab.ops.dispatch import recomputed
 from axial_deeplab.ops.operands import full_precision
 from axial_deeplab.ops.window.moments import sums_of_terms
 from axial_deeplab.ops.window.reference import (
@@ -57,16 +57,7 @@ def local_logit_moments(
         if impl in ("auto", "numba") and can_run(q):
             sums = sums_of_terms(q, k, near_q, near_k, reach)
         else:
-            sums = checkpoint(
-                _sums_of_terms,
-                q,
-                pad_to_reach(k, reach),
-                near_q,
-                near_k,
-                reach,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
+            sums = recomputed(_sums_of_terms, q, pad_to_reach(k, reach), near_q, near_k, reach)
     return sums[0] / count, sums[1] / count
 
 
