@@ -15,7 +15,7 @@ from PIL import Image
 from axial_deeplab.app.limits import time_limit
 from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
-from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
@@ -113,8 +113,7 @@ def overlay_for_page(prediction: Prediction, room: int) -> Image.Image:
     scale = min(room / width, room / height, MOST_ENLARGED)
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
     image = Image.fromarray(prediction.image).resize(shown[::-1], Image.Resampling.LANCZOS)
-    rows, columns = (np.arange(new) * old // new for new, old in zip(shown, (height, width), strict=True))
-    panoptic = replace(prediction.result, map=prediction.panoptic[np.ix_(rows, columns)])
+    panoptic = replace(prediction.result, map=resized_map(prediction.panoptic, shown))
     return draw_overlay(np.asarray(image), panoptic, prediction.categories)
 
 

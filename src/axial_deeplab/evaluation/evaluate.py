@@ -172,7 +172,7 @@ class PanopticEvaluator:
             self.panoptic_quality.state += state.panoptic
             self.semantic_iou.confusion += state.semantic
             if self.instance_ap is not None:
-                self.instance_ap.add_state(state.instances)
+                self.instance_ap.state += state.instances
             self.num_images += state.num_images
             self.network_ms += state.network_ms
             self.post_processing_ms += state.post_processing_ms

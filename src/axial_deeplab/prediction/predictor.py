@@ -18,7 +18,7 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import PostProcessing, refuse_unknown
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
@@ -223,7 +223,7 @@ def _post_processed(
     panoptic = panoptic_tensor.cpu().numpy()
     semantic = semantic_tensor.to(torch.int32).cpu().numpy()
     if panoptic.shape != size:
-        panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
+        panoptic, semantic = (resized_map(each, size) for each in (panoptic, semantic))
         result = Panoptic(panoptic, segments).measured()
     else:
         result = Panoptic(panoptic, segments)
@@ -434,9 +434,3 @@ def _too_large(height: int, width: int) -> str:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
-    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
-    return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
