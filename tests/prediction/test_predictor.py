@@ -111,6 +111,14 @@ class TestPredictor:
         ):
             np.testing.assert_array_equal(predictor(image).segmentation, expected)
 
+    def test_the_image_is_a_copy(self, predictor):
+        frame = picture()
+        tensor = torch.from_numpy(picture()).permute(2, 0, 1)
+        for image, change in ((frame, frame.fill), (tensor, tensor.fill_)):
+            prediction = predictor(image)
+            change(7)
+            np.testing.assert_array_equal(prediction.image, picture())
+
     def test_greyscale(self, predictor):
         grey = picture()[..., 0]
         expected = predictor(np.repeat(grey[..., None], 3, axis=2)).segmentation

@@ -1,9 +1,9 @@
 """Exact sums of overlaps, and means and texts of numbers that may be missing.
 
-Parts of a data set add up to the same bits as the whole, in any order: the overlap (IoU) of two matched segments
-lies in (0.5, 1], where every float64 is a multiple of 2**-53. In this unit it is an integer of at most 2**53,
-and integers add up exactly. Each is kept as two integers of 27 and 26 bits, so that int64 holds the sums of 2**36
-matches.
+Parts of a data set add up to the same bits as the whole, in any order: the overlap (IoU) of two matched
+segments lies in (0.5, 1], where every float64 is a multiple of 2**-53. In this unit it is an integer of at
+most 2**53, and integers add up exactly. Each is kept as two integers of 27 and 26 bits, so that int64 holds
+the sums of 2**36 matches.
 """
 
 import math

@@ -27,6 +27,7 @@ class PredictedFiles:
         post_processing_ms: mean time of the post-processing, milliseconds an image or frame.
         num_videos: videos with overlays.
         num_frames: their frames, together.
+        num_resumed: images whose prediction was there from a run of the same options that had been stopped.
     """
 
     output: Path
@@ -35,9 +36,12 @@ class PredictedFiles:
     post_processing_ms: float
     num_videos: int = 0
     num_frames: int = 0
+    num_resumed: int = 0
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
+        if self.num_resumed:
+            counts[0] += f" ({self.num_resumed} of them from a run that was stopped)"
         if self.num_videos:
             counts.append(f"{_count(self.num_videos, 'video')} of {_count(self.num_frames, 'frame')}")
         unit = (
@@ -63,7 +67,8 @@ def predict_files(
     The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format and
     `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow the files; files of folders
     keep their place below the folder. Image ids are the numbers in the names, as in COCO (000000000139.jpg is
-    139), if every name is another number; otherwise 1, 2, ...
+    139), if every name is another number; otherwise 1, 2, ... Runs of the same weights and options into one
+    folder add up, and one that was stopped is continued (see `PanopticWriter`).
 
     Args:
         predictor: makes the predictions.
@@ -87,40 +92,45 @@ def predict_files(
     if videos:
         require_pyav()
     predictor.warm_up()
-    totals = _Totals()
+    totals = Totals()
     if images:
         _predict_images(predictor, images, output, totals, overlay=overlay, legend=legend, progress=progress)
     _predict_videos(predictor, videos, output, totals, progress=progress)
     if totals.failures:
-        which = (
-            "none" if totals.num_predictions == 0 else f"{len(totals.failures)} of {len(files)} that are not"
-        )
-        rest = "" if totals.num_predictions == 0 else " (the others are written)"
+        none = totals.num_predictions + totals.num_resumed == 0
+        which = "none" if none else f"{len(totals.failures)} of {len(files)} that are not"
+        rest = "" if none else " (the others are written)"
         kind = "readable images" if not videos else "readable images or videos"
         raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(totals.failures)}")
-    return PredictedFiles(
-        output,
-        len(images),
-        totals.network_ms / totals.num_predictions,
-        totals.post_processing_ms / totals.num_predictions,
-        len(videos),
-        totals.num_predictions - len(images),
-    )
+    return totals.report(output, num_images=len(images), num_videos=len(videos))
 
 
 @dataclass
-class _Totals:
+class Totals:
     """What adds up over images and frames."""
 
     num_predictions: int = 0
     network_ms: float = 0.0
     post_processing_ms: float = 0.0
+    num_resumed: int = 0
     failures: list[str] = field(default_factory=list)
 
     def add(self, done: Prediction | PredictedVideo, num_predictions: int) -> None:
         self.num_predictions += num_predictions
         self.network_ms += done.network_ms
         self.post_processing_ms += done.post_processing_ms
+
+    def report(self, output: Path, *, num_images: int, num_videos: int = 0) -> PredictedFiles:
+        num = max(self.num_predictions, 1)
+        return PredictedFiles(
+            output,
+            num_images,
+            self.network_ms / num,
+            self.post_processing_ms / num,
+            num_videos,
+            self.num_predictions + self.num_resumed - num_images,
+            self.num_resumed,
+        )
 
     def add_failure(self, path: Path, error: Exception) -> None:
         message = str(error)
@@ -131,34 +141,47 @@ def _predict_images(
     predictor: Predictor,
     files: Mapping[str, Path],
     output: Path,
-    totals: _Totals,
+    totals: Totals,
     *,
     overlay: bool,
     legend: bool,
     progress: bool,
 ) -> None:
-    writer = PanopticWriter(output / "panoptic", output / "panoptic.json", predictor.categories)
+    settings = f"{predictor.settings} overlay {overlay} legend {legend}"
+    writer = PanopticWriter(
+        output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+    )
     bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
     for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
         try:
+            mark = mark_of_file(path)
+            if writer.resume(name, image_id, mark):
+                totals.num_resumed += 1
+                continue
             prediction = predictor(path)
         except (ValueError, OSError) as error:
             totals.add_failure(path, error)
             continue
         totals.add(prediction, 1)
-        annotation = writer.add(prediction.result, image_file_name=name, image_id=image_id)
         if overlay:
-            target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
+            target = (output / "overlay" / writer.png_name(name)).with_suffix(".jpg")
             with atomic_path(target) as temporary:
                 prediction.draw(legend=legend).save(temporary, quality=92)
+        writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         # Images of many sizes leave gaps in the heap that no later map fits into.
         return_freed_memory()
     if writer.images:
         writer.close()
 
 
+def mark_of_file(path: Path) -> str:
+    """Return a text that differs where a file is another one or has changed."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
 def _predict_videos(
-    predictor: Predictor, files: Mapping[str, Path], output: Path, totals: _Totals, *, progress: bool
+    predictor: Predictor, files: Mapping[str, Path], output: Path, totals: Totals, *, progress: bool
 ) -> None:
     targets: set[Path] = set()
     for name, path in files.items():

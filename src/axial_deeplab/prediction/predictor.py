@@ -1,6 +1,7 @@
 """From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -307,6 +308,18 @@ class Predictor:
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
+    @property
+    def settings(self) -> str:
+        """Text that is the same for predictors of the same weights and options, and differs for others."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        path = getattr(self.model, "path", None)  # of a network that another runtime executes
+        digest.update(b"" if path is None else Path(path).read_bytes())
+        digest.update(repr((self.categories.to_json(), self.post_processing, self.view)).encode())
+        return digest.hexdigest()
+
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
         predict_panoptic(self.model, np.zeros((64, 64, 3), np.uint8), self.post_processing)
@@ -383,7 +396,8 @@ def _as_array(image: ImageLike) -> ImageArray:
         )
     if array.dtype != np.uint8:
         raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    # A copy: whoever fills the array again, as cameras do, does not change the picture of the prediction.
+    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
 def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
