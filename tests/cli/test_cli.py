@@ -1,6 +1,7 @@
 """The command line: its commands, its one-line errors, its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,16 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
     monkeypatch.setattr("axial_deeplab.cli.evaluation.pq", interrupt)
     assert run(capsys, "pq") == (130, "", "axial-deeplab: stopped\n")
+
+
+def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "axial_deeplab", "predict", "道.jpg", "--weights", "Straße_道"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252:strict"}
+    done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert b"error: " in done.stderr
+    assert b"?" in done.stderr
+    assert b"codec" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_error(scenes: Path) -> None:
