@@ -153,7 +153,7 @@ def test_two_runs_at_the_same_time_are_refused(photos: Path, tmp_path: Path) -> 
     try:
         wait_for_files(process, out / "panoptic", 1)
         process.send_signal(signal.SIGSTOP)
-        with pytest.raises(ValueError, match=r"by one run at a time, got .*json\.part in use; wait"):
+        with pytest.raises(OSError, match=r"by one run at a time, got .*json\.part in use; wait"):
             predict(photos, out)
         process.send_signal(signal.SIGCONT)
         assert process.wait() == 0

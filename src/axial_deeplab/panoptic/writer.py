@@ -42,8 +42,7 @@ class PanopticWriter:
         settings: text that differs where weights or options do; None keeps nothing of other runs.
 
     Raises:
-        ValueError: another process writes there.
-        OSError: the folder or a file cannot be written.
+        OSError: another process writes there, or a file cannot be written.
     """
 
     def __init__(
@@ -101,9 +100,8 @@ class PanopticWriter:
             The annotation as it will stand in the JSON.
 
         Raises:
-            ValueError: an image id occurs twice, the map has a value without segment, or another process
-                writes there.
-            OSError: the PNG cannot be written.
+            ValueError: an image id occurs twice, or the map has a value without segment.
+            OSError: the PNG cannot be written, or another process writes there.
         """
         if image_id is None:
             image_id = len(self.images) + 1
@@ -199,7 +197,7 @@ class PanopticWriter:
             self._list = self._list_path.open("a", encoding="utf-8")
             if not lock_file(self._list):
                 self._list.close()
-                raise ValueError(
+                raise BlockingIOError(
                     f"output must be written by one run at a time, got {self._list_path} in use; "
                     "wait for the other run or give another folder"
                 )

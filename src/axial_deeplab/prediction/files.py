@@ -1,7 +1,8 @@
 """Predicting many image and video files, and writing what was found."""
 
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +10,15 @@ from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
+
+# Errors of a name that the output cannot have, which another image may.
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def predict_files(
     *,
     overlay: bool = True,
     legend: bool = False,
+    cityscapes: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -76,6 +82,8 @@ def predict_files(
         output: folder; made if it is missing, files of the same names are replaced.
         overlay: draw the overlay pictures, at the size of the image; videos always have theirs.
         legend: append a legend to the pictures, which makes them higher.
+        cityscapes: write the files of the Cityscapes server, too, into the folder `cityscapes`
+            (`CityscapesWriter`).
         progress: show a progress bar.
 
     Raises:
@@ -91,10 +99,23 @@ def predict_files(
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
+    labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
     predictor.warm_up()
     totals = Totals()
+
+    def write_pictures(prediction: Prediction, name: str, png_name: str) -> None:
+        if labels is not None:
+            labels.add(prediction, name)
+        if overlay:
+            with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
+                prediction.draw(legend=legend).save(temporary, quality=92)
+
     if images:
-        _predict_images(predictor, images, output, totals, overlay=overlay, legend=legend, progress=progress)
+        settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+        writer = PanopticWriter(
+            output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+        )
+        _predict_images(predictor, images, writer, totals, write_pictures, progress=progress)
     _predict_videos(predictor, videos, output, totals, progress=progress)
     if totals.failures:
         none = totals.num_predictions + totals.num_resumed == 0
@@ -140,17 +161,12 @@ class Totals:
 def _predict_images(
     predictor: Predictor,
     files: Mapping[str, Path],
-    output: Path,
+    writer: PanopticWriter,
     totals: Totals,
+    write_pictures: Callable[[Prediction, str, str], None],
     *,
-    overlay: bool,
-    legend: bool,
     progress: bool,
 ) -> None:
-    settings = f"{predictor.settings} overlay {overlay} legend {legend}"
-    writer = PanopticWriter(
-        output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
-    )
     bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
     for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
         try:
@@ -162,12 +178,15 @@ def _predict_images(
         except (ValueError, OSError) as error:
             totals.add_failure(path, error)
             continue
+        try:
+            write_pictures(prediction, name, writer.png_name(name))
+            writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _OF_ONE_NAME:
+                raise
+            totals.add_failure(path, error)
+            continue
         totals.add(prediction, 1)
-        if overlay:
-            target = (output / "overlay" / writer.png_name(name)).with_suffix(".jpg")
-            with atomic_path(target) as temporary:
-                prediction.draw(legend=legend).save(temporary, quality=92)
-        writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         # Images of many sizes leave gaps in the heap that no later map fits into.
         return_freed_memory()
     if writer.images:
