@@ -173,9 +173,15 @@ def _message(picture: Picture, prediction: Prediction) -> str:
         f"{picture.file_name}, {width} x {height} pixels",
         *picture.changes,
         f"{num_things} things and {num_stuff} stuff segments",
+        *_left_out(prediction),
         f"network {prediction.network_ms:.0f} ms, post-processing {prediction.post_processing_ms:.0f} ms",
     ]
     return "; ".join(parts)
+
+
+def _left_out(prediction: Prediction) -> list[str]:
+    number = prediction.num_left_out
+    return [f"{number} more objects than top_k, whose pixels others took: raise top_k"] if number else []
 
 
 def _downloads(picture: Picture, prediction: Prediction) -> dict[str, Download]:

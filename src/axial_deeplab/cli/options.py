@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
 
 
+ALL = "all"
+
+
 def add_data_set(parser: Parser) -> None:
     """Add the options that name a data set."""
     parser.add_argument("--config", help="take the data set from data.val of this YAML file")
@@ -81,16 +84,22 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
     )
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
-    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
+    knobs.add_argument("--top-k", type=_top_k, metavar="K", help="most centers of an image, or all")
     knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
+
+
+def _top_k(word: str) -> int | str:
+    return ALL if word == ALL else int(word)
 
 
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = ("max_size", "long_side", "center_threshold", "nms_kernel", "top_k", "stuff_area")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("top_k") == ALL:
+        given["top_k"] = None
     if getattr(options, "scales", None) is not None:
         from axial_deeplab.prediction.multi_scale import parse_scales
 

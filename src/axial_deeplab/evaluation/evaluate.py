@@ -23,7 +23,7 @@ from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 
 
@@ -95,6 +95,7 @@ class EvaluationState(NamedTuple):
     num_images: int
     network_ms: float
     post_processing_ms: float
+    left_out: list[int]
 
 
 class PanopticEvaluator:
@@ -132,6 +133,7 @@ class PanopticEvaluator:
         self.num_images = 0
         self.network_ms = 0.0
         self.post_processing_ms = 0.0
+        self.left_out: list[int] = []
 
     def update(self, model: nn.Module, sample: Sample) -> PanopticPrediction:
         """Predict an image and add its score.
@@ -152,6 +154,7 @@ class PanopticEvaluator:
         self.num_images += 1
         self.network_ms += prediction.network_ms
         self.post_processing_ms += prediction.post_processing_ms
+        self.left_out.append(prediction.num_left_out)
         return prediction
 
     def state(self) -> EvaluationState:
@@ -163,6 +166,7 @@ class PanopticEvaluator:
             self.num_images,
             self.network_ms,
             self.post_processing_ms,
+            self.left_out,
         )
 
     def load_states(self, states: Sequence[EvaluationState]) -> None:
@@ -176,9 +180,11 @@ class PanopticEvaluator:
             self.num_images += state.num_images
             self.network_ms += state.network_ms
             self.post_processing_ms += state.post_processing_ms
+            self.left_out += state.left_out
 
     def compute(self) -> EvaluationResult:
-        """Return the quality of all images so far."""
+        """Return the quality of all images so far; warn of images with more objects than `top_k`."""
+        warn_of_left_out(self.left_out, self.post_processing.top_k)
         num_images = max(self.num_images, 1)
         return EvaluationResult(
             self.panoptic_quality.compute(),

@@ -74,7 +74,7 @@ def panoptic_id(train_id: int, instance_id: int = 0, label_divisor: int = LABEL_
     if not 0 <= instance_id < label_divisor:
         raise ValueError(
             f"instance_id must be from 0 to label_divisor - 1 = {label_divisor - 1}, got {instance_id}; "
-            "choose a larger label_divisor"
+            "cut the image into smaller ones, or choose a larger label_divisor in Python"
         )
     value = (train_id + 1) * label_divisor + instance_id
     if value > np.iinfo(np.int32).max:

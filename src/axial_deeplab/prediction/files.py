@@ -2,6 +2,7 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
@@ -110,13 +112,16 @@ def predict_files(
             with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
                 prediction.draw(legend=legend).save(temporary, quality=92)
 
-    if images:
-        settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
-        writer = PanopticWriter(
-            output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
-        )
-        _predict_images(predictor, images, writer, totals, write_pictures, progress=progress)
-    _predict_videos(predictor, videos, output, totals, progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CentersLeftOutWarning)  # told once, below
+        if images:
+            settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+            writer = PanopticWriter(
+                output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+            )
+            _predict_images(predictor, images, writer, totals, write_pictures, progress=progress)
+        _predict_videos(predictor, videos, output, totals, progress=progress)
+    warn_of_left_out(totals.left_out, predictor.post_processing.top_k)
     if totals.failures:
         none = totals.num_predictions + totals.num_resumed == 0
         which = "none" if none else f"{len(totals.failures)} of {len(files)} that are not"
@@ -134,12 +139,14 @@ class Totals:
     network_ms: float = 0.0
     post_processing_ms: float = 0.0
     num_resumed: int = 0
+    left_out: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def add(self, done: Prediction | PredictedVideo, num_predictions: int) -> None:
         self.num_predictions += num_predictions
         self.network_ms += done.network_ms
         self.post_processing_ms += done.post_processing_ms
+        self.left_out.append(done.num_left_out)
 
     def report(self, output: Path, *, num_images: int, num_videos: int = 0) -> PredictedFiles:
         num = max(self.num_predictions, 1)

@@ -21,7 +21,7 @@ from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.post_processing import PostProcessing, refuse_unknown
+from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -38,12 +38,14 @@ class PanopticPrediction(NamedTuple):
         semantic: the most probable class of each pixel (H, W), int32 train ids.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`.
     """
 
     result: Panoptic
     semantic: NDArray[np.int32]
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class Prediction:
         image: the image (H, W, 3), uint8.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`, whose pixels other segments have taken.
     """
 
     segmentation: NDArray[np.int32]
@@ -72,6 +75,7 @@ class Prediction:
     image: ImageArray
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
     @property
     def panoptic(self) -> PanopticMap:
@@ -220,15 +224,16 @@ def _post_processed(
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
-    panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
-    panoptic = panoptic_tensor.cpu().numpy()
-    semantic = semantic_tensor.to(torch.int32).cpu().numpy()
+    output = post_processing(outputs)[0]
+    panoptic, segments = output.panoptic.cpu().numpy(), output.segments
+    semantic = output.semantic.to(torch.int32).cpu().numpy()
     if panoptic.shape != size:
         panoptic, semantic = (resized_map(each, size) for each in (panoptic, semantic))
         result = Panoptic(panoptic, segments).measured()
     else:
         result = Panoptic(panoptic, segments)
-    return PanopticPrediction(result, semantic, network_ms, 1e3 * (time.perf_counter() - start))
+    post_processing_ms = 1e3 * (time.perf_counter() - start)
+    return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out)
 
 
 class Predictor:
@@ -306,6 +311,7 @@ class Predictor:
         """
         pixels = [_as_array(image) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
+        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
     @property
@@ -335,6 +341,7 @@ class Predictor:
             image=pixels,
             network_ms=prediction.network_ms,
             post_processing_ms=prediction.post_processing_ms,
+            num_left_out=prediction.num_left_out,
         )
 
     def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:
