@@ -112,6 +112,13 @@ class TestPredictor:
         ):
             np.testing.assert_array_equal(predictor(image).segmentation, expected)
 
+    def test_a_list_gives_a_list(self, predictor):
+        images = [picture(), picture(6, 8)]
+        for given in (images, tuple(images)):
+            predictions = predictor(given)
+            assert [each.segmentation.shape for each in predictions] == [(12, 20), (6, 8)]
+        assert predictor([]) == []
+
     def test_more_objects_than_top_k_are_told(self, predictor, tmp_path):
         pixels = np.zeros((24, 60, 3), np.uint8)
         pixels[..., 0] = 255

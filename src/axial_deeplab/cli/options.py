@@ -91,7 +91,10 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
 
 
 def _top_k(word: str) -> int | str:
-    return ALL if word == ALL else int(word)
+    try:
+        return ALL if word == ALL else int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {word!r}; give a number, or {ALL}") from None
 
 
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:

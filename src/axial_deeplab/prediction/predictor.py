@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -86,6 +86,13 @@ class Prediction:
     def segments(self) -> Sequence[Segment]:
         """One for each value of `panoptic` but void."""
         return self.result.segments
+
+    @property
+    def mean_score(self) -> float:
+        """The mean score of the segments, each counted with its area; 1 where there is none."""
+        areas = [info["area"] for info in self.segments_info]
+        scores = [info["score"] for info in self.segments_info]
+        return float(np.average(scores, weights=areas)) if areas else 1.0
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
@@ -284,17 +291,28 @@ class Predictor:
         self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
         self.model = fuse(loaded.model).to(self.device)
 
-    def __call__(self, image: ImageLike) -> Prediction:
-        """Segment an image.
+    @overload
+    def __call__(self, image: ImageLike) -> Prediction: ...
+
+    @overload
+    def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+
+    def __call__(
+        self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...]
+    ) -> Prediction | list[Prediction]:
+        """Segment an image, or several.
 
         Args:
             image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
-                tensor (3, H, W). RGB.
+                tensor (3, H, W). RGB. A list or tuple of them gives a list of predictions, made one by one
+                (`predict_batch` shows the network those of one size together).
 
         Raises:
             ValueError: the image is damaged, has another type or shape, or does not fit into memory.
             OSError: the file cannot be opened.
         """
+        if isinstance(image, list | tuple):
+            return [self(each) for each in image]
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
