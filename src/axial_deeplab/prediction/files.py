@@ -135,8 +135,8 @@ def predict_files(
     score = float(np.mean(totals.scores or [1.0]))
     if score < LOW_SCORE:
         warnings.warn(
-            f"scores are low, {score:.2f} on average: the pictures may be of another kind than the weights were "
-            f"trained for, which know {shortened(predictor.categories.names)}; give other weights",
+            f"scores are low, {score:.2f} on average: the pictures may be of another kind than the weights "
+            f"were trained for, which know {shortened(predictor.categories.names)}; give other weights",
             stacklevel=2,
         )
     return totals.report(output, num_images=len(images), num_videos=len(videos))
