@@ -51,7 +51,9 @@ def find_centers(
         deeplab2.
     """
     heatmap = heatmap.float()
-    before, after = (nms_kernel - 1) // 2, nms_kernel // 2
+    # Further away than the map is long there is nothing.
+    before, after = (min(reach, max(heatmap.shape)) for reach in ((nms_kernel - 1) // 2, nms_kernel // 2))
+    nms_kernel = before + 1 + after
     padded = F.pad(heatmap[None, None], (before, after, before, after))
     # A maximum over a square is one over its columns, then one over the rows.
     highest = F.max_pool2d(F.max_pool2d(padded, (nms_kernel, 1), stride=1), (1, nms_kernel), stride=1)[0, 0]
@@ -433,9 +435,11 @@ class PostProcessing:
         _require("void_ids", not set(void_ids) & set(thing_ids), "other classes than thing_ids", void_ids)
         _require("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", self.label_divisor)
         _require("center_threshold", 0 <= threshold < float("inf"), "0 or more", threshold)
-        _require("nms_kernel", self.nms_kernel >= 1, "1 pixel (no suppression) or more", self.nms_kernel)
-        _require("top_k", k is None or k >= 1, "1 or more, or None for all centers", k)
-        _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
+        kernel = self.nms_kernel
+        _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
+        is_number = k is None or 1 <= k <= _INT32_MAX
+        _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
+        _require("stuff_area", 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
         _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
     @classmethod
