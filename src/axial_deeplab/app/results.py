@@ -17,6 +17,7 @@ from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
+from axial_deeplab.prediction.files import LOW_SCORE
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
 
@@ -173,15 +174,19 @@ def _message(picture: Picture, prediction: Prediction) -> str:
         f"{picture.file_name}, {width} x {height} pixels",
         *picture.changes,
         f"{num_things} things and {num_stuff} stuff segments",
-        *_left_out(prediction),
+        *_doubts(prediction),
         f"network {prediction.network_ms:.0f} ms, post-processing {prediction.post_processing_ms:.0f} ms",
     ]
     return "; ".join(parts)
 
 
-def _left_out(prediction: Prediction) -> list[str]:
-    number = prediction.num_left_out
-    return [f"{number} more objects than top_k, whose pixels others took: raise top_k"] if number else []
+def _doubts(prediction: Prediction) -> list[str]:
+    number, doubts = prediction.num_left_out, []
+    if number:
+        doubts.append(f"{number} more objects than top_k, whose pixels others took: raise top_k")
+    if prediction.mean_score < LOW_SCORE:
+        doubts.append("low scores: the weights may be for pictures of another kind")
+    return doubts
 
 
 def _downloads(picture: Picture, prediction: Prediction) -> dict[str, Download]:

@@ -87,15 +87,12 @@ class EvaluationResult:
 
 
 class EvaluationState(NamedTuple):
-    """Sums over images, which add up over processes."""
+    """What adds up over images, and over processes; `images` has both times and `num_left_out` of each."""
 
     panoptic: NDArray[np.int64]
     semantic: NDArray[np.int64]
-    instances: Any
-    num_images: int
-    network_ms: float
-    post_processing_ms: float
-    left_out: list[int]
+    instances: list[Any]
+    images: list[tuple[float, float, int]]
 
 
 class PanopticEvaluator:
@@ -130,10 +127,7 @@ class PanopticEvaluator:
         self.panoptic_quality = PanopticQuality(self.categories)
         self.semantic_iou = SemanticIoU(len(self.categories), ignore_label=-1)
         self.instance_ap = None if self.ap is None else create_instance_ap(self.ap, self.categories)
-        self.num_images = 0
-        self.network_ms = 0.0
-        self.post_processing_ms = 0.0
-        self.left_out: list[int] = []
+        self.images: list[tuple[float, float, int]] = []
 
     def update(self, model: nn.Module, sample: Sample) -> PanopticPrediction:
         """Predict an image and add its score.
@@ -151,22 +145,14 @@ class PanopticEvaluator:
         if self.instance_ap is not None:
             self.instance_ap.update(sample.truth, prediction.result, image_id=sample.image_id)
         self.semantic_iou.update(semantic_map(sample.truth.map, ignore_label=-1), prediction.semantic)
-        self.num_images += 1
-        self.network_ms += prediction.network_ms
-        self.post_processing_ms += prediction.post_processing_ms
-        self.left_out.append(prediction.num_left_out)
+        self.images.append((prediction.network_ms, prediction.post_processing_ms, prediction.num_left_out))
         return prediction
 
     def state(self) -> EvaluationState:
         """Return the sums so far, to be added to those of other processes."""
+        instances = [] if self.instance_ap is None else self.instance_ap.state
         return EvaluationState(
-            self.panoptic_quality.state,
-            self.semantic_iou.confusion,
-            None if self.instance_ap is None else self.instance_ap.state,
-            self.num_images,
-            self.network_ms,
-            self.post_processing_ms,
-            self.left_out,
+            self.panoptic_quality.state, self.semantic_iou.confusion, instances, self.images
         )
 
     def load_states(self, states: Sequence[EvaluationState]) -> None:
@@ -177,21 +163,18 @@ class PanopticEvaluator:
             self.semantic_iou.confusion += state.semantic
             if self.instance_ap is not None:
                 self.instance_ap.state += state.instances
-            self.num_images += state.num_images
-            self.network_ms += state.network_ms
-            self.post_processing_ms += state.post_processing_ms
-            self.left_out += state.left_out
+            self.images += state.images
 
     def compute(self) -> EvaluationResult:
         """Return the quality of all images so far; warn of images with more objects than `top_k`."""
-        warn_of_left_out(self.left_out, self.post_processing.top_k)
-        num_images = max(self.num_images, 1)
+        network_ms, post_processing_ms, left_out = zip(*self.images or [(0.0, 0.0, 0)], strict=True)
+        warn_of_left_out(left_out, self.post_processing.top_k)
         return EvaluationResult(
             self.panoptic_quality.compute(),
             self.semantic_iou.compute(),
-            self.num_images,
-            self.network_ms / num_images,
-            self.post_processing_ms / num_images,
+            len(self.images),
+            float(np.mean(network_ms)),
+            float(np.mean(post_processing_ms)),
             None if self.instance_ap is None else self.instance_ap.compute(),
         )
 
