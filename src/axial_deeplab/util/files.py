@@ -15,7 +15,7 @@ except ImportError:  # Windows
 
 # Short, whatever the name of the file, which may be as long as the file system allows.
 _PREFIX = ".axial-deeplab-"
-_cleared: set[Path] = set()
+_cleared: set[tuple[Path, str]] = set()
 
 
 @contextmanager
@@ -63,30 +63,45 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise ValueError(f"output must be a new or empty folder, got {final}; choose another or remove it")
     final.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(final.parent)
-    handle, temporary = _locked(lambda: _opened(tempfile.mkdtemp(dir=final.parent, prefix=_PREFIX)))
-    try:
+    with temporary_directory(final.parent, _PREFIX) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if final.exists():
             final.rmdir()
         temporary.rename(final)
+
+
+@contextmanager
+def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder and remove it at the end, before that those of killed processes.
+
+    Args:
+        parent: folder in which it is made.
+        prefix: beginning of its name.
+
+    Raises:
+        OSError: the parent cannot be written.
+    """
+    remove_leftovers(parent, prefix)
+    handle, temporary = _locked(lambda: _opened(tempfile.mkdtemp(prefix=prefix, dir=parent)))
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _release(handle)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, prefix: str = _PREFIX) -> None:
     """Remove temporary files and folders of processes that are gone, once in the life of this process.
 
     A process holds a lock on what it writes, which the system releases when it dies. Where there are no such
     locks, as on Windows, nothing is removed.
     """
     folder = folder.resolve()
-    if fcntl is None or folder in _cleared:
+    if fcntl is None or (folder, prefix) in _cleared:
         return
-    _cleared.add(folder)
-    for path in folder.glob(f"{_PREFIX}*"):
+    _cleared.add((folder, prefix))
+    for path in folder.glob(f"{prefix}*"):
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
