@@ -3,7 +3,8 @@
 import errno
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,27 +28,74 @@ LOW_SCORE = 0.8
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PredictedFiles:
     """What `predict_files` wrote.
 
     Args:
         output: the folder of the predictions.
         num_images: images with a prediction.
-        network_ms: mean time of the network, milliseconds an image or frame.
-        post_processing_ms: mean time of the post-processing, milliseconds an image or frame.
         num_videos: videos with overlays.
         num_frames: their frames, together.
         num_resumed: images whose prediction was there from a run of the same options that had been stopped.
+        times_ms: times of the network and of the post-processing of all others together, milliseconds.
+        num_left_out: centers of objects beyond `top_k`, of each image and video.
+        scores: mean score of each image.
+        failures: what is wrong with the files that have no prediction.
     """
 
     output: Path
-    num_images: int
-    network_ms: float
-    post_processing_ms: float
+    num_images: int = 0
     num_videos: int = 0
     num_frames: int = 0
     num_resumed: int = 0
+    times_ms: tuple[float, float] = (0.0, 0.0)
+    num_left_out: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def network_ms(self) -> float:
+        """Mean time of the network, milliseconds an image or frame."""
+        return self.times_ms[0] / max(1, self.num_images - self.num_resumed + self.num_frames)
+
+    @property
+    def post_processing_ms(self) -> float:
+        """Mean time of the post-processing, milliseconds an image or frame."""
+        return self.times_ms[1] / max(1, self.num_images - self.num_resumed + self.num_frames)
+
+    def add(self, done: Prediction | PredictedVideo) -> None:
+        """Count an image or a video."""
+        network_ms, post_processing_ms = self.times_ms
+        self.times_ms = network_ms + done.network_ms, post_processing_ms + done.post_processing_ms
+        self.num_left_out.append(done.num_left_out)
+        if isinstance(done, Prediction):
+            self.num_images += 1
+            self.scores.append(done.mean_score)
+        else:
+            self.num_videos += 1
+            self.num_frames += done.num_frames
+
+    def add_resumed(self) -> None:
+        """Count an image that a run before has written."""
+        self.num_images += 1
+        self.num_resumed += 1
+
+    def add_failure(self, path: Path, error: Exception) -> None:
+        """Remember what is wrong with a file."""
+        message = str(error)
+        self.failures.append(message if str(path) in message else f"{path}: {message}")
+
+    def warn(self, predictor: Predictor) -> None:
+        """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
+        warn_of_left_out(self.num_left_out, predictor.post_processing.top_k, stacklevel=3)
+        score = float(np.mean(self.scores or [1.0]))
+        if score < LOW_SCORE and not self.failures:
+            warnings.warn(
+                f"scores are low, {score:.2f} on average: the pictures may be of another kind than the "
+                f"weights were trained for, which know {shortened(predictor.categories.names)}; give other weights",
+                stacklevel=3,
+            )
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
@@ -107,7 +155,7 @@ def predict_files(
         require_pyav()
     labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
     predictor.warm_up()
-    totals = Totals()
+    done = PredictedFiles(output)
 
     def write_pictures(prediction: Prediction, name: str, png_name: str) -> None:
         if labels is not None:
@@ -116,86 +164,51 @@ def predict_files(
             with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
                 prediction.draw(legend=legend).save(temporary, quality=92)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CentersLeftOutWarning)  # told once, below
+    with told_once():
         if images:
             settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
             writer = PanopticWriter(
                 output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
             )
-            _predict_images(predictor, images, writer, totals, write_pictures, progress=progress)
-        _predict_videos(predictor, videos, output, totals, progress=progress)
-    warn_of_left_out(totals.left_out, predictor.post_processing.top_k)
-    if totals.failures:
-        none = totals.num_predictions + totals.num_resumed == 0
-        which = "none" if none else f"{len(totals.failures)} of {len(files)} that are not"
+            _predict_images(predictor, images, writer, done, write_pictures, progress=progress)
+        _predict_videos(predictor, videos, output, done, progress=progress)
+    done.warn(predictor)
+    if done.failures:
+        none = done.num_images + done.num_videos == 0
+        which = "none" if none else f"{len(done.failures)} of {len(files)} that are not"
         rest = "" if none else " (the others are written)"
         kind = "readable images" if not videos else "readable images or videos"
-        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(totals.failures)}")
-    score = float(np.mean(totals.scores or [1.0]))
-    if score < LOW_SCORE:
-        warnings.warn(
-            f"scores are low, {score:.2f} on average: the pictures may be of another kind than the weights "
-            f"were trained for, which know {shortened(predictor.categories.names)}; give other weights",
-            stacklevel=2,
-        )
-    return totals.report(output, num_images=len(images), num_videos=len(videos))
+        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
+    return done
 
 
-@dataclass
-class Totals:
-    """What adds up over images and frames."""
-
-    num_predictions: int = 0
-    network_ms: float = 0.0
-    post_processing_ms: float = 0.0
-    num_resumed: int = 0
-    left_out: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, done: Prediction | PredictedVideo, num_predictions: int) -> None:
-        self.num_predictions += num_predictions
-        self.network_ms += done.network_ms
-        self.post_processing_ms += done.post_processing_ms
-        self.left_out.append(done.num_left_out)
-
-    def report(self, output: Path, *, num_images: int, num_videos: int = 0) -> PredictedFiles:
-        num = max(self.num_predictions, 1)
-        return PredictedFiles(
-            output,
-            num_images,
-            self.network_ms / num,
-            self.post_processing_ms / num,
-            num_videos,
-            self.num_predictions + self.num_resumed - num_images,
-            self.num_resumed,
-        )
-
-    def add_failure(self, path: Path, error: Exception) -> None:
-        message = str(error)
-        self.failures.append(message if str(path) in message else f"{path}: {message}")
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Keep predictors from warning of each image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CentersLeftOutWarning)
+        yield
 
 
 def _predict_images(
     predictor: Predictor,
     files: Mapping[str, Path],
     writer: PanopticWriter,
-    totals: Totals,
+    done: PredictedFiles,
     write_pictures: Callable[[Prediction, str, str], None],
     *,
     progress: bool,
 ) -> None:
     bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
     for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
+        mark = mark_of_file(path)
+        if writer.resume(name, image_id, mark):
+            done.add_resumed()
+            continue
         try:
-            mark = mark_of_file(path)
-            if writer.resume(name, image_id, mark):
-                totals.num_resumed += 1
-                continue
             prediction = predictor(path)
         except (ValueError, OSError) as error:
-            totals.add_failure(path, error)
+            done.add_failure(path, error)
             continue
         try:
             write_pictures(prediction, name, writer.png_name(name))
@@ -203,10 +216,9 @@ def _predict_images(
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _OF_ONE_NAME:
                 raise
-            totals.add_failure(path, error)
+            done.add_failure(path, error)
             continue
-        totals.add(prediction, 1)
-        totals.scores.append(prediction.mean_score)
+        done.add(prediction)
         # Images of many sizes leave gaps in the heap that no later map fits into.
         return_freed_memory()
     if writer.images:
@@ -214,13 +226,16 @@ def _predict_images(
 
 
 def mark_of_file(path: Path) -> str:
-    """Return a text that differs where a file is another one or has changed."""
-    status = path.stat()
+    """Return a text that differs where a file is another one or has changed; empty if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
 def _predict_videos(
-    predictor: Predictor, files: Mapping[str, Path], output: Path, totals: Totals, *, progress: bool
+    predictor: Predictor, files: Mapping[str, Path], output: Path, done: PredictedFiles, *, progress: bool
 ) -> None:
     targets: set[Path] = set()
     for name, path in files.items():
@@ -229,11 +244,9 @@ def _predict_videos(
             target = output / "overlay" / f"{name}.mp4"
         targets.add(target)
         try:
-            done = predict_video(predictor, path, target, progress=progress)
+            done.add(predict_video(predictor, path, target, progress=progress))
         except (ValueError, OSError) as error:
-            totals.add_failure(path, error)
-            continue
-        totals.add(done, done.num_frames)
+            done.add_failure(path, error)
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.files import PredictedFiles, Totals, mark_of_file
+from axial_deeplab.prediction.files import PredictedFiles, mark_of_file, told_once
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 
@@ -59,26 +59,26 @@ def predict_listed(
         predictor.categories.require_same_classes(CATEGORIES, "weights", "COCO")
         name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
     dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
-    totals = Totals()
+    done = PredictedFiles(output)
     # An image that was predicted for another list would be one too many for the server.
     settings = f"{predictor.settings} {mark_of_file(Path(json))} {limit}"
-    with PanopticWriter(
-        output / name, output / f"{name}.json", predictor.categories, settings=settings
-    ) as writer:
+    writer = PanopticWriter(output / name, output / f"{name}.json", predictor.categories, settings=settings)
+    with writer, told_once():
         records = tqdm(dataset.records, desc="predict", unit="image", disable=not progress)
         for index, record in enumerate(records):
             mark = mark_of_file(record.image)
             if writer.resume(record.file_name, record.image_id, mark):
-                totals.num_resumed += 1
+                done.add_resumed()
                 continue
             prediction = predictor(dataset[index].image)
-            totals.add(prediction, 1)
+            done.add(prediction)
             writer.add(
                 prediction.result, image_file_name=record.file_name, image_id=record.image_id, mark=mark
             )
     if submission is not None:
         _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
-    return totals.report(output, num_images=len(dataset))
+    done.warn(predictor)
+    return done
 
 
 def _name_of_set(json: Path) -> str:
