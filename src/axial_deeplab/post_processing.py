@@ -4,9 +4,10 @@ Letters: B images, C classes, H x W pixels, K centers, S segments. Every functio
 arguments.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,16 +52,24 @@ def find_centers(
         deeplab2.
     """
     heatmap = heatmap.float()
-    before, after = (nms_kernel - 1) // 2, nms_kernel // 2
+    # Further away than the map is long there is nothing.
+    before, after = (min(reach, max(heatmap.shape)) for reach in ((nms_kernel - 1) // 2, nms_kernel // 2))
+    nms_kernel = before + 1 + after
     padded = F.pad(heatmap[None, None], (before, after, before, after))
     # A maximum over a square is one over its columns, then one over the rows.
     highest = F.max_pool2d(F.max_pool2d(padded, (nms_kernel, 1), stride=1), (1, nms_kernel), stride=1)[0, 0]
     centers = ((heatmap == highest) & (heatmap > threshold)).nonzero()
-    confidences = heatmap[centers[:, 0], centers[:, 1]]
+    return strongest(centers, heatmap[centers[:, 0], centers[:, 1]], top_k, strict=strict_top_k)
+
+
+def strongest(
+    centers: Tensor, confidences: Tensor, top_k: int | None, *, strict: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the `top_k` centers of the highest confidence in their order, or all; see `find_centers`."""
     if top_k is None or len(centers) < top_k:
         return centers, confidences
     descending = confidences.argsort(descending=True, stable=True)
-    if strict_top_k:
+    if strict:
         kept = (confidences > confidences[descending[top_k - 1]]).nonzero()[:, 0]
     else:
         kept = descending[:top_k].sort().values
@@ -179,7 +188,7 @@ def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_cl
         num_classes: C.
     """
     inside = instances > 0
-    cells = (instances[inside] - 1) * num_classes + semantic[inside]
+    cells = instances[inside].sub_(1).mul_(num_classes).add_(semantic[inside])
     votes = torch.bincount(cells, minlength=num_instances * num_classes).view(num_instances, num_classes)
     return torch.where(votes.sum(dim=1) > 0, votes.argmax(dim=1), -1)
 
@@ -214,7 +223,7 @@ def number_instances(classes: Tensor, instances: Tensor, label_divisor: int) -> 
     if len(classes) and int(number.max()) >= label_divisor:
         raise ValueError(
             f"label_divisor must be greater than the instances of a class, got {label_divisor} for "
-            f"{int(number.max())}; raise label_divisor, or lower top_k"
+            f"{int(number.max())}; cut the image up, or lower top_k (--top-k {label_divisor - 1})"
         )
     values = torch.zeros(len(classes) + 1, dtype=torch.int32, device=flat.device)
     values[order + 1] = ((sorted_classes + 1) * label_divisor + number).to(torch.int32)
@@ -371,18 +380,52 @@ def describe_segments(
     )
 
 
-class PanopticOutput(NamedTuple):
-    """What `PostProcessing` makes of one image; tensors on the device of the network's outputs.
+@dataclass(frozen=True, slots=True, eq=False)
+class PanopticOutput:
+    """What `PostProcessing` makes of one image; `panoptic, segments, semantic = output` unpacks it.
+
+    Tensors are on the device of the network's outputs.
 
     Args:
         panoptic: the panoptic map (H, W), int32.
         segments: one for each of its values but void, in rising order of `id`.
         semantic: the most probable class of each pixel (H, W), int64 train ids, before any merging.
+        num_left_out: centers beyond `top_k`, whose pixels other instances have taken.
     """
 
     panoptic: Tensor
     segments: tuple[Segment, ...]
     semantic: Tensor
+    num_left_out: int = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.panoptic, self.segments, self.semantic))
+
+    def __getitem__(self, index: int) -> Any:
+        return (self.panoptic, self.segments, self.semantic)[index]
+
+
+class CentersLeftOutWarning(UserWarning):
+    """Images have more objects than `top_k`."""
+
+
+def warn_of_left_out(numbers: Iterable[int], top_k: int | None, *, stacklevel: int = 2) -> None:
+    """Tell that images have more objects than are found.
+
+    Args:
+        numbers: centers left out, of each image.
+        top_k: how many were kept.
+        stacklevel: as for `warnings.warn`, from the caller.
+    """
+    crowded = [number for number in numbers if number]
+    if crowded and top_k is not None:
+        most = top_k + max(crowded)
+        which = "an image has" if len(crowded) == 1 else f"{len(crowded)} images have up to"
+        text = (
+            f"{which} {most} centers of objects: {top_k} are kept, and their segments swell over the others; "
+            f"give a larger --top-k, such as {most}, or --top-k all (in Python top_k={most} or None)"
+        )
+        warnings.warn(text, CentersLeftOutWarning, stacklevel=stacklevel + 1)
 
 
 @dataclass(frozen=True)
@@ -432,17 +475,20 @@ class PostProcessing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
-        threshold, k, area = self.center_threshold, self.top_k, self.stuff_area
+        threshold, k = self.center_threshold, self.top_k
         without = self.without_centers
         thing_ids, void_ids = self.thing_ids, self.void_ids
         _require("thing_ids", min(thing_ids, default=0) >= 0, "train ids (0 or more)", thing_ids)
         _require("void_ids", not set(void_ids) & set(thing_ids), "other classes than thing_ids", void_ids)
         _require("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", self.label_divisor)
         _require("center_threshold", 0 <= threshold < float("inf"), "0 or more", threshold)
-        _require("nms_kernel", self.nms_kernel >= 1, "1 pixel (no suppression) or more", self.nms_kernel)
-        _require("top_k", k is None or k >= 1, "1 or more, or None for all centers", k)
-        _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
-        _require("thing_area", self.thing_area >= 0, "0 pixels (no limit) or more", self.thing_area)
+        kernel = self.nms_kernel
+        _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
+        is_number = k is None or 1 <= k <= _INT32_MAX
+        _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
+        for name in ("stuff_area", "thing_area"):
+            area = getattr(self, name)
+            _require(name, 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
         probability, grouping = self.thing_threshold, self.grouping
         is_valid = probability is None or 0 <= probability < 1
         _require("thing_threshold", is_valid, "at least 0 and below 1, or None", probability)
@@ -503,9 +549,10 @@ class PostProcessing:
             heatmap,
             threshold=self.center_threshold,
             nms_kernel=self.nms_kernel,
-            top_k=self.top_k,
-            strict_top_k=self.strict_top_k,
+            top_k=None,
         )
+        num_left_out = 0 if self.top_k is None else max(0, len(centers) - self.top_k)
+        centers, confidences = strongest(centers, confidences, self.top_k, strict=self.strict_top_k)
         has_centers = len(centers) > 0
         if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.
@@ -530,7 +577,7 @@ class PostProcessing:
             panoptic = fill_void(panoptic, logits, centers, offsets, instance_values, self.label_divisor)
         by_value = dict(zip(instance_values[1:].tolist(), confidences.tolist(), strict=False))
         segments = describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
-        return PanopticOutput(panoptic, segments, semantic)
+        return PanopticOutput(panoptic, segments, semantic, num_left_out)
 
     def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         names = ("semantic_logits", "center_heatmap", "offsets")

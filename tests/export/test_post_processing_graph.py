@@ -25,10 +25,11 @@ def outputs(batch, height, width, seed, num_classes=5):
 
 
 def assert_equal(settings, maps, num_classes):
-    panoptic, semantic = PostProcessingGraph(settings, num_classes)(**maps)
+    panoptic, semantic, num_centers = PostProcessingGraph(settings, num_classes)(**maps)
     assert panoptic.dtype == semantic.dtype == torch.int32
     for index, expected in enumerate(settings(maps)):
         assert torch.equal(panoptic[index], expected.panoptic)
+        assert max(int(num_centers[index]) - settings.top_k, 0) == expected.num_left_out
         assert torch.equal(semantic[index].long(), expected.semantic)
     return panoptic
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from axial_deeplab.data.image_files import find_images
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.post_processing import CentersLeftOutWarning, PostProcessing
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.predictor import (
     Predictor,
@@ -110,6 +111,47 @@ class TestPredictor:
             frozen,
         ):
             np.testing.assert_array_equal(predictor(image).segmentation, expected)
+
+    def test_a_list_gives_a_list(self, predictor):
+        images = [picture(), picture(6, 8)]
+        for given in (images, tuple(images)):
+            predictions = predictor(given)
+            assert [each.segmentation.shape for each in predictions] == [(12, 20), (6, 8)]
+        assert predictor([]) == []
+
+    def test_more_objects_than_top_k_are_told(self, predictor, tmp_path):
+        pixels = np.zeros((24, 60, 3), np.uint8)
+        pixels[..., 0] = 255
+        pixels[2::4, 2::4] = 255  # 6 x 15 white centers
+        few = Predictor(
+            LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", top_k=40, nms_kernel=3
+        )
+        message = "an image has 90 centers of objects: 40 are kept, .* such as 90, or --top-k all"
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            prediction = few(pixels)
+        assert (len(prediction.segments), prediction.num_left_out) == (40, 50)
+        for number, name in enumerate(("a.png", "b.png")):
+            Image.fromarray(pixels[number:]).save(tmp_path / name)
+        with pytest.warns(CentersLeftOutWarning, match="^2 images have up to 90 centers") as told:
+            predict_files(few, [tmp_path], tmp_path / "out")
+        assert len(told) == 1
+        for top_k in (90, None):
+            knobs = {"top_k": top_k, "nms_kernel": 3}
+            everything = Predictor(
+                LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", **knobs
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                prediction = everything(pixels)
+            assert (len(prediction.segments), prediction.num_left_out) == (90, 0)
+
+    def test_the_image_is_a_copy(self, predictor):
+        frame = picture()
+        tensor = torch.from_numpy(picture()).permute(2, 0, 1)
+        for image, change in ((frame, frame.fill), (tensor, tensor.fill_)):
+            prediction = predictor(image)
+            change(7)
+            np.testing.assert_array_equal(prediction.image, picture())
 
     def test_greyscale(self, predictor):
         grey = picture()[..., 0]

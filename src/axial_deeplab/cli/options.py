@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
 
 
+ALL = "all"
+
+
 def add_data_set(parser: Parser) -> None:
     """Add the options that name a data set."""
     parser.add_argument("--config", help="take the data set from data.val of this YAML file")
@@ -81,7 +84,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
     )
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
-    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
+    knobs.add_argument("--top-k", type=_top_k, metavar="K", help="most centers of an image, or all")
     knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
@@ -96,6 +99,13 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     )
 
 
+def _top_k(word: str) -> int | str:
+    try:
+        return ALL if word == ALL else int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {word!r}; give a number, or {ALL}") from None
+
+
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
@@ -103,6 +113,8 @@ def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("top_k") == ALL:
+        given["top_k"] = None
     if getattr(options, "scales", None) is not None:
         from axial_deeplab.prediction.multi_scale import parse_scales
 

@@ -326,7 +326,7 @@ class PostProcessingConfig:
     """Lowest value of a center in the heatmap."""
     nms_kernel: int = 7
     """Side of the square, in pixels, in which a center must be the highest."""
-    top_k: int = 200
+    top_k: int | None = 200
     """Most centers of an image."""
     stuff_area: int = 4096
     """Stuff segments of fewer pixels become void."""

@@ -1,12 +1,13 @@
 """From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.post_processing import PostProcessing, refuse_unknown
+from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -37,12 +38,14 @@ class PanopticPrediction(NamedTuple):
         semantic: the most probable class of each pixel (H, W), int32 train ids.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`.
     """
 
     result: Panoptic
     semantic: NDArray[np.int32]
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,7 @@ class Prediction:
         image: the image (H, W, 3), uint8.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`, whose pixels other segments have taken.
     """
 
     segmentation: NDArray[np.int32]
@@ -71,6 +75,7 @@ class Prediction:
     image: ImageArray
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
     @property
     def panoptic(self) -> PanopticMap:
@@ -81,6 +86,13 @@ class Prediction:
     def segments(self) -> Sequence[Segment]:
         """One for each value of `panoptic` but void."""
         return self.result.segments
+
+    @property
+    def mean_score(self) -> float:
+        """The mean score of the segments, each counted with its area; 1 where there is none."""
+        areas = [info["area"] for info in self.segments_info]
+        scores = [info["score"] for info in self.segments_info]
+        return float(np.average(scores, weights=areas)) if areas else 1.0
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
@@ -224,15 +236,16 @@ def _post_processed(
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
-    panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
-    panoptic = panoptic_tensor.cpu().numpy()
-    semantic = semantic_tensor.to(torch.int32).cpu().numpy()
+    output = post_processing(outputs)[0]
+    panoptic, segments = output.panoptic.cpu().numpy(), output.segments
+    semantic = output.semantic.to(torch.int32).cpu().numpy()
     if panoptic.shape != size:
-        panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
+        panoptic, semantic = (resized_map(each, size) for each in (panoptic, semantic))
         result = Panoptic(panoptic, segments).measured()
     else:
         result = Panoptic(panoptic, segments)
-    return PanopticPrediction(result, semantic, network_ms, 1e3 * (time.perf_counter() - start))
+    post_processing_ms = 1e3 * (time.perf_counter() - start)
+    return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out)
 
 
 class Predictor:
@@ -285,17 +298,28 @@ class Predictor:
         self.view = _stored_view(loaded, flip=flip, scales=scales, long_side=long_side, max_size=max_size)
         self.model = fuse(loaded.model).to(self.device)
 
-    def __call__(self, image: ImageLike) -> Prediction:
-        """Segment an image.
+    @overload
+    def __call__(self, image: ImageLike) -> Prediction: ...
+
+    @overload
+    def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+
+    def __call__(
+        self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...]
+    ) -> Prediction | list[Prediction]:
+        """Segment an image, or several.
 
         Args:
             image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
-                tensor (3, H, W). RGB.
+                tensor (3, H, W). RGB. A list or tuple of them gives a list of predictions, made one by one
+                (`predict_batch` shows the network those of one size together).
 
         Raises:
             ValueError: the image is damaged, has another type or shape, or does not fit into memory.
             OSError: the file cannot be opened.
         """
+        if isinstance(image, list | tuple):
+            return [self(each) for each in image]
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
@@ -312,7 +336,20 @@ class Predictor:
         """
         pixels = [_as_array(image) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
+        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    @property
+    def settings(self) -> str:
+        """Text that is the same for predictors of the same weights and options, and differs for others."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        path = getattr(self.model, "path", None)  # of a network that another runtime executes
+        digest.update(b"" if path is None else Path(path).read_bytes())
+        digest.update(repr((self.categories.to_json(), self.post_processing, self.view)).encode())
+        return digest.hexdigest()
 
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
@@ -329,6 +366,7 @@ class Predictor:
             image=pixels,
             network_ms=prediction.network_ms,
             post_processing_ms=prediction.post_processing_ms,
+            num_left_out=prediction.num_left_out,
         )
 
     def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -396,7 +434,8 @@ def _as_array(image: ImageLike) -> ImageArray:
         )
     if array.dtype != np.uint8:
         raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    # A copy: whoever fills the array again, as cameras do, does not change the picture of the prediction.
+    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
 def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
@@ -447,9 +486,3 @@ def _too_large(height: int, width: int) -> str:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
-    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
-    return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]
