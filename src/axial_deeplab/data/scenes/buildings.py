@@ -47,10 +47,10 @@ def draw_style(rng: np.random.Generator) -> Style:
         wall,
         frame,
         glass,
-        rng.uniform(0.42, 0.62),
-        rng.uniform(0.5, 0.68),
-        rng.random() < 0.2,
-        rng.random() < 0.6,
+        float(rng.uniform(0.42, 0.62)),
+        float(rng.uniform(0.5, 0.68)),
+        bool(rng.random() < 0.2),
+        bool(rng.random() < 0.6),
     )
 
 
@@ -111,7 +111,7 @@ def street_front(
         corner = Front(canvas, number, end, haze, 1.75 - dim)
         corner.polygon([(0.0, 0.0), (0.0, tall), (9.0, tall), (9.0, 0.0)], style.wall)
     if gable:
-        roof, high = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08), rng.uniform(1.6, 3.0)
+        roof, high = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08), float(rng.uniform(1.6, 3.0))
         front.polygon(
             [(-0.35, tall), (0.8, tall + high), (long - 0.8, tall + high), (long + 0.35, tall)], roof
         )
@@ -129,7 +129,7 @@ def street_front(
                     style.wall,
                 )
                 front.box(u + 0.2, tall + 0.4, u + 1.0, tall + 1.2, style.glass)
-        chimney = rng.uniform(1.0, max(long - 2.0, 1.1))
+        chimney = float(rng.uniform(1.0, max(long - 2.0, 1.1)))
         front.polygon(
             [
                 (chimney, tall + high - 0.3),
@@ -153,7 +153,7 @@ def street_front(
 def _windows(
     front: Front, rng: np.random.Generator, style: Style, long: float, floors: int, detail: float
 ) -> None:
-    bays = max(int(long / rng.uniform(2.1, 3.0)), 1)
+    bays = max(int(long / float(rng.uniform(2.1, 3.0))), 1)
     bay = long / bays
     lamps = front.canvas.light.lamps
     warm: Color = (255, 214, 134)
@@ -195,7 +195,7 @@ def _windows(
 def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: float, detail: float) -> None:
     lamps = front.canvas.light.lamps
     shop = rng.random() < 0.5
-    door = rng.uniform(0.5, max(long - 1.8, 0.6))
+    door = float(rng.uniform(0.5, max(long - 1.8, 0.6)))
     if shop:
         awning = hsv(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.5, 0.9))
         panes = max(int(long / 3.0), 1)
@@ -239,10 +239,10 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     style = draw_style(rng)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
     long, side, tall, high = (
-        rng.uniform(6, 10),
-        rng.uniform(2.5, 4.5),
+        float(rng.uniform(6, 10)),
+        float(rng.uniform(2.5, 4.5)),
         float(rng.choice([3.2, 3.4, 5.6])),
-        rng.uniform(2.0, 3.4),
+        float(rng.uniform(2.0, 3.4)),
     )
     turn = 1 if rng.random() < 0.5 else -1
 
@@ -269,7 +269,7 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     )
     front.box(-0.1, tall + 0.2 * high, long - 0.1, tall + 0.24 * high, shade(roof, 0.85))
     front.box(-0.3 * side, tall + 0.6 * high, long - 0.3 * side, tall + 0.64 * high, shade(roof, 0.85))
-    chimney = rng.uniform(0.3, 0.7) * (long - side)
+    chimney = float(rng.uniform(0.3, 0.7)) * (long - side)
     front.polygon(
         [
             (chimney, tall + 0.8 * high),
@@ -306,7 +306,7 @@ def skyline(
     number = canvas.own(Owner("building", fine=0.02, medium=0.03))
     x = left
     while x < right:
-        wide, high = tall * rng.uniform(0.3, 0.8), tall * rng.uniform(0.45, 1.0)
+        wide, high = tall * float(rng.uniform(0.3, 0.8)), tall * float(rng.uniform(0.45, 1.0))
         wall = vary(rng, WALLS[rng.integers(len(WALLS))], 0.08)
         canvas.fill(
             number, [(x, base), (x, base - high), (x + wide, base - high), (x + wide, base)], wall, haze
@@ -334,4 +334,4 @@ def skyline(
                     (300, 260, 170) if lit else shade(wall, 0.6),
                     haze,
                 )
-        x += wide * rng.uniform(0.9, 1.15)
+        x += wide * float(rng.uniform(0.9, 1.15))

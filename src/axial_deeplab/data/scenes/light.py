@@ -86,7 +86,7 @@ class Light:
 def draw_light(rng: np.random.Generator) -> Light:
     """Draw the time of day and the weather."""
     name = str(rng.choice(["day", "cloudy", "dusk", "fog", "evening"], p=[0.44, 0.2, 0.17, 0.09, 0.1]))
-    sun = rng.uniform(0.3, 1.0) * (1 if rng.random() < 0.5 else -1)
+    sun = float(rng.uniform(0.3, 1.0)) * (1 if rng.random() < 0.5 else -1)
     if name == "day":
         hue = rng.uniform(0.54, 0.61)
         zenith, skyline = (
@@ -99,8 +99,8 @@ def draw_light(rng: np.random.Generator) -> Light:
             skyline,
             (255, 253, 248),
             (1.0, 0.99, 0.96),
-            rng.uniform(0.0, 0.55),
-            rng.uniform(0.0003, 0.0012),
+            float(rng.uniform(0.0, 0.55)),
+            float(rng.uniform(0.0003, 0.0012)),
             sun,
             0.45,
             False,
@@ -114,8 +114,8 @@ def draw_light(rng: np.random.Generator) -> Light:
             skyline,
             hsv(0.6, 0.03, gray + 0.1),
             (0.88, 0.9, 0.93),
-            rng.uniform(0.6, 1.0),
-            rng.uniform(0.0008, 0.003),
+            float(rng.uniform(0.6, 1.0)),
+            float(rng.uniform(0.0008, 0.003)),
             sun,
             0.22,
             False,
@@ -129,11 +129,11 @@ def draw_light(rng: np.random.Generator) -> Light:
             skyline,
             hsv(rng.uniform(0.0, 0.07), 0.35, 0.98),
             (1.0, 0.84, 0.7),
-            rng.uniform(0.1, 0.6),
-            rng.uniform(0.0008, 0.002),
+            float(rng.uniform(0.1, 0.6)),
+            float(rng.uniform(0.0008, 0.002)),
             sun,
             0.4,
-            rng.random() < 0.3,
+            bool(rng.random() < 0.3),
         )
     if name == "fog":
         gray = rng.uniform(0.78, 0.9)
@@ -145,7 +145,7 @@ def draw_light(rng: np.random.Generator) -> Light:
             hsv(0.58, 0.02, gray + 0.06),
             (0.9, 0.92, 0.94),
             0.5,
-            rng.uniform(0.006, 0.014),
+            float(rng.uniform(0.006, 0.014)),
             sun,
             0.12,
             False,
@@ -158,8 +158,8 @@ def draw_light(rng: np.random.Generator) -> Light:
         skyline,
         hsv(0.75, 0.25, 0.6),
         (0.56, 0.58, 0.74),
-        rng.uniform(0.0, 0.6),
-        rng.uniform(0.001, 0.002),
+        float(rng.uniform(0.0, 0.6)),
+        float(rng.uniform(0.001, 0.002)),
         sun,
         0.15,
         True,

@@ -29,7 +29,7 @@ FURS: list[Color] = [
 def cloth(rng: np.random.Generator) -> Color:
     """Draw the color of a piece of clothing."""
     if rng.random() < 0.3:
-        gray = rng.uniform(30, 235)
+        gray = float(rng.uniform(30, 235))
         return vary(rng, (gray, gray, gray), 0.05)
     return hsv(rng.random(), rng.uniform(0.3, 0.85), rng.uniform(0.35, 0.95))
 
@@ -42,8 +42,8 @@ def person(pen: Pen, rng: np.random.Generator) -> None:
         vary(rng, [(46, 58, 88), (52, 50, 52), (120, 102, 80), (70, 88, 120)][rng.integers(4)], 0.15),
     )
     walking = rng.random() < 0.65
-    stride = rng.uniform(0.14, 0.3) if walking else 0.09
-    build = rng.uniform(0.88, 1.18)
+    stride = float(rng.uniform(0.14, 0.3)) if walking else 0.09
+    build = float(rng.uniform(0.88, 1.18))
     skirt, coat = rng.random() < 0.25, rng.random() < 0.25
     shoe = vary(rng, (48, 40, 38), 0.2)
     leg = skin if skirt and rng.random() < 0.6 else trousers
@@ -143,8 +143,8 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a dog of 0.6 m at the shoulder, from the side."""
     fur = vary(rng, FURS[rng.integers(len(FURS))], 0.08)
     dark = shade(fur, 0.72)
-    long, step = rng.uniform(0.85, 1.1), rng.uniform(0.03, 0.13)
-    low = rng.uniform(0.24, 0.34)
+    long, step = float(rng.uniform(0.85, 1.1)), float(rng.uniform(0.03, 0.13))
+    low = float(rng.uniform(0.24, 0.34))
     for u, tone, shift in ((-0.36, 0.7, step), (0.3, 0.7, -step), (-0.3, 0.95, -step), (0.36, 0.95, step)):
         pen.line(
             [(u * long, low + 0.1), (u * long + 0.4 * shift, 0.17), (u * long + shift, 0.035)],
@@ -152,7 +152,7 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
             shade(fur, tone),
         )
         pen.line([(u * long + shift, 0.03), (u * long + shift + 0.05, 0.03)], 0.06, shade(fur, tone))
-    up = rng.uniform(0.1, 0.3)
+    up = float(rng.uniform(0.1, 0.3))
     pen.line(
         [(-0.42 * long, low + 0.24), (-0.56 * long, low + 0.3 + 0.5 * up), (-0.6 * long, low + 0.32 + up)],
         0.06,
@@ -184,7 +184,11 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
     )
     if rng.random() < 0.35:
         pen.ellipse(
-            rng.uniform(-0.25, 0.15), low + 0.21, 0.14, 0.09, vary(rng, FURS[rng.integers(len(FURS))], 0.1)
+            float(rng.uniform(-0.25, 0.15)),
+            low + 0.21,
+            0.14,
+            0.09,
+            vary(rng, FURS[rng.integers(len(FURS))], 0.1),
         )
     head_u, head_v = 0.5 * long + 0.08, low + 0.46
     pen.polygon(
@@ -245,9 +249,9 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
     )
     face = vary(rng, [(48, 42, 42), (226, 208, 186), (96, 76, 62)][rng.integers(3)], 0.06)
     for u, tone in ((-0.3, 0.7), (0.27, 0.7), (-0.22, 1.0), (0.35, 1.0)):
-        pen.line([(u, 0.42), (u + rng.uniform(-0.04, 0.04), 0.04)], 0.085, shade(face, tone))
+        pen.line([(u, 0.42), (u + float(rng.uniform(-0.04, 0.04)), 0.04)], 0.085, shade(face, tone))
     turns = np.linspace(0, 2 * math.pi, 15)[:-1] + rng.uniform(0, 0.4)
-    puffs = [(0.47 * math.cos(t), 0.64 + 0.24 * math.sin(t), rng.uniform(0.12, 0.165)) for t in turns]
+    puffs = [(0.47 * math.cos(t), 0.64 + 0.24 * math.sin(t), float(rng.uniform(0.12, 0.165))) for t in turns]
     for u, v, radius in puffs:
         pen.ellipse(u, v, radius, radius, shade(wool, 0.8))
     pen.ellipse(0.0, 0.64, 0.52, 0.28, shade(wool, 0.8))
@@ -261,8 +265,8 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
         )
     pen.ellipse(0.02 * pen.sun, 0.7, 0.45, 0.2, wool)
     for _ in range(6):
-        u, v = rng.uniform(-0.36, 0.36), rng.uniform(0.58, 0.84)
-        pen.ellipse(u, v, 0.09, 0.07, shade(wool, rng.uniform(0.93, 1.06)))
+        u, v = float(rng.uniform(-0.36, 0.36)), float(rng.uniform(0.58, 0.84))
+        pen.ellipse(u, v, 0.09, 0.07, shade(wool, float(rng.uniform(0.93, 1.06))))
     grazing = rng.random() < 0.5
     head_u, head_v = (0.68, 0.34) if grazing else (0.66, 0.86)
     pen.line([(0.42, 0.68), (head_u - 0.06, head_v + 0.06)], 0.24, shade(wool, 0.9))
@@ -278,7 +282,7 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
 def flying_bird(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a bird on the wing, 1 m from tip to tip, seen from the side and below."""
     back = vary(rng, [(236, 236, 238), (60, 58, 62), (120, 110, 104), (92, 116, 150)][rng.integers(4)], 0.06)
-    lift, fold = rng.uniform(-0.1, 0.34), rng.uniform(0.0, 0.12)
+    lift, fold = float(rng.uniform(-0.1, 0.34)), float(rng.uniform(0.0, 0.12))
     far, near = shade(back, 0.74), shade(back, 0.92)
     pen.polygon(
         smooth(

@@ -111,9 +111,9 @@ class Stage:
             order: row that decides who is in front, by default its foot.
         """
         kind, rng, canvas = KINDS[name], self.rng, self.canvas
-        flip = rng.random() < 0.5 if flip is None else flip
+        flip = bool(rng.random() < 0.5) if flip is None else flip
         on_ground = scale is None
-        size = rng.uniform(*kind.sizes)
+        size = float(rng.uniform(*kind.sizes))
         scale = size * (canvas.camera.scale_at(row) if scale is None else scale)
         wide, tall = kind.wide * scale, kind.tall * scale
         box = (x - wide / 2, row - tall, x + wide / 2, row)
@@ -181,15 +181,15 @@ class Stage:
             )
             canvas.shadow(x, row, half, 0.06 * kind.tall * scale)
             for k in range(count):
-                column = x - half + 2 * half * (k + rng.uniform(0.2, 0.8)) / count
-                size = scale * rng.uniform(*kind.sizes)
+                column = x - half + 2 * half * (k + float(rng.uniform(0.2, 0.8))) / count
+                size = scale * float(rng.uniform(*kind.sizes))
                 pen = Pen(
                     canvas,
                     number,
                     column,
                     row + 0.25 * scale * (k % 3 - 1),
                     size,
-                    flip=rng.random() < 0.5,
+                    flip=bool(rng.random() < 0.5),
                     haze=haze,
                 )
                 kind.draw(pen, rng)
@@ -211,7 +211,7 @@ class Stage:
         half = 0.3 * tall
         self._taken.append(("tree", (x - half, row - tall, x + half, row)))
         haze = canvas.light.haze(canvas.camera.depth_at(row), 0.6)
-        color: Color = hsv(rng.uniform(0.24, 0.3), 0.55, 0.5) if kind == "palm" else self._leaves(kind)
+        color: Color = hsv(float(rng.uniform(0.24, 0.3)), 0.55, 0.5) if kind == "palm" else self._leaves(kind)
         self.later(row - 0.01, lambda: tree(canvas, rng, kind, x, row, tall, color, haze))
 
     def _leaves(self, kind: str) -> Color:

@@ -248,7 +248,7 @@ def sailing_boat(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a sailing boat with a hull of 6 m and a mast of 8 m."""
     hull = paint(rng)
     sail = vary(rng, [(246, 242, 232), (246, 242, 232), hsv(rng.random(), 0.55, 0.92)][rng.integers(3)], 0.03)
-    top = rng.uniform(6.6, 8.2)
+    top = float(rng.uniform(6.6, 8.2))
     pen.line([(0.3, 0.8), (0.3, top)], 0.12, (110, 92, 76))
     pen.polygon([(0.15, 1.5), (0.18, top - 0.15), (-0.9, 4.2), (-2.5, 1.45)], sail)
     pen.polygon(
@@ -264,7 +264,7 @@ def sailing_boat(pen: Pen, rng: np.random.Generator) -> None:
 def motor_boat(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a motor or fishing boat of 6 m."""
     cabin = vary(rng, (236, 234, 226), 0.06)
-    back = rng.uniform(-1.8, -0.6)
+    back = float(rng.uniform(-1.8, -0.6))
     pen.polygon([(back, 0.9), (back + 0.1, 2.3), (back + 1.9, 2.3), (back + 2.5, 0.9)], cabin)
     for k in range(2):
         u0 = back + 0.3 + 0.85 * k
