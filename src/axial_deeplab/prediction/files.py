@@ -92,9 +92,8 @@ class PredictedFiles:
         score = float(np.mean(self.scores or [1.0]))
         if score < LOW_SCORE and not self.failures:
             warnings.warn(
-                f"scores are low, {score:.2f} on average: the pictures may be of another kind than the "
-                f"weights were trained for, which know {shortened(predictor.categories.names)}; "
-                "give other weights",
+                f"scores are low, {score:.2f} on average: the pictures may be of another kind than those of "
+                f"the training, which had {shortened(predictor.categories.names)}; give other weights",
                 stacklevel=3,
             )
 
@@ -215,7 +214,8 @@ def _predict_images(
             write_pictures(prediction, name, writer.png_name(name))
             writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in _OF_ONE_NAME:
+            is_of_the_name = isinstance(error, ValueError) or error.errno in _OF_ONE_NAME
+            if not is_of_the_name or not writer.folder.parent.is_dir():
                 raise
             done.add_failure(path, error)
             continue
