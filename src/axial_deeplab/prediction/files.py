@@ -214,8 +214,9 @@ def _predict_images(
             write_pictures(prediction, name, writer.png_name(name))
             writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         except (ValueError, OSError) as error:
-            is_of_the_name = isinstance(error, ValueError) or error.errno in _OF_ONE_NAME
-            if not is_of_the_name or not writer.folder.parent.is_dir():
+            # Where there is no folder of the output, it cannot be made for any image.
+            folder = writer.folder.parent
+            if isinstance(error, OSError) and not (error.errno in _OF_ONE_NAME and folder.is_dir()):
                 raise
             done.add_failure(path, error)
             continue
