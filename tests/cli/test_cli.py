@@ -268,12 +268,13 @@ def test_the_first_example_of_the_readme(
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(example, names)
-    assert names["prediction"].mean_score > 0.85
+    assert min(names["prediction"].mean_scores) > 0.6
     assert (tmp_path / "overlay.png").exists()
-    code, _, err = run(capsys, "predict", "samples/nuclei.png", "--weights", "axial_deeplab_nano_scenes")
+    words = ("predict", "samples/nuclei.png", "--weights", "axial_deeplab_nano_scenes", "--output", "other")
+    code, _, err = run(capsys, *words)
     assert code == 0
-    assert "scores are low, 0." in err
-    assert "than those of the training, which had " in err
+    assert "warning: scores are low, 0.60 on average over the pixels: the weights may be for pictures " in err
+    assert "of another kind, with person, car, bus" in err
 
 
 def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:

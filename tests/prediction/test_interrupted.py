@@ -142,7 +142,7 @@ def test_runs_into_one_folder_add_up(photos: Path, tmp_path: Path) -> None:
     for annotation in document["annotations"]:
         assert names[annotation["image_id"]] == annotation["file_name"]
         assert (out / "panoptic" / annotation["file_name"]).exists()
-    with pytest.warns(UserWarning, match=r"no longer lists 11 images .* an output folder of its own"):
+    with pytest.warns(UserWarning, match=r"no longer lists 11 predictions .* an output folder of its own"):
         predict(more, out, level=60)
     assert len(json.loads((out / "panoptic.json").read_text())["images"]) == 3
 

@@ -17,7 +17,7 @@ from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
-from axial_deeplab.prediction.files import LOW_SCORE
+from axial_deeplab.prediction.files import doubt_of_scores
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
 
@@ -184,9 +184,8 @@ def _doubts(prediction: Prediction) -> list[str]:
     number, doubts = prediction.num_left_out, []
     if number:
         doubts.append(f"{number} more objects than top_k, whose pixels others took: raise top_k")
-    if prediction.mean_score < LOW_SCORE:
-        doubts.append("low scores: the weights may be for pictures of another kind")
-    return doubts
+    doubt = doubt_of_scores([prediction.mean_scores])
+    return [*doubts, doubt] if doubt else doubts
 
 
 def _downloads(picture: Picture, prediction: Prediction) -> dict[str, Download]:

@@ -162,8 +162,8 @@ class PanopticWriter:
         lost = self._others - names
         if lost:
             warnings.warn(
-                f"{self.json_path} no longer lists {len(lost)} images that other weights or options "
-                "predicted into this folder before; give each an output folder of its own",
+                f"{self.json_path} no longer lists {len(lost)} predictions that other weights or options "
+                "wrote into this folder before; give each an output folder of its own",
                 stacklevel=2,
             )
 

@@ -1,6 +1,7 @@
 """Predicting many image and video files, and writing what was found."""
 
 import errno
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
@@ -22,8 +22,9 @@ from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.text import shortened
 
-# Pictures of the kind that they were trained on get 0.88 to 1.0 from the shipped weights, others 0.4 to 0.8.
-LOW_SCORE = 0.8
+# Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
+# get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
+_LOW_SCORES = 0.8, 0.45
 # Errors of a name that the output cannot have, which another image may.
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
@@ -40,7 +41,7 @@ class PredictedFiles:
         num_resumed: images whose prediction was there from a run of the same options that had been stopped.
         times_ms: times of the network and of the post-processing of all others together, milliseconds.
         num_left_out: centers of objects beyond `top_k`, of each image and video.
-        scores: mean score of each image.
+        scores: `Prediction.mean_scores` of each image.
         failures: what is wrong with the files that have no prediction.
     """
 
@@ -51,7 +52,7 @@ class PredictedFiles:
     num_resumed: int = 0
     times_ms: tuple[float, float] = (0.0, 0.0)
     num_left_out: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    scores: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -71,7 +72,7 @@ class PredictedFiles:
         self.num_left_out.append(done.num_left_out)
         if isinstance(done, Prediction):
             self.num_images += 1
-            self.scores.append(done.mean_score)
+            self.scores.append(done.mean_scores)
         else:
             self.num_videos += 1
             self.num_frames += done.num_frames
@@ -89,13 +90,10 @@ class PredictedFiles:
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
         warn_of_left_out(self.num_left_out, predictor.post_processing.top_k, stacklevel=3)
-        score = float(np.mean(self.scores or [1.0]))
-        if score < LOW_SCORE and not self.failures:
-            warnings.warn(
-                f"scores are low, {score:.2f} on average: the pictures may be of another kind than those of "
-                f"the training, which had {shortened(predictor.categories.names)}; give other weights",
-                stacklevel=3,
-            )
+        doubt = doubt_of_scores(self.scores)
+        if doubt and not self.failures:
+            names = shortened(predictor.categories.names)
+            warnings.warn(f"{doubt}, with {names}; give other weights", stacklevel=3)
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
@@ -180,6 +178,24 @@ def predict_files(
         kind = "readable images" if not videos else "readable images or videos"
         raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
     return done
+
+
+def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
+    """Return what is to be told of low scores of images, nothing if they are high.
+
+    Args:
+        scores: `Prediction.mean_scores` of each image.
+    """
+    means = []
+    for column in zip(*scores, strict=True):
+        numbers = [score for score in column if not math.isnan(score)]
+        means.append(sum(numbers) / len(numbers) if numbers else math.nan)
+    if not any(mean < low for mean, low in zip(means, _LOW_SCORES, strict=False)):
+        return ""
+    what = f"{means[0]:.2f} on average over the pixels"
+    if not math.isnan(means[1]):
+        what += f" and {means[1]:.2f} over the things"
+    return f"scores are low, {what}: the weights may be for pictures of another kind"
 
 
 @contextmanager

@@ -88,11 +88,13 @@ class Prediction:
         return self.result.segments
 
     @property
-    def mean_score(self) -> float:
-        """The mean score of the segments, each counted with its area; 1 where there is none."""
-        areas = [info["area"] for info in self.segments_info]
-        scores = [info["score"] for info in self.segments_info]
-        return float(np.average(scores, weights=areas)) if areas else 1.0
+    def mean_scores(self) -> tuple[float, float]:
+        """The mean score of the segments, each counted with its area, and that of things; nan without any."""
+        infos = self.segments_info
+        pixels = sum(info["area"] for info in infos)
+        things = [info["score"] for info in infos if info["isthing"]]
+        of_pixels = sum(info["area"] * info["score"] for info in infos) / pixels if infos else float("nan")
+        return of_pixels, sum(things) / len(things) if things else float("nan")
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
