@@ -220,34 +220,17 @@ def differentiate_windows(address: int, like: Scalar) -> None:
             packed, finished = 0, 0
             for y in range(sizes.height):
                 for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot = row % sizes.slots
-                    window.pack_row(
-                        arguments,
-                        layout.K,
-                        image,
-                        row,
-                        head,
-                        sizes.head_dim,
-                        simd.advance(scratch, slot * sizes.key_row),
-                        like,
-                    )
-                    window.pack_row(
-                        arguments,
-                        layout.V,
-                        image,
-                        row,
-                        head,
-                        sizes.value_dim,
-                        simd.advance(values, slot * sizes.value_row),
-                        like,
-                    )
-                    layout.clear(simd.advance(grad_keys, slot * sizes.key_row), sizes.key_row)
-                    layout.clear(simd.advance(grad_values, slot * sizes.value_row), sizes.value_row)
+                    slot, value_slot = row % sizes.slots * sizes.key_row, row % sizes.slots * sizes.value_row
+                    target = simd.advance(scratch, slot)
+                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
+                    target = simd.advance(values, value_slot)
+                    window.pack_row(arguments, layout.V, image, row, head, sizes.value_dim, target, like)
+                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
+                    layout.clear(simd.advance(grad_values, value_slot), sizes.value_row)
                     packed = row + 1
                 differentiate_row(arguments, image, y, head, scratch, borders, like)
-                for row in range(
-                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                ):
+                behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                for row in range(finished, behind):
                     slot = row % sizes.slots
                     grad_row = simd.advance(grad_keys, slot * sizes.key_row)
                     window.unpack_row(

@@ -189,26 +189,17 @@ def window_moments_backward(address: int, like: Scalar) -> None:
             packed, finished = 0, 0
             for y in range(sizes.height):
                 for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot = row % sizes.slots
-                    window.pack_row(
-                        arguments,
-                        layout.K,
-                        image,
-                        row,
-                        head,
-                        sizes.head_dim,
-                        simd.advance(scratch, slot * sizes.key_row),
-                        like,
-                    )
-                    layout.clear(simd.advance(grad_keys, slot * sizes.key_row), sizes.key_row)
+                    slot = row % sizes.slots * sizes.key_row
+                    target = simd.advance(scratch, slot)
+                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
+                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
                     packed = row + 1
                 differentiate_moments_of_row(arguments, image, y, head, scratch, existing, like)
-                for row in range(
-                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                ):
-                    grad_row = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
+                behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                for row in range(finished, behind):
+                    source = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
                     window.unpack_row(
-                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, grad_row, like
+                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, source, like
                     )
                     finished = row + 1
         window_gradients.finish_table_grads(arguments, chunk, lane_sums, like)
