@@ -1,4 +1,4 @@
-"""Fused axial attention on CUDA devices, forward and backward, compiled by Triton; see docs/kernels.md."""
+"""Axial attention on CUDA devices, forward and backward, compiled by Triton; see docs/kernels.md."""
 
 import math
 import os

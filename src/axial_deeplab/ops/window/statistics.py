@@ -29,8 +29,7 @@ def local_logit_moments(
 ) -> tuple[Tensor, Tensor]:
     """Mean and mean square of q_o·k_p, q_o·r^q_{p-o}, k_p·r^k_{p-o} over all images and pairs (o, p).
 
-    The logits are computed again in the backward pass, so none are kept; the fused implementation never
-    stores them.
+    The logits are computed again in the backward pass, so none are kept; the kernel stores none at all.
 
     Shapes:
         as in `local_attention_2d`.
@@ -39,7 +38,7 @@ def local_logit_moments(
         rel_q: r^q or None, whose moments are then zero.
         rel_k: r^k, likewise.
         kernel_size: the side of the window, odd, in positions.
-        impl: "reference" is plain PyTorch; "auto" and "numba" take the fused implementation where it can run.
+        impl: "reference" is plain PyTorch; "auto" and "numba" take the kernel where it can run.
 
     Returns:
         mean and mean square, each (3, N), in float32 at least.
