@@ -147,6 +147,11 @@ CASES = {
     "nms_kernel_beyond_64_bits": Case(f"{PREDICT} --nms-kernel {10**30}", "nms_kernel", "2^31 - 1"),
     "stuff_area_beyond_64_bits": Case(f"{PREDICT} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
     "stuff_area_beyond_64_bits_evaluate": Case(f"{EVALUATE} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
+    "thing_area_beyond_64_bits": Case(f"{PREDICT} --thing-area {10**30}", "thing_area", "2^31 - 1"),
+    "thing_area_below_0": Case(f"{EVALUATE} --thing-area -1", "thing_area", "got -1"),
+    "thing_threshold_2": Case(f"{PREDICT} --thing-threshold 2", "thing_threshold", "or None, got 2.0"),
+    "thing_threshold_no_number": Case(f"{PREDICT} --thing-threshold nan", "thing_threshold", "got nan"),
+    "grouping_unknown": Case(f"{PREDICT} --grouping best", "invalid choice: 'best'", "watershed"),
     "center_threshold_infinite": Case(f"{PREDICT} --center-threshold inf", "center_threshold", "got inf"),
     "center_threshold_no_number": Case(f"{PREDICT} --center-threshold nan", "center_threshold", "got nan"),
     "cityscapes_with_other_classes": Case(

@@ -273,8 +273,8 @@ def test_the_first_example_of_the_readme(
     words = ("predict", "samples/nuclei.png", "--weights", "axial_deeplab_nano_scenes", "--output", "other")
     code, _, err = run(capsys, *words)
     assert code == 0
-    assert "warning: scores are low, 0.60 on average over the pixels: the weights may be for pictures " in err
-    assert "of another kind, with person, car, bus" in err
+    assert "warning: scores are low, 0." in err
+    assert "over the pixels: the weights may be for pictures of another kind, with person, car, bus" in err
 
 
 def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:
