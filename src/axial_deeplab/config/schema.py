@@ -71,6 +71,10 @@ class DataConfig:
     max_size: int | None = None
     """Most pixels of the longer side for the network: larger images are reduced for it, and its predictions
     enlarged again. Both are stored with the weights, for evaluate and predict. null for no limit."""
+    value_range: str = "full"
+    """Which values are black and white in pictures of more than 8 bits: full (of the type), bits N (bits 12
+    for 12-bit cameras), percentiles LOW HIGH (of each picture), or two numbers LOW HIGH. Stored with the
+    weights."""
 
     def __post_init__(self) -> None:
         for name in ("train_limit", "val_limit", "long_side", "max_size"):

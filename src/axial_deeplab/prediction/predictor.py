@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
+from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
@@ -124,19 +125,22 @@ class View:
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
             `stuff_area` counts pixels at this size; the map is brought back to the image. None keeps it.
+        value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
 
     Raises:
-        ValueError: long_side, max_size or a scale is not positive.
+        ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
     """
 
     max_size: int | None = None
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     long_side: int | None = None
+    value_range: str = FULL.rule
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
+        ValueRange(self.value_range)  # refuses what is none
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -243,6 +247,8 @@ class Predictor:
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side of each image gets for the network. None for what is stored
             with the weights, if anything; 0 keeps the size of the images.
+        value_range: which values are black and white in images of more than 8 bits: "full" (of the type),
+            "bits 12", "percentiles 1 99", "0 4095". None for what is stored with the weights, else "full".
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
@@ -261,6 +267,7 @@ class Predictor:
         scales: str | Sequence[float] = (1.0,),
         flip: bool = False,
         long_side: int | None = None,
+        value_range: str | None = None,
         **knobs: Any,
     ) -> None:
         scales = parse_scales([scales] if isinstance(scales, str) else scales)
@@ -275,7 +282,8 @@ class Predictor:
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
-        self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
+        stored = _sides(loaded, long_side=long_side, max_size=max_size, value_range=value_range)
+        self.view = View(scales=scales, flip=flip, **stored)
         self.model = fuse(loaded.model).to(self.device)
 
     def __call__(self, image: ImageLike) -> Prediction:
@@ -303,7 +311,8 @@ class Predictor:
             ValueError: an image is not valid, or those of one size do not fit into memory together.
             OSError: a file cannot be opened.
         """
-        pixels = [_as_array(image) for image in images]
+        value_range = ValueRange(self.view.value_range)
+        pixels = [_as_array(image, value_range) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
@@ -356,20 +365,21 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
-    """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
+def _sides(loaded: LoadedWeights, **given: Any) -> dict[str, Any]:
+    """Return `long_side`, `max_size` and `value_range` as given or, where None is given, as stored."""
     stored = loaded.metadata.get("view") or {}
     refuse_unknown("view", stored, "weights", given)
     sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
-    return sides | {"long_side": sides["long_side"] or None}
+    value_range = sides["value_range"] or FULL.rule
+    return sides | {"long_side": sides["long_side"] or None, "value_range": value_range}
 
 
-def _as_array(image: ImageLike) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image))
+        return read_image(Path(image), value_range=value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)

@@ -19,7 +19,7 @@ from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model
+from axial_deeplab.training.task import Task, build_model, value_range
 
 
 class PanopticTraining(TrainingModule):
@@ -54,7 +54,10 @@ class PanopticTraining(TrainingModule):
     def metadata(self) -> dict[str, Any]:
         """Return the settings of the post-processing, and at which size images are seen."""
         post_processing = section_to_dict(self.config.post_processing)
-        return {"post_processing": post_processing, "view": working_size(self.config.data)}
+        return {
+            "post_processing": post_processing,
+            "view": {**working_size(self.config.data), **value_range(self.config.data)},
+        }
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
@@ -99,7 +102,9 @@ def panoptic_task(config: Config) -> Task:
     module = PanopticTraining(
         build_model(config, len(categories)),
         PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
-        PanopticEvaluator(categories, post_processing, View(**working_size(config.data))),
+        PanopticEvaluator(
+            categories, post_processing, View(**working_size(config.data), **value_range(config.data))
+        ),
         categories,
         config,
     )
