@@ -25,7 +25,7 @@ from axial_deeplab.prediction.predictor import (
     predict_panoptic_batch,
 )
 from axial_deeplab.weights.file import save_weights
-from axial_deeplab.weights.loaded import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
 CATEGORIES = Categories(
     [Category(11, "sky", False, (90, 160, 230)), Category(5, "car", True), Category(200, "person", True)]
@@ -524,3 +524,18 @@ class TestPredictFiles:
             os.makedirs(os.path.dirname(path))
             Image.fromarray(picture()).save(path)
         assert list(find_images(paths)) == ["1.png", "photos/1.png", "photos/1_2.png"]
+
+
+def test_value_range_of_the_weights_and_another(tmp_path) -> None:
+    """A 12-bit picture in a 16-bit file is seen as its 8-bit twin."""
+    grey = np.minimum(255, np.add.outer(np.arange(48) * 4, np.arange(40) * 2)).astype(np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "twelve.png")
+    weights = load_weights("axial_deeplab_nano_nuclei")
+    told = Predictor(weights, device="cpu", value_range="bits 12")
+    np.testing.assert_array_equal(told(tmp_path / "twelve.png").image[..., 0], grey)
+    weights.metadata["view"] = {"value_range": "0 4095"}
+    stored = Predictor(weights, device="cpu")
+    assert stored.view.value_range == "0 4095"
+    assert Predictor(weights, device="cpu", value_range="full").view.value_range == "full"
+    with pytest.raises(ValueError, match="value_range must be full"):
+        Predictor(weights, device="cpu", value_range="dark")

@@ -70,6 +70,12 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
         "(default: as the weights were trained)",
     )
+    parser.add_argument(
+        "--value-range",
+        metavar="RULE",
+        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
+        '"percentiles 1 99", or two numbers "0 4095" (default: as the weights were trained)',
+    )
     if views:
         parser.add_argument(
             "--scales",
@@ -109,7 +115,7 @@ def _top_k(word: str) -> int | str:
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
-        *("max_size", "long_side", "center_threshold", "nms_kernel", "top_k"),
+        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k"),
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -74,6 +74,10 @@ class DataConfig:
     scales: tuple[float, ...] = (1.0,)
     """Magnifications at which evaluate and predict, and the validation, see each image, whose outputs are
     averaged; stored with the weights. Training has `augmentation.scale_range` instead."""
+    value_range: str = "full"
+    """Which values are black and white in pictures of more than 8 bits: full (of the type), bits N (bits 12
+    for 12-bit cameras), percentiles LOW HIGH (of each picture), or two numbers LOW HIGH. Stored with the
+    weights."""
 
     def __post_init__(self) -> None:
         for name in ("train_limit", "val_limit", "long_side", "max_size"):

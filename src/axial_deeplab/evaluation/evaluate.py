@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,6 +188,7 @@ def evaluate(
     scales: str | Sequence[float] | None = None,
     flip: bool = False,
     long_side: int | None = None,
+    value_range: str | None = None,
     ap: str | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
@@ -209,6 +210,7 @@ def evaluate(
         scales: see `Predictor`.
         flip: see `Predictor`.
         long_side: see `Predictor`.
+        value_range: see `Predictor`.
         ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
@@ -231,9 +233,10 @@ def evaluate(
             scales=scales,
             flip=flip,
             long_side=long_side,
+            value_range=value_range,
             **knobs,
         )
-        dataset = open_dataset(data, "val", limit=limit)
+        dataset = open_dataset(replace(data, value_range=predictor.view.value_range), "val", limit=limit)
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
         dataset.categories.require_same_classes(predictor.categories, source, f"weights {weights}")
         evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)

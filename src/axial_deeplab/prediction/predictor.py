@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
+from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
@@ -139,19 +140,22 @@ class View:
         long_side: pixels that the longer side gets for the network and the post-processing, whose
             `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
             None keeps it.
+        value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
 
     Raises:
-        ValueError: long_side, max_size or a scale is not positive.
+        ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
     """
 
     max_size: int | None = None
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     long_side: int | None = None
+    value_range: str = FULL.rule
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
+        ValueRange(self.value_range)  # refuses what is none
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -264,6 +268,8 @@ class Predictor:
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side of each image gets for the network. None for what is stored
             with the weights, if anything; 0 keeps the size of the images.
+        value_range: which values are black and white in images of more than 8 bits: "full" (of the type),
+            "bits 12", "percentiles 1 99", "0 4095". None for what is stored with the weights, else "full".
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
@@ -282,6 +288,7 @@ class Predictor:
         scales: str | Sequence[float] | None = None,
         flip: bool = False,
         long_side: int | None = None,
+        value_range: str | None = None,
         **knobs: Any,
     ) -> None:
         if scales is not None:
@@ -297,7 +304,14 @@ class Predictor:
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
-        self.view = _stored_view(loaded, flip=flip, scales=scales, long_side=long_side, max_size=max_size)
+        self.view = _stored_view(
+            loaded,
+            flip=flip,
+            scales=scales,
+            long_side=long_side,
+            max_size=max_size,
+            value_range=value_range,
+        )
         self.model = fuse(loaded.model).to(self.device)
 
     @overload
@@ -336,7 +350,8 @@ class Predictor:
             ValueError: an image is not valid, or those of one size do not fit into memory together.
             OSError: a file cannot be opened.
         """
-        pixels = [_as_array(image) for image in images]
+        value_range = ValueRange(self.view.value_range)
+        pixels = [_as_array(image, value_range) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
@@ -414,15 +429,16 @@ def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
         scales=view["scales"] or (1.0,),
         long_side=view["long_side"] or None,
         max_size=view["max_size"],
+        value_range=view["value_range"] or FULL.rule,
     )
 
 
-def _as_array(image: ImageLike) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image))
+        return read_image(Path(image), value_range=value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)

@@ -20,7 +20,7 @@ from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model
+from axial_deeplab.training.task import Task, build_model, value_range
 
 
 class PanopticTraining(TrainingModule):
@@ -127,7 +127,7 @@ def working_size(data: DataConfig) -> dict[str, Any]:
 def _view(data: DataConfig) -> dict[str, Any]:
     """Return how predictions see images, which is stored with the weights."""
     scales = {} if data.scales == (1.0,) else {"scales": list(data.scales)}
-    return {**working_size(data), **scales}
+    return {**working_size(data), **scales, **value_range(data)}
 
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:
