@@ -141,14 +141,14 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         PanopticJson.read(path)
 
 
-@pytest.mark.parametrize("name", ["a.png", "sub/a.png", "./a.png", "a..b.png"])
+@pytest.mark.parametrize("name", ["a.png", "sub/a.png", "./a.png", "a..b.png", "C:a.png"])
 def test_names_inside_the_folder_are_allowed(name):
     assert path_in_folder("folder", name) == Path("folder") / name
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.png", "sub/../../a.png", "/etc/passwd", "C:\\a.png", "C:a.png", "..\\a.png", "\\\\host\\a", ""],
+    ["../a.png", "sub/../../a.png", "/etc/passwd", "C:\\a.png", "C:/a.png", "..\\a.png", "\\\\host\\a", ""],
 )
 def test_names_that_leave_the_folder_are_refused(name):
     with pytest.raises(ValueError, match=r"file_name must stay inside folder, got "):

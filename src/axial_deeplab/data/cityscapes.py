@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.cityscapes import CATEGORIES, LABEL_OF_ID
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId, SegmentEntry, refusing
@@ -19,6 +20,7 @@ from axial_deeplab.panoptic.map import (
     relabel,
 )
 from axial_deeplab.panoptic.png import from_coco_annotation
+from axial_deeplab.util.text import shortened
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 # Values of an instanceIds file from here on are label id x 1000 + number of the instance.
@@ -67,7 +69,7 @@ class CityscapesDataset(PanopticDataset):
         images = Path(root) / "leftImg8bit" / split
         # The files of test hold nothing but the regions that are never evaluated.
         truth = None if images_only or split == "test" else Path(root) / annotations / split
-        paths = sorted(images.glob(f"*/*{IMAGE_SUFFIX}"))
+        paths = _files_of_cities(images, IMAGE_SUFFIX)
         if not paths:
             raise FileNotFoundError(
                 f"root must have images like leftImg8bit/{split}/CITY/*{IMAGE_SUFFIX}, got none in {images}; "
@@ -146,13 +148,17 @@ def cityscapes_annotation(
     return ids, AnnotationEntry(image_id, file_name, tuple(segments))
 
 
+def _files_of_cities(folder: Path, ending: str) -> list[Path]:
+    files = list_files(folder, [".png"], recursive=True)
+    return [path for path in files if path.parent.parent == folder and path.name.endswith(ending)]
+
+
 def _refuse_without_image(truth: Path, records: list[ImageRecord]) -> None:
     """Refuse annotations that nobody would see because their image is missing."""
     known = {record.ground_truth for record in records}
-    lost = [path for path in sorted(truth.glob("*/*_instanceIds.png")) if path not in known]
+    lost = [path for path in _files_of_cities(truth, "_instanceIds.png") if path not in known]
     if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise FileNotFoundError(
-            f"leftImg8bit must have the image of every annotation, got none for {lost[0]}{more}; "
+            f"leftImg8bit must have the image of every annotation, got none for {shortened(lost, 1)}; "
             "add the images or remove the annotations"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
-from axial_deeplab.data.image_files import SUFFIXES
+from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.mapillary import PANOPTIC_JSON
 
 
@@ -92,4 +92,4 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _has_images(folder: Path) -> bool:
     """Tell whether the folders in a folder have images."""
-    return any(path.suffix.lower() in SUFFIXES for child in _subfolders(folder) for path in child.iterdir())
+    return any(list_files(child, SUFFIXES) for child in _subfolders(folder))

@@ -2,10 +2,40 @@
 
 import itertools
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2")
+from axial_deeplab.util.text import shortened
+
+# What Pillow reads, under every name that a program saves it by: Windows calls a JPEG .jfif.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Image ids beyond this do not fit into the 64 bits with a sign that other readers keep them in.
+MAX_IMAGE_ID = 2**63 - 1
+
+
+def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive: bool = False) -> list[Path]:
+    """Return the files in a folder, sorted, without those that programs hide.
+
+    A name that begins with a point is hidden: macOS leaves `._a.png` beside `a.png` in archives and on drives
+    of others, which is no image.
+
+    Args:
+        folder: folder to list; none of the files is in one that does not exist.
+        suffixes: suffixes of the files that are wanted, in lower case; None wants all.
+        recursive: list subfolders, too, but not those that are hidden.
+    """
+    return sorted(
+        path
+        for path in folder.glob("**/*" if recursive else "*")
+        if (suffixes is None or path.suffix.lower() in suffixes)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def find_images(
@@ -19,7 +49,7 @@ def find_images(
     Args:
         inputs: files, taken whatever their suffix, and folders, searched with their subfolders.
         exclude: a folder inside one of them that is left out, such as the one that is written to.
-        suffixes: suffixes of the files in folders that are taken, in lower case.
+        suffixes: suffixes of the files in folders that are taken, in lower case. A warning counts the others.
 
     Returns:
         Path by name; the name is that of the file, or its path below the folder. If two are equal, the later
@@ -55,14 +85,38 @@ def find_images(
 
 
 def _files_below(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(
+    files = [
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes
-        and path.is_file()
+        for path in list_files(folder, recursive=True)
+        if excluded is None or not path.resolve().is_relative_to(excluded)
+    ]
+    wanted = [path for path in files if path.suffix.lower() in suffixes]
+    if wanted:
+        _warn_of_others(folder, [path for path in files if path.suffix.lower() not in suffixes], excluded)
+    return wanted
+
+
+def _warn_of_others(folder: Path, others: Sequence[Path], excluded: Path | None) -> None:
+    """Tell what a folder has that is passed over: who does not count would believe that all was done."""
+    kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
+    told = [f"{number} {kind}" for kind, number in kinds.most_common()]
+    links = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink()
+        and path.is_dir()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (excluded is not None and path.resolve().is_relative_to(excluded))
-    )
+        and path.resolve() != excluded
+    ]
+    if links:
+        told.append(f"{len(links)} link{'s' * (len(links) > 1)} to a folder ({links[0].name})")
+    if told:
+        first = (*others, *links)[0].relative_to(folder)
+        warnings.warn(
+            f"{folder}: left out {shortened(told)}, such as {first}; save pictures as one of "
+            f"{', '.join(SUFFIXES[:5])} ..., and name linked folders themselves",
+            stacklevel=4,
+        )
 
 
 def _unused_name(name: str, path: Path, start: Path, used: Mapping[str, Path]) -> str:
@@ -76,9 +130,9 @@ def _unused_name(name: str, path: Path, start: Path, used: Mapping[str, Path]) -
 
 
 def numbers_of_names(names: Iterable[str]) -> list[int | None]:
-    """Return the numbers that the names are, or None for each if they are not different numbers."""
+    """Return the numbers that the names are, or None for each if not different numbers of 63 bits."""
     stems = [PurePosixPath(name).stem for name in names]
     numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
-    if len(set(numbers)) < len(stems):
+    if len(set(numbers)) < len(stems) or max(numbers, default=0) > MAX_IMAGE_ID:
         return [None] * len(stems)
     return list(numbers)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from axial_deeplab.data.image_files import SUFFIXES
+from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
 from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.util.text import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,7 @@ class ImageFolder(Dataset[ClassificationSample]):
                 self.files += [(path, index) for path in images]
                 others += rest
         if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            warnings.warn(f"{others[0]}{more}: no image by the suffix; left out", stacklevel=2)
+            warnings.warn(f"{shortened(others, 1)}: no image by the suffix; left out", stacklevel=2)
         self.files = self.files[:limit]
 
     def __len__(self) -> int:
@@ -106,14 +106,13 @@ class ImageFolder(Dataset[ClassificationSample]):
 
 
 def _class_folders(root: Path) -> dict[str, Path]:
-    entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    loose = [path for path in entries if path.is_file() and path.suffix.lower() in SUFFIXES]
+    loose = list_files(root, SUFFIXES)
     if loose:
         raise ValueError(
             f"{root} must have images inside of class folders, got {len(loose)} beside them, such as "
             f"{loose[0].name}; sort them into a folder for each class"
         )
-    folders = {path.name: path for path in entries if path.is_dir()}
+    folders = {path.name: path for path in _subfolders(root)}
     if not folders:
         raise ValueError(
             f"{root} must have a folder of images for each class, got none; "
@@ -124,16 +123,19 @@ def _class_folders(root: Path) -> dict[str, Path]:
 
 def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the images of a class folder, and the files that are none."""
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    inside = [path for path in entries if path.is_dir()]
+    inside = _subfolders(folder)
     if inside:
         raise ValueError(
             f"{folder} must have only images, got the folder {inside[0].name}; "
             "give the folder whose folders are the classes"
         )
-    images = [path for path in entries if path.suffix.lower() in SUFFIXES]
+    images = list_files(folder, SUFFIXES)
     if not images:
         raise ValueError(
             f"{folder} must have images ({', '.join(SUFFIXES)}), got none; add them or remove the folder"
         )
-    return images, [path for path in entries if path.suffix.lower() not in SUFFIXES]
+    return images, [path for path in list_files(folder) if path.suffix.lower() not in SUFFIXES]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from axial_deeplab.data.image_files import SUFFIXES
+from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.panoptic.categories import Categories, Category, Color
 from axial_deeplab.panoptic.coco_json import PanopticJson, path_in_folder, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, relabel
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
+from axial_deeplab.util.text import shortened
 
 PANOPTIC_JSON = {"v1.2": "panoptic_2018.json", "v2.0": "panoptic_2020.json"}
 
@@ -138,8 +139,7 @@ def _read_labels(path: Path) -> list[MapillaryLabel]:
 
 def _images_by_stem(root: Path, split: str) -> dict[str, Path]:
     folder = root / split / "images"
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    images = {path.stem: path for path in entries if path.suffix.lower() in SUFFIXES}
+    images = {path.stem: path for path in list_files(folder, SUFFIXES)}
     if not images:
         raise FileNotFoundError(
             f"root must have images in {split}/images, got none in {folder}; "
@@ -176,9 +176,9 @@ def _annotated_images(
     lost = sorted(images.keys() - {record.image.stem for record in records})
     with refusing(problems):
         if lost:
-            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise FileNotFoundError(
                 f"{document.path} must have an annotation of every image, got none of "
-                f"{images[lost[0]]}{more}; remove the images or unpack the annotations again"
+                f"{shortened([images[stem] for stem in lost], 1)}; "
+                "remove the images or unpack the annotations again"
             )
     return records

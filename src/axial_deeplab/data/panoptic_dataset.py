@@ -16,6 +16,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
+from axial_deeplab.util.text import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,7 @@ def _refuse_missing(name: str, paths: Sequence[Path | None]) -> None:
         if path.name not in present[path.parent]:
             missing.append(path)
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FileNotFoundError(
-            f"{name} must be a folder with all files of the data set, got none at {missing[0]}{more}; "
+            f"{name} must be a folder with all files of the data set, got none at {shortened(missing, 1)}; "
             "add them or correct the path"
         )

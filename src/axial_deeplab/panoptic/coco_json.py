@@ -158,12 +158,27 @@ def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
     Raises:
         ValueError: the name leaves the folder.
     """
-    for flavor in (PurePosixPath(file_name), PureWindowsPath(file_name)):
-        if flavor.is_absolute() or flavor.drive or flavor.root or ".." in flavor.parts or not flavor.parts:
+    windows = PureWindowsPath(file_name)
+    for flavor in (PurePosixPath(file_name), windows):
+        # C:a.png names a drive on Windows alone; elsewhere it is a file like others.
+        has_drive = bool(windows.drive) and (os.name == "nt" or windows.drive.startswith("\\"))
+        if has_drive or flavor.root or ".." in flavor.parts or not flavor.parts:
             raise ValueError(
                 f"file_name must stay inside {folder}, got {file_name!r}; use a relative path without '..'"
             )
     return Path(folder) / file_name
+
+
+def require_text(file_name: str) -> None:
+    """Refuse a name whose bytes are no UTF-8: a JSON that has it is none to other readers.
+
+    Raises:
+        ValueError: the name is no text.
+    """
+    try:
+        file_name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"file_name must be a text in UTF-8, got {file_name!a}; rename the file") from None
 
 
 def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:

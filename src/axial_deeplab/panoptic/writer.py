@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder
+from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
 from axial_deeplab.util.files import atomic_path, lock_file
@@ -100,7 +100,7 @@ class PanopticWriter:
             The annotation as it will stand in the JSON.
 
         Raises:
-            ValueError: an image id occurs twice, or the map has a value without segment.
+            ValueError: an image id occurs twice, the name is no text, or the map has a value without segment.
             OSError: the PNG cannot be written, or another process writes there.
         """
         if image_id is None:
@@ -171,7 +171,11 @@ class PanopticWriter:
         """Return the name of the PNG of an image, which no other image has.
 
         Of a.jpg and a.png, the second keeps its whole name.
+
+        Raises:
+            ValueError: the name is no text, which a JSON cannot have.
         """
+        require_text(image_file_name)
         name = PurePosixPath(image_file_name).with_suffix(".png").as_posix()
         if self._png_names.get(name, image_file_name) != image_file_name:
             name = f"{image_file_name}.png"
