@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import PanopticJson, SegmentEntry, check_size, path_in_folder
+from axial_deeplab.panoptic.coco_json import (
+    NamedFiles,
+    PanopticJson,
+    SegmentEntry,
+    check_size,
+    path_in_folder,
+)
 
 CATEGORIES = [{"id": 1, "name": "dog", "isthing": 1}, {"id": 90, "name": "sky", "isthing": 0}]
 
@@ -93,6 +99,14 @@ def test_a_test_set_has_images_and_no_annotations(write):
             document(images=[{"id": 7, "file_name": "a", "height": 5}]),
             r"images\[0\] \(id 7\) width must be of type int, got None",
         ),
+        (
+            document(images=[{"id": 7, "file_name": "a", "height": "48", "width": 5}]),
+            r"images\[0\] \(id 7\) height must be of type int, got '48'",
+        ),
+        (
+            document(images=[{"id": 2**63, "file_name": "a"}]),
+            r"images\[0\] id must be an integer of 64 bits, got 9223372036854775808",
+        ),
         (document(images=document()["images"] * 2), r"panoptic.json: image ids must be unique, got 7 twice"),
         (
             document(annotations=document()["annotations"] * 2),
@@ -127,6 +141,50 @@ def test_a_bad_segment_is_refused_with_image_and_segment(write, segments, messag
     content = document(annotations=[{"image_id": 7, "file_name": "a.png", "segments_info": segments}])
     with pytest.raises(ValueError, match=r"panoptic.json: annotations\[0\] \(image 7\) " + message):
         PanopticJson.read(write(content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_ids_as_any_number_or_text_and_any_encoding(tmp_path, encoding):
+    large = 2**63 - 1
+    content = {
+        "images": [{"id": 7.0, "file_name": "a.jpg"}, {"id": "8", "file_name": "b.jpg", "height": None}],
+        "annotations": {
+            "first": {"image_id": "7", "file_name": "a.png", "segments_info": []},
+            "second": {
+                "image_id": 8,
+                "file_name": "b.png",
+                "segments_info": [{"id": "5", "category_id": str(large), "iscrowd": None}],
+            },
+        },
+        "categories": [{"id": large, "name": "car", "isthing": 1.0}],
+    }
+    path = tmp_path / "panoptic.json"
+    path.write_text(json.dumps(content), encoding=encoding)
+    panoptic = PanopticJson.read(path)
+    assert list(panoptic.images) == list(panoptic.annotations) == [7, "8"]
+    assert panoptic.annotations["8"].segments == (SegmentEntry(5, large, False, None),)
+    assert panoptic.categories.ids == (large,)
+    assert panoptic.image_size("8") is None
+
+
+def test_names_are_found_however_programs_spell_them(tmp_path):
+    composed, in_two = "K\u00e4fer.jpg", "Ka\u0308fer.jpg"
+    for name in (in_two, "sub/a.JPG", "both.png", "BOTH.png", "back\\slash.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files = NamedFiles(tmp_path)
+    for name, found in {
+        composed: in_two,
+        "sub\\a.jpg": "sub/a.JPG",
+        "both.png": "both.png",
+        "Both.png": "Both.png",  # not there: either may be meant
+        "back\\slash.png": "back\\slash.png",
+        "absent\\a.png": "absent\\a.png",
+    }.items():
+        assert files.path(name) == tmp_path / found
+    for name in ("sub\\..\\..\\a.png", "\\a.png"):
+        with pytest.raises(ValueError, match="file_name must stay inside"):
+            files.path(name)
 
 
 def test_a_missing_file_is_named(tmp_path):

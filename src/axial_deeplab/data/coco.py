@@ -1,6 +1,7 @@
 """Data sets in COCO panoptic format: a folder of images, a folder of panoptic PNG files and a JSON."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from axial_deeplab.data.panoptic_dataset import (
@@ -10,7 +11,7 @@ from axial_deeplab.data.panoptic_dataset import (
     check_limit,
 )
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageEntry, NamedFiles, PanopticJson, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
 
 __all__ = ["CocoPanopticDataset", "Sample"]
@@ -48,22 +49,23 @@ class CocoPanopticDataset(PanopticDataset):
         document = PanopticJson.read(json, categories=categories, problems=problems)
         self.images_folder = Path(images)
         self.panoptic_folder = None if panoptic is None else Path(panoptic)
+        files = NamedFiles(images)
+        pngs = None if panoptic is None else NamedFiles(panoptic)
         records: list[ImageRecord] = []
         annotations: list[AnnotationEntry] = []
-        if self.panoptic_folder is None:
-            if not document.images:
-                raise ValueError(f"{json}: images must list at least one image, got none; add them")
-            for image in document.images.values():
-                with refusing(problems):
-                    path = path_in_folder(self.images_folder, image.file_name)
-                    records.append(ImageRecord(image.id, image.file_name, path, None, image.size))
+        pairs: Iterable[tuple[ImageEntry, AnnotationEntry | None]]
+        document.require_images()
+        if pngs is None:
+            pairs = ((image, None) for image in document.images.values())
         else:
-            for image, annotation in document.annotated_images(problems=problems):
-                with refusing(problems):
-                    path = path_in_folder(self.images_folder, image.file_name)
-                    png = path_in_folder(self.panoptic_folder, annotation.file_name)
-                    records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
+            pairs = document.annotated_images(problems=problems)
+        for image, annotation in pairs:
+            with refusing(problems):
+                path, png = files.path(image.file_name), None
+                if pngs is not None and annotation is not None:
+                    png = pngs.path(annotation.file_name)
                     annotations.append(annotation)
+                records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
         self.annotations = annotations[:limit]
         super().__init__(
             records,

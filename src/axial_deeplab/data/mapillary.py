@@ -1,6 +1,5 @@
 """Mapillary Vistas 1.2 and 2.0, straight from the folders of their archives."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.panoptic.categories import Categories, Category, Color
-from axial_deeplab.panoptic.coco_json import PanopticJson, path_in_folder, refusing
+from axial_deeplab.panoptic.coco_json import NamedFiles, PanopticJson, load_json, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, relabel
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
 from axial_deeplab.util.text import shortened
@@ -120,7 +119,7 @@ def _config_path(root: Path, version: str) -> Path:
 
 def _read_labels(path: Path) -> list[MapillaryLabel]:
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = load_json(path)
         return [
             MapillaryLabel(
                 str(label["readable"]),
@@ -164,10 +163,11 @@ def _annotated_images(
 ) -> list[ImageRecord]:
     """Pair annotations and images by the stem of their names."""
     records = []
+    files = NamedFiles(document.path.parent)
     folder = next(iter(images.values())).parent
     for annotation in document.annotations.values():
         with refusing(problems):
-            png = path_in_folder(document.path.parent, annotation.file_name)
+            png = files.path(annotation.file_name)
             image = images.get(png.stem, folder / f"{png.stem}.jpg")
             size = document.image_size(annotation.image_id)
             records.append(ImageRecord(annotation.image_id, image.name, image, png, size))

@@ -16,11 +16,12 @@ from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
+    NamedFiles,
     PanopticJson,
     SegmentEntry,
     check_size,
     entries_with_pixels,
-    path_in_folder,
+    id_among,
 )
 from axial_deeplab.panoptic.map import (
     VOID,
@@ -250,13 +251,14 @@ def evaluate_files(
     ground_truth = PanopticJson.read(gt_json)
     predictions = PanopticJson.read(pred_json, categories=ground_truth.categories)
     gt_root, pred_root = _existing_folder(gt_folder, gt_json), _existing_folder(pred_folder, pred_json)
+    gt_files, pred_files = NamedFiles(gt_root), NamedFiles(pred_root)
     pairs = _paired_annotations(ground_truth, predictions)
     metric = PanopticQuality(ground_truth.categories, all_crowds=all_crowds)
 
     def evaluate(pair: tuple[AnnotationEntry, AnnotationEntry]) -> tuple[NDArray[np.int64], list[str]]:
         gt_entry, pred_entry = pair
-        gt_path = path_in_folder(gt_root, gt_entry.file_name)
-        pred_path = path_in_folder(pred_root, pred_entry.file_name)
+        gt_path = gt_files.path(gt_entry.file_name)
+        pred_path = pred_files.path(pred_entry.file_name)
         gt_where, pred_where = (f"{path} (image {gt_entry.image_id!r})" for path in (gt_path, pred_path))
         gt_ids, pred_ids = read_panoptic_png(gt_path), read_panoptic_png(pred_path)
         check_size(gt_ids.shape, ground_truth.image_size(gt_entry.image_id), gt_where)
@@ -310,12 +312,13 @@ def _paired_annotations(
         )
     pairs = []
     for image_id, annotation in ground_truth.annotations.items():
-        if image_id not in predictions.annotations:
+        predicted_id = id_among(image_id, predictions.annotations)
+        if predicted_id is None:
             raise ValueError(
                 f"{predictions.path}: annotations must have every image of the ground truth, "
                 f"got none for image {image_id!r}; predict it, with empty segments_info if nothing is found"
             )
-        pairs.append((annotation, predictions.annotations[image_id]))
+        pairs.append((annotation, predictions.annotations[predicted_id]))
     return pairs
 
 

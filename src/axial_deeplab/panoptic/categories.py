@@ -11,6 +11,8 @@ from axial_deeplab.util.text import shortened
 Color = tuple[int, int, int]
 
 BLACK: Color = (0, 0, 0)
+# Hashes of names are ids of some tools; this is the most that arrays of 64 bits hold.
+MAX_CATEGORY_ID = 2**63 - 1
 # 1/phi: steps of this length around the color wheel never crowd together.
 GOLDEN_RATIO = 0.6180339887498949
 LIGHTNESS = (0.55, 0.42, 0.70, 0.49, 0.62)
@@ -22,7 +24,7 @@ class Category:
     """One category of a data set.
 
     Args:
-        id: the data set's own number, any integer from 0 (the numbers may have gaps).
+        id: the data set's own number, any integer of 63 bits from 0 (the numbers may have gaps).
         name: what people call it.
         is_thing: countable (a thing, with instances) or not (stuff).
         color: red, green, blue, each 0..255; None takes one from the palette.
@@ -173,6 +175,21 @@ class Categories(Sequence[Category]):
         ]
 
 
+def whole_number(value: object) -> int | None:
+    """Return the integer that a value of a JSON is, None if it is none.
+
+    Programs write ids as 7, 7.0 or "7"; all three are the same id.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        digits = value.removeprefix("-")
+        return int(value) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
+
+
 def palette(start: int = 0) -> Iterator[Color]:
     """Yield endless well separated colors, none of them black; `start` skips the first ones."""
     for index in count(start):
@@ -205,9 +222,10 @@ def _with_distinct_colors(categories: Sequence[Category]) -> list[Category]:
 def _from_json(entry: Any, where: str) -> Category:
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} must be an object with id, name, isthing, got {entry!r}; correct the file")
-    category_id = entry.get("id")
-    if not isinstance(category_id, int) or isinstance(category_id, bool) or category_id < 0:
-        raise ValueError(f"{where} id must be an integer from 0, got {category_id!r}; correct the file")
+    category_id = whole_number(entry.get("id"))
+    if category_id is None or not 0 <= category_id <= MAX_CATEGORY_ID:
+        rule = "of 63 bits" if category_id is not None and category_id > 0 else "from 0"
+        raise ValueError(f"{where} id must be an integer {rule}, got {entry.get('id')!r}; correct the file")
     where = f"{where} (id {category_id})"
     name = entry.get("name")
     if not isinstance(name, str) or not name:

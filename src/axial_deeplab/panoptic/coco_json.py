@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.categories import Categories, whole_number
 from axial_deeplab.util.text import shortened
 
 # An id is a color: three channels of 8 bits.
 MAX_ID = 256**3 - 1
+# Ids of images are kept in 64 bits with a sign.
+MAX_IMAGE_ID = 2**63 - 1
 
 ImageId = int | str
 
@@ -81,32 +84,32 @@ class PanopticJson:
         path = Path(path)
         document = load_json(path)
         if categories is None:
-            categories = Categories.from_json(document.get("categories"), source=f"{path}: categories")
-        images: dict[ImageId, ImageEntry] = {}
-        for index, entry in enumerate(list_of(document, "images", path)):
-            with refusing(problems):
-                image = image_entry(entry, f"{path}: images[{index}]")
-                if image.id in images:
-                    raise ValueError(
-                        f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
-                    )
-                images[image.id] = image
+            entries = document.get("categories")
+            if isinstance(entries, dict):
+                entries = list_of(document, "categories", path)
+            categories = Categories.from_json(entries, source=f"{path}: categories")
+        images = image_entries(document, path, problems=problems)
         annotations: dict[ImageId, AnnotationEntry] = {}
         for index, entry in enumerate(list_of(document, "annotations", path)):
             with refusing(problems):
                 where = f"{path}: annotations[{index}]"
-                annotation = _annotation_entry(entry, categories, where)
+                annotation = _annotation_entry(entry, images, categories, where)
                 if annotation.image_id in annotations:
                     raise ValueError(
                         f"{path}: an image must have one annotation, got two for image "
                         f"{annotation.image_id!r}; remove one"
                     )
-                if images and annotation.image_id not in images:
-                    raise ValueError(
-                        f"{where} image_id must be in images, got {annotation.image_id!r}; add the image"
-                    )
                 annotations[annotation.image_id] = annotation
         return cls(path, images, annotations, categories)
+
+    def require_images(self) -> None:
+        """Refuse a file that lists no images.
+
+        Raises:
+            ValueError: it lists none.
+        """
+        if not self.images:
+            raise ValueError(f"{self.path}: images must list at least one image, got none; add them")
 
     def annotated_images(
         self, *, problems: list[str] | None = None
@@ -119,8 +122,7 @@ class PanopticJson:
         Raises:
             ValueError: the file lists no images, or one has no annotation.
         """
-        if not self.images:
-            raise ValueError(f"{self.path}: images must list at least one image, got none; add them")
+        self.require_images()
         for image in self.images.values():
             with refusing(problems):
                 if image.id not in self.annotations:
@@ -181,6 +183,49 @@ def require_text(file_name: str) -> None:
         raise ValueError(f"file_name must be a text in UTF-8, got {file_name!a}; rename the file") from None
 
 
+class NamedFiles:
+    """The files that a JSON names in a folder, however the program that wrote it spells their names.
+
+    A backslash separates folders where no file has that name (Windows). Accents as one code point or two
+    (macOS) and capitals are the same where they leave no choice.
+
+    Args:
+        folder: folder of the files.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._names: dict[Path, dict[str, list[str]]] = {}
+
+    def path(self, file_name: str) -> Path:
+        """Return the path of a file; as the JSON has it if there is none.
+
+        Raises:
+            ValueError: the name leaves the folder.
+        """
+        wanted = path_in_folder(self.folder, file_name)
+        slashes = path_in_folder(self.folder, file_name.replace("\\", "/"))
+        return self._found(wanted) or self._found(slashes) or wanted
+
+    def _found(self, wanted: Path) -> Path | None:
+        found = self.folder
+        for part in wanted.relative_to(self.folder).parts:
+            if found not in self._names:
+                names: dict[str, list[str]] = {}
+                for name in os.listdir(found) if found.is_dir() else ():
+                    names.setdefault(_spelled_alike(name), []).append(name)
+                self._names[found] = names
+            alike = self._names[found].get(_spelled_alike(part), [])
+            if part not in alike and len(alike) != 1:
+                return None
+            found = found / (part if part in alike else alike[0])
+        return found
+
+
+def _spelled_alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:
     """Refuse a PNG whose shape is not the (height, width) that it must have; None allows any.
 
@@ -234,10 +279,11 @@ def load_json(path: Path) -> dict[str, Any]:
         ValueError: it is no JSON, or no object.
         OSError: it cannot be opened.
     """
+    content = path.read_bytes()
     try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        # Of bytes: windows programs write a byte order mark, or 16 bits a character.
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file, got {error}; write it again") from None
     if not isinstance(document, dict):
         raise ValueError(
@@ -248,12 +294,14 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def list_of(document: Mapping[str, Any], key: str, path: Path) -> list[Any]:
-    """Return a list of a document, empty if it is absent.
+    """Return a list of a document, empty if it is absent; of an object, as LIVECell has them, its values.
 
     Raises:
         ValueError: it is no list.
     """
     entries = document.get(key, [])
+    if isinstance(entries, dict) and entries and all(isinstance(entry, dict) for entry in entries.values()):
+        return list(entries.values())
     if not isinstance(entries, list):
         raise ValueError(f"{path}: {key} must be a list, got {type(entries).__name__}; correct the file")
     return entries
@@ -274,31 +322,106 @@ def field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> A
     if not isinstance(entry, dict):
         raise ValueError(f"{where} must be an object, got {entry!r}; correct the file")
     value = entry.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 27.0, as pandas and MATLAB write 27
     if not isinstance(value, kinds) or isinstance(value, bool):
         names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise ValueError(f"{where} {key} must be of type {names}, got {value!r}; correct the file")
     return value
 
 
-def image_entry(entry: Any, where: str) -> ImageEntry:
-    """Return an entry of `images`.
+def image_entries(
+    document: Mapping[str, Any], path: Path, *, problems: list[str] | None = None
+) -> dict[ImageId, ImageEntry]:
+    """Return the entries of `images` of a document by their ids, in its order.
+
+    Args:
+        document: the JSON, with panoptic annotations or others.
+        path: file that messages name.
+        problems: see `PanopticJson.read`.
 
     Raises:
-        ValueError: it is not valid.
+        ValueError: an entry is not valid, or an id occurs twice.
     """
+    images: dict[ImageId, ImageEntry] = {}
+    for index, entry in enumerate(list_of(document, "images", path)):
+        with refusing(problems):
+            image = _image_entry(entry, f"{path}: images[{index}]")
+            if image.id in images:
+                raise ValueError(
+                    f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
+                )
+            images[image.id] = image
+    return images
+
+
+def id_among(image_id: ImageId, known: Collection[ImageId]) -> ImageId | None:
+    """Return an id as another list writes it: 7 where that has 7 and this "7"; None if it has neither."""
+    other = str(image_id) if isinstance(image_id, int) else whole_number(image_id)
+    return image_id if image_id in known else other if other in known else None
+
+
+def image_id_of(entry: Any, images: Collection[ImageId], where: str) -> ImageId:
+    """Return the image of an annotation, by the id that `images` has; see `id_among`.
+
+    Raises:
+        ValueError: the annotation has no id, or that of no image, unless there are no images at all.
+    """
+    image_id: ImageId = field(entry, "image_id", (int, str), where)
+    known = id_among(image_id, images) if images else image_id
+    if known is None:
+        raise ValueError(f"{where} image_id must be in images, got {image_id!r}; add the image")
+    return known
+
+
+def category_id_of(entry: Any, categories: Categories, where: str) -> int:
+    """Return the category of an annotation or of a segment.
+
+    Raises:
+        ValueError: it has none, or one that is not in the list.
+    """
+    category_id = _id_field(entry, "category_id", where)
+    if not categories.has_id(category_id):
+        raise ValueError(f"{where} category_id must be in categories, got {category_id}; add the category")
+    return category_id
+
+
+def is_crowd(entry: Mapping[str, Any], where: str) -> bool:
+    """Return whether an annotation or a segment says that it is a crowd; null says nothing.
+
+    Raises:
+        ValueError: its iscrowd is neither 0 nor 1.
+    """
+    value = entry.get("iscrowd") or 0
+    if value not in (0, 1, "0", "1"):
+        raise ValueError(f"{where} iscrowd must be 0 or 1, got {value!r}; correct the file")
+    return bool(int(value))
+
+
+def _id_field(entry: Any, key: str, where: str) -> int:
+    number = whole_number(entry.get(key)) if isinstance(entry, dict) else None
+    result: int = field(entry, key, int, where) if number is None else number
+    return result
+
+
+def _image_entry(entry: Any, where: str) -> ImageEntry:
     image_id = field(entry, "id", (int, str), where)
+    if isinstance(image_id, int) and not -MAX_IMAGE_ID <= image_id <= MAX_IMAGE_ID:
+        raise ValueError(f"{where} id must be an integer of 64 bits, got {image_id}; number the images again")
     where = f"{where} (id {image_id!r})"
     file_name = field(entry, "file_name", str, where)
     size = None
-    if "height" in entry or "width" in entry:
+    if entry.get("height") is not None or entry.get("width") is not None:
         size = (field(entry, "height", int, where), field(entry, "width", int, where))
         if min(size) < 1:
             raise ValueError(f"{where} height and width must be at least 1, got {size}; correct the file")
     return ImageEntry(image_id, file_name, size)
 
 
-def _annotation_entry(entry: Any, categories: Categories, where: str) -> AnnotationEntry:
-    image_id = field(entry, "image_id", (int, str), where)
+def _annotation_entry(
+    entry: Any, images: Collection[ImageId], categories: Categories, where: str
+) -> AnnotationEntry:
+    image_id = image_id_of(entry, images, where)
     where = f"{where} (image {image_id!r})"
     file_name = field(entry, "file_name", str, where)
     segments: dict[int, SegmentEntry] = {}
@@ -313,18 +436,15 @@ def _annotation_entry(entry: Any, categories: Categories, where: str) -> Annotat
 
 
 def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEntry:
-    segment_id = field(entry, "id", int, f"{where} segment")
+    segment_id = _id_field(entry, "id", f"{where} segment")
     if not 0 < segment_id <= MAX_ID:
         raise ValueError(
             f"{where} segment id must be from 1 to {MAX_ID}, got {segment_id}; "
             "0 is void, number the segments from 1"
         )
     where = f"{where} segment {segment_id}"
-    category_id = field(entry, "category_id", int, where)
-    if not categories.has_id(category_id):
-        raise ValueError(f"{where} category_id must be in categories, got {category_id}; add the category")
-    is_crowd = entry.get("iscrowd", 0)
-    if is_crowd not in (0, 1):
-        raise ValueError(f"{where} iscrowd must be 0 or 1, got {is_crowd!r}; correct the file")
+    category_id = category_id_of(entry, categories, where)
     area = entry.get("area")
-    return SegmentEntry(segment_id, category_id, bool(is_crowd), area if isinstance(area, int) else None)
+    return SegmentEntry(
+        segment_id, category_id, is_crowd(entry, where), area if isinstance(area, int) else None
+    )

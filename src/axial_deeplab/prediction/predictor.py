@@ -58,7 +58,8 @@ class Prediction:
         segments_info: for each segment a dictionary, always with the keys `id`, `category_id` (the data
             set's), `name`, `isthing`, `score` (0..1), `area` (pixels) and `bbox` (left, top, width, height in
             pixels).
-        semantic: category id of the most probable class of each pixel (H, W), int32, without void.
+        semantic: category id of the most probable class of each pixel (H, W), int32 (int64 where an id needs
+            it), without void.
         result: the same in our types; its parts are `panoptic`, a map (H, W), int32, and `segments`, one for
             each value of the map but void.
         categories: the label space.
@@ -70,7 +71,7 @@ class Prediction:
 
     segmentation: NDArray[np.int32]
     segments_info: list[dict[str, Any]]
-    semantic: NDArray[np.int32]
+    semantic: NDArray[np.integer[Any]]
     result: Panoptic
     categories: Categories
     image: ImageArray
@@ -377,7 +378,7 @@ class Predictor:
         return Prediction(
             segmentation=ids,
             segments_info=[self._segment_info(entry) for entry in annotation["segments_info"]],
-            semantic=np.asarray(self.categories.ids, dtype=np.int32)[prediction.semantic],
+            semantic=_category_ids(self.categories)[prediction.semantic],
             result=prediction.result,
             categories=self.categories,
             image=pixels,
@@ -504,3 +505,9 @@ def _too_large(height: int, width: int) -> str:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _category_ids(categories: Categories) -> NDArray[np.integer[Any]]:
+    """Return the ids as int32, or as int64 where they are hashes of names and need it."""
+    wide = max(categories.ids) > np.iinfo(np.int32).max
+    return np.asarray(categories.ids, dtype=np.int64 if wide else np.int32)

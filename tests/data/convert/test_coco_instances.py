@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.coco_instances import _unpacked
+from axial_deeplab.panoptic.png import read_panoptic_png
 from dataset_conversion import convert, save
 
 
@@ -74,10 +77,18 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
     ("change", "message"),
     [
         (
-            first_segmentation([[1, 2, 3]]),
+            first_segmentation([[1, 2, 3, 4, 5, 6, 7]]),
             "annotations[0] segmentation must be polygons of three or more points",
         ),
-        (first_segmentation(None), "annotations[0] segmentation must be polygons of three or more points"),
+        (first_segmentation("none"), "annotations[0] segmentation must be polygons of three or more points"),
+        (
+            lambda d: [e.update(segmentation=[], bbox=[0, 0, 2, 2]) for e in d["annotations"]],
+            "got none of three or more points in 3 annotations; boxes alone say nothing of pixels",
+        ),
+        (
+            lambda d: [e.update(category_id=n + 20) for n, e in enumerate(d["annotations"])],
+            "annotations[2] category_id must be in categories, got 22",
+        ),
         (first_segmentation({"size": [4, 5], "counts": [20]}), "or run lengths of size [4, 6], got {'size'"),
         (first_segmentation({"size": [4, 6], "counts": [20]}), "annotations[0] counts must be the lengths"),
         (first_segmentation({"size": [4, 6], "counts": [-4, 28]}), "annotations[0] counts must be"),
@@ -99,13 +110,12 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
             lambda d: d["images"][0].update(file_name="x.png"),
             "images must have all files of the JSON, got no",
         ),
-        (
-            lambda d: [d["images"][0].pop(key) for key in ("height", "width")],
-            "must have height and width, got none",
-        ),
         (lambda d: d.update(images=[], annotations=[]), "images must list at least one image, got none"),
-        (lambda d: d["categories"][0].update(id=7), "instances.json: id must occur once in categories"),
-        (lambda d: d["categories"][0].pop("name"), "categories[0] name must be of type str, got None"),
+        (
+            lambda d: d["categories"][0].update(id=7),
+            "categories: id must occur once in categories",
+        ),
+        (lambda d: d["categories"][0].pop("name"), "categories[0] (id 9) name must be a text, got None"),
     ],
 )
 def test_broken_coco_instances_are_named(
@@ -117,6 +127,51 @@ def test_broken_coco_instances_are_named(
     code, printed = convert_instances(capsys, instances(tmp_path, change))
     assert code == 2
     assert message in printed
+
+
+def usual_of_tools(document: dict[str, Any]) -> None:
+    """Write the same in the words of other programs: nothing of the result may change."""
+    for entry in document["images"]:
+        entry.update(file_name=f"sub\\ä{entry['id']}.PNG", id=float(entry["id"]))
+        del entry["height"], entry["width"]
+    first, *_ = document["annotations"]
+    first.update(image_id="5", category_id="7", iscrowd=None)
+    first["segmentation"].append([1, 1])  # a stray point
+    document["annotations"] += [
+        {"image_id": 5, "category_id": 7, "segmentation": outline, "bbox": [0, 0, 6, 4]}
+        for outline in ([], None, [[1, 1, 2, 2]])
+    ]
+    document["annotations"] = {str(n): entry for n, entry in enumerate(document["annotations"])}
+    for entry in document["categories"]:
+        entry.update(supercategory="car", id=str(entry["id"]))
+    document["categories"].insert(0, {"id": 0, "name": "car", "supercategory": "none"})
+
+
+def test_files_as_other_programs_write_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plain").mkdir()
+    convert_instances(capsys, instances(tmp_path / "plain"), "--background", "rest")
+    instances(tmp_path, usual_of_tools)
+    (tmp_path / "images" / "sub").mkdir()
+    for number in (5, 6):  # in two code points, as macOS has it
+        path = tmp_path / "images" / "sub" / unicodedata.normalize("NFD", f"ä{number}.png")
+        (tmp_path / "images" / f"{number}.png").rename(path)
+    for encoding in ("utf-8-sig", "utf-16"):
+        content = (tmp_path / "instances.json").read_bytes()
+        (tmp_path / "instances.json").write_text(json.dumps(json.loads(content)), encoding=encoding)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        code, printed = convert_instances(capsys, tmp_path, "--background", "rest")
+        assert code == 0, printed
+    assert "4 of 6 annotations have an outline that is empty or of fewer than three points" in printed
+    assert "annotations[0], annotations[3], annotations[4], annotations[5]" in printed
+    assert "category 'car' has no annotation and is the root of the others; left out" in printed
+    documents = []
+    for root in (tmp_path, tmp_path / "plain"):
+        document = json.loads((root / "out" / "panoptic.json").read_text())
+        assert [entry.pop("file_name").split("/")[0] for entry in document["images"]]
+        documents.append(document)
+        for entry in document["annotations"]:
+            entry["ids"] = read_panoptic_png(root / "out" / "panoptic" / entry.pop("file_name")).tolist()
+    assert documents[0] == documents[1]
 
 
 def test_packed_runs_are_those_of_pycocotools() -> None:

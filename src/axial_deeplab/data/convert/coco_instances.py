@@ -2,9 +2,10 @@
 
 import os
 import warnings
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,21 @@ from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.images import read_image
-from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.coco_json import field, image_entry, list_of, load_json, path_in_folder
+from axial_deeplab.panoptic.categories import Categories, Category, whole_number
+from axial_deeplab.panoptic.coco_json import (
+    ImageEntry,
+    ImageId,
+    NamedFiles,
+    category_id_of,
+    image_entries,
+    image_id_of,
+    is_crowd,
+    list_of,
+    load_json,
+    refusing,
+)
 from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.util.text import shortened
 
 # Pixels from the image, more than any polygon can mean.
 FARTHEST = 1e5
@@ -26,7 +39,8 @@ def coco_instances_to_convert(
 ) -> tuple[list[UnwrittenImage], Categories]:
     """Read a COCO instances JSON.
 
-    Instances may overlap: the smaller lies on top of the larger, crowds below all.
+    Instances may overlap: the smaller lies on top of the larger, crowds below all. Annotations without an
+    outline are left out, with a warning. Sizes that the JSON lacks are those of the images.
 
     Args:
         json: the file, with polygons, run lengths or compressed run lengths.
@@ -37,85 +51,144 @@ def coco_instances_to_convert(
         The images in the order of the file, and the categories, all of them things but the background.
 
     Raises:
-        ValueError: pycocotools is missing, the JSON is not valid, or an annotation has no image or category.
+        ValueError: pycocotools is missing, the JSON is not valid, an annotation has no image or category, or
+            none has an outline.
         OSError: the JSON cannot be opened, or an image is missing.
     """
     _require_pycocotools()
     path = Path(json)
     document = load_json(path)
-    categories = _categories(document, path, background)
-    entries = {}
-    for place, entry in enumerate(list_of(document, "images", path)):
-        image = image_entry(entry, f"{path}: images[{place}]")
-        if image.size is None:
-            raise ValueError(f"{path}: images[{place}] must have height and width, got none; add them")
-        if image.id in entries:
-            raise ValueError(f"{path}: image ids must be unique, got {image.id!r} twice; correct the file")
-        entries[image.id] = image
+    entries = image_entries(document, path)
     if not entries:
         raise ValueError(f"{path}: images must list at least one image, got none; add them")
-    annotations: dict[Any, list[tuple[str, dict[str, Any]]]] = {image_id: [] for image_id in entries}
-    for place, entry in enumerate(list_of(document, "annotations", path)):
-        where = f"{path}: annotations[{place}]"
-        image_id = field(entry, "image_id", (int, str), where)
-        if image_id not in annotations:
-            raise ValueError(f"{where} image_id must be in images, got {image_id!r}; add the image")
-        annotations[image_id].append((where, entry))
+    outlines = list_of(document, "annotations", path)
+    categories = _categories(document, outlines, path, background)
+    files = NamedFiles(images)
+    photos = {image_id: files.path(image.file_name) for image_id, image in entries.items()}
+    for photo in photos.values():
+        if not photo.is_file():
+            raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
+    annotations = _annotations_of_images(outlines, entries, categories, path)
     background_id = categories.stuff_ids[0] if background is not None else None
 
-    def annotate(image_id: int | str) -> Panoptic:
-        size = entries[image_id].size
-        assert size is not None
-        read_image(photos[image_id], size=size)  # Refuses other sizes.
-        masks = [_mask(entry, size, categories, where) for where, entry in annotations[image_id]]
+    def annotate(image_id: ImageId) -> Panoptic:
+        pixels = read_image(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
+        size = (pixels.shape[0], pixels.shape[1])
+        masks = [
+            Mask(_pixels(each.outline, size, each.where), each.train_id, each.is_crowd)
+            for each in annotations[image_id]
+        ]
         return panoptic_from_masks(
             masks, size, background=background_id, source=f"{path} (image {image_id!r})"
         )
 
-    photos = {image_id: path_in_folder(images, image.file_name) for image_id, image in entries.items()}
-    for photo in photos.values():
-        if not photo.is_file():
-            raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
     _warn_of_unlisted(Path(images), set(photos.values()), path)
     unwritten = [
-        UnwrittenImage(photos[image_id], image.file_name, partial(annotate, image_id), image_id)
-        for image_id, image in entries.items()
+        UnwrittenImage(photo, photo.relative_to(images).as_posix(), partial(annotate, image_id), image_id)
+        for image_id, photo in photos.items()
     ]
     return unwritten, categories
+
+
+class _Annotation(NamedTuple):
+    """An instance: its outline as the JSON has it, its class, and what messages call it."""
+
+    outline: Any
+    train_id: int
+    is_crowd: bool
+    where: str
+
+
+def _annotations_of_images(
+    entries: list[Any], images: Mapping[ImageId, ImageEntry], categories: Categories, path: Path
+) -> dict[ImageId, list[_Annotation]]:
+    """Return the annotations of each image; those without an outline are counted and left out.
+
+    Raises:
+        ValueError: annotations have no image or category, or none has an outline.
+    """
+    annotations: dict[ImageId, list[_Annotation]] = {image_id: [] for image_id in images}
+    problems: list[str] = []
+    without: list[str] = []
+    for place, entry in enumerate(entries):
+        name = f"annotations[{place}]"
+        where = f"{path}: {name}"
+        with refusing(problems):
+            image_id = image_id_of(entry, images, where)
+            train_id = categories.train_id(category_id_of(entry, categories, where))
+            outline = _without_stray_points(entry.get("segmentation"))
+            if outline:
+                annotations[image_id].append(_Annotation(outline, train_id, is_crowd(entry, where), where))
+            if outline in (None, [], "", {}) or outline != entry.get("segmentation"):
+                without.append(name)
+    if problems:
+        more = f"; and {len(problems) - 5} more problems" if len(problems) > 5 else ""
+        raise ValueError("; ".join(problems[:5]) + more)
+    if without and not any(annotations.values()):
+        raise ValueError(
+            f"{path}: segmentation must be the outline of an instance, got none of three or more points in "
+            f"{len(entries)} annotations; boxes alone say nothing of pixels, export the outlines"
+        )
+    if without:
+        warnings.warn(
+            f"{path}: {len(without)} of {len(entries)} annotations have an outline that is empty or of fewer "
+            f"than three points ({shortened(without)}); such outlines are left out",
+            stacklevel=3,
+        )
+    return annotations
+
+
+def _without_stray_points(outline: Any) -> Any:
+    """Return polygons without those of one or two points, which labeling tools leave behind."""
+    if isinstance(outline, list) and all(isinstance(polygon, list) for polygon in outline):
+        return [polygon for polygon in outline if len(polygon) >= 6]
+    return outline
 
 
 def _warn_of_unlisted(folder: Path, listed: set[Path], json: Path) -> None:
     others = [path for path in find_images([folder]).values() if path not in listed]
     if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        warnings.warn(f"{others[0]}{more}: not listed in {json}; left out", stacklevel=3)
+        warnings.warn(f"{shortened(others, 1)}: not listed in {json}; left out", stacklevel=3)
 
 
-def _categories(document: dict[str, Any], path: Path, background: str | None) -> Categories:
-    entries = list_of(document, "categories", path)
-    things = [
-        Category(
-            field(e, "id", int, f"{path}: categories[{i}]"),
-            field(e, "name", str, f"{path}: categories[{i}]"),
-            True,
-        )
-        for i, e in enumerate(entries)
+def _categories(
+    document: dict[str, Any], outlines: list[Any], path: Path, background: str | None
+) -> Categories:
+    """Return the categories, all of them things but the background.
+
+    Left out, with a warning, is what exporters put in front and no annotation has: the name of the project
+    as a root that all others name as supercategory, or a name that occurs again.
+    """
+    entries = [
+        {**entry, "isthing": 1} if isinstance(entry, dict) else entry
+        for entry in list_of(document, "categories", path)
     ]
-    stuff = []
-    if background is not None:
-        stuff = [Category(max((c.id for c in things), default=0) + 1, background, False)]
+    used = {whole_number(each.get("category_id")) for each in outlines if isinstance(each, dict)}
+    kept = [entry for entry in entries if not _is_root(entry, entries, used)]
+    if len(kept) < len(entries):
+        names = [repr(entry["name"]) for entry in entries if entry not in kept]
+        warnings.warn(
+            f"{path}: category {shortened(names)} has no annotation and is the root of the others; left out",
+            stacklevel=3,
+        )
+    things = Categories.from_json(kept, source=f"{path}: categories")
+    if background is None:
+        return things
     try:
-        return Categories([*things, *stuff])
+        return Categories([*things, Category(max(things.ids) + 1, background, False)])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _mask(entry: dict[str, Any], size: tuple[int, int], categories: Categories, where: str) -> Mask:
-    category_id = field(entry, "category_id", int, where)
-    if not categories.has_id(category_id):
-        raise ValueError(f"{where} category_id must be in categories, got {category_id}; add the category")
-    pixels = _pixels(entry.get("segmentation"), size, where)
-    return Mask(pixels, categories.train_id(category_id), bool(entry.get("iscrowd", 0)))
+def _is_root(entry: Any, entries: list[Any], used: Collection[int | None]) -> bool:
+    others = [other for other in entries if other is not entry and isinstance(other, dict)]
+    if not others or not isinstance(entry, dict) or whole_number(entry.get("id")) in used:
+        return False
+    name = entry.get("name")
+    return isinstance(name, str) and (
+        all(other.get("supercategory") == name for other in others)
+        or any(other.get("name") == name and other.get("id") != entry.get("id") for other in others)
+    )
 
 
 def _pixels(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
