@@ -1,7 +1,6 @@
 """The subcommands of `axial-deeplab` that are about data sets: `dataset` and `scenes`."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -208,11 +207,17 @@ def _convert(arguments: Arguments) -> None:
         progress=progress,
     )
     print(f"{len(images)} images written to {options.output}")
+    if not options.copy_images:
+        print(
+            f"the photographs stay in {options.images}: name that folder in training (--data.train.images), "
+            "or convert with --copy-images"
+        )
 
 
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
     from axial_deeplab.panoptic.categories import Categories, Category
+    from axial_deeplab.panoptic.coco_json import load_json
 
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
@@ -221,10 +226,7 @@ def _categories(options: argparse.Namespace) -> "Categories":
         return Categories(
             [Category(number, name, name == options.thing) for number, name in enumerate(names, start=1)]
         )
-    try:
-        entries = json.loads(Path(options.categories).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{options.categories} must be a JSON file, got {error}; write it again") from None
+    entries = load_json(Path(options.categories), types=(dict, list))
     if isinstance(entries, dict):
         entries = entries.get("categories")
     return Categories.from_json(entries, source=options.categories)

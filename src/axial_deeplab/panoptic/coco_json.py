@@ -272,11 +272,15 @@ def entries_with_pixels(
     return [segment for segment in annotation.segments if segment.id in ids]
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that has an object.
+def load_json(path: Path, *, types: tuple[type, ...] = (dict,)) -> Any:
+    """Read a JSON file, with a byte order mark or without.
+
+    Args:
+        path: JSON file.
+        types: what it may have; by default an object.
 
     Raises:
-        ValueError: it is no JSON, or no object.
+        ValueError: it is no JSON, or has something else.
         OSError: it cannot be opened.
     """
     content = path.read_bytes()
@@ -285,7 +289,7 @@ def load_json(path: Path) -> dict[str, Any]:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file, got {error}; write it again") from None
-    if not isinstance(document, dict):
+    if not isinstance(document, types):
         raise ValueError(
             f"{path} must be a COCO panoptic document (an object with images, annotations, categories), "
             f"got {type(document).__name__}; see the COCO format"

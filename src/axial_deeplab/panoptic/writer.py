@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
-from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
 from axial_deeplab.util.files import atomic_path, lock_file
 
@@ -109,14 +109,30 @@ class PanopticWriter:
             raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
         png_name = self.png_name(image_file_name)
         annotation, ids = to_coco_annotation(panoptic, self.categories, image_id, png_name)
-        png_path = path_in_folder(self.folder, png_name)
+        self.add_entry(annotation, ids, image_file_name=image_file_name, mark=mark)
+        return annotation
+
+    def add_entry(
+        self, annotation: dict[str, Any], ids: IntArray, *, image_file_name: str, mark: str | None = None
+    ) -> None:
+        """Write the PNG of one image whose annotation and ids exist already.
+
+        Args:
+            annotation: entry of the JSON, with `image_id` and the `file_name` of the PNG.
+            ids: (H, W), the ids of its segments.
+            image_file_name: path of the photo relative to its folder.
+            mark: see `add`.
+
+        Raises:
+            OSError: the PNG cannot be written.
+        """
+        png_path = path_in_folder(self.folder, annotation["file_name"])
         self._begin()
         self._note({"replaced": image_file_name})
         write_panoptic_png(png_path, ids)
-        height, width = (int(length) for length in panoptic.map.shape)
+        height, width = (int(length) for length in ids.shape)
         image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
         self._keep(WrittenImage(image, annotation, mark))
-        return annotation
 
     def resume(self, image_file_name: str, image_id: ImageId | None, mark: str) -> bool:
         """Take over what a killed run of the same settings has written of an image, and say whether it has.

@@ -39,8 +39,19 @@ def convert_maps(capsys: pytest.CaptureFixture[str], root: Path, *words: object)
     )  # fmt: skip
 
 
+def left_in(images: Path) -> str:
+    return (
+        f"the photographs stay in {images}: name that folder in training (--data.train.images), or convert "
+        "with --copy-images"
+    )
+
+
 def test_maps(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert_maps(capsys, maps) == (0, f"3 images written to {maps / 'out'}\n")
+    code, printed = convert_maps(capsys, maps)
+    assert (code, printed.splitlines()) == (
+        0,
+        [f"3 images written to {maps / 'out'}", left_in(maps / "images")],
+    )
     dataset = CocoPanopticDataset(maps / "images", maps / "out" / "panoptic", maps / "out" / "panoptic.json")
     assert [sample.file_name for sample in dataset] == ["a.jpg", "b.jpg", "more/c.jpg"]
     assert dataset.categories.names == ("sky", "car")
@@ -57,6 +68,33 @@ def test_parts_with_copies_of_the_images(maps: Path, capsys: pytest.CaptureFixtu
         dataset = CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json")
         assert [sample.file_name for sample in dataset] == names
     assert main(["dataset", "check", str(maps / "out")]) == 0
+
+
+def test_a_small_hold_out_has_an_image_on_each_side(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = convert_maps(capsys, maps, "--hold-out", 997, "--copy-images")
+    assert code == 0
+    assert re.search(r"\S+\.jpg goes to val/, which the hashes of 3 names left empty", printed)
+    sizes = [
+        len(json.loads((maps / "out" / part / "panoptic.json").read_text())["images"])
+        for part in ("train", "val")
+    ]
+    assert sizes == [2, 1]
+
+
+def test_maps_of_other_suffixes_and_of_macos(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, suffix in (("semantic", ".PNG"), ("instances", ".tif")):
+        for path in sorted((maps / folder).rglob("*.png")):
+            Image.open(path).save(path.with_name(f"{path.stem}_cp_masks{suffix}"))
+            path.rename(path.with_name(f"._{path.name}"))
+    for place in (maps / "images" / "._a.jpg", maps / "images" / "more" / "._c.jpg"):
+        place.write_bytes(b"\x00\x05\x16\x07")
+    code, printed = convert_maps(capsys, maps, "--copy-images")
+    assert code == 0, printed
+    assert "the maps have _cp_masks behind the names of their images" in printed
+    root = maps / "out"
+    for sample in CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json"):
+        assert sample.panoptic is not None
+        assert sample.panoptic.tolist() == [[10_000, 10_000, 20_001, 20_002], [0, 10_000, 20_001, 20_002]]
 
 
 def wrong_size(root: Path) -> None:
@@ -83,6 +121,19 @@ def missing_image(root: Path) -> None:
     (root / "images" / "a.jpg").unlink()
 
 
+def two_images(root: Path) -> None:
+    save(root / "images" / "a.png", np.zeros((2, 4, 3), np.uint8))
+
+
+def two_maps(root: Path) -> None:
+    save(root / "semantic" / "a.TIF", SEMANTIC)
+
+
+def name_that_is_no_text(root: Path) -> None:
+    for folder, suffix in (("images", ".jpg"), ("semantic", ".png"), ("instances", ".png")):
+        (root / folder / f"a{suffix}").rename(root / folder / f"a\udcff{suffix}")
+
+
 def broken_categories(root: Path) -> None:
     (root / "categories.json").write_text("[")
 
@@ -100,6 +151,9 @@ def odd_categories(root: Path) -> None:
         (cut_map, "instances/a.png must be a complete image of ids"),
         (missing_map, "instances must have a map of every image, got no"),
         (missing_image, "images must have the image of every map, got none for"),
+        (two_images, "images must have different names to have maps of their own, got"),
+        (two_maps, "semantic must have one map of each image, got"),
+        (name_that_is_no_text, r"file_name must be a text in UTF-8, got 'a\udcff.jpg'; rename the file"),
         (broken_categories, "categories.json must be a JSON file"),
         (odd_categories, "categories.json[0] (id 1) name must be a text"),
     ],
@@ -130,8 +184,8 @@ def test_broken_maps_are_named_and_leave_nothing(
             "hold_out must be at least 2",
         ),
         (
-            "maps --images images --instances instances --thing car --hold-out 997",
-            "hold_out must leave images on both sides, got 997 for 3 images",
+            "maps --images images/more --instances instances/more --thing car --hold-out 997",
+            "hold_out must leave images on both sides, got 997 for 1 images",
         ),
         ("coco-instances --images images", "--json must be given for coco-instances"),
         ("cityscapes --root .", "--split must be given for cityscapes"),
@@ -175,7 +229,7 @@ def test_a_folder_of_masks_for_each_image(
     images, masks = (root, root) if bowl else (root / "images", root / "masks")
     words = ("--images", images, "--masks", masks, "--thing", "nucleus", "--background", "rest")
     code, printed = convert(capsys, "masks", *words, "--output", tmp_path / "out")
-    assert (code, printed) == (0, f"2 images written to {tmp_path / 'out'}\n")
+    assert (code, printed.splitlines()[0]) == (0, f"2 images written to {tmp_path / 'out'}")
     dataset = CocoPanopticDataset(images, tmp_path / "out" / "panoptic", tmp_path / "out" / "panoptic.json")
     for sample in dataset:
         assert sample.panoptic is not None
@@ -195,8 +249,8 @@ def test_masks_of_no_image_and_of_other_formats_are_named(
         assert code == 2
         return printed
 
-    save(root / "masks" / "a" / "2.tif", np.zeros((2, 3), np.uint8))
-    assert re.search(r"masks must be PNG files, \*\.png, got .*2\.tif; convert", refused())
+    save(root / "masks" / "a" / "2.jpg", np.zeros((2, 3), np.uint8))
+    assert re.search(r"masks must be exact \(\.png, .*\), got .*2\.jpg; save it as PNG", refused())
     write_masks(root / "masks" / "b" / "masks")
     assert re.search(r"the image of every folder of masks, got none for .*masks/b; add", refused())
     save(root / "images" / "more" / "a.png", np.zeros((2, 3, 3), np.uint8))

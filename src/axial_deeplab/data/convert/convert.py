@@ -1,27 +1,31 @@
 """Writing COCO panoptic data from the files of other annotations."""
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import unicodedata
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
-from axial_deeplab.data.image_files import SUFFIXES, find_images
+from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.coco_json import ImageId, require_text
 from axial_deeplab.panoptic.map import Panoptic, measure_segments
-from axial_deeplab.panoptic.png import write_panoptic_png
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.util.files import atomic_directory
+from axial_deeplab.util.text import shortened
+
+# A JPEG does not keep the values of its pixels, which are ids here.
+MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".pbm", ".pnm")
 
 Folder = str | os.PathLike[str]
 
@@ -59,13 +63,16 @@ def write_panoptic(
         output: a new folder, which appears when all is written.
         copy_images: copy the images to `images/`, so that the folder is a data set by itself.
         hold_out: about one image in so many goes to `val/`, the others to `train/`, which a hash of its name
-            decides: more images or another order move none. None makes one data set.
+            decides: more images or another order move none, unless a side would be empty. None makes one data
+            set.
         progress: show a progress bar.
 
     Raises:
         ValueError: the output is not empty, there are too few images, or an annotation is not valid.
         OSError: a file cannot be read or written.
     """
+    for image in images:
+        require_text(image.file_name)
     parts = _parts(images, hold_out)
     with (
         atomic_directory(output) as folder,
@@ -90,7 +97,10 @@ def maps_to_convert(
     instances: Folder | None = None,
     void_label: int | None = 255,
 ) -> list[UnwrittenImage]:
-    """Pair images with maps of the same name: PNG files whose values are category ids or instance numbers.
+    """Pair images with maps of the same name, whose values are category ids or instance numbers.
+
+    Maps have one of `MAP_SUFFIXES` in small or capital letters. If all have the same ending behind the names
+    of their images, as tools add it (`a_cp_masks.png`), it is taken off, with a warning.
 
     Args:
         images: folder of the images, and of subfolders with images.
@@ -100,7 +110,7 @@ def maps_to_convert(
         void_label: see `panoptic_from_maps`.
 
     Raises:
-        ValueError: there are no images, or neither kind of maps.
+        ValueError: there are no images, two have one name, or neither kind of maps.
         FileNotFoundError: an image has no map, or a map no image.
     """
     if semantic is None and instances is None:
@@ -128,10 +138,11 @@ def maps_to_convert(
 
 
 def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> list[UnwrittenImage]:
-    """Pair images with folders of masks: one PNG for each instance, its pixels not zero.
+    """Pair images with folders of masks: one file for each instance, its pixels not zero.
 
-    The masks of an image a.png are `masks/a/*.png` or `masks/a/masks/*.png`. So the layout of the Data
-    Science Bowl 2018 (`a/images/a.png`, `a/masks/*.png`) is read by giving its folder as both.
+    The masks of an image a.png are `masks/a/*.png` or `masks/a/masks/*.png`, or others of `MAP_SUFFIXES`.
+    So the layout of the Data Science Bowl 2018 (`a/images/a.png`, `a/masks/*.png`) is read by giving its
+    folder as both.
 
     Args:
         images: folder of the images, and of subfolders with images.
@@ -139,7 +150,8 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
         categories: one thing, and at most one stuff for the pixels without mask.
 
     Raises:
-        ValueError: there are no images, two have one name, a mask is no PNG, or the categories are others.
+        ValueError: there are no images, two have one name, a mask is a JPEG or the like, or the
+            categories are others.
         FileNotFoundError: an image has no folder of masks, or a folder of masks no image.
     """
     if len(categories.thing_ids) != 1 or len(categories.stuff_ids) > 1:
@@ -157,7 +169,7 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
     def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
         size = read_image(path).shape[:2]
-        found = [Mask(read_id_map(mask) > 0, thing) for mask in sorted(folder.glob("*.png"))]
+        found = [Mask(read_id_map(mask) > 0, thing) for mask in list_files(folder, MAP_SUFFIXES)]
         return panoptic_from_masks(found, size, background=background, source=folder)
 
     image_of_folder: dict[Path, Path] = {}
@@ -192,9 +204,10 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
         raise ValueError(
             "split must have ground truth to convert, got test; choose train, val or train_extra"
         )
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    with atomic_directory(output) as folder:
+    with (
+        atomic_directory(output) as folder,
+        PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories) as writer,
+    ):
         for record in tqdm(dataset.records, "convert", unit="image", disable=not progress):
             path = record.ground_truth
             assert path is not None
@@ -203,7 +216,6 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
                 read_id_map(path), image_id=record.image_id, file_name=name, source=path
             )
             read_image(record.image, size=(ids.shape[0], ids.shape[1]))  # Refuses other sizes.
-            write_panoptic_png(folder / "panoptic" / name, ids)
             values, _, boxes = measure_segments(ids)
             box_of_id = dict(zip(values.tolist(), boxes.tolist(), strict=True))
             segments = [
@@ -216,17 +228,8 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
                 }
                 for s in annotation.segments
             ]
-            annotations.append({"image_id": record.image_id, "file_name": name, "segments_info": segments})
-            height, width = ids.shape
-            images.append(
-                {"id": record.image_id, "file_name": record.file_name, "height": height, "width": width}
-            )
-        document = {
-            "images": images,
-            "annotations": annotations,
-            "categories": dataset.categories.to_json(),
-        }
-        (folder / "panoptic.json").write_text(json.dumps(document), encoding="utf-8")
+            entry = {"image_id": record.image_id, "file_name": name, "segments_info": segments}
+            writer.add_entry(entry, ids, image_file_name=record.file_name)
 
 
 def _parts(images: Sequence[UnwrittenImage], hold_out: int | None) -> dict[str, Sequence[UnwrittenImage]]:
@@ -235,10 +238,19 @@ def _parts(images: Sequence[UnwrittenImage], hold_out: int | None) -> dict[str, 
     if hold_out < 2:
         raise ValueError(f"hold_out must be at least 2, got {hold_out}; 5 holds out a fifth of the images")
     is_val = [_hash(image.file_name) % hold_out == 0 for image in images]
-    if all(is_val) or not any(is_val):
+    if len(images) < 2:
         raise ValueError(
-            f"hold_out must leave images on both sides, got {hold_out} for {len(images)} images, "
-            f"{sum(is_val)} of them for val; take another number"
+            f"hold_out must leave images on both sides, got {hold_out} for {len(images)} images; "
+            "leave it out, or add images"
+        )
+    if all(is_val) or not any(is_val):
+        # Of few images, chance may send all to one side: that with the smallest hash changes it.
+        moved = min(range(len(images)), key=lambda place: _hash(images[place].file_name))
+        is_val[moved] = not is_val[moved]
+        warnings.warn(
+            f"{images[moved].file_name} goes to {'val' if is_val[moved] else 'train'}/, which the hashes of "
+            f"{len(images)} names left empty; with more images it may move",
+            stacklevel=3,
         )
     return {
         "train": [image for image, val in zip(images, is_val, strict=True) if not val],
@@ -259,20 +271,51 @@ def _copy(source: Path, target: Path) -> None:
 
 def _paired(files: dict[str, Path], folder: Path, kind: str) -> dict[str, Path]:
     """Return the map of each image by the name of the image."""
-    maps = {(folder / name).with_suffix(".png"): name for name in files}
-    missing = [path for path in maps if not path.is_file()]
+    maps: dict[str, Path] = {}
+    for path in list_files(folder, MAP_SUFFIXES, recursive=True):
+        other = maps.setdefault(_stem(path.relative_to(folder).as_posix()), path)
+        if other != path:
+            raise ValueError(f"{kind} must have one map of each image, got {other} and {path}; remove one")
+    images: dict[str, str] = {}
+    for name, path in files.items():
+        other_name = images.setdefault(_stem(name), name)
+        if other_name != name:
+            raise ValueError(
+                f"images must have different names to have maps of their own, got {files[other_name]} and "
+                f"{path}; rename one and its map"
+            )
+    ending = _common_ending(images, maps)
+    missing = [folder / stem for stem in images if f"{stem}{ending}" not in maps]
     if missing:
         raise FileNotFoundError(
-            f"{kind} must have a map of every image, got no {missing[0]} and {len(missing) - 1} more; "
-            "add them, under the names of the images"
+            f"{kind} must have a map of every image, got no {shortened(missing, 1)} "
+            f"({', '.join(MAP_SUFFIXES)}); add them, under the names of the images"
         )
-    lost = sorted(path for path in folder.rglob("*.png") if path not in maps)
+    known = {f"{stem}{ending}" for stem in images}
+    lost = [path for stem, path in maps.items() if stem not in known]
     if lost:
         raise FileNotFoundError(
-            f"images must have the image of every map, got none for {lost[0]} and {len(lost) - 1} more; "
+            f"images must have the image of every map, got none for {shortened(lost, 1)}; "
             "add the images or remove the maps"
         )
-    return {name: path for path, name in maps.items()}
+    if ending:
+        warnings.warn(f"{folder}: the maps have {ending} behind the names of their images", stacklevel=3)
+    return {name: maps[f"{stem}{ending}"] for stem, name in images.items()}
+
+
+def _common_ending(images: Collection[str], maps: Collection[str]) -> str:
+    """Return what a tool appends to the names of all maps, such as _cp_masks; usually nothing."""
+    if not images or any(stem in maps for stem in images):
+        return ""
+    first = min(images)
+    endings = {name.removeprefix(first) for name in maps if name.startswith(first)}
+    fitting = [ending for ending in endings if all(f"{stem}{ending}" in maps for stem in images)]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def _stem(name: str) -> str:
+    """Return a name without its suffix, its letters as one code point each: macOS has two for an accent."""
+    return unicodedata.normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
 
 
 def _refuse_lost_masks(masks: Path, images: Path, used: set[Path]) -> None:
@@ -280,17 +323,19 @@ def _refuse_lost_masks(masks: Path, images: Path, used: set[Path]) -> None:
     for folder in sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith(".")):
         if images.resolve().is_relative_to(folder.resolve()) or used & {folder, folder / "masks"}:
             continue
-        if any(folder.glob("*.png")) or any((folder / "masks").glob("*.png")):
+        if any(list_files(place, MAP_SUFFIXES) for place in (folder, folder / "masks")):
             raise FileNotFoundError(
                 f"images must have the image of every folder of masks, got none for {folder}; "
                 "add the image or remove the masks"
             )
     others = [
-        path for folder in sorted(used) for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.suffix != ".png"
-    ]  # fmt: skip
+        path
+        for folder in sorted(used)
+        for path in list_files(folder, SUFFIXES)
+        if path.suffix.lower() not in MAP_SUFFIXES
+    ]
     if others:
-        raise ValueError(f"masks must be PNG files, *.png, got {others[0]}; convert or rename it")
+        raise ValueError(f"masks must be exact ({', '.join(MAP_SUFFIXES)}), got {others[0]}; save it as PNG")
 
 
 def _folder_of_masks(masks: Path, image: Path) -> Path:
