@@ -49,7 +49,8 @@ def _check(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.config.schema import DataConfig, SplitConfig
-    from axial_deeplab.data.check.check import check_dataset, draw_samples, shared_images
+    from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
+    from axial_deeplab.data.check.report import DatasetReport
     from axial_deeplab.data.discover import FoundDataset, find_datasets
     from axial_deeplab.util.files import atomic_path
 
@@ -68,9 +69,14 @@ def _check(arguments: Arguments) -> None:
         )
     reports = []
     for place, each in enumerate(found):
-        report = check_dataset(
-            each.data, each.name, num_workers=options.num_workers, progress=sys.stderr.isatty()
-        )
+        try:
+            report = check_dataset(
+                each.data, each.name, num_workers=options.num_workers, progress=sys.stderr.isatty()
+            )
+        except (ValueError, OSError) as error:
+            if len(found) == 1:
+                raise
+            report = DatasetReport(each.name, (), (str(error),), ())  # The others are examined all the same.
         print(f"{report.to_text()}\n")
         _print_lines("note", report.notes)
         _print_lines("problem", report.problems)
@@ -80,8 +86,10 @@ def _check(arguments: Arguments) -> None:
             with atomic_path(path) as temporary:
                 draw_samples(each.data).save(temporary)
             print(f"picture: {path}")
-    _print_lines("note", shared_images(reports))
-    number = sum(len(report.problems) for report in reports)
+    differences, notes = differing_classes(reports)
+    _print_lines("note", [*shared_images(reports), *notes])
+    _print_lines("problem", differences)
+    number = sum(len(report.problems) for report in reports) + len(differences)
     if number:
         raise ValueError(
             f"data set must be free of problems, got {number}; correct the files that are named above"

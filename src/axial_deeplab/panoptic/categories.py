@@ -146,12 +146,15 @@ class Categories(Sequence[Category]):
             )
 
     @classmethod
-    def from_json(cls, entries: Any, *, source: str = "categories") -> "Categories":
+    def from_json(
+        cls, entries: Any, *, source: str = "categories", problems: list[str] | None = None
+    ) -> "Categories":
         """Read the `categories` list of a COCO panoptic document.
 
         Args:
             entries: a list of {"id", "name", "isthing", optional "color"}.
             source: what error messages call the list, usually its file.
+            problems: gets what is wrong with each entry before the list is refused; None stops at the first.
 
         Raises:
             ValueError: an entry is incomplete or has a value that is not allowed.
@@ -161,8 +164,18 @@ class Categories(Sequence[Category]):
                 f"{source} must be a list of id, name and isthing, got {type(entries).__name__}; "
                 "see the COCO panoptic format"
             )
+        categories: list[Category] = []
+        for index, entry in enumerate(entries):
+            try:
+                categories.append(_from_json(entry, f"{source}[{index}]"))
+            except ValueError as error:
+                if problems is None:
+                    raise
+                problems.append(str(error))
+        if len(categories) < len(entries):
+            raise ValueError(f"{source} must be complete, got {len(entries) - len(categories)} that are not")
         try:
-            return cls(_from_json(entry, f"{source}[{index}]") for index, entry in enumerate(entries))
+            return cls(categories)
         except ValueError as error:
             message = str(error)
             raise ValueError(message if message.startswith(source) else f"{source}: {message}") from None

@@ -76,6 +76,7 @@ class PanopticJson:
             path: the JSON file.
             categories: the label space to check the segments against; None takes the file's own.
             problems: gets what is wrong with single entries, which are then left out; None refuses the file.
+                It gets them even if the file is refused for its categories.
 
         Raises:
             ValueError: the content is not a valid panoptic document; the message names file and entry.
@@ -87,7 +88,12 @@ class PanopticJson:
             entries = document.get("categories")
             if isinstance(entries, dict):
                 entries = list_of(document, "categories", path)
-            categories = Categories.from_json(entries, source=f"{path}: categories")
+            try:
+                categories = Categories.from_json(entries, source=f"{path}: categories", problems=problems)
+            except ValueError:
+                if problems is not None:
+                    image_entries(document, path, problems=problems)
+                raise
         images = image_entries(document, path, problems=problems)
         annotations: dict[ImageId, AnnotationEntry] = {}
         for index, entry in enumerate(list_of(document, "annotations", path)):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.config.schema import DataConfig, SplitConfig
-from axial_deeplab.data.check.check import check_dataset, draw_samples, shared_images
+from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
 from axial_deeplab.data.check.report import PanopticReport
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment
@@ -170,6 +170,60 @@ def test_unreadable_json_ends_the_check(root: Path) -> None:
     (root / "panoptic.json").write_text("{")
     with pytest.raises(ValueError, match=r"panoptic\.json must be a JSON file"):
         check(root)
+
+
+def test_all_causes_are_named_of_what_cannot_be_opened(root: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for entry in document["images"]:
+            entry["height"] = "4"
+        document["categories"][0].update(id=2**63)
+        document["categories"][1].update(name="")
+
+    edit(root, change)
+    report = check(root)
+    assert len(report.problems) == 6, report.problems
+    for place, words in enumerate(
+        [
+            "id must be an integer of 63 bits",
+            "name must be a text",
+            *["height must be of type int, got '4'"] * 3,
+        ]
+    ):
+        assert words in report.problems[place]
+    assert report.to_text().startswith("mine\n")
+
+
+def test_classes_of_the_parts_of_a_data_set_must_agree(root: Path, tmp_path: Path) -> None:
+    def swap(document: dict[str, Any]) -> None:
+        document["categories"][0]["id"], document["categories"][1]["id"] = 2, 1
+
+    def rename(document: dict[str, Any]) -> None:
+        document["categories"][0]["name"] = "air"
+
+    reports = [check(root)]
+    for name, change in (("swapped", swap), ("renamed", rename), ("same", lambda document: None)):
+        shutil.copytree(root, tmp_path / name)
+        edit(tmp_path / name, change)
+        reports.append(check(tmp_path / name))
+    mine, swapped, renamed, same = reports
+    problems, notes = differing_classes([mine, swapped])
+    assert (len(problems), notes) == (1, [])
+    assert "must have the categories of mine if both are parts of one data set, got 3 for 3" in problems[0]
+    problems, notes = differing_classes([mine, renamed])
+    assert (len(problems), len(notes)) == (0, 1)
+    assert differing_classes([mine, same]) == ([], [])
+
+
+def test_one_data_set_that_cannot_be_opened_does_not_hide_the_next(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(root, tmp_path / "other")
+    (root / "panoptic.json").write_text("{")
+    cut_photo(tmp_path / "other")
+    assert main(["dataset", "check", str(root), str(tmp_path / "other")]) == 2
+    printed = capsys.readouterr().out
+    assert "panoptic.json must be a JSON file" in printed
+    assert "1.png must be a complete image" in printed
 
 
 def test_what_is_odd_is_noted(root: Path) -> None:

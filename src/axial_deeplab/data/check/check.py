@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from axial_deeplab.config.schema import DataConfig
@@ -22,7 +22,7 @@ from axial_deeplab.data.check.report import (
     SegmentFindings,
 )
 from axial_deeplab.data.datasets import open_dataset, open_image_folder
-from axial_deeplab.data.image_files import SUFFIXES
+from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.visualization.overlay import draw_overlay
@@ -44,7 +44,7 @@ def check_dataset(
         The report; its `problems` are what training would stop at.
 
     Raises:
-        ValueError: the data set cannot be opened at all.
+        ValueError: the data set cannot be opened at all, for one reason; several stand in a report.
         OSError: a folder or the JSON is missing.
     """
     if num_workers < 0:
@@ -59,10 +59,15 @@ def check_dataset(
             notes = (*(str(each.message) for each in caught), *_same_content(findings))
             return ClassFolderReport(name, findings, (), notes, folder.classes)
         problems: list[str] = []
-        dataset = open_dataset(data, "val", images_only=_gives_images_alone(data), problems=problems)
+        try:
+            dataset = open_dataset(data, "val", images_only=_gives_images_alone(data), problems=problems)
+        except (ValueError, OSError) as error:
+            if not problems:
+                raise
+            return DatasetReport(name, (), (*problems, str(error)), ())
     findings = _examined(partial(_examine, dataset), len(dataset), num_workers, progress, name)
     problems += _repeated_files(dataset)
-    notes = (*_unlisted_files(dataset), *_same_content(findings))
+    notes = (*(str(each.message) for each in caught), *_unlisted_files(dataset), *_same_content(findings))
     return PanopticReport(
         name, findings, tuple(problems), notes, dataset.categories, is_annotated=dataset.has_ground_truth
     )
@@ -83,6 +88,36 @@ def shared_images(reports: Sequence[DatasetReport]) -> list[str]:
                     f"{pairs[0][0]} and {pairs[0][1]}; keep them in one of the two"
                 )
     return notes
+
+
+def differing_classes(reports: Sequence[DatasetReport]) -> tuple[list[str], list[str]]:
+    """Compare the classes of data sets, which those of one training and its evaluation must share.
+
+    Returns:
+        Problems, for two data sets of which one has all the names of the other, so that they are parts of
+        one; and notes, for two that share some names, and may be parts or not.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    spaces = [report for report in reports if report.classes]
+    for place, first in enumerate(spaces):
+        for second in spaces[place + 1 :]:
+            names, others = ({entry[1] for entry in each.classes} for each in (first, second))
+            if first.classes == second.classes or not names & others or type(first) is not type(second):
+                continue
+            if isinstance(first, ClassFolderReport) and (names <= others or others <= names):
+                continue  # Those of the training serve the rest, which may lack some.
+            odd = next(
+                entry for entry in (*second.classes, *first.classes)
+                 if entry not in first.classes or entry not in second.classes
+            )  # fmt: skip
+            text = (
+                f"{second.name} must have the categories of {first.name} if both are parts of one data set, "
+                f"got {len(second.classes)} for {len(first.classes)}; they differ in {odd[1]} (id {odd[0]}): "
+                "number and name them alike"
+            )
+            (problems if names <= others or others <= names else notes).append(text)
+    return problems, notes
 
 
 def draw_samples(data: DataConfig, *, num_images: int = 4) -> Image.Image:
@@ -117,31 +152,14 @@ def _gives_images_alone(data: DataConfig) -> bool:
     return data.format == "coco" and data.val.root is None and data.val.panoptic is None
 
 
-class _Findings(Dataset[ImageFindings]):
-    """The findings of one image after the other, for a `DataLoader` that spreads the work over processes."""
-
-    def __init__(self, examine: Callable[[int], ImageFindings], number: int) -> None:
-        self.examine = examine
-        self.number = number
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __getitem__(self, index: int) -> ImageFindings:
-        return self.examine(index)
-
-
 def _examined(
     examine: Callable[[int], ImageFindings], number: int, num_workers: int, progress: bool, name: str
 ) -> tuple[ImageFindings, ...]:
-    loader = DataLoader(
-        _Findings(examine, number), batch_size=None, num_workers=num_workers, collate_fn=_unchanged
-    )
+    # The places of the images are the data set, so that the loader spreads the work over processes.
+    places: Any = range(number)
+    collate: Any = examine
+    loader = DataLoader(places, batch_size=None, num_workers=num_workers, collate_fn=collate)
     return tuple(tqdm(loader, name, number, unit="image", disable=not progress))
-
-
-def _unchanged(findings: Any) -> Any:
-    return findings
 
 
 def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
@@ -213,8 +231,7 @@ def _unlisted_files(dataset: PanopticDataset) -> list[str]:
     listed = {record.image for record in dataset.records}
     notes = []
     for folder in sorted({path.parent for path in listed}):
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        others = [path for path in entries if path.suffix.lower() in SUFFIXES and path not in listed]
+        others = [path for path in list_files(folder, SUFFIXES) if path not in listed]
         if others:
             notes.append(f"{folder} has {len(others)} images that are not listed, such as {others[0].name}")
     return notes

@@ -1,6 +1,5 @@
 """What `check_dataset` found, as text."""
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,8 +45,8 @@ class ImageFindings:
 
 
 @dataclass(frozen=True)
-class DatasetReport(ABC):
-    """What was found in a data set.
+class DatasetReport:
+    """What was found in a data set; in one that cannot be opened, no more than why.
 
     Args:
         name: name of the data set.
@@ -65,6 +64,11 @@ class DatasetReport(ABC):
     def has_ground_truth(self) -> bool:
         """Whether there are panoptic maps."""
         return False
+
+    @property
+    def classes(self) -> list[tuple[int, str, bool]]:
+        """Id, name and whether it is a thing, of each class; none of a data set that cannot be opened."""
+        return []
 
     @property
     def problems(self) -> list[str]:
@@ -108,9 +112,9 @@ class DatasetReport(ABC):
                 f"{usual[0]} x {usual[1]} is that of {times} images",
             )
 
-    @abstractmethod
     def table(self) -> list[tuple[str, ...]]:
         """Return a table with a line for each class, the first of them the names of the columns."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -118,20 +122,25 @@ class ClassFolderReport(DatasetReport):
     """What was found in class folders.
 
     Args:
-        classes: their names.
+        class_names: names of the classes.
     """
 
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> list[tuple[int, str, bool]]:
+        """Number, name and whether it is a thing, of each class."""
+        return [(number, name, True) for number, name in enumerate(self.class_names)]
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield what there is to say of the images, by name."""
         yield from super().facts()
-        yield "classes", str(len(self.classes))
+        yield "classes", str(len(self.class_names))
 
     def table(self) -> list[tuple[str, ...]]:
         """Return the number of images of each class."""
         counts = Counter(finding.segments[0].train_id for finding in self.readable)
-        rows = [(name, str(counts[index])) for index, name in enumerate(self.classes)]
+        rows = [(name, str(counts[index])) for index, name in enumerate(self.class_names)]
         return [("class", "images"), *rows]
 
 
@@ -146,6 +155,11 @@ class PanopticReport(DatasetReport):
 
     categories: Categories
     is_annotated: bool
+
+    @property
+    def classes(self) -> list[tuple[int, str, bool]]:
+        """Id, name and whether it is a thing, of each category."""
+        return [(each.id, each.name, each.is_thing) for each in self.categories]
 
     @property
     def has_ground_truth(self) -> bool:

@@ -285,11 +285,11 @@ def _paired(files: dict[str, Path], folder: Path, kind: str) -> dict[str, Path]:
                 f"{path}; rename one and its map"
             )
     ending = _common_ending(images, maps)
-    missing = [folder / stem for stem in images if f"{stem}{ending}" not in maps]
+    missing = [folder / f"{stem}.png" for stem in images if f"{stem}{ending}" not in maps]
     if missing:
         raise FileNotFoundError(
             f"{kind} must have a map of every image, got no {shortened(missing, 1)} "
-            f"({', '.join(MAP_SUFFIXES)}); add them, under the names of the images"
+            f"(or {', '.join(MAP_SUFFIXES[1:])}); add them, under the names of the images"
         )
     known = {f"{stem}{ending}" for stem in images}
     lost = [path for stem, path in maps.items() if stem not in known]
