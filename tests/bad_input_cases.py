@@ -43,6 +43,7 @@ DATA = "--images images --panoptic panoptic --json panoptic.json"
 EVALUATE = f"evaluate --device cpu --weights tiny.safetensors {DATA}"
 PQ = "pq --gt-json panoptic.json --gt-folder panoptic --pred-json predicted.json --pred-folder predicted"
 TRAIN = "train --config train.yaml"
+CONVERT = "dataset convert maps --output out --thing cell --images images"
 SCENES = "scenes --num-images 1 --height 32 --width 32"
 
 Break = Callable[[], object]
@@ -165,6 +166,84 @@ CASES = {
     "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),
     "limit_0": Case(f"{EVALUATE} --limit 0", "limit", "must be at least 1 image"),
     "unknown_device": Case(f"{PREDICT} --device gpu9", "gpu9", "try cpu"),
+    # Documents of other programs.
+    "height_as_text": Case(
+        EVALUATE,
+        "height must be of type int, got '40'",
+        "correct the file",
+        edited(lambda d: d["images"][0].update(height="40")),
+    ),
+    "image_id_beyond_64_bits": Case(
+        EVALUATE,
+        "id must be an integer of 64 bits",
+        "number the images again",
+        edited(lambda d: d["images"][0].update(id=2**63)),
+    ),
+    "category_id_beyond_63_bits": Case(
+        EVALUATE,
+        "id must be an integer of 63 bits, got 9223372036854775808",
+        "correct the file",
+        edited(lambda d: d["categories"][0].update(id=2**63)),
+    ),
+    "category_id_no_number": Case(
+        EVALUATE,
+        "id must be an integer from 0, got 'three'",
+        "correct the file",
+        edited(lambda d: d["categories"][0].update(id="three")),
+    ),
+    "segment_category_no_number": Case(
+        EVALUATE,
+        "category_id must be of type int, got 'three'",
+        "correct the file",
+        first_segment(category_id="three"),
+    ),
+    "segment_id_nan": Case(
+        EVALUATE, "id must be of type int, got nan", "correct the file", first_segment(id=float("nan"))
+    ),
+    "segment_id_with_fraction": Case(
+        EVALUATE, "id must be of type int, got 1.5", "correct the file", first_segment(id=1.5)
+    ),
+    "iscrowd_as_word": Case(
+        EVALUATE, "iscrowd must be 0 or 1, got 'yes'", "correct the file", first_segment(iscrowd="yes")
+    ),
+    "image_id_of_no_image": Case(
+        EVALUATE,
+        "image_id must be in images, got '77'",
+        "add the image",
+        edited(lambda d: d["annotations"][0].update(image_id="77")),
+    ),
+    "annotations_object_of_numbers": Case(
+        EVALUATE,
+        "annotations must be a list, got dict",
+        "correct the file",
+        edited(lambda d: d.update(annotations={"1": 5})),
+    ),
+    "backslashes_that_leave": Case(
+        EVALUATE,
+        "file_name must stay inside images",
+        "use a relative path",
+        edited(lambda d: d["images"][0].update(file_name="a\\..\\..\\b.jpg")),
+    ),
+    "convert_two_images_of_one_map": Case(
+        f"{CONVERT} --instances panoptic",
+        "images/0.jpg and images/0.png",
+        "rename one and its map",
+        lambda: shutil.copy("images/0.jpg", "images/0.png"),
+    ),
+    "convert_without_maps": Case(
+        f"{CONVERT} --instances images", "got no images/0.png", "add them, under the names of the images"
+    ),
+    "convert_categories_no_json": Case(
+        "dataset convert maps --output out --images images --instances panoptic --categories train.yaml",
+        "train.yaml must be a JSON file",
+        "write it again",
+    ),
+    "convert_hold_out_of_one": Case(
+        f"{CONVERT.replace('images images', 'images one')} --instances panoptic --hold-out 5",
+        "hold_out must leave images on both sides",
+        "add images",
+        lambda: (Path("one").mkdir(), shutil.copy("images/0.jpg", "one"), Path("panoptic/1.png").unlink()),
+    ),
     # Images.
     "missing_image": Case(
         PREDICT, "images/0.jpg", "must be files or folders that exist", remove("images/0.jpg")

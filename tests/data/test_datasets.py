@@ -1,6 +1,7 @@
 """From the settings to a data set, for every format."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,3 +102,26 @@ def test_class_folders(tmp_path: Path) -> None:
         open_dataset(data, "train")
     with pytest.raises(ValueError, match=r"data\.format must be image_folder for classification, got coco"):
         open_image_folder(DataConfig(), "train")
+
+
+def test_one_root_of_both_parts(tmp_path: Path) -> None:
+    def parts(**settings: Any) -> list[tuple[str | None, str | None]]:
+        data = DataConfig(root=str(tmp_path), **settings)
+        assert data.root is None
+        return [(split.root, split.split) for split in (data.train, data.val)]
+
+    root = str(tmp_path)
+    assert parts() == [(root, None), (None, None)]  # as `dataset convert` writes it without hold-out
+    assert parts(format="cityscapes") == [(root, "train"), (root, "val")]
+    assert parts(format="mapillary") == [(root, "training"), (root, "validation")]
+    own = SplitConfig(root="data/coco", split="train2017")
+    assert parts(train=own) == [(root, "train2017"), (None, None)]
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+    both = [(str(tmp_path / "train"), None), (str(tmp_path / "val"), None)]
+    assert parts() == parts(format="image_folder") == both
+    # A recipe's own paths give way, but photographs that were not copied may be named.
+    recipe = SplitConfig(images="a/images", panoptic="a/panoptic", json="a/panoptic.json")
+    data = DataConfig(root=root, train=recipe, val=SplitConfig(images="photos"))
+    assert data.train == SplitConfig(root=str(tmp_path / "train"))
+    assert data.val == SplitConfig(root=str(tmp_path / "val"), images="photos")

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -57,6 +58,9 @@ class DataConfig:
     format: Literal["coco", "cityscapes", "mapillary", "image_folder"] = "coco"
     """How the data sets are stored: coco (the panoptic format, for data of your own, too), cityscapes or
     mapillary (as downloaded), image_folder (a folder for each class, for classification)."""
+    root: str | None = None
+    """Folder of both parts instead of their own paths, as `dataset convert --hold-out` writes it: train/ and
+    val/ in it, or the data set itself, without validation. cityscapes and mapillary want no more than it."""
     train: SplitConfig = SplitConfig()
     """What is learned."""
     val: SplitConfig = SplitConfig()
@@ -85,6 +89,32 @@ class DataConfig:
             _require(value is None or value > 0, f"data.{name}", "null or positive", value)
         is_valid = len(self.scales) > 0 and all(scale > 0 for scale in self.scales)
         _require(is_valid, "data.scales", "positive numbers, one or more", self.scales)
+        if self.root is not None:
+            for part, split in _parts_in(Path(self.root), self).items():
+                object.__setattr__(self, part, split)
+            # The parts say it now: what is stored means the same where the folder is gone.
+            object.__setattr__(self, "root", None)
+
+
+USUAL_SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("training", "validation")}
+
+
+def _parts_in(root: Path, data: DataConfig) -> dict[str, SplitConfig]:
+    """Return the parts train and val in a folder; photographs may have a folder of their own."""
+    parts = {}
+    for place, part in enumerate(("train", "val")):
+        own: SplitConfig = getattr(data, part)
+        split, folder = own.split, root
+        if data.format in USUAL_SPLITS:
+            split = split or USUAL_SPLITS[data.format][place]
+        elif split is None and (root / part).is_dir():
+            folder = root / part
+        elif split is None and part == "val":
+            parts[part] = SplitConfig()
+            continue
+        images = None if own.json or own.root else own.images
+        parts[part] = SplitConfig(images=images, root=str(folder), split=split, annotations=own.annotations)
+    return parts
 
 
 @dataclass(frozen=True)
