@@ -254,7 +254,7 @@ CASES = {
     "float_image": Case(
         PREDICT.replace("0.jpg", "0.tif"),
         "images/0.tif",
-        "rescale them to 8 bits",
+        "give --value-range, such as percentiles 1 99",
         picture("images/0.tif", "F"),
     ),
     "empty_folder": Case(
@@ -286,6 +286,21 @@ CASES = {
     "png_of_wrong_size": Case(
         EVALUATE, "panoptic/1.png", "at the size of the image", picture("panoptic/1.png", "RGB", (40, 40))
     ),
+    **{
+        f"value_range_{place}": Case(
+            f"{PREDICT} --value-range {rule}", "value_range must be full, bits N", 'write "bits 12"'
+        )
+        for place, rule in enumerate(["dark", "bits", "bits,7", "bits,99", "percentiles,9,3", "4,3", "nan,3"])
+    },
+    "value_range_of_a_training": Case(f"{TRAIN} --data.value_range dark", "value_range must be", "bits 12"),
+    **{
+        f"convert_{name.strip('-')}": Case(
+            f"dataset convert maps --images images --instances panoptic --thing a --output o {name} {value}",
+            f"{name.strip('-')} must be at least",
+            f"correct {name}",
+        )
+        for name, value in (("--page", 0), ("--threshold", -1))
+    },
     "palette_png": Case(EVALUATE, "panoptic/1.png", "got palette of", picture("panoptic/1.png", "P")),
     "greyscale_png": Case(
         EVALUATE, "panoptic/1.png", "got greyscale of 8 bits", picture("panoptic/1.png", "L")

@@ -141,6 +141,18 @@ def _convert(arguments: Arguments) -> None:
         metavar="ID",
         help="maps: id that means void (default: %(default)s)",
     )
+    parser.add_argument(
+        "--connected-components",
+        action="store_true",
+        help="maps, masks: each connected piece is an instance (for maps of 0 and 255)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=int,
+        metavar="T",
+        help="maps, masks: values up to T are no instance (for soft edges; default: 0)",
+    )
+    parser.add_argument("--page", type=int, metavar="N", help="maps, masks: page of TIFF files, from 1 on")
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
     parser.add_argument(
         "--categories",
@@ -169,6 +181,7 @@ def _convert(arguments: Arguments) -> None:
         write_cityscapes,
         write_panoptic,
     )
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
 
     progress = sys.stderr.isatty()
     needed = {
@@ -196,8 +209,9 @@ def _convert(arguments: Arguments) -> None:
         )
     else:
         categories = _categories(options)
+        reading = InstanceReading(options.page, options.threshold, options.connected_components)
         if options.kind == "masks":
-            images = masks_to_convert(options.images, options.masks, categories)
+            images = masks_to_convert(options.images, options.masks, categories, reading=reading)
         else:
             images = maps_to_convert(
                 options.images,
@@ -205,6 +219,7 @@ def _convert(arguments: Arguments) -> None:
                 semantic=options.semantic,
                 instances=options.instances,
                 void_label=options.void_label,
+                reading=reading,
             )
     write_panoptic(
         images,

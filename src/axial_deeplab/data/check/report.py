@@ -172,6 +172,12 @@ class PanopticReport(DatasetReport):
         notes = super().notes
         if not self.has_ground_truth:
             return notes
+        void = sum(finding.void for finding in self.readable)
+        if void and not self.categories.stuff_ids:
+            notes.append(
+                "no category is stuff: void pixels teach nothing, so that a network sees things everywhere; "
+                "add a background (dataset convert --background NAME)"
+            )
         absent = sorted(set(range(len(self.categories))) - {s.train_id for _, s in self._segments()})
         if absent:
             names = ", ".join(self.categories.names[train_id] for train_id in absent[:5])

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
 from axial_deeplab.data.images import read_image
@@ -73,6 +74,12 @@ def write_panoptic(
     """
     for image in images:
         require_text(image.file_name)
+    if not categories.stuff_ids:
+        warnings.warn(
+            "no category is stuff, so that void pixels teach nothing and a network sees things everywhere; "
+            "give --background NAME unless every pixel has an instance",
+            stacklevel=2,
+        )
     parts = _parts(images, hold_out)
     with (
         atomic_directory(output) as folder,
@@ -96,6 +103,7 @@ def maps_to_convert(
     semantic: Folder | None = None,
     instances: Folder | None = None,
     void_label: int | None = 255,
+    reading: InstanceReading | None = None,
 ) -> list[UnwrittenImage]:
     """Pair images with maps of the same name, whose values are category ids or instance numbers.
 
@@ -108,6 +116,7 @@ def maps_to_convert(
         semantic: folder of the maps of categories; see `panoptic_from_maps` for None.
         instances: folder of the maps of instances; see `panoptic_from_maps` for None.
         void_label: see `panoptic_from_maps`.
+        reading: how the maps of instances are read.
 
     Raises:
         ValueError: there are no images, two have one name, or neither kind of maps.
@@ -122,8 +131,17 @@ def maps_to_convert(
         if folder is not None
     }
 
+    reading = reading or InstanceReading()
+    if "instances" in maps:
+        reading.warn_of_pieces(list(maps["instances"].values()))
+
     def annotate(name: str) -> Panoptic:
-        read = {kind: read_id_map(paths[name]) for kind, paths in maps.items()}
+        read = {
+            kind: reading.read(paths[name])
+            if kind == "instances"
+            else read_id_map(paths[name], page=reading.page)
+            for kind, paths in maps.items()
+        }
         height, width = next(iter(read.values())).shape
         read_image(files[name], size=(height, width))  # Refuses other sizes.
         return panoptic_from_maps(
@@ -137,7 +155,9 @@ def maps_to_convert(
     return [UnwrittenImage(path, name, partial(annotate, name)) for name, path in files.items()]
 
 
-def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> list[UnwrittenImage]:
+def masks_to_convert(
+    images: Folder, masks: Folder, categories: Categories, *, reading: InstanceReading | None = None
+) -> list[UnwrittenImage]:
     """Pair images with folders of masks: one file for each instance, its pixels not zero.
 
     The masks of an image a.png are `masks/a/*.png` or `masks/a/masks/*.png`, or others of `MAP_SUFFIXES`.
@@ -148,6 +168,7 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
         images: folder of the images, and of subfolders with images.
         masks: folder of the folders of masks.
         categories: one thing, and at most one stuff for the pixels without mask.
+        reading: how the masks are read.
 
     Raises:
         ValueError: there are no images, two have one name, a mask is a JPEG or the like, or the
@@ -169,7 +190,11 @@ def masks_to_convert(images: Folder, masks: Folder, categories: Categories) -> l
     def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
         size = read_image(path).shape[:2]
-        found = [Mask(read_id_map(mask) > 0, thing) for mask in list_files(folder, MAP_SUFFIXES)]
+        found = [
+            Mask(pixels, thing)
+            for mask in list_files(folder, MAP_SUFFIXES)
+            for pixels in (reading or InstanceReading()).read_masks(mask)
+        ]
         return panoptic_from_masks(found, size, background=background, source=folder)
 
     image_of_folder: dict[Path, Path] = {}

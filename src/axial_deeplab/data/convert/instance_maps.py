@@ -1,0 +1,138 @@
+"""Reading maps of instances and masks, also those of two levels, with soft edges or of several pages."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axial_deeplab.data.convert.id_maps import read_id_map
+
+# Maps that are looked at beforehand: what is wrong with one is usually wrong with all.
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class InstanceReading:
+    """How files of instances are read.
+
+    Args:
+        page: page of TIFF files, from 1 on; None takes the first, with a warning if there are several.
+        threshold: values up to this one are no instance; None takes 0.
+        connected_components: whether each connected piece is an instance of its own, for maps and masks that
+            tell only where instances are. Pixels touch at sides and corners.
+
+    Raises:
+        ValueError: page or threshold is out of range.
+    """
+
+    page: int | None = None
+    threshold: int | None = None
+    connected_components: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("page", self.page, 1), ("threshold", self.threshold, 0)):
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}; correct --{name}")
+
+    def read(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
+        """Read the numbers of instances (H, W), 0 for none.
+
+        Raises:
+            ValueError: the file is no map of numbers, or lacks the page.
+            OSError: the file cannot be opened.
+        """
+        numbers = read_id_map(path, page=self.page)
+        if self.threshold is not None:
+            # Above the threshold soft edges have many levels, all of the same object.
+            above = numbers > self.threshold
+            numbers = above.astype(np.int32) if self.connected_components else np.where(above, numbers, 0)
+        return number_pieces(numbers) if self.connected_components else numbers
+
+    def read_masks(self, path: str | os.PathLike[str]) -> list[NDArray[np.bool_]]:
+        """Read a mask (H, W) of one instance, or of as many as it has pieces; grey levels get a warning.
+
+        Raises:
+            ValueError: the file is no mask, or lacks the page.
+            OSError: the file cannot be opened.
+        """
+        levels = read_id_map(path, page=self.page)
+        if self.threshold is None and (count := len(np.unique(levels))) > 2:
+            warnings.warn(
+                f"{path} has {count} grey levels, of which all above 0 are taken for the instance; if they "
+                f"are soft edges, give --threshold {int(levels.max()) // 2}",
+                stacklevel=2,
+            )
+        mask = levels > (self.threshold or 0)
+        if not self.connected_components or not mask.any():
+            return [mask]
+        pieces = number_pieces(mask.astype(np.int32))
+        return [pieces == number for number in range(1, int(pieces.max()) + 1)]
+
+    def warn_of_pieces(self, paths: Sequence[Path]) -> None:
+        """Warn if most numbers of the first maps lie in several pieces, as where 255 means any instance."""
+        if self.connected_components:
+            return
+        whole = torn = 0
+        for path in paths[:_LOOKED_AT]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                numbers = self.read(path)
+            pieces = number_pieces(numbers)
+            places = np.unique(pieces, return_index=True)[1]
+            counts = np.unique(numbers.ravel()[places], return_counts=True)
+            several = counts[1][counts[0] > 0] > 1
+            torn += int(several.sum())
+            whole += int((~several).sum())
+        if torn > whole:
+            warnings.warn(
+                f"{paths[0].parent}: {torn} of {torn + whole} numbers of instances lie in several separate "
+                f"pieces (first {min(len(paths), _LOOKED_AT)} files); if each piece is an instance, give "
+                "--connected-components, and for soft edges --threshold",
+                stacklevel=3,
+            )
+
+
+def number_pieces(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return numbers 1, 2, ... of the connected pieces of equal values (H, W), 0 where the value is 0.
+
+    Pixels touch at sides and corners.
+    """
+    height, width = values.shape
+    changes = np.ones((height, width), bool)
+    changes[:, 1:] = values[:, 1:] != values[:, :-1]
+    run_of_pixel = changes.ravel().cumsum().reshape(height, width) - 1
+    parent = np.arange(run_of_pixel[-1, -1] + 1 if values.size else 0)
+    if values.size:
+        pairs = np.concatenate(
+            [
+                _touching(values[:-1], values[1:], run_of_pixel[:-1], run_of_pixel[1:]),
+                _touching(values[:-1, 1:], values[1:, :-1], run_of_pixel[:-1, 1:], run_of_pixel[1:, :-1]),
+                _touching(values[:-1, :-1], values[1:, 1:], run_of_pixel[:-1, :-1], run_of_pixel[1:, 1:]),
+            ]
+        )
+        for upper, lower in np.unique(pairs, axis=0).tolist():
+            first, second = _root(parent, upper), _root(parent, lower)
+            parent[max(first, second)] = min(first, second)
+    roots = np.array([_root(parent, run) for run in range(len(parent))], dtype=np.int64)
+    starts = values.ravel()[changes.ravel()]
+    kept = np.unique(roots[starts != 0])
+    numbers = np.where(starts != 0, np.searchsorted(kept, roots) + 1, 0).astype(np.int32)
+    return numbers[run_of_pixel]
+
+
+def _touching(
+    above: NDArray[np.int32], below: NDArray[np.int32], runs: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    same = (above == below) & (above != 0)
+    return np.stack([runs[same], others[same]], axis=1)
+
+
+def _root(parent: NDArray[np.int64], run: int) -> int:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = int(parent[run])
+    return run
