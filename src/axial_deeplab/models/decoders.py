@@ -149,6 +149,7 @@ class AxialDecoder(nn.Module):
         channels: channels of the blocks' outputs; their attention has half as many.
         low_level_channels: channels of the projections of res3 and of res2.
         checkpoint: recompute each block in the backward pass.
+        recompute: whether normalized maps are computed again in the backward pass, see `AxialBlock`.
         attention: settings of the attention, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
         keywords: fields of these settings, by name.
@@ -166,6 +167,7 @@ class AxialDecoder(nn.Module):
         channels: int = 256,
         low_level_channels: tuple[int, int] = (64, 32),
         checkpoint: bool = False,
+        recompute: bool = True,
         attention: AxialOptions = AXIAL,
         norm: Norm = NORM,
         **keywords: Any,
@@ -179,6 +181,7 @@ class AxialDecoder(nn.Module):
                 channels // 2,
                 channels,
                 checkpoint=checkpoint,
+                recompute=recompute,
                 attention=attention,
                 norm=norm,
             )

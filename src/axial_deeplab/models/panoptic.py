@@ -52,6 +52,7 @@ class PanopticDeepLab(Fusible):
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
+        recompute: whether the axial decoder computes normalized maps again, see `AxialBlock`.
         pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
             average for other than 3 channels).
         pixel_std: divides the images; None is ImageNet's standard deviation.
@@ -86,6 +87,7 @@ class PanopticDeepLab(Fusible):
         span: int | None = None,
         max_span: int = 255,
         checkpoint: bool = False,
+        recompute: bool = True,
         pixel_mean: float | Sequence[float] | None = None,
         pixel_std: float | Sequence[float] | None = None,
         pad_images: bool = True,
@@ -139,6 +141,7 @@ class PanopticDeepLab(Fusible):
                 channels=semantic_channels,
                 low_level_channels=semantic_low_level_channels,
                 checkpoint=checkpoint,
+                recompute=recompute,
                 attention=AxialOptions(num_heads=num_heads, span=span, max_span=max_span, impl=impl),
                 norm=norm,
             )

@@ -10,6 +10,7 @@ from axial_deeplab._moved import contents_moved
 from axial_deeplab.models.attention.base import (
     Attention,
     FusedAttention,
+    check_map,
     check_multiple,
     merge_heads,
     subsample,
@@ -95,6 +96,7 @@ class AxialAttention(Attention):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, self.qkv.in_channels)
         # Channels last, each head's channels of a position lie together and no axis has to be moved.
         return super().forward(x.contiguous(memory_format=torch.channels_last))
 

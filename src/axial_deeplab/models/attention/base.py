@@ -108,6 +108,7 @@ class Attention(nn.Module):
         return self.stride, self.stride
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, self.qkv.in_channels)
         content, positional = self._attended(x)
         y = self.content_norm(content)
         if positional is not None and self.positional_norm is not None:
@@ -284,6 +285,15 @@ def check_multiple(name: str, channels: int, unit: int, num_heads: int) -> None:
         better = max(round(channels / unit), 1) * unit
         raise ValueError(
             f"{name} must be a multiple of {unit} for {num_heads} heads, got {channels}; try {better}"
+        )
+
+
+def check_map(x: Tensor, channels: int) -> None:
+    """Refuse what is no batch of maps of so many channels."""
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(
+            f"x must be (B, {channels}, H, W), got {tuple(x.shape)}; "
+            "add the batch dimension or set in_channels"
         )
 
 

@@ -41,6 +41,7 @@ class AxialResNet(Backbone):
         max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has
             stride 2.
         stride_mode: how strided blocks subsample, see `AxialBlock`.
+        recompute: whether normalized maps are computed again in the backward pass, see `AxialBlock`.
         backbone: what all backbones have, see `ResidualOptions`.
         attention: settings of the attention, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
@@ -58,6 +59,7 @@ class AxialResNet(Backbone):
         stem_span: int | None = 15,
         max_pool: bool = True,
         stride_mode: str = "slice",
+        recompute: bool = True,
         backbone: ResidualOptions = RESIDUAL,
         attention: AxialOptions = AXIAL,
         norm: Norm = NORM,
@@ -66,6 +68,7 @@ class AxialResNet(Backbone):
         backbone, attention, norm = with_keywords(keywords, backbone, attention, norm)
         widths = tuple(round(STAGE_WIDTH * backbone.width_multiplier) * 2**stage for stage in range(4))
         super().__init__(tuple(EXPANSION * width for width in widths), backbone)
+        self.recompute = recompute
         self.checkpoint = False  # the blocks do it themselves
         if stem_multiplier is None:
             stem_multiplier = 1.0 if stem == "conv" else backbone.width_multiplier
@@ -78,6 +81,7 @@ class AxialResNet(Backbone):
                 stride=stride,
                 stride_mode=stride_mode,
                 checkpoint=backbone.checkpoint,
+                recompute=recompute,
                 attention=replace(attention, span=stem_span) if of_stem else attention,
                 norm=norm,
             )
@@ -99,5 +103,5 @@ class AxialResNet(Backbone):
         self._add_stages(channels, widths, backbone.depths, block, max_pool=max_pool)
 
     def forward_features(self, images: Tensor) -> dict[str, Tensor]:
-        with recompute_normalized():
+        with recompute_normalized(self.recompute):
             return super().forward_features(images)

@@ -42,6 +42,7 @@ class Backbone(Fusible):
         feature_channels: name of a map -> its channels.
         feature_strides: name of a map -> its stride in pixels of the image.
         output_stride: stride of res5.
+        in_channels: channels of the images.
         stem, res2, res3, res4, res5: the parts that a subclass makes; a stage is a sequence of blocks.
         checkpoint: whether a block's activations are recomputed in the backward pass; blocks that do so
             themselves leave it False.
@@ -59,12 +60,26 @@ class Backbone(Fusible):
             stride *= stage_stride
             self.feature_strides[name] = stride
         self.output_stride = options.output_stride
+        self.in_channels = options.in_channels
         self.checkpoint = options.checkpoint
         self.classifier: nn.Linear | None = None
         if not options.features_only:
             self.classifier = nn.Linear(feature_channels[-1], options.num_classes)
             nn.init.normal_(self.classifier.weight, std=0.01)
             nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of the maps that `forward_features` returns, in their order."""
+        return list(self.feature_channels.values())
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """Name ("module"), channels ("num_chs") and stride ("reduction") of each map, as timm calls them."""
+        return [
+            {"module": name, "num_chs": channels, "reduction": self.feature_strides[name]}
+            for name, channels in self.feature_channels.items()
+        ]
 
     def _add_stages(
         self,
@@ -96,7 +111,16 @@ class Backbone(Fusible):
             self.add_module(name, nn.Sequential(*blocks))
 
     def forward_features(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps res2 to res5 of normalized images."""
+        """Return the maps res2 to res5 of normalized images.
+
+        Raises:
+            ValueError: the images do not have four dimensions or `in_channels` channels.
+        """
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(
+                f"images must be (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
+                "add the batch dimension or set in_channels"
+            )
         x = self.stem(images)
         del images  # Nobody else may need them any more.
         features = {}

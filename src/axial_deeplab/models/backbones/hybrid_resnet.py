@@ -38,6 +38,7 @@ class HybridResNet(Backbone):
             switchable atrous convolutions; None for none.
         squeeze_excite: whether squeeze-and-excite ends each residual branch.
         stacked_decoder: whether a `StackedDecoder` follows.
+        recompute: whether normalized maps are computed again in the backward pass, see `AxialBlock`.
         backbone: what all backbones have, see `ResidualOptions`.
         attention: settings of the attention, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
@@ -56,6 +57,7 @@ class HybridResNet(Backbone):
         switchable_from_stride: int | None = None,
         squeeze_excite: bool = False,
         stacked_decoder: bool = False,
+        recompute: bool = True,
         backbone: ResidualOptions = HYBRID,
         attention: AxialOptions = AXIAL,
         norm: Norm = NORM,
@@ -82,6 +84,7 @@ class HybridResNet(Backbone):
                     in_channels,
                     (4 if wide else 2) * width,
                     EXPANSION * width,
+                    recompute=recompute,
                     attention=attention,
                     **shared,
                 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.attention.axial import AxialAttention
-from axial_deeplab.models.attention.base import check_stride_mode, subsample
+from axial_deeplab.models.attention.base import check_map, check_stride_mode, subsample
 from axial_deeplab.models.blocks.convolutions import ConvNorm
 from axial_deeplab.models.blocks.squeeze_excite import SqueezeExcite
 from axial_deeplab.models.folding.fold import fold_layers
@@ -39,6 +39,8 @@ class AxialBlock(nn.Module):
         squeeze_excite: whether squeeze-and-excite ends the residual branch.
         final_relu: whether ReLU follows the sum with the shortcut.
         checkpoint: recompute the block in the backward pass instead of keeping its activations.
+        recompute: compute normalized maps again in the backward pass instead of keeping them in training;
+            values and gradients stay the same. What it saves and costs: docs/performance.md.
         attention: settings of the attention, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
         keywords: fields of these settings, by name.
@@ -61,6 +63,7 @@ class AxialBlock(nn.Module):
         squeeze_excite: bool = False,
         final_relu: bool = True,
         checkpoint: bool = False,
+        recompute: bool = True,
         attention: AxialOptions = AXIAL,
         norm: Norm = NORM,
         **keywords: Any,
@@ -68,10 +71,12 @@ class AxialBlock(nn.Module):
         super().__init__()
         attention, norm = with_keywords(keywords, attention, norm)
         check_stride_mode(stride_mode)
+        self.in_channels = in_channels
         self.stride = stride
         self.stride_mode = stride_mode
         self.final_relu = final_relu
         self.checkpoint = checkpoint
+        self.recompute = recompute
         layer = partial(
             AxialAttention,
             width,
@@ -94,6 +99,7 @@ class AxialBlock(nn.Module):
         self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, self.in_channels)
         if self.checkpoint and self.training and torch.is_grad_enabled():
             y: Tensor = checkpoint(
                 self._forward,
@@ -103,7 +109,7 @@ class AxialBlock(nn.Module):
                 context_fn=self._recomputation,
             )
             return y
-        with recompute_normalized():
+        with recompute_normalized(self.recompute):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
