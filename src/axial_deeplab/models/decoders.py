@@ -86,7 +86,7 @@ class ConvDecoder(nn.Module):
     """The decoder of Panoptic-DeepLab: ASPP or a 1x1 projection, then two fusions with finer maps.
 
     A fusion resizes to the finer map, concatenates a 1x1 projection of that map behind, and applies a 5x5
-    depthwise-separable convolution.
+    convolution, depthwise-separable unless told otherwise.
 
     Shapes: features res2 (stride 4), res3 (stride 8), res5; result (B, channels, H/4, W/4).
 
@@ -129,8 +129,9 @@ class ConvDecoder(nn.Module):
         res3_channels, res2_channels = low_level_channels
         self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, norm=norm)
         self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, norm=norm)
-        self.fuse_res3 = SeparableConv(context_channels + res3_channels, channels, 5, norm=norm)
-        self.fuse_res2 = SeparableConv(channels + res2_channels, channels, 5, norm=norm)
+        convolution = SeparableConv if options.decoder_separable else ConvNorm
+        self.fuse_res3 = convolution(context_channels + res3_channels, channels, 5, norm=norm)
+        self.fuse_res2 = convolution(channels + res2_channels, channels, 5, norm=norm)
         self.out_channels = channels
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:

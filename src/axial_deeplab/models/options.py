@@ -169,12 +169,14 @@ class DecoderOptions(Options):
         atrous_rates: rates of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
         aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
         aspp_pool_size: window of ASPP's pooling, see `ASPP`; None pools the whole map.
+        decoder_separable: whether the 5x5 convolutions of the decoders are depthwise-separable.
     """
 
     aspp: bool = False
     atrous_rates: Sequence[int] | None = None
     aspp_separable: bool = True
     aspp_pool_size: tuple[int, int] | None = None
+    decoder_separable: bool = True
 
 
 def with_keywords(keywords: Mapping[str, Any], *options: Options) -> tuple[Any, ...]:

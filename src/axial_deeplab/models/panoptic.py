@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -48,6 +49,7 @@ class PanopticDeepLab(Fusible):
         instance_low_level_channels: the same in the instance decoder.
         aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
             decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
+        head_separable: whether the 5x5 convolutions of the heads are depthwise-separable.
         num_heads: attention heads of the axial decoder.
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.
@@ -83,6 +85,7 @@ class PanopticDeepLab(Fusible):
         semantic_low_level_channels: tuple[int, int] = (64, 32),
         instance_low_level_channels: tuple[int, int] = (32, 16),
         aspp_channels: int | tuple[int, int] | None = None,
+        head_separable: bool = True,
         num_heads: int = 8,
         span: int | None = None,
         max_span: int = 255,
@@ -150,9 +153,10 @@ class PanopticDeepLab(Fusible):
             hidden_channels = (None, None)
         else:
             raise ValueError(f"decoder must be dual or axial, got {decoder!r}; choose one of these")
-        self.semantic_head = Head(semantic_channels, hidden_channels[0], num_classes, norm=norm)
-        self.center_head = Head(instance_channels, hidden_channels[1], 1, norm=norm)
-        self.offset_head = Head(instance_channels, hidden_channels[1], 2, norm=norm)
+        head = partial(Head, separable=head_separable, norm=norm)
+        self.semantic_head = head(semantic_channels, hidden_channels[0], num_classes)
+        self.center_head = head(instance_channels, hidden_channels[1], 1)
+        self.offset_head = head(instance_channels, hidden_channels[1], 2)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]
