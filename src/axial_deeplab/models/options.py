@@ -67,6 +67,8 @@ class PositionalOptions(AttentionOptions):
     """What the attention layers with relative positions share.
 
     Args:
+        content_logits: whether the logits have the term q·k.
+        content_output: whether the output has the content term, that of the values.
         rel_q: whether the logits have the term q·r^q.
         rel_k: whether the logits have the term k·r^k.
         rel_v: whether the output has the positional term of r^v.
@@ -75,6 +77,15 @@ class PositionalOptions(AttentionOptions):
     rel_q: bool = True
     rel_k: bool = True
     rel_v: bool = True
+    content_logits: bool = True
+    content_output: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.content_logits or self.rel_q or self.rel_k):
+            raise ValueError("content_logits must be True without rel_q and rel_k, got False; keep one term")
+        if not (self.content_output or self.rel_v):
+            raise ValueError("content_output must be True without rel_v, got False; keep one term")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class Attention(nn.Module):
         self.stride = stride
         self.stride_mode = stride_mode
         self.impl = options.impl
+        self.content_logits = getattr(options, "content_logits", True)
+        content_output = getattr(options, "content_output", True)
 
         def batch_norm(channels: int, wanted: bool) -> nn.Module:
             return BatchNorm2d(channels, norm.eps, norm.momentum) if wanted else nn.Identity()
@@ -78,11 +80,10 @@ class Attention(nn.Module):
             setattr(self, name, table(channels) if table and wanted else None)
         self.logit_norm: LogitNorm | None = None
         if options.logit_norm:
-            terms = logit_terms(self.rel_q, self.rel_k)
             self.logit_norm = LogitNorm(
-                len(terms), self.num_heads, bias=logit_bias, eps=norm.eps, momentum=norm.momentum
+                len(self.logit_terms()), self.num_heads, bias=logit_bias, eps=norm.eps, momentum=norm.momentum
             )
-        self.content_norm = batch_norm(out_channels, options.output_norm)
+        self.content_norm = batch_norm(out_channels, options.output_norm) if content_output else None
         self.positional_norm = None if self.rel_v is None else batch_norm(out_channels, options.output_norm)
         self.reset_parameters()
 
@@ -110,8 +111,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.qkv.in_channels)
         content, positional = self._attended(x)
-        y = self.content_norm(content)
-        if positional is not None and self.positional_norm is not None:
+        if positional is None or self.positional_norm is None:
+            y = content if self.content_norm is None else self.content_norm(content)
+        elif self.content_norm is None:
+            y = self.positional_norm(positional)
+        else:
+            y = self.content_norm(content)
             y = add(y, self.positional_norm(positional))
         return subsample(y, self.strides(), self.stride_mode)
 
@@ -126,9 +131,10 @@ class Attention(nn.Module):
 
         Shapes: q, k as `logit_moments` takes them.
         """
+        terms = self.logit_terms()
         if self.logit_norm is None:
-            return None, None
-        terms = logit_terms(rel_q, rel_k)
+            # Without a norm a missing q·k alone has to be said; the others have no tables.
+            return None if self.content_logits else without_content(q), None
 
         def moments() -> tuple[Tensor, Tensor, int]:
             mean, mean_of_squares, count = self.logit_moments(q, k, rel_q, rel_k)
@@ -136,6 +142,12 @@ class Attention(nn.Module):
 
         scale, bias = self.logit_norm(moments)
         return spread_terms(scale, terms), bias
+
+    def logit_terms(self) -> list[int]:
+        """Return which of the three terms the logits have."""
+        # Numbers, not a mask: a mask has no known size on the meta device.
+        tables = self.rel_q, self.rel_k
+        return [0] * self.content_logits + [i for i, table in enumerate(tables, 1) if table is not None]
 
     def table_channels(self) -> tuple[tuple[str, int], ...]:
         """Return the names of the relative tables and the channels of their vectors."""
@@ -170,6 +182,8 @@ class FusedAttention(nn.Module):
         self.stride, self.stride_mode, self.impl = layer.stride, layer.stride_mode, layer.impl
         channels = layer.num_heads * layer.value_dim
         content_scale, shift = scale_and_shift(layer.content_norm, channels)
+        if layer.content_norm is None:
+            content_scale = torch.zeros_like(content_scale)
         positional_scale, positional_shift = scale_and_shift(layer.positional_norm, channels)
         shift = shift + positional_shift
         values_shift = shift if hands_on else torch.zeros_like(shift)
@@ -177,7 +191,9 @@ class FusedAttention(nn.Module):
         logit_scale = logit_bias = None
         if layer.logit_norm is not None:
             scale, logit_bias = layer.logit_norm.constants()
-            logit_scale = spread_terms(scale, logit_terms(layer.rel_q, layer.rel_k))
+            logit_scale = spread_terms(scale, layer.logit_terms())
+        elif not layer.content_logits:
+            logit_scale = without_content(layer.qkv.weight.detach().new_empty(self.num_heads, 1))
         weight = layer.qkv.weight
         self.register_buffer("logit_scale", logit_scale)
         self.register_buffer("logit_bias", logit_bias)
@@ -236,10 +252,10 @@ def fold_projection(
     return folded
 
 
-def logit_terms(rel_q: object | None, rel_k: object | None) -> list[int]:
-    """Return which of the three terms a layer's logits have."""
-    # Numbers, not a mask: a mask has no known size on the meta device.
-    return [0] + [1] * (rel_q is not None) + [2] * (rel_k is not None)
+def without_content(q: Tensor) -> Tensor:
+    """Return the scales (3, N) of logits without the term q·k, for queries (..., N, D)."""
+    scale = q.new_ones(3, q.shape[-2], dtype=torch.promote_types(q.dtype, torch.float32))
+    return scale.index_fill(0, torch.zeros(1, dtype=torch.long, device=q.device), 0.0)
 
 
 def take_terms(moments: Tensor, terms: list[int]) -> Tensor:
