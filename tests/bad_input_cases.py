@@ -135,7 +135,31 @@ CASES = {
     "option_without_value": Case(f"{PREDICT} --top-k", "--top-k", "expected one argument"),
     "option_of_wrong_type": Case(f"{PREDICT} --top-k many", "--top-k", "invalid int value: 'many'"),
     "top_k_0": Case(f"{PREDICT} --top-k 0", "top_k", "must be"),
-    "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel", "must be"),
+    "top_k_negative": Case(f"{PREDICT} --top-k -1", "top_k must be 1 to 2^31 - 1", "got -1"),
+    "top_k_beyond_64_bits": Case(f"{PREDICT} --top-k {10**30}", "top_k", "None for all"),
+    "top_k_beyond_what_python_reads": Case(
+        f"{PREDICT} --top-k {'9' * 5000}", "--top-k", "give a number, or all"
+    ),
+    "top_k_a_fraction": Case(f"{PREDICT} --top-k 1.5", "--top-k: invalid int value: '1.5'", "or all"),
+    "top_k_another_word": Case(f"{PREDICT} --top-k none", "--top-k: invalid int value: 'none'", "or all"),
+    "top_k_all_of_evaluate_is_no_number": Case(f"{EVALUATE} --top-k ALL", "'ALL'", "give a number, or all"),
+    "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel must be 1 pixel", "got 0"),
+    "nms_kernel_beyond_64_bits": Case(f"{PREDICT} --nms-kernel {10**30}", "nms_kernel", "2^31 - 1"),
+    "stuff_area_beyond_64_bits": Case(f"{PREDICT} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
+    "stuff_area_beyond_64_bits_evaluate": Case(f"{EVALUATE} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
+    "thing_area_beyond_64_bits": Case(f"{PREDICT} --thing-area {10**30}", "thing_area", "2^31 - 1"),
+    "thing_area_below_0": Case(f"{EVALUATE} --thing-area -1", "thing_area", "got -1"),
+    "thing_threshold_2": Case(f"{PREDICT} --thing-threshold 2", "thing_threshold", "or None, got 2.0"),
+    "thing_threshold_no_number": Case(f"{PREDICT} --thing-threshold nan", "thing_threshold", "got nan"),
+    "grouping_unknown": Case(f"{PREDICT} --grouping best", "invalid choice: 'best'", "watershed"),
+    "center_threshold_infinite": Case(f"{PREDICT} --center-threshold inf", "center_threshold", "got inf"),
+    "center_threshold_no_number": Case(f"{PREDICT} --center-threshold nan", "center_threshold", "got nan"),
+    "cityscapes_with_other_classes": Case(
+        f"{PREDICT} --cityscapes", "categories of Cityscapes", "got 3 for 19"
+    ),
+    "cityscapes_and_json": Case(
+        f"{PREDICT} --cityscapes --json panoptic.json", "--cityscapes must come without --json", "got both"
+    ),
     "threshold_below_0": Case(f"{PREDICT} --center-threshold -1", "center_threshold", "must be"),
     "stuff_area_below_0": Case(f"{PREDICT} --stuff-area -1", "stuff_area", "must be"),
     "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),

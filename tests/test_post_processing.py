@@ -76,6 +76,13 @@ class TestFindCenters:
         heatmap = torch.tensor([[0.2, 0.9], [0.8, 0.1]])
         assert find_centers(heatmap, nms_kernel=41)[0].tolist() == [[0, 1]]
 
+    @pytest.mark.parametrize("nms_kernel", [12, 13, 10**9])
+    def test_a_neighborhood_larger_than_the_map(self, nms_kernel):
+        heatmap = torch.zeros(4, 6)
+        heatmap[0, 0], heatmap[3, 5] = 0.5, 0.9
+        centers, _ = find_centers(heatmap, nms_kernel=nms_kernel)
+        assert centers.tolist() == [[3, 5]]
+
     def test_top_k_takes_exactly_k_and_the_first_of_equals(self):
         heatmap = torch.tensor([[0.5, 0.9, 0.5], [0.5, 0.7, 0.5]])
         centers, confidences = find_centers(heatmap, nms_kernel=1, top_k=4)

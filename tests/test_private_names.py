@@ -11,14 +11,22 @@ TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rgl
 RECOMPUTATION = "tests/models/test_recomputation.py::test_network_recomputes_its_stem_too"
 PACKED = "tests/models/folding/test_packed_pointwise.py::test_equals_a_convolution"
 PACKED_ANEW = "tests/models/folding/test_packed_axial_block.py::test_weights_that_change_are_packed_anew"
+FUNCTIONAL = (
+    "tests/models/folding/test_packed_axial_block.py::test_weights_of_a_functional_call_are_those_that_count"
+)
+DERIVATIVES = "tests/models/attention/test_derivatives.py::test_transforms_agree_with_autograd"
 AHEAD_OF_TIME = "tests/export/test_export.py::test_ahead_of_time_with_post_processing"
 
 # What docs/architecture.md, "Private names of PyTorch", points to. Name -> the test that fails without it.
 PRIVATE_NAMES = {
     "_BatchNorm": "tests/accounting/test_counting.py::test_activations_are_those_of_a_real_run",
+    "_C": DERIVATIVES,
     "_apply": PACKED_ANEW,
+    "_are_functorch_transforms_active": DERIVATIVES,
+    "_buffers": FUNCTIONAL,
     "_cdata": "tests/accounting/test_counting.py::test_activations_are_those_of_a_real_run",
     "_check": "tests/export/test_export.py::test_torch_export_with_post_processing",
+    "_current_level": "tests/models/attention/test_derivatives.py::test_forward_mode_is_the_derivative",
     "_dynamo": "tests/benchmark/test_benchmark.py::"
     "test_compiled_networks_are_timed_with_and_without_the_fused_kernel",
     "_foreach_lerp_": "tests/training/test_optimizers.py::test_equals_algorithm_1_written_out",
@@ -27,6 +35,8 @@ PRIVATE_NAMES = {
     "_inductor": AHEAD_OF_TIME,
     "_linear_pointwise": PACKED,
     "_load_from_state_dict": PACKED_ANEW,
+    "_overloadpacket": "tests/ops/test_flop_counter.py::test_windows_count_every_product",
+    "_parameters": FUNCTIONAL,
     "_python_dispatch": "tests/models/folding/test_packed_axial_block.py::test_empty_batch_and_fake_tensors",
     "_raw_saved_result": RECOMPUTATION,
     "_reorder_linear_weight": PACKED,
@@ -37,7 +47,7 @@ PRIVATE_NAMES = {
     "_saved_running_var": RECOMPUTATION,
     "_saved_training": RECOMPUTATION,
     "_version": RECOMPUTATION,
-    "libtorch_cpu": "tests/ops/axial/test_cpu.py::test_runs_in_python_threads_without_openmp",
+    "libtorch_cpu": "tests/ops/axial/test_cpu.py::test_finds_the_openmp_runtime_of_pytorch",
 }
 
 # Private by their underscore alone: documented methods of the standard library's named tuples.
@@ -59,6 +69,8 @@ def own_names() -> set[str]:
                 names.add(node.attr)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "object.__setattr__":
+                names.add(ast.literal_eval(node.args[1]))  # in a frozen dataclass
     return names - {"_version"}
 
 
@@ -77,9 +89,8 @@ def used_names() -> dict[str, str]:
             elif isinstance(node, ast.Import):
                 parts = [alias.name.split(".") for alias in node.names]
                 names = [name for words in parts if words[0] == "torch" for name in words]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if node.value.startswith(("torch._", "libtorch")):
-                    names = node.value.split(".")[:2]
+            elif isinstance(node, ast.Constant) and str(node.value).startswith(("torch._", "libtorch")):
+                names = str(node.value).split(".")[:2]
             used.update({name: str(path) for name in names if is_private(name) or name == "libtorch_cpu"})
     return {name: place for name, place in used.items() if name not in OF_NAMED_TUPLES}
 

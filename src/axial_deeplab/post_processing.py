@@ -4,15 +4,17 @@ Letters: B images, C classes, H x W pixels, K centers, S segments. Every functio
 arguments.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
+from axial_deeplab.watershed import group_by_watershed
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
@@ -50,16 +52,24 @@ def find_centers(
         deeplab2.
     """
     heatmap = heatmap.float()
-    before, after = (nms_kernel - 1) // 2, nms_kernel // 2
+    # Further away than the map is long there is nothing.
+    before, after = (min(reach, max(heatmap.shape)) for reach in ((nms_kernel - 1) // 2, nms_kernel // 2))
+    nms_kernel = before + 1 + after
     padded = F.pad(heatmap[None, None], (before, after, before, after))
     # A maximum over a square is one over its columns, then one over the rows.
     highest = F.max_pool2d(F.max_pool2d(padded, (nms_kernel, 1), stride=1), (1, nms_kernel), stride=1)[0, 0]
     centers = ((heatmap == highest) & (heatmap > threshold)).nonzero()
-    confidences = heatmap[centers[:, 0], centers[:, 1]]
+    return strongest(centers, heatmap[centers[:, 0], centers[:, 1]], top_k, strict=strict_top_k)
+
+
+def strongest(
+    centers: Tensor, confidences: Tensor, top_k: int | None, *, strict: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the `top_k` centers of the highest confidence in their order, or all; see `find_centers`."""
     if top_k is None or len(centers) < top_k:
         return centers, confidences
     descending = confidences.argsort(descending=True, stable=True)
-    if strict_top_k:
+    if strict:
         kept = (confidences > confidences[descending[top_k - 1]]).nonzero()[:, 0]
     else:
         kept = descending[:top_k].sort().values
@@ -132,6 +142,39 @@ def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
     return semantic, log_partition
 
 
+def apply_thing_threshold(
+    semantic: Tensor,
+    semantic_logits: Tensor,
+    log_partition: Tensor,
+    thing_ids: Sequence[int],
+    threshold: float,
+) -> Tensor:
+    """Classify pixels in two steps: as thing where things are more probable than a threshold, then by class.
+
+    Shapes:
+        semantic, the result (H, W); semantic_logits (C, H, W); log_partition (H, W).
+
+    Args:
+        semantic: the most probable class of each pixel.
+        semantic_logits: logits of the classes.
+        log_partition: what `classify_pixels` returned.
+        thing_ids: train ids of the thing classes.
+        threshold: pixels are things where the probabilities of all thing classes have a larger sum.
+
+    Returns:
+        The most probable of the thing classes, or of the others, at each pixel; `semantic` where there is
+        only one of the two kinds.
+    """
+    is_thing = _class_mask(thing_ids, len(semantic_logits), semantic.device)[:-1]
+    if bool(is_thing.all()) or not bool(is_thing.any()):
+        return semantic
+    ids = torch.arange(len(semantic_logits), device=semantic.device)
+    kinds = [ids[is_thing], ids[~is_thing]]
+    thing, other = (chosen[semantic_logits[chosen].argmax(dim=0)] for chosen in kinds)
+    log_probability = semantic_logits[kinds[0]].float().logsumexp(dim=0) - log_partition
+    return torch.where(log_probability.exp() > threshold, thing, other)
+
+
 def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_classes: int) -> Tensor:
     """Give each instance the class that most of its pixels have; the smallest of equally frequent ones.
 
@@ -145,7 +188,7 @@ def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_cl
         num_classes: C.
     """
     inside = instances > 0
-    cells = (instances[inside] - 1) * num_classes + semantic[inside]
+    cells = instances[inside].sub_(1).mul_(num_classes).add_(semantic[inside])
     votes = torch.bincount(cells, minlength=num_instances * num_classes).view(num_instances, num_classes)
     return torch.where(votes.sum(dim=1) > 0, votes.argmax(dim=1), -1)
 
@@ -180,7 +223,7 @@ def number_instances(classes: Tensor, instances: Tensor, label_divisor: int) -> 
     if len(classes) and int(number.max()) >= label_divisor:
         raise ValueError(
             f"label_divisor must be greater than the instances of a class, got {label_divisor} for "
-            f"{int(number.max())}; raise label_divisor, or lower top_k"
+            f"{int(number.max())}; cut the image up, or lower top_k (--top-k {label_divisor - 1})"
         )
     values = torch.zeros(len(classes) + 1, dtype=torch.int32, device=flat.device)
     values[order + 1] = ((sorted_classes + 1) * label_divisor + number).to(torch.int32)
@@ -196,6 +239,7 @@ def merge(
     num_classes: int,
     label_divisor: int = LABEL_DIVISOR,
     stuff_area: int = 0,
+    thing_area: int = 0,
     void_ids: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor]:
     """Merge the class of each pixel and its instance into one panoptic map.
@@ -211,6 +255,7 @@ def merge(
         num_classes: C.
         label_divisor: divisor of the ids in the panoptic map.
         stuff_area: stuff segments of fewer pixels become void.
+        thing_area: instances of fewer pixels become void.
         void_ids: train ids that mean void.
 
     Returns:
@@ -226,6 +271,9 @@ def merge(
     thing_pixels = is_thing[semantic]
     instances = torch.where(thing_pixels, instances, 0)
     classes = vote_classes(semantic, instances, num_instances, num_classes)
+    if thing_area > 0:
+        sizes = torch.bincount(instances.flatten(), minlength=num_instances + 1)[1:]
+        classes = classes.masked_fill(sizes < thing_area, -1)
     instance_values = number_instances(classes, instances, label_divisor)
     areas = torch.bincount(semantic.flatten(), minlength=num_classes + 1)
     train_ids = torch.arange(num_classes + 1, dtype=torch.int32, device=semantic.device)
@@ -332,18 +380,52 @@ def describe_segments(
     )
 
 
-class PanopticOutput(NamedTuple):
-    """What `PostProcessing` makes of one image; tensors on the device of the network's outputs.
+@dataclass(frozen=True, slots=True, eq=False)
+class PanopticOutput:
+    """What `PostProcessing` makes of one image; `panoptic, segments, semantic = output` unpacks it.
+
+    Tensors are on the device of the network's outputs.
 
     Args:
         panoptic: the panoptic map (H, W), int32.
         segments: one for each of its values but void, in rising order of `id`.
         semantic: the most probable class of each pixel (H, W), int64 train ids, before any merging.
+        num_left_out: centers beyond `top_k`, whose pixels other instances have taken.
     """
 
     panoptic: Tensor
     segments: tuple[Segment, ...]
     semantic: Tensor
+    num_left_out: int = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.panoptic, self.segments, self.semantic))
+
+    def __getitem__(self, index: int) -> Any:
+        return (self.panoptic, self.segments, self.semantic)[index]
+
+
+class CentersLeftOutWarning(UserWarning):
+    """Images have more objects than `top_k`."""
+
+
+def warn_of_left_out(numbers: Iterable[int], top_k: int | None, *, stacklevel: int = 2) -> None:
+    """Tell that images have more objects than are found.
+
+    Args:
+        numbers: centers left out, of each image.
+        top_k: how many were kept.
+        stacklevel: as for `warnings.warn`, from the caller.
+    """
+    crowded = [number for number in numbers if number]
+    if crowded and top_k is not None:
+        most = top_k + max(crowded)
+        which = "an image has" if len(crowded) == 1 else f"{len(crowded)} images have up to"
+        text = (
+            f"{which} {most} centers of objects: {top_k} are kept, and their segments swell over the others; "
+            f"give a larger --top-k, such as {most}, or --top-k all (in Python top_k={most} or None)"
+        )
+        warnings.warn(text, CentersLeftOutWarning, stacklevel=stacklevel + 1)
 
 
 @dataclass(frozen=True)
@@ -358,6 +440,11 @@ class PostProcessing:
         top_k: most centers of an image, or None for all.
         strict_top_k: keep only centers strictly higher than the k-th, as the public implementations do.
         stuff_area: stuff segments of fewer pixels become void.
+        thing_area: instances of fewer pixels become void.
+        thing_threshold: pixels are things where the probabilities of the thing classes have a larger sum,
+            0 to 1; None takes the most probable class.
+        grouping: "offsets" gives each thing pixel to the center that its offset leads to, "watershed" to the
+            center whose hill in the heatmap it lies on (see `watershed.group_by_watershed`; on the CPU).
         without_centers: "void" makes the thing pixels of an image without any center void, "one_instance"
             makes them one instance of their most frequent class, as deeplab2's compiled operation does.
         fill_void: see the function `fill_void`.
@@ -378,6 +465,9 @@ class PostProcessing:
     top_k: int | None = 200
     strict_top_k: bool = False
     stuff_area: int = 4096
+    thing_area: int = 0
+    thing_threshold: float | None = None
+    grouping: Literal["offsets", "watershed"] = "offsets"
     without_centers: Literal["void", "one_instance"] = "void"
     fill_void: bool = False
     void_ids: Sequence[int] = ()
@@ -385,16 +475,24 @@ class PostProcessing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
-        threshold, k, area = self.center_threshold, self.top_k, self.stuff_area
+        threshold, k = self.center_threshold, self.top_k
         without = self.without_centers
         thing_ids, void_ids = self.thing_ids, self.void_ids
         _require("thing_ids", min(thing_ids, default=0) >= 0, "train ids (0 or more)", thing_ids)
         _require("void_ids", not set(void_ids) & set(thing_ids), "other classes than thing_ids", void_ids)
         _require("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", self.label_divisor)
         _require("center_threshold", 0 <= threshold < float("inf"), "0 or more", threshold)
-        _require("nms_kernel", self.nms_kernel >= 1, "1 pixel (no suppression) or more", self.nms_kernel)
-        _require("top_k", k is None or k >= 1, "1 or more, or None for all centers", k)
-        _require("stuff_area", area >= 0, "0 pixels (no limit) or more", area)
+        kernel = self.nms_kernel
+        _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
+        is_number = k is None or 1 <= k <= _INT32_MAX
+        _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
+        for name in ("stuff_area", "thing_area"):
+            area = getattr(self, name)
+            _require(name, 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
+        probability, grouping = self.thing_threshold, self.grouping
+        is_valid = probability is None or 0 <= probability < 1
+        _require("thing_threshold", is_valid, "at least 0 and below 1, or None", probability)
+        _require("grouping", grouping in ("offsets", "watershed"), '"offsets" or "watershed"', grouping)
         _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
 
     @classmethod
@@ -443,32 +541,43 @@ class PostProcessing:
         for name, values in finite.items():
             if not bool(values.isfinite().all()):
                 raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
+        if self.thing_threshold is not None:
+            semantic = apply_thing_threshold(
+                semantic, logits, log_partition, self.thing_ids, self.thing_threshold
+            )
         centers, confidences = find_centers(
             heatmap,
             threshold=self.center_threshold,
             nms_kernel=self.nms_kernel,
-            top_k=self.top_k,
-            strict_top_k=self.strict_top_k,
+            top_k=None,
         )
-        if len(centers) == 0 and self.without_centers == "one_instance":
+        num_left_out = 0 if self.top_k is None else max(0, len(centers) - self.top_k)
+        centers, confidences = strongest(centers, confidences, self.top_k, strict=self.strict_top_k)
+        has_centers = len(centers) > 0
+        if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.
             centers, confidences = centers.new_zeros(1, 2), confidences.new_ones(1)
         thing_pixels = _class_mask(self.thing_ids, num_classes, logits.device)[semantic]
+        if self.grouping == "watershed" and has_centers:
+            instances = group_by_watershed(centers, heatmap, thing_pixels)
+        else:
+            instances = group_pixels(centers, offsets, thing_pixels)
         panoptic, instance_values = merge(
             semantic,
-            group_pixels(centers, offsets, thing_pixels),
+            instances,
             self.thing_ids,
             num_instances=len(centers),
             num_classes=num_classes,
             label_divisor=self.label_divisor,
             stuff_area=self.stuff_area,
+            thing_area=self.thing_area,
             void_ids=self.void_ids,
         )
         if self.fill_void:
             panoptic = fill_void(panoptic, logits, centers, offsets, instance_values, self.label_divisor)
         by_value = dict(zip(instance_values[1:].tolist(), confidences.tolist(), strict=False))
         segments = describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
-        return PanopticOutput(panoptic, segments, semantic)
+        return PanopticOutput(panoptic, segments, semantic, num_left_out)
 
     def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         names = ("semantic_logits", "center_heatmap", "offsets")

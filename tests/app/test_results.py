@@ -36,6 +36,13 @@ def test_message_and_links(network, result):
     assert len(result.key) > 20
 
 
+def test_doubts_are_told(network):
+    knobs = {"top_k": 1, "center_threshold": 0.0, "nms_kernel": 1}
+    message = segment(network, Picture(noise(), "a.png"), knobs, seconds=60).message
+    assert "more objects than top_k, whose pixels others took: raise top_k; " in message
+    assert "the weights may be for pictures of another kind; " in message
+
+
 def test_the_overlay_fits_its_room(network, result):
     assert result.overlay.size == (300, round(40 * 300 / 56))
     assert result.pixel_at(0, 0) == (0, 0)

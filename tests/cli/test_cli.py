@@ -1,9 +1,12 @@
 """The command line: its commands, its one-line errors, its exit codes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,6 +250,41 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
     monkeypatch.setattr("axial_deeplab.cli.evaluation.pq", interrupt)
     assert run(capsys, "pq") == (130, "", "axial-deeplab: stopped\n")
+
+
+def test_the_first_example_of_the_readme(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parent.parent.parent
+    text = (root / "README.md").read_text(encoding="utf-8").split("## Train")[0]
+    (words,) = re.findall(r"^\$ .venv/bin/axial-deeplab (predict .*)$", text, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").symlink_to(root / "samples")
+    code, out, err = run(capsys, *words.split())
+    assert (code, err) == (0, "")
+    assert out.startswith("1 image, predictions in predictions;")
+    document = json.loads((tmp_path / "predictions" / "panoptic.json").read_text())
+    assert 15 < len(document["annotations"][0]["segments_info"]) < 35
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert min(names["prediction"].mean_scores) > 0.6
+    assert (tmp_path / "overlay.png").exists()
+    words = ("predict", "samples/nuclei.png", "--weights", "axial_deeplab_nano_scenes", "--output", "other")
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert "warning: scores are low, 0." in err
+    assert "over the pixels: the weights may be for pictures of another kind, with person, car, bus" in err
+
+
+def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "axial_deeplab", "predict", "道.jpg", "--weights", "Straße_道"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252:strict"}
+    done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert b"error: " in done.stderr
+    assert b"?" in done.stderr
+    assert b"codec" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_error(scenes: Path) -> None:

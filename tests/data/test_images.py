@@ -47,12 +47,6 @@ def test_modes_become_rgb(mode: str) -> None:
     np.testing.assert_allclose(pixels.astype(int), np.broadcast_to(color, pixels.shape), atol=3)
 
 
-def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
-    image = Image.fromarray(gradient()).convert("RGBA")
-    image.putalpha(Image.new("L", image.size, 7))
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", image)), gradient())
-
-
 def test_greyscale_jpeg_has_three_equal_channels(tmp_path: Path) -> None:
     grey = Image.fromarray(gradient()[..., 2], "L")
     pixels = read_image(save(tmp_path / "a.jpg", grey))
@@ -96,7 +90,7 @@ def test_16_bit_color_keeps_the_high_byte(tmp_path: Path) -> None:
 def test_refuses_pixels_of_unknown_range(tmp_path: Path, mode: str, message: str) -> None:
     path = tmp_path / "a.tiff"
     Image.new(mode, (3, 2), 70_000).save(path)
-    with pytest.raises(ValueError, match=rf"a\.tiff must be a complete image, got: .*{message}"):
+    with pytest.raises(ValueError, match=rf"a\.tiff: pixels must be .*{message}.*--value-range"):
         read_image(path)
 
 
@@ -189,7 +183,7 @@ def test_size_that_fits_neither_way_is_refused(tmp_path: Path) -> None:
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", Image.new("RGB", (40, 40)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow refuses from twice as many on
-    with pytest.raises(ValueError, match=r"a\.png must be a complete image, got: .*exceeds limit"):
+    with pytest.raises(ValueError, match=r"a\.png must have at most 1,000 pixels.*cut it into tiles"):
         read_image(path)
 
 

@@ -82,7 +82,7 @@ def test_ap_equals_cityscapes_scripts(mini, expected, categories):
             theirs = averages["classes"][category.name]["ap"]
             ours = result.per_class[category.id]
             assert math.isnan(ours) if theirs is None else ours == pytest.approx(100 * theirs, abs=1e-9)
-    second.add_state(first.state)
+    second.state += first.state
     assert second.compute().to_json() == result.to_json()
 
 

@@ -102,7 +102,7 @@ def test_numbers_are_those_of_pycocotools_whatever_the_order_of_the_images():
     assert numbers["per_class"].keys() == {"7", "9", "11"}
     assert numbers["per_class"]["11"] is None
     assert numbers["ap"] == pytest.approx((numbers["per_class"]["7"] + numbers["per_class"]["9"]) / 2)
-    second.add_state(first.state)
+    second.state += first.state
     assert second.compute().to_json() == numbers
 
 

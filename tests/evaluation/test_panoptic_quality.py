@@ -13,8 +13,7 @@ from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_files
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import PanopticJson
-from axial_deeplab.panoptic.map import Panoptic, Segment
-from axial_deeplab.panoptic.overlaps import count_overlaps
+from axial_deeplab.panoptic.map import Panoptic, Segment, count_overlaps
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png, write_panoptic_png
 from axial_deeplab.panoptic.writer import PanopticWriter
 

@@ -163,7 +163,7 @@ def test_onnx_with_post_processing(stand_in, tmp_path):
     path = tmp_path / "maps.onnx"
     assert max(each.difference for each in export(stand_in, path, post_processing=True).comparisons) == 0
     maps = load_onnx(path).model(torch.arange(3 * 40 * 50.0).reshape(1, 3, 40, 50) % 256)
-    assert maps.keys() == {"panoptic", "semantic"}
+    assert maps.keys() == {"panoptic", "semantic", "num_centers"}
     assert len(maps["panoptic"].unique()) > 2
     with pytest.raises(ValueError, match="weights must be those of a segmentation network"):
         Predictor(load_onnx(path))
@@ -265,7 +265,7 @@ def test_shipped_weights_and_axial_resnet_s(tmp_path, capsys, name):
 def test_outputs_have_names(backbone, weights):
     assert Deployed(backbone).output_names == ("res2", "res3", "res4", "res5")
     assert Deployed(weights).output_names == ("semantic_logits", "center_heatmap", "offsets")
-    assert Deployed(weights, post_processing=True).output_names == ("panoptic", "semantic")
+    assert Deployed(weights, post_processing=True).output_names == ("panoptic", "semantic", "num_centers")
     assert Deployed(weights_of("max_deeplab_s_backbone", **TINY)).output_names == ("logits",)
 
 

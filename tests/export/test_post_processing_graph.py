@@ -25,10 +25,11 @@ def outputs(batch, height, width, seed, num_classes=5):
 
 
 def assert_equal(settings, maps, num_classes):
-    panoptic, semantic = PostProcessingGraph(settings, num_classes)(**maps)
+    panoptic, semantic, num_centers = PostProcessingGraph(settings, num_classes)(**maps)
     assert panoptic.dtype == semantic.dtype == torch.int32
     for index, expected in enumerate(settings(maps)):
         assert torch.equal(panoptic[index], expected.panoptic)
+        assert max(int(num_centers[index]) - settings.top_k, 0) == expected.num_left_out
         assert torch.equal(semantic[index].long(), expected.semantic)
     return panoptic
 
@@ -70,6 +71,14 @@ def test_golden_scenes(golden, file):
     num_classes = maps["semantic_logits"].shape[1]
     settings = PostProcessing(range(num_classes // 2, num_classes), top_k=400, nms_kernel=7, stuff_area=20)
     assert_equal(settings, maps, num_classes)
+
+
+@pytest.mark.parametrize("knobs", [{"grouping": "watershed"}, {"thing_threshold": 0.6}, {"thing_area": 3}])
+def test_refuses_what_it_does_not_have(knobs):
+    with pytest.raises(
+        ValueError, match="must have the grouping offsets, no thing_threshold and no thing_area"
+    ):
+        PostProcessingGraph(PostProcessing((0,), **knobs), 3)
 
 
 def test_refuses():

@@ -384,6 +384,21 @@ def test_an_image_name_may_not_leave_the_folder(tmp_path):
         writer.add(square(20_001, 1), image_file_name="../a.jpg")
 
 
+def test_a_json_of_other_png_files_is_removed_before_the_first_is_written(tmp_path):
+    def write(value):
+        panoptic = Panoptic(np.full((4, 5), value, np.int32), [Segment(id=value, train_id=0, area=20)])
+        writer = PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES)
+        writer.add(panoptic, image_file_name="a.jpg")
+        return writer
+
+    write(10_000).close()
+    assert (tmp_path / "p.json").exists()
+    again = write(10_001)
+    assert not (tmp_path / "p.json").exists()
+    again.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.json", "png"]
+
+
 def test_no_json_is_written_after_an_error(tmp_path):
     def fail_halfway():
         with PanopticWriter(tmp_path / "png", tmp_path / "p.json", CATEGORIES) as writer:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from axial_deeplab.data.image_files import find_images
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.post_processing import CentersLeftOutWarning, PostProcessing
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.predictor import (
     Predictor,
@@ -24,7 +25,7 @@ from axial_deeplab.prediction.predictor import (
     predict_panoptic_batch,
 )
 from axial_deeplab.weights.file import save_weights
-from axial_deeplab.weights.loaded import LoadedWeights
+from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
 CATEGORIES = Categories(
     [Category(11, "sky", False, (90, 160, 230)), Category(5, "car", True), Category(200, "person", True)]
@@ -110,6 +111,47 @@ class TestPredictor:
             frozen,
         ):
             np.testing.assert_array_equal(predictor(image).segmentation, expected)
+
+    def test_a_list_gives_a_list(self, predictor):
+        images = [picture(), picture(6, 8)]
+        for given in (images, tuple(images)):
+            predictions = predictor(given)
+            assert [each.segmentation.shape for each in predictions] == [(12, 20), (6, 8)]
+        assert predictor([]) == []
+
+    def test_more_objects_than_top_k_are_told(self, predictor, tmp_path):
+        pixels = np.zeros((24, 60, 3), np.uint8)
+        pixels[..., 0] = 255
+        pixels[2::4, 2::4] = 255  # 6 x 15 white centers
+        few = Predictor(
+            LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", top_k=40, nms_kernel=3
+        )
+        message = "an image has 90 centers of objects: 40 are kept, .* such as 90, or --top-k all"
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            prediction = few(pixels)
+        assert (len(prediction.segments), prediction.num_left_out) == (40, 50)
+        for number, name in enumerate(("a.png", "b.png")):
+            Image.fromarray(pixels[number:]).save(tmp_path / name)
+        with pytest.warns(CentersLeftOutWarning, match="^2 images have up to 90 centers") as told:
+            predict_files(few, [tmp_path], tmp_path / "out")
+        assert len(told) == 1
+        for top_k in (90, None):
+            knobs = {"top_k": top_k, "nms_kernel": 3}
+            everything = Predictor(
+                LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", **knobs
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                prediction = everything(pixels)
+            assert (len(prediction.segments), prediction.num_left_out) == (90, 0)
+
+    def test_the_image_is_a_copy(self, predictor):
+        frame = picture()
+        tensor = torch.from_numpy(picture()).permute(2, 0, 1)
+        for image, change in ((frame, frame.fill), (tensor, tensor.fill_)):
+            prediction = predictor(image)
+            change(7)
+            np.testing.assert_array_equal(prediction.image, picture())
 
     def test_greyscale(self, predictor):
         grey = picture()[..., 0]
@@ -267,6 +309,11 @@ class TestPredictor:
         assert several.model.sizes == [(1, 3, 6, 10)] * 2 + [(1, 3, 12, 20)] * 2
         assert [segment["name"] for segment in segments] == ["car", "sky"]
         assert several.view.scales == (0.5, 1)
+        stored = LoadedWeights(
+            several.model, CATEGORIES, {"model": {"name": "x"}, "view": {"scales": [1.0, 2.0]}}
+        )
+        assert Predictor(stored, "cpu").view.scales == (1, 2)
+        assert Predictor(stored, "cpu", scales=(1,)).view.scales == (1,)
         loaded = LoadedWeights(predictor.model, CATEGORIES, {"model": {"name": "by_color"}})
         assert Predictor(loaded, "cpu", scales="coco").view.scales == (0.5, 0.75, 1, 1.25, 1.5)
         with pytest.raises(ValueError, match=r"scales must be positive numbers .*, got 0"):
@@ -477,3 +524,18 @@ class TestPredictFiles:
             os.makedirs(os.path.dirname(path))
             Image.fromarray(picture()).save(path)
         assert list(find_images(paths)) == ["1.png", "photos/1.png", "photos/1_2.png"]
+
+
+def test_value_range_of_the_weights_and_another(tmp_path) -> None:
+    """A 12-bit picture in a 16-bit file is seen as its 8-bit twin."""
+    grey = np.minimum(255, np.add.outer(np.arange(48) * 4, np.arange(40) * 2)).astype(np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "twelve.png")
+    weights = load_weights("axial_deeplab_nano_nuclei")
+    told = Predictor(weights, device="cpu", value_range="bits 12")
+    np.testing.assert_array_equal(told(tmp_path / "twelve.png").image[..., 0], grey)
+    weights.metadata["view"] = {"value_range": "0 4095"}
+    stored = Predictor(weights, device="cpu")
+    assert stored.view.value_range == "0 4095"
+    assert Predictor(weights, device="cpu", value_range="full").view.value_range == "full"
+    with pytest.raises(ValueError, match="value_range must be full"):
+        Predictor(weights, device="cpu", value_range="dark")

@@ -236,6 +236,22 @@ class TestLegend:
     def test_without_entries(self):
         assert append_legend(Image.new("RGB", (40, 30)), []).size == (40, 30)
 
+    def test_letters_of_other_languages(self):
+        def drawn(name):
+            return np.asarray(draw_legend([LegendEntry(name, (9, 0, 0))], 300, 12))
+
+        pytest.importorskip("matplotlib")  # its font has them
+        names = ("Straße", "Straae", "Straøe", "Straжe", "Straλe")
+        pictures = [drawn(name).tobytes() for name in names]
+        assert len(set(pictures)) == len(names)
+        np.testing.assert_array_equal(drawn("cafe\u0301"), drawn("café"))
+
+    def test_letters_that_no_font_has(self):
+        with pytest.warns(UserWarning, match="letters \ue123 are drawn as question marks, .* install one"):
+            strange = draw_legend([LegendEntry("a\ue123b", (9, 0, 0))], 300, 12)
+        asked = draw_legend([LegendEntry("a?b", (9, 0, 0))], 300, 12)
+        assert strange.size[0] == asked.size[0]
+
 
 class TestSideBySide:
     def test_layout(self):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from axial_deeplab.app.limits import MIN_SIDE
 from axial_deeplab.data.images import FORMATS, read_image
+from axial_deeplab.data.value_range import FULL, ValueRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,13 @@ class Picture:
         return f"{width} x {height}"
 
 
-def read_picture(path: str | os.PathLike[str], *, max_side: int) -> Picture:
+def read_picture(path: str | os.PathLike[str], *, max_side: int, value_range: ValueRange = FULL) -> Picture:
     """Read a picture that somebody sent, after a look at its header.
 
     Args:
         path: the file; messages tell its name alone.
         max_side: longest side that is allowed, pixels.
+        value_range: which values are black and white where a channel has more than 8 bits.
 
     Raises:
         ValueError: the file is no picture, or is damaged, too small or too large.
@@ -69,7 +71,7 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int) -> Picture:
             f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
         )
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, value_range=value_range)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), label)) from None
     changes = []

@@ -15,8 +15,9 @@ from PIL import Image
 from axial_deeplab.app.limits import time_limit
 from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
-from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
+from axial_deeplab.prediction.files import doubt_of_scores
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, instance_color
 
@@ -113,8 +114,7 @@ def overlay_for_page(prediction: Prediction, room: int) -> Image.Image:
     scale = min(room / width, room / height, MOST_ENLARGED)
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
     image = Image.fromarray(prediction.image).resize(shown[::-1], Image.Resampling.LANCZOS)
-    rows, columns = (np.arange(new) * old // new for new, old in zip(shown, (height, width), strict=True))
-    panoptic = replace(prediction.result, map=prediction.panoptic[np.ix_(rows, columns)])
+    panoptic = replace(prediction.result, map=resized_map(prediction.panoptic, shown))
     return draw_overlay(np.asarray(image), panoptic, prediction.categories)
 
 
@@ -174,9 +174,18 @@ def _message(picture: Picture, prediction: Prediction) -> str:
         f"{picture.file_name}, {width} x {height} pixels",
         *picture.changes,
         f"{num_things} things and {num_stuff} stuff segments",
+        *_doubts(prediction),
         f"network {prediction.network_ms:.0f} ms, post-processing {prediction.post_processing_ms:.0f} ms",
     ]
     return "; ".join(parts)
+
+
+def _doubts(prediction: Prediction) -> list[str]:
+    number, doubts = prediction.num_left_out, []
+    if number:
+        doubts.append(f"{number} more objects than top_k, whose pixels others took: raise top_k")
+    doubt = doubt_of_scores([prediction.mean_scores])
+    return [*doubts, doubt] if doubt else doubts
 
 
 def _downloads(picture: Picture, prediction: Prediction) -> dict[str, Download]:

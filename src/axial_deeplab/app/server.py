@@ -5,7 +5,10 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from axial_deeplab.util.files import temporary_directory
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -106,11 +109,14 @@ def build_app(networks: "Networks", limits: "Limits", *, host: str) -> "FastAPI"
 
 @contextmanager
 def private_folder() -> Iterator[str]:
-    """Let all temporary files go into a folder that is removed at the end, and switch off what calls home."""
+    """Let all temporary files go into a folder that is removed at the end, and switch off what calls home.
+
+    What apps that were killed have left is removed first.
+    """
     variables = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
     before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix="axial-deeplab-app-", ignore_cleanup_errors=True) as folder:
-        variables["GRADIO_TEMP_DIR"] = folder
+    with temporary_directory(Path(tempfile.gettempdir()), "axial-deeplab-app-") as path:
+        folder = variables["GRADIO_TEMP_DIR"] = str(path)
         stored = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         tempfile.tempdir = folder

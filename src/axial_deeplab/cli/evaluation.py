@@ -67,8 +67,9 @@ def evaluate(arguments: Arguments) -> None:
 
 # What `evaluate` can be told of panoptic networks alone.
 OF_SEGMENTS = (
-    *("ap", "classwise", "output", "report", "max_size", "long_side", "scales", "flip"),
-    *("center_threshold", "nms_kernel", "top_k", "stuff_area"),
+    *("ap", "classwise", "output", "report", "max_size", "long_side", "value_range", "scales", "flip"),
+    *("center_threshold", "nms_kernel", "top_k"),
+    *("stuff_area", "thing_area", "thing_threshold", "grouping"),
 )
 
 

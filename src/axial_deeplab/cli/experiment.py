@@ -142,12 +142,16 @@ def attention_maps(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.images import read_image
+    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.experiments.attention_maps import axial_blocks, write_attention_maps
     from axial_deeplab.weights.loaded import load_weights
 
-    model = load_weights(options.weights).model
+    loaded = load_weights(options.weights)
+    model = loaded.model
+    value_range = ValueRange((loaded.metadata.get("view") or {}).get("value_range", "full"))
+    image = read_image(options.image, value_range=value_range)
     block = options.block or next(reversed(axial_blocks(model)), "")
-    maps = write_attention_maps(model, read_image(options.image), tuple(options.pixel), block, options.output)
+    maps = write_attention_maps(model, image, tuple(options.pixel), block, options.output)
     num_heads, height = maps.height.shape
     print(
         f"{block}: {num_heads} heads over {height} positions of the column and {maps.width.shape[1]} of the "

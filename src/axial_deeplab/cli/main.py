@@ -1,5 +1,6 @@
 """The command `axial-deeplab`: find the subcommand, call it, print what went wrong in one line."""
 
+import io
 import os
 import sys
 import warnings
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A console may lack letters of a name, as that of Windows: a question mark is better than an end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         with sigterm_handler(terminate):

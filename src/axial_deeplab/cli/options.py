@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
 
 
+ALL = "all"
+
+
 def add_data_set(parser: Parser) -> None:
     """Add the options that name a data set."""
     parser.add_argument("--config", help="take the data set from data.val of this YAML file")
@@ -67,13 +70,19 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
         "(default: as the weights were trained)",
     )
+    parser.add_argument(
+        "--value-range",
+        metavar="RULE",
+        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
+        '"percentiles 1 99", or two numbers "0 4095" (default: as the weights were trained)',
+    )
     if views:
         parser.add_argument(
             "--scales",
             nargs="+",
             metavar="S",
-            help="see the image at these magnifications and average, such as 0.5 1 2; "
-            "or coco, cityscapes, mapillary for the paper's",
+            help="see the image at these magnifications and average, such as 0.5 1 2 "
+            "(default: as the weights were trained); or coco, cityscapes, mapillary for the paper's",
         )
         parser.add_argument("--flip", action="store_true", help="see it mirrored, too, and average")
     knobs = parser.add_argument_group("post-processing; what is not given is as the weights were trained for")
@@ -81,16 +90,37 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         "--center-threshold", type=float, metavar="P", help="lowest value of a center in the heatmap"
     )
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
-    knobs.add_argument("--top-k", type=int, metavar="K", help="most centers of an image")
+    knobs.add_argument("--top-k", type=_top_k, metavar="K", help="most centers of an image, or all")
     knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
+    knobs.add_argument("--thing-area", type=int, metavar="A", help="instances of fewer pixels become void")
+    knobs.add_argument(
+        "--thing-threshold", type=float, metavar="P", help="probability above which a pixel is a thing"
+    )
+    knobs.add_argument(
+        "--grouping",
+        choices=("offsets", "watershed"),
+        help="what gives pixels to centers: their offsets, or a watershed of the heatmap",
+    )
+
+
+def _top_k(word: str) -> int | str:
+    try:
+        return ALL if word == ALL else int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {word!r}; give a number, or {ALL}") from None
 
 
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
-    names = ("max_size", "long_side", "center_threshold", "nms_kernel", "top_k", "stuff_area")
+    names = (
+        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k"),
+        *("stuff_area", "thing_area", "thing_threshold", "grouping"),
+    )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("top_k") == ALL:
+        given["top_k"] = None
     if getattr(options, "scales", None) is not None:
         from axial_deeplab.prediction.multi_scale import parse_scales
 

@@ -29,6 +29,11 @@ def predict(arguments: Arguments) -> None:
         help="with --json: write the zip file of the COCO server for this method",
     )
     parser.add_argument(
+        "--cityscapes",
+        action="store_true",
+        help="write the files of the Cityscapes server, too: label ids of pixels, masks of instances",
+    )
+    parser.add_argument(
         "--runtime",
         default="torch",
         choices=("torch", "onnx"),
@@ -42,6 +47,8 @@ def predict(arguments: Arguments) -> None:
             f"{given} must come with --json and one folder of images, got {len(options.images)} inputs and "
             f"--json {options.json}; give both"
         )
+    if options.cityscapes and options.json:
+        raise ValueError("--cityscapes must come without --json, got both; give the folder of images alone")
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -67,7 +74,11 @@ def predict(arguments: Arguments) -> None:
             )
         )
         return
-    print(predict_files(predictor, options.images, options.output, progress=progress))
+    print(
+        predict_files(
+            predictor, options.images, options.output, cityscapes=options.cityscapes, progress=progress
+        )
+    )
 
 
 def demo(arguments: Arguments) -> None:

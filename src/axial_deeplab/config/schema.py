@@ -71,11 +71,46 @@ class DataConfig:
     max_size: int | None = None
     """Most pixels of the longer side for the network: larger images are reduced for it, and its predictions
     enlarged again. Both are stored with the weights, for evaluate and predict. null for no limit."""
+    scales: tuple[float, ...] = (1.0,)
+    """Magnifications at which evaluate and predict, and the validation, see each image, whose outputs are
+    averaged; stored with the weights. Training has `augmentation.scale_range` instead."""
+    value_range: str = "full"
+    """Which values are black and white in pictures of more than 8 bits: full (of the type), bits N (bits 12
+    for 12-bit cameras), percentiles LOW HIGH (of each picture), or two numbers LOW HIGH. Stored with the
+    weights."""
 
     def __post_init__(self) -> None:
         for name in ("train_limit", "val_limit", "long_side", "max_size"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"data.{name}", "null or positive", value)
+        is_valid = len(self.scales) > 0 and all(scale > 0 for scale in self.scales)
+        _require(is_valid, "data.scales", "positive numbers, one or more", self.scales)
+
+
+@dataclass(frozen=True)
+class IntensityConfig:
+    """Random changes of the values of the training images; 0 turns each off."""
+
+    inversion: float = 0.0
+    """Share of the images that become their negatives."""
+    stretch: float = 0.0
+    """Share of the images whose values are stretched from black to white."""
+    brightness: float = 0.0
+    """Values are multiplied by 1 / (1 + brightness) to 1 + brightness."""
+    contrast: float = 0.0
+    """Differences to the mean are multiplied by 1 / (1 + contrast) to 1 + contrast."""
+    gamma: float = 0.0
+    """Values get an exponent from 1 / (1 + gamma) to 1 + gamma."""
+    stain: float = 0.0
+    """Each color channel gets a further exponent of its own, from 1 / (1 + stain) to 1 + stain."""
+    hue: float = 0.0
+    """Largest turn of the hue, as a part of the circle, up to 0.5."""
+    haze: float = 0.0
+    """Largest value, of 255, that is added everywhere."""
+    blur: float = 0.0
+    """Largest standard deviation of a Gaussian blur, in pixels, of every second image."""
+    noise: float = 0.0
+    """Largest standard deviation of Gaussian noise, of 255."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +125,18 @@ class AugmentationConfig:
     """Mirror half of the images horizontally."""
     color_jitter: float = 0.0
     """Strength of the random change of brightness, contrast and saturation, 0 to 1."""
+    scale_distribution: Literal["uniform", "log_uniform"] = "uniform"
+    """How the magnification is drawn: evenly, or its logarithm."""
+    right_angles: bool = False
+    """Turn each image by 0, 90, 180 or 270 degrees; needs a square crop."""
+    rotation: float = 0.0
+    """Largest random angle in degrees, to either side."""
+    elastic: float = 0.0
+    """Standard deviation in pixels of the shifts of an elastic warp, or 0 for none."""
+    elastic_spacing: int = 48
+    """Pixels between the points that are shifted."""
+    intensity: IntensityConfig = IntensityConfig()
+    """Changes of the values: light, stain, focus, noise."""
 
     def __post_init__(self) -> None:
         low, high = self.scale_range
@@ -146,6 +193,12 @@ class TargetConfig:
     """Instances below this number of pixels weigh more in the semantic loss."""
     small_instance_weight: float = 3.0
     """That weight."""
+    neighbor_distance: int = 0
+    """Pixels from which two instances lie within so many pixels along both axes weigh more, or 0 for none."""
+    neighbor_semantic_weight: float = 1.0
+    """Factor of their weight in the semantic loss."""
+    neighbor_offset_weight: float = 1.0
+    """Factor of their weight in the loss of the offsets."""
 
     def __post_init__(self) -> None:
         _require(self.sigma > 0, "target.sigma", "positive", self.sigma)
@@ -277,10 +330,16 @@ class PostProcessingConfig:
     """Lowest value of a center in the heatmap."""
     nms_kernel: int = 7
     """Side of the square, in pixels, in which a center must be the highest."""
-    top_k: int = 200
+    top_k: int | None = 200
     """Most centers of an image."""
     stuff_area: int = 4096
     """Stuff segments of fewer pixels become void."""
+    thing_area: int = 0
+    """Instances of fewer pixels become void."""
+    thing_threshold: float | None = None
+    """Probability above which a pixel is a thing, or null for the most probable class."""
+    grouping: Literal["offsets", "watershed"] = "offsets"
+    """What gives a thing pixel to a center: its offset, or a watershed of the heatmap from the centers."""
 
 
 @dataclass(frozen=True)

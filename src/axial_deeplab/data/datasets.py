@@ -1,7 +1,7 @@
 """From the settings to a data set: one function for every format."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.cityscapes import CityscapesDataset
@@ -9,8 +9,10 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.mapillary import MapillaryDataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
+from axial_deeplab.data.value_range import ValueRange
 
 Part = Literal["train", "val"]
+D = TypeVar("D", PanopticDataset, ImageFolder)
 
 
 def open_dataset(
@@ -39,7 +41,7 @@ def open_dataset(
     name = f"data.{part}"
     if data.format == "coco":
         images, panoptic, json = _coco_paths(split, name, images_only=images_only)
-        return CocoPanopticDataset(images, panoptic, json, limit=limit, problems=problems)
+        return _in_range(CocoPanopticDataset(images, panoptic, json, limit=limit, problems=problems), data)
     if data.format == "image_folder":
         raise ValueError(
             "data.format must be coco, cityscapes or mapillary for panoptic segmentation, got image_folder; "
@@ -58,7 +60,7 @@ def open_dataset(
         raise ValueError(
             f"{name}.split must have ground truth to train and evaluate on, got {split.split}; choose another"
         )
-    return dataset
+    return _in_range(dataset, data)
 
 
 def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] | None = None) -> ImageFolder:
@@ -80,7 +82,14 @@ def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] 
         )
     split: SplitConfig = getattr(data, part)
     root = Path(_required(split, "root", f"data.{part}"))
-    return ImageFolder(root / (split.split or ""), classes=classes, limit=getattr(data, f"{part}_limit"))
+    return _in_range(
+        ImageFolder(root / (split.split or ""), classes=classes, limit=getattr(data, f"{part}_limit")), data
+    )
+
+
+def _in_range(dataset: D, data: DataConfig) -> D:
+    dataset.value_range = ValueRange(data.value_range)
+    return dataset
 
 
 def _coco_paths(split: SplitConfig, name: str, *, images_only: bool) -> tuple[str, str | None, str]:

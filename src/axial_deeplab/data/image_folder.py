@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from axial_deeplab.data.image_files import SUFFIXES
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
+from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories, Category
 
 
@@ -48,6 +49,9 @@ class ImageFolder(Dataset[ClassificationSample]):
             folders, or a folder that is no class.
         OSError: the folder is missing.
     """
+
+    # Which values are black and white in images of more than 8 bits.
+    value_range = FULL
 
     def __init__(
         self, root: str | os.PathLike[str], *, classes: Sequence[str] | None = None, limit: int | None = None
@@ -89,7 +93,11 @@ class ImageFolder(Dataset[ClassificationSample]):
             OSError: the file cannot be opened.
         """
         path, class_index = self.files[index]
-        return ClassificationSample(read_image(path), class_index, path.relative_to(self.root).as_posix())
+        return ClassificationSample(
+            read_image(path, value_range=self.value_range),
+            class_index,
+            path.relative_to(self.root).as_posix(),
+        )
 
     @property
     def categories(self) -> Categories:

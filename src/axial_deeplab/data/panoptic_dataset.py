@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from axial_deeplab.data.images import read_image
+from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
@@ -82,6 +83,8 @@ class PanopticDataset(Dataset[Sample]):
 
     # What files say of the segments of each image, in COCO panoptic format alone.
     annotations: Sequence[AnnotationEntry] = ()
+    # Which values are black and white in images of more than 8 bits.
+    value_range = FULL
 
     def __init__(
         self,
@@ -117,7 +120,9 @@ class PanopticDataset(Dataset[Sample]):
         """
         record = self.records[index]
         truth = None if record.ground_truth is None else self.read_ground_truth(index)
-        image = read_image(record.image, size=record.size if truth is None else truth.size)
+        image = read_image(
+            record.image, size=record.size if truth is None else truth.size, value_range=self.value_range
+        )
         size = (image.shape[0], image.shape[1])
         return Sample(image, truth, record.image_id, record.file_name, size)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Runs, Segment, find_runs
@@ -27,6 +28,10 @@ class PanopticTargets:
         ignore_label: semantic target of void; must not be a train id.
         small_instance_area: instances with fewer visible pixels than this weigh more in the semantic loss.
         small_instance_weight: weight of their pixels; all others weigh 1.
+        neighbor_distance: pixels from which two instances lie within so many pixels along both axes, near
+            the border of two that touch or nearly do, weigh more; 0 turns it off.
+        neighbor_semantic_weight: factor of their weight in the semantic loss, background between included.
+        neighbor_offset_weight: factor of their weight in the loss of the offsets.
         ignore_crowd_in_semantic: give crowd pixels the ignore_label too instead of their class.
         convention: "deeplab2", or "detectron2" with its three differences: offsets lead to the unrounded
             center, crowd things draw a Gaussian, and small crowds get the weight of small instances.
@@ -46,6 +51,9 @@ class PanopticTargets:
         ignore_label: int = 255,
         small_instance_area: int = 64 * 64,
         small_instance_weight: float = 3.0,
+        neighbor_distance: int = 0,
+        neighbor_semantic_weight: float = 1.0,
+        neighbor_offset_weight: float = 1.0,
         ignore_crowd_in_semantic: bool = False,
         convention: Convention = "deeplab2",
     ) -> None:
@@ -59,6 +67,16 @@ class PanopticTargets:
             raise ValueError(
                 f"small_instance_weight must be > 0, got {small_instance_weight}; 1 treats all alike"
             )
+        if neighbor_distance < 0:
+            raise ValueError(
+                f"neighbor_distance must be >= 0 pixels, got {neighbor_distance}; 0 turns it off"
+            )
+        for name, weight in (
+            ("neighbor_semantic_weight", neighbor_semantic_weight),
+            ("neighbor_offset_weight", neighbor_offset_weight),
+        ):
+            if not weight > 0:
+                raise ValueError(f"{name} must be > 0, got {weight}; 1 treats all pixels alike")
         if convention not in CONVENTIONS:
             raise ValueError(
                 f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}; choose one"
@@ -68,6 +86,9 @@ class PanopticTargets:
         self.ignore_label = ignore_label
         self.small_instance_area = small_instance_area
         self.small_instance_weight = small_instance_weight
+        self.neighbor_distance = neighbor_distance
+        self.neighbor_semantic_weight = neighbor_semantic_weight
+        self.neighbor_offset_weight = neighbor_offset_weight
         self.ignore_crowd_in_semantic = ignore_crowd_in_semantic
         self.convention = convention
         self._gaussian = gaussian_window(self.sigma)
@@ -120,12 +141,18 @@ class PanopticTargets:
         offset_weight = paint_weight(instance)
         offsets *= offset_weight if has_center is instance else paint_weight(has_center)
 
+        semantic_weight = paint_weight(np.where(small, self.small_instance_weight, 1.0))
+        if self.neighbor_distance:
+            near = near_two_instances(
+                paint(np.where(instance, np.arange(len(instance)), 0)), self.neighbor_distance
+            )
+            semantic_weight[near] *= self.neighbor_semantic_weight
+            offset_weight[near] *= self.neighbor_offset_weight
+
         heatmap = self._draw_centers(centers[has_center & (areas > 0)].astype(np.int64), panoptic.shape)
         return {
             "semantic_target": torch.from_numpy(paint(train_ids)),
-            "semantic_weight": torch.from_numpy(
-                paint_weight(np.where(small, self.small_instance_weight, 1.0))
-            ),
+            "semantic_weight": torch.from_numpy(semantic_weight),
             "center_target": torch.from_numpy(heatmap)[None],
             "center_weight": torch.from_numpy(paint_weight(trains_center))[None],
             "offset_target": torch.from_numpy(offsets),
@@ -151,6 +178,33 @@ def gaussian_window(sigma: int) -> npt.NDArray[np.float32]:
     distance = np.arange(-(3 * sigma + 1), 3 * sigma + 2, dtype=np.float64)
     squares = distance[:, None] ** 2 + distance[None, :] ** 2
     return np.exp(-squares / (2.0 * sigma**2)).astype(np.float32)
+
+
+def near_two_instances(instances: npt.NDArray[Any], distance: int) -> npt.NDArray[np.bool_]:
+    """Return where the square around a pixel holds pixels of two instances or more.
+
+    Shapes: (H, W), as the result.
+
+    Args:
+        instances: number of the instance of each pixel, 0 for none.
+        distance: from the pixel to the sides of the square, pixels.
+    """
+    numbers = torch.from_numpy(instances.astype(np.float32))[None, None]
+    none = torch.full_like(numbers, -torch.inf)
+    kernel = 2 * distance + 1
+    # The highest and the lowest number around each pixel; a square is its columns, then its rows.
+    extremes = [
+        F.max_pool2d(
+            F.max_pool2d(torch.where(numbers > 0, sign * numbers, none), (kernel, 1), 1, (distance, 0)),
+            (1, kernel),
+            1,
+            (0, distance),
+        )
+        for sign in (1, -1)
+    ]
+    # Where there is no instance, minus infinity is not greater than infinity.
+    near: npt.NDArray[np.bool_] = (extremes[0] > -extremes[1])[0, 0].numpy()
+    return near
 
 
 def _rows_of_runs(values: IntArray, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """Random scale, flip and crop of an image and its panoptic map, repeatable by (seed, epoch, index)."""
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch.utils.data import Dataset
 
+from axial_deeplab.data.augmentation import Intensity, Warp
 from axial_deeplab.data.images import check_working_size, working_scale
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.panoptic.map import Panoptic
+
+NO_CHANGE = Intensity()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class TrainTransform:
         max_size: shrink images whose longer side has more pixels before the random scale; None does not.
         pad_color: RGB around images that are smaller than the crop, where the map is void. The default is
             ImageNet's mean, which the models' normalization takes to zero.
+        scale_distribution: "uniform", or "log_uniform": as many samples are magnified two times as halved.
+        right_angles: turn by 0, 90, 180 or 270 degrees; needs a square crop.
+        rotation, elastic, elastic_spacing: see `Warp`.
+        intensity: changes of the values.
 
     Raises:
         ValueError: an argument is out of range.
@@ -45,6 +52,12 @@ class TrainTransform:
     long_side: int | None = None
     max_size: int | None = None
     pad_color: tuple[int, int, int] = (124, 116, 104)
+    scale_distribution: Literal["uniform", "log_uniform"] = "uniform"
+    right_angles: bool = False
+    rotation: float = 0.0
+    elastic: float = 0.0
+    elastic_spacing: int = 48
+    intensity: Intensity = NO_CHANGE
 
     def __post_init__(self) -> None:
         if len(self.crop_size) != 2 or min(self.crop_size) < 1:
@@ -60,6 +73,14 @@ class TrainTransform:
         if not 0 <= self.color_jitter <= 1:
             raise ValueError(f"color_jitter must be from 0 to 1, got {self.color_jitter}; 0 keeps the colors")
         check_working_size(long_side=self.long_side, max_size=self.max_size)
+        if self.scale_distribution not in ("uniform", "log_uniform"):
+            raise ValueError(
+                f"scale_distribution must be uniform or log_uniform, got {self.scale_distribution!r}; "
+                "choose one"
+            )
+        if self.right_angles and self.crop_size[0] != self.crop_size[1]:
+            raise ValueError(f"crop_size must be square for right_angles, got {self.crop_size}; turn one off")
+        object.__setattr__(self, "_warp", Warp(self.rotation, self.elastic, self.elastic_spacing))
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """Return the transformed sample; segments out of sight are gone, areas and boxes are new.
@@ -75,26 +96,41 @@ class TrainTransform:
         scale, mirror, y, x = generator.random(4)
         factors = 1 + self.color_jitter * generator.uniform(-1, 1, size=3)
         low, high = self.scale_range
-        magnification = low + (high - low) * scale
+        if self.scale_distribution == "uniform":
+            magnification = low + (high - low) * scale
+        else:
+            magnification = low * (high / low) ** scale
         magnification *= working_scale(sample.size, long_side=self.long_side, max_size=self.max_size)
-        rows = _Span.draw(sample.size[0], magnification, self.crop_size[0], y)
-        columns = _Span.draw(sample.size[1], magnification, self.crop_size[1], x)
+        # What follows is drawn after all that older recipes draw, and only if it is on.
+        warp: Warp = self._warp  # type: ignore[attr-defined]
+        angle = warp.draw_angle(generator) if warp.is_on else 0.0
+        size = warp.source_size(self.crop_size, angle) if warp.is_on else self.crop_size
+        rows = _Span.draw(sample.size[0], magnification, size[0], y)
+        columns = _Span.draw(sample.size[1], magnification, size[1], x)
         image = _resized(sample.image, rows, columns)
         if self.color_jitter:
             image = jitter_colors(image, *factors.tolist())
+        if self.intensity.is_on:  # before any padding, which keeps its color
+            image = Image.fromarray(self.intensity(np.asarray(image), generator))
 
         # Columns first: then whole rows are copied.
         visible = np.take(np.take(sample.truth.map, columns.nearest(), axis=1), rows.nearest(), axis=0)
         if self.flip and mirror < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             visible = visible[:, ::-1]
-            columns = columns._replace(offset=self.crop_size[1] - columns.offset - columns.length)
+            columns = columns._replace(offset=size[1] - columns.offset - columns.length)
 
-        crop = np.empty((*self.crop_size, 3), np.uint8)
-        crop[:] = np.tile(np.array(self.pad_color, np.uint8), (self.crop_size[1], 1))
+        crop = np.empty((*size, 3), np.uint8)
+        crop[:] = np.tile(np.array(self.pad_color, np.uint8), (size[1], 1))
         crop[rows.target, columns.target] = np.asarray(image)
-        panoptic = np.zeros(self.crop_size, np.int32)  # void
+        panoptic = np.zeros(size, np.int32)  # void
         panoptic[rows.target, columns.target] = visible
+        if warp.is_on:
+            crop, panoptic = warp(crop, panoptic, self.crop_size, angle, generator)
+        if self.right_angles:
+            turns = int(generator.integers(4))
+            crop = np.ascontiguousarray(np.rot90(crop, turns))
+            panoptic = np.ascontiguousarray(np.rot90(panoptic, turns))
         truth = Panoptic(panoptic, sample.truth.segments).measured()
         return replace(sample, image=crop, truth=truth, size=self.crop_size)
 

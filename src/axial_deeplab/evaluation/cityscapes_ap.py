@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.evaluation.instance_ap import InstanceAPResult, confidence, mean_of_numbers
-from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.evaluation.exact_sums import mean_of_numbers
+from axial_deeplab.evaluation.instance_ap import InstanceAP, InstanceAPResult, confidence
 from axial_deeplab.panoptic.coco_json import ImageId
-from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, measure_segments
-from axial_deeplab.panoptic.overlaps import count_overlaps
+from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, count_overlaps, measure_segments
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MIN_AREA = 100
@@ -60,7 +59,7 @@ class _Prediction(NamedTuple):
     areas: NDArray[np.float64]
 
 
-class CityscapesAP:
+class CityscapesAP(InstanceAP):
     """Average precision of the thing classes at overlaps (IoU) above 0.5, 0.55, ... 0.95.
 
     A true instance is found by the most confident prediction of its class that overlaps it enough; others
@@ -74,11 +73,6 @@ class CityscapesAP:
     Source:
         cityscapesScripts, evalInstanceLevelSemanticLabeling, without distances; docs/deviations.md.
     """
-
-    def __init__(self, categories: Categories) -> None:
-        self.categories = categories
-        self.state: list[Judgments] = []
-        """What is kept of the images so far, for `add_state`."""
 
     def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId = 0) -> None:
         """Add an image whose prediction is a panoptic map.
@@ -119,10 +113,6 @@ class CityscapesAP:
                     _Prediction(each.train_id, each.score, pairs.gt_ids[inside], pairs.areas[inside])
                 )
         self.state.append(self._judge(truth, predictions))
-
-    def add_state(self, state: Sequence[Judgments]) -> None:
-        """Add the images that another process has seen."""
-        self.state.extend(state)
 
     def compute(self) -> InstanceAPResult:
         """Return the average precision of all images so far, in percent."""

@@ -130,7 +130,12 @@ def evaluate_classifier(
             f"weights must be of a classification network for data of the format {data.format}, got "
             f"{weights}, a panoptic one; give a panoptic data set"
         )
-    data = replace(data, val_limit=limit or data.val_limit)
+    settings = loaded.metadata.get("classification") or {}
+    data = replace(
+        data,
+        val_limit=limit or data.val_limit,
+        value_range=settings.get("value_range", data.value_range),
+    )
     dataset = open_image_folder(data, "val", classes=loaded.categories.names)
     crops = ClassificationValidationSet(dataset, central_crop(loaded.metadata))
     evaluator = ClassificationEvaluator()

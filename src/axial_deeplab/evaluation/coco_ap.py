@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from axial_deeplab.evaluation.instance_ap import InstanceAPResult, confidence
+from axial_deeplab.evaluation.instance_ap import InstanceAP, InstanceAPResult, confidence
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment
@@ -25,7 +25,7 @@ class MaskedImage(NamedTuple):
     predictions: list[dict[str, Any]]
 
 
-class CocoAP:
+class CocoAP(InstanceAP):
     """Average precision of the thing classes' masks, by pycocotools.
 
     Truth and predictions are the instances that two panoptic maps show; the score of an instance is its
@@ -44,9 +44,7 @@ class CocoAP:
 
     def __init__(self, categories: Categories) -> None:
         _require_pycocotools()
-        self.categories = categories
-        self.state: list[MaskedImage] = []
-        """What is kept of the images so far, for `add_state`."""
+        super().__init__(categories)
 
     def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId) -> None:
         """Add an image.
@@ -72,10 +70,6 @@ class CocoAP:
                 [self._entry(prediction.map, s) | {"score": confidence(s)} for s in self._things(prediction)],
             )
         )
-
-    def add_state(self, state: Sequence[MaskedImage]) -> None:
-        """Add the images that another process has seen."""
-        self.state.extend(state)
 
     def compute(self) -> InstanceAPResult:
         """Return the average precision of all images so far, in percent."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 
 
@@ -87,14 +87,12 @@ class EvaluationResult:
 
 
 class EvaluationState(NamedTuple):
-    """Sums over images, which add up over processes."""
+    """What adds up over images, and over processes; `images` has both times and `num_left_out` of each."""
 
     panoptic: NDArray[np.int64]
     semantic: NDArray[np.int64]
-    instances: Any
-    num_images: int
-    network_ms: float
-    post_processing_ms: float
+    instances: list[Any]
+    images: list[tuple[float, float, int]]
 
 
 class PanopticEvaluator:
@@ -129,9 +127,7 @@ class PanopticEvaluator:
         self.panoptic_quality = PanopticQuality(self.categories)
         self.semantic_iou = SemanticIoU(len(self.categories), ignore_label=-1)
         self.instance_ap = None if self.ap is None else create_instance_ap(self.ap, self.categories)
-        self.num_images = 0
-        self.network_ms = 0.0
-        self.post_processing_ms = 0.0
+        self.images: list[tuple[float, float, int]] = []
 
     def update(self, model: nn.Module, sample: Sample) -> PanopticPrediction:
         """Predict an image and add its score.
@@ -149,20 +145,14 @@ class PanopticEvaluator:
         if self.instance_ap is not None:
             self.instance_ap.update(sample.truth, prediction.result, image_id=sample.image_id)
         self.semantic_iou.update(semantic_map(sample.truth.map, ignore_label=-1), prediction.semantic)
-        self.num_images += 1
-        self.network_ms += prediction.network_ms
-        self.post_processing_ms += prediction.post_processing_ms
+        self.images.append((prediction.network_ms, prediction.post_processing_ms, prediction.num_left_out))
         return prediction
 
     def state(self) -> EvaluationState:
         """Return the sums so far, to be added to those of other processes."""
+        instances = [] if self.instance_ap is None else self.instance_ap.state
         return EvaluationState(
-            self.panoptic_quality.state,
-            self.semantic_iou.confusion,
-            None if self.instance_ap is None else self.instance_ap.state,
-            self.num_images,
-            self.network_ms,
-            self.post_processing_ms,
+            self.panoptic_quality.state, self.semantic_iou.confusion, instances, self.images
         )
 
     def load_states(self, states: Sequence[EvaluationState]) -> None:
@@ -172,20 +162,19 @@ class PanopticEvaluator:
             self.panoptic_quality.state += state.panoptic
             self.semantic_iou.confusion += state.semantic
             if self.instance_ap is not None:
-                self.instance_ap.add_state(state.instances)
-            self.num_images += state.num_images
-            self.network_ms += state.network_ms
-            self.post_processing_ms += state.post_processing_ms
+                self.instance_ap.state += state.instances
+            self.images += state.images
 
     def compute(self) -> EvaluationResult:
-        """Return the quality of all images so far."""
-        num_images = max(self.num_images, 1)
+        """Return the quality of all images so far; warn of images with more objects than `top_k`."""
+        network_ms, post_processing_ms, left_out = zip(*self.images or [(0.0, 0.0, 0)], strict=True)
+        warn_of_left_out(left_out, self.post_processing.top_k)
         return EvaluationResult(
             self.panoptic_quality.compute(),
             self.semantic_iou.compute(),
-            self.num_images,
-            self.network_ms / num_images,
-            self.post_processing_ms / num_images,
+            len(self.images),
+            float(np.mean(network_ms)),
+            float(np.mean(post_processing_ms)),
             None if self.instance_ap is None else self.instance_ap.compute(),
         )
 
@@ -196,9 +185,10 @@ def evaluate(
     *,
     device: str = "auto",
     max_size: int | None = None,
-    scales: str | Sequence[float] = (1.0,),
+    scales: str | Sequence[float] | None = None,
     flip: bool = False,
     long_side: int | None = None,
+    value_range: str | None = None,
     ap: str | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
@@ -220,6 +210,7 @@ def evaluate(
         scales: see `Predictor`.
         flip: see `Predictor`.
         long_side: see `Predictor`.
+        value_range: see `Predictor`.
         ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
@@ -242,9 +233,10 @@ def evaluate(
             scales=scales,
             flip=flip,
             long_side=long_side,
+            value_range=value_range,
             **knobs,
         )
-        dataset = open_dataset(data, "val", limit=limit)
+        dataset = open_dataset(replace(data, value_range=predictor.view.value_range), "val", limit=limit)
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
         dataset.categories.require_same_classes(predictor.categories, source, f"weights {weights}")
         evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)

@@ -1,10 +1,11 @@
 """Average precision (AP) of instances: what the measures of Cityscapes and COCO have in common."""
 
-import math
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from axial_deeplab.evaluation.exact_sums import text_of, without_nan
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId
 from axial_deeplab.panoptic.map import Panoptic, Segment
@@ -32,7 +33,7 @@ class InstanceAPResult:
 
     def to_text(self) -> str:
         """Return one line, in percent, '-' where there is no number."""
-        return f"AP {_text(self.ap)}, AP50 {_text(self.ap50)} (instances, {self.protocol} protocol)"
+        return f"AP {text_of(self.ap)}, AP50 {text_of(self.ap50)} (instances, {self.protocol} protocol)"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers in percent, None where there is none."""
@@ -40,24 +41,30 @@ class InstanceAPResult:
         return {
             "unit": "percent",
             "protocol": self.protocol,
-            **{name: _none_for_nan(value) for name, value in numbers.items()},
-            "per_class": {str(category): _none_for_nan(ap) for category, ap in self.per_class.items()},
+            **without_nan(numbers),
+            "per_class": without_nan({str(category): ap for category, ap in self.per_class.items()}),
         }
 
 
-class InstanceAP(Protocol):
-    """A measure that adds up over images and processes."""
+class InstanceAP(ABC):
+    """A measure that adds up over images and processes.
 
+    Args:
+        categories: the label space.
+
+    Attributes:
+        state: what is kept of each image so far; those of another process are added to this list.
+    """
+
+    def __init__(self, categories: Categories) -> None:
+        self.categories = categories
+        self.state: list[Any] = []
+
+    @abstractmethod
     def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId) -> None:
         """Add one image."""
 
-    @property
-    def state(self) -> Any:
-        """What is kept of the images so far, for `add_state`."""
-
-    def add_state(self, state: Any) -> None:
-        """Add the images that another process has seen."""
-
+    @abstractmethod
     def compute(self) -> InstanceAPResult:
         """Return the average precision of all images so far, whatever their order."""
 
@@ -99,17 +106,3 @@ def confidence(segment: Segment) -> float:
             "take those of PostProcessing"
         )
     return segment.score
-
-
-def mean_of_numbers(values: Iterable[float]) -> float:
-    """Return the mean of the values that are not nan, nan without any."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return math.fsum(numbers) / len(numbers) if numbers else math.nan
-
-
-def _text(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
-
-
-def _none_for_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -22,8 +22,15 @@ from axial_deeplab.panoptic.coco_json import (
     entries_with_pixels,
     path_in_folder,
 )
-from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Segment
-from axial_deeplab.panoptic.overlaps import Overlaps, SegmentMatches, count_overlaps
+from axial_deeplab.panoptic.map import (
+    VOID,
+    IntArray,
+    Overlaps,
+    Panoptic,
+    Segment,
+    SegmentMatches,
+    count_overlaps,
+)
 from axial_deeplab.panoptic.png import read_panoptic_png
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.evaluation.exact_sums import join_iou
+from axial_deeplab.evaluation.exact_sums import join_iou, mean_of_numbers, text_of, without_nan
 from axial_deeplab.panoptic.categories import Categories
+
+_PARTS, _COUNTS = ("pq", "sq", "rq"), ("tp", "fp", "fn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,9 @@ class GroupQuality:
     def of(cls, classes: list[ClassQuality]) -> "GroupQuality":
         """Average over the classes that occur."""
         present = [quality for quality in classes if not math.isnan(quality.pq)]
-        num_classes = len(present)
-
-        def mean(values: list[float]) -> float:
-            return sum(values) / num_classes if num_classes else math.nan
-
-        return cls(
-            pq=mean([quality.pq for quality in present]),
-            sq=mean([quality.sq for quality in present]),
-            rq=mean([quality.rq for quality in present]),
-            num_classes=num_classes,
-            tp=sum(quality.tp for quality in present),
-            fp=sum(quality.fp for quality in present),
-            fn=sum(quality.fn for quality in present),
-        )
+        pq, sq, rq = (mean_of_numbers(getattr(quality, part) for quality in present) for part in _PARTS)
+        tp, fp, fn = (sum(getattr(quality, count) for quality in present) for count in _COUNTS)
+        return cls(pq, sq, rq, len(present), tp, fp, fn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +88,7 @@ class PanopticQualityResult:
             "Things": _group_to_json(self.things),
             "Stuff": _group_to_json(self.stuff),
             "per_class": {
-                str(quality.category_id): _without_nan(asdict(quality)) for quality in self.per_class
+                str(quality.category_id): without_nan(asdict(quality)) for quality in self.per_class
             },
         }
 
@@ -152,22 +143,14 @@ def summarize(categories: Categories, state: NDArray[np.int64]) -> PanopticQuali
 
 
 def _numbers(quality: ClassQuality | GroupQuality) -> str:
-    return "".join(
-        f"{'-' if math.isnan(value) else f'{value:.1f}':>7}" for value in (quality.pq, quality.sq, quality.rq)
-    )
+    return "".join(f"{text_of(getattr(quality, part)):>7}" for part in _PARTS)
 
 
 def _counts(quality: ClassQuality | GroupQuality) -> str:
-    return f"{quality.tp:7d}{quality.fp:7d}{quality.fn:7d}"
+    return "".join(f"{getattr(quality, count):7d}" for count in _COUNTS)
 
 
 def _group_to_json(group: GroupQuality) -> dict[str, Any]:
-    entry = _without_nan(asdict(group))
+    entry = without_nan(asdict(group))
     entry["n"] = entry.pop("num_classes")
     return entry
-
-
-def _without_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in entry.items()
-    }

@@ -20,6 +20,7 @@ from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.map import resized_map
 from axial_deeplab.prediction.predictor import PanopticPrediction
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
@@ -125,7 +126,7 @@ class EvaluationReport:
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters["percent"] = lambda x: "–" if math.isnan(x) else f"{x:.1f}"
         template = environment.from_string(
-            files("axial_deeplab.evaluation").joinpath("report.html.jinja").read_text()
+            files("axial_deeplab.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
         )
         page = template.render(
             title=title,
@@ -150,9 +151,12 @@ class EvaluationReport:
         """Draw the panels of an example."""
         assert sample.truth is not None
         matches = PanopticQuality(self.categories).match(sample.truth, prediction.result)
-        image = _resized(sample.image)
+        size = _size_of_panels(*sample.size)
+        # Enlarged pictures keep their pixels visible: they show what the network saw.
+        method = Image.Resampling.NEAREST if size > sample.size else Image.Resampling.BOX
+        image = np.asarray(Image.fromarray(sample.image).resize(size[::-1], method))
         truth, predicted = (
-            replace(each, map=_resampled(each.map)) for each in (sample.truth, prediction.result)
+            replace(each, map=resized_map(each.map, size)) for each in (sample.truth, prediction.result)
         )
         return [
             Image.fromarray(image),
@@ -162,27 +166,11 @@ class EvaluationReport:
         ]
 
 
-def _resized(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image at the size of the panels."""
-    height, width = _resampled(image[..., 0]).shape
-    # Enlarged pictures keep their pixels visible: they show what the network saw.
-    method = Image.Resampling.NEAREST if width > image.shape[1] else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(image).resize((width, height), method))
-
-
-def _resampled(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a map at the size of the panels: reduced, or enlarged by a whole number."""
-    longest = max(values.shape)
-    if longest <= PANEL_SIZE:
-        factor = PANEL_SIZE // longest
-        return values.repeat(factor, axis=0).repeat(factor, axis=1)
-    rows, columns = (
-        ((np.arange(max(1, round(length * PANEL_SIZE / longest))) + 0.5) * longest / PANEL_SIZE)
-        .astype(np.intp)
-        .clip(max=length - 1)
-        for length in values.shape
-    )
-    return values[np.ix_(rows, columns)]
+def _size_of_panels(height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of the panels: the image's, reduced, or enlarged by a whole number."""
+    scale = PANEL_SIZE / max(height, width)
+    scale = scale if scale < 1 else int(scale)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _shown(examples: list[Example]) -> list[dict[str, Any]]:

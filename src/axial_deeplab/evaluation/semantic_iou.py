@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.evaluation.exact_sums import mean_of_numbers, without_nan
 from axial_deeplab.panoptic.map import IntArray
 
 
@@ -24,10 +25,11 @@ class SemanticIoUResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers in percent, None where there is none."""
+        per_class = dict(enumerate(self.per_class))
         return {
             "unit": "percent",
-            "mean_iou": _none_for_nan(self.mean_iou),
-            "per_class": [_none_for_nan(iou) for iou in self.per_class],
+            **without_nan({"mean_iou": self.mean_iou}),
+            "per_class": list(without_nan(per_class).values()),
         }
 
 
@@ -94,8 +96,7 @@ class SemanticIoU:
             100 * intersection / union if union else math.nan
             for intersection, union in zip(intersections.tolist(), unions.tolist(), strict=True)
         ]
-        present = [iou for iou in per_class if not math.isnan(iou)]
-        return SemanticIoUResult(sum(present) / len(present) if present else math.nan, tuple(per_class))
+        return SemanticIoUResult(mean_of_numbers(per_class), tuple(per_class))
 
     def _void_last(self, name: str, labels: IntArray) -> NDArray[np.int64]:
         """Return the labels with void as class number num_classes."""
@@ -107,7 +108,3 @@ class SemanticIoU:
                 f"got {wrong[0]}; map the data set's ids to train ids"
             )
         return np.where(is_void, self.num_classes, labels).astype(np.int64)
-
-
-def _none_for_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value

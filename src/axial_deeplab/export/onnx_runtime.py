@@ -28,6 +28,7 @@ class OnnxNetwork(nn.Module):
     Attributes:
         metadata: what the file says of network, categories and post-processing.
         output_names: names of the outputs, in their order.
+        path: the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,6 +46,7 @@ class OnnxNetwork(nn.Module):
 
         if not path.is_file():
             raise FileNotFoundError(f"weights must be an ONNX file, got {path}; correct the path")
+        self.path = path
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # The process may be limited to fewer processors than the machine has.

@@ -15,11 +15,12 @@ class PostProcessingGraph(nn.Module):
     bytes.
 
     Shapes: semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); returns panoptic
-    (B, H, W), int32, and semantic (B, H, W), int32 train ids.
+    (B, H, W), int32, semantic (B, H, W), int32 train ids, and num_centers (B,), int32. Where an image has
+    more centers than `top_k`, the strongest are kept and their segments swell over the others.
 
     Args:
-        settings: `top_k` is needed, for it is the number of centers in the graph; `fill_void` is not
-            possible.
+        settings: `top_k` is needed, for it is the number of centers in the graph; `fill_void`,
+            `thing_threshold`, `thing_area` and the grouping by a watershed are not possible.
         num_classes: C.
 
     Raises:
@@ -36,6 +37,12 @@ class PostProcessingGraph(nn.Module):
                 "post_processing must have a top_k and no fill_void to be part of an exported program, got "
                 f"top_k {settings.top_k} and fill_void {settings.fill_void}; export without it"
             )
+        if settings.grouping != "offsets" or settings.thing_threshold is not None or settings.thing_area:
+            raise ValueError(
+                "post_processing must have the grouping offsets, no thing_threshold and no thing_area to be "
+                f"part of an exported program, got {settings.grouping}, {settings.thing_threshold} and "
+                f"{settings.thing_area}; export without it"
+            )
         self.settings = settings
         self.top_k = settings.top_k
         classes = torch.arange(num_classes)
@@ -46,11 +53,11 @@ class PostProcessingGraph(nn.Module):
 
     def forward(
         self, semantic_logits: Tensor, center_heatmap: Tensor, offsets: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         height, width = semantic_logits.shape[-2:]
         semantic = semantic_logits.argmax(dim=1).flatten(1)  # (B, H·W)
         is_thing = self.is_thing[semantic]
-        centers, exists = self._find_centers(center_heatmap)
+        centers, exists, num_centers = self._find_centers(center_heatmap)
         nearest = _nearest(centers, exists, offsets)
         if self.settings.without_centers == "void":
             is_assigned = is_thing & exists.any(dim=1, keepdim=True)
@@ -62,10 +69,17 @@ class PostProcessingGraph(nn.Module):
             is_thing, values.gather(1, instances), self._stuff_values(semantic).gather(1, semantic)
         )
         shape = (-1, height, width)
-        return panoptic.to(torch.int32).reshape(shape), semantic.to(torch.int32).reshape(shape)
+        return (
+            panoptic.to(torch.int32).reshape(shape),
+            semantic.to(torch.int32).reshape(shape),
+            num_centers.to(torch.int32),
+        )
 
-    def _find_centers(self, heatmap: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the places (B, K) of the centers in raster order, those that do not exist behind the map."""
+    def _find_centers(self, heatmap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the places (B, K) of the centers in raster order, those that do not exist behind the map.
+
+        Further, whether they exist (B, K), and how many centers there are beyond `top_k`, too (B,).
+        """
         kernel = self.settings.nms_kernel
         before, after = (kernel - 1) // 2, kernel // 2
         padded = F.pad(heatmap, (before, after, before, after))
@@ -77,7 +91,7 @@ class PostProcessingGraph(nn.Module):
         confidences, places = F.pad(confidences, (0, self.top_k), value=-1.0).topk(self.top_k)
         limit = confidences[:, -1:] if self.settings.strict_top_k else -1.0
         places = torch.where(confidences > limit, places, num_pixels).sort(dim=1).values
-        return places, places < num_pixels
+        return places, places < num_pixels, is_center.flatten(1).sum(dim=1)
 
     def _number(self, semantic: Tensor, instances: Tensor) -> Tensor:
         """Return the value of each instance in the map (B, K + 1): its class and its number."""

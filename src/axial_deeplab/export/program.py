@@ -80,7 +80,7 @@ class Deployed(nn.Module):
                 PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids),
                 len(weights.categories),
             )
-            self.output_names = ("panoptic", "semantic")
+            self.output_names = ("panoptic", "semantic", "num_centers")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         if self.side_multiple > 1:

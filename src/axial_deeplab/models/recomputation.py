@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from axial_deeplab.ops.dispatch import is_transformed
+
 
 class Term(NamedTuple):
     """A map (B, C, H, W), a factor (C,) for each channel, and what is then added to it, (C,)."""
@@ -81,7 +83,13 @@ def recompute_normalized(wanted: bool = True) -> AbstractContextManager[None]:
     Args:
         wanted: whether to do so at all.
     """
-    if not wanted or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not _may_hook():
+    if (
+        not wanted
+        or not torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or is_transformed()
+        or not _may_hook()
+    ):
         return nullcontext()
     return _record()
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.operands import Operands
 
@@ -34,7 +37,9 @@ def choose(impl: str, implementations: Sequence[Implementation], operands: Opera
         raise ValueError(f"impl must be one of {['auto', *by_name]}, got {impl!r}; take 'auto' if in doubt")
     reason = by_name[impl].why_not(operands)
     if reason is not None:
-        raise ValueError(f"impl must be able to run these arguments, got {impl!r}: {reason}; take 'auto'")
+        raise ValueError(
+            f"impl must be able to run these arguments, got {impl!r}: {reason}; take 'auto' or 'reference'"
+        )
     return by_name[impl]
 
 
@@ -53,3 +58,22 @@ def verdicts(implementations: Sequence[Implementation], operands: Operands) -> s
 def is_exporting() -> bool:
     """Return whether a program is being exported, which must not need compiled code of ours."""
     return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
+
+
+def is_transformed() -> bool:
+    """Return whether PyTorch follows tensors in a way that it cannot follow through compiled code of ours.
+
+    That is inside of any transform of `torch.func` (grad, vjp, jvp, vmap, ...), where tensors are not what
+    they seem, and in forward mode, where their tangents would be lost without a word.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def recomputed(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function and keep nothing that is made in it: the backward pass calls it again.
+
+    `torch.func` has no such backward pass; there everything is kept.
+    """
+    if is_transformed():
+        return function(*arguments)
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from axial_deeplab.ops.dispatch import is_transformed
+from axial_deeplab.ops.flop_counter import count_products
+
 
 class Operation:
     """An operation `torch.ops.axial_deeplab.NAME`, and what calls it.
@@ -29,6 +32,8 @@ class Operation:
         tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
         torch.library.define(self._name, schema, tags=tags)
         torch.library.impl(self._name, device, _unseen_by_the_compiler(kernel))
+        # What `is_grads_batched` does in the backward pass; it is no transform of `torch.func`.
+        torch.library.impl(self._name, "Batched", self._refuse_to_be_transformed)
         self._operation = getattr(torch.ops.axial_deeplab, name).default
         self._differentiate = self._refuse_to_differentiate
         self._setup_context: Callable[..., None] | None = None
@@ -39,7 +44,13 @@ class Operation:
         )
 
     def __call__(self, *arguments: Any) -> Any:
+        if is_transformed():  # in the backward pass: the forward operation was not chosen inside of it
+            self._refuse_to_be_transformed()
         return self._operation(*arguments)
+
+    def count_products(self, multiply_adds: Callable[..., int]) -> None:
+        """Register how many multiply-adds a call with these arguments is, for PyTorch's counter."""
+        count_products(self._operation._overloadpacket, multiply_adds)
 
     def register_fake(self, fake: Callable[..., Any]) -> Callable[..., Any]:
         """Register what returns results without numbers; a decorator."""
@@ -52,20 +63,25 @@ class Operation:
         """Register a backward pass, see `torch.library.register_autograd`."""
         self._differentiate, self._setup_context = differentiate, setup_context
 
-    def differentiate_by(self, backward: Callable[..., Any], num_outputs: int = 1) -> None:
+    def differentiate_by(
+        self, backward: Callable[..., Any], num_outputs: int = 1, *, keep_outputs: bool = False
+    ) -> None:
         """Register a backward pass that is an operation, too.
 
         Args:
             backward: gets the gradients of the outputs, the further results and the arguments of this
                 operation; returns the gradients of the tensors among the arguments, which come first.
             num_outputs: results that can be differentiated; the further ones are for the backward pass.
+            keep_outputs: whether `backward` gets all results, not just the further ones.
         """
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            further = output[num_outputs:] if isinstance(output, tuple) else ()
-            ctx.mark_non_differentiable(*further)
-            ctx.save_for_backward(*further, *(x if isinstance(x, Tensor) else None for x in inputs))
-            ctx.numbers = [None] * len(further) + [None if isinstance(x, Tensor) else x for x in inputs]
+            outputs = output if isinstance(output, tuple) else (output,)
+            ctx.mark_non_differentiable(*outputs[num_outputs:])
+            results = outputs if keep_outputs else outputs[num_outputs:]
+            ctx.save_for_backward(*results, *(x if isinstance(x, Tensor) else None for x in inputs))
+            ctx.numbers = [None] * len(results) + [None if isinstance(x, Tensor) else x for x in inputs]
+            ctx.num_results = len(results)
 
         def differentiate(ctx: Any, *output_grads: Tensor) -> tuple[Tensor | None, ...]:
             kept = [
@@ -73,7 +89,7 @@ class Operation:
                 for tensor, number in zip(ctx.saved_tensors, ctx.numbers, strict=True)
             ]
             grads = backward(*output_grads[:num_outputs], *kept)
-            inputs = kept[len(output_grads) - num_outputs :]
+            inputs = kept[ctx.num_results :]
             return tuple(grad if isinstance(x, Tensor) else None for x, grad in zip_longest(inputs, grads))
 
         self.register_autograd(differentiate, setup_context=setup_context)
@@ -81,6 +97,12 @@ class Operation:
     def _keep_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         if self._setup_context is not None:
             self._setup_context(ctx, inputs, output)
+
+    def _refuse_to_be_transformed(self, *arguments: Any) -> Any:
+        raise RuntimeError(
+            f"{self._name} must not be transformed, got a call in forward mode or in a batch of vmap; "
+            "choose impl='reference'"
+        )
 
     def _refuse_to_differentiate(self, *arguments: Any) -> Any:
         raise RuntimeError(

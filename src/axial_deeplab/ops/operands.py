@@ -61,6 +61,12 @@ class Operands:
         """Whether a backward pass may follow."""
         return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in self.tensors)
 
+    @property
+    def products_of_a_pair(self) -> int:
+        """Multiply-adds for a query and a key of one head: those of all logit terms and of both outputs."""
+        terms = [1 + (x is not None) for x in (self.rel_q, self.rel_v)]
+        return self.q.shape[4] * (terms[0] + (self.rel_k is not None)) + self.v.shape[4] * terms[1]
+
     def widened(self) -> "Operands":
         """Return the same in float32 at least, the type of all sums."""
         dtype = torch.promote_types(self.q.dtype, torch.float32)

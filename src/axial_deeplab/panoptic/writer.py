@@ -1,42 +1,72 @@
-"""Writing panoptic segmentations as COCO panoptic data: PNG files and a JSON."""
+"""Writing panoptic segmentations as COCO panoptic data: PNG files and a JSON that always fit together."""
 
 import json
 import os
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, lock_file
+
+
+class WrittenImage(NamedTuple):
+    """An image whose PNG is written: its entry of `images`, its annotation, and the mark of what it shows."""
+
+    image: dict[str, Any]
+    annotation: dict[str, Any]
+    mark: str | None = None
 
 
 class PanopticWriter:
     """Write panoptic segmentations one by one as COCO panoptic data: PNG files at once, the JSON at the end.
 
     The JSON has `images`, `annotations` and `categories`, the document that panopticapi and the COCO server
-    accept. It is written when the `with` block ends without an error.
+    accept. It is written when the `with` block ends without an error. One that is there is removed before the
+    first PNG is written, so that no JSON ever describes PNG files of another run.
+
+    With `settings`, runs of the same settings into one folder add up: the JSON keeps the images of earlier
+    ones. What a killed run has written stands in a list beside the JSON, `*.json.part`; the next run goes on
+    from it. Several runs at the same time are refused.
 
     Args:
         folder: for the PNG files; made if it is missing.
         json_path: the JSON file.
         categories: the label space.
+        settings: text that differs where weights or options do; None keeps nothing of other runs.
 
     Raises:
-        OSError: the folder or a file cannot be written.
+        OSError: another process writes there, or a file cannot be written.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], json_path: str | os.PathLike[str], categories: Categories
+        self,
+        folder: str | os.PathLike[str],
+        json_path: str | os.PathLike[str],
+        categories: Categories,
+        *,
+        settings: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.json_path = Path(json_path)
         self.categories = categories
+        self.settings = settings
         self.images: dict[ImageId, dict[str, Any]] = {}
         self.annotations: list[dict[str, Any]] = []
-        self._png_names: set[str] = set()
+        self._png_names: dict[str, str] = {}
+        self._list_path = self.json_path.with_name(f"{self.json_path.name}.part")
+        self._list: IO[str] | None = None
+        self._has_begun = self._goes_on = False
+        self._earlier: dict[str, WrittenImage] = {}
+        self._others: set[str] = set()
+        if settings is not None:
+            self._read_earlier()
 
     def __enter__(self) -> Self:
         # The folders appear with their first file: a failure before leaves nothing.
@@ -47,9 +77,16 @@ class PanopticWriter:
     ) -> None:
         if kind is None:
             self.close()
+        elif self._list is not None:
+            self._list.close()
 
     def add(
-        self, panoptic: Panoptic, *, image_file_name: str, image_id: ImageId | None = None
+        self,
+        panoptic: Panoptic,
+        *,
+        image_file_name: str,
+        image_id: ImageId | None = None,
+        mark: str | None = None,
     ) -> dict[str, Any]:
         """Write the PNG of one image and remember its annotation.
 
@@ -57,45 +94,153 @@ class PanopticWriter:
             panoptic: our map (H, W) and its segments.
             image_file_name: path of the photo relative to its folder; the PNG takes its name.
             image_id: None numbers the images 1, 2, ...
+            mark: text that differs where the photo does, for `resume`.
 
         Returns:
             The annotation as it will stand in the JSON.
 
         Raises:
             ValueError: an image id occurs twice, or the map has a value without segment.
-            OSError: the PNG cannot be written.
+            OSError: the PNG cannot be written, or another process writes there.
         """
         if image_id is None:
             image_id = len(self.images) + 1
         if image_id in self.images:
             raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
-        png_name = self._png_name(image_file_name)
+        png_name = self.png_name(image_file_name)
         annotation, ids = to_coco_annotation(panoptic, self.categories, image_id, png_name)
-        write_panoptic_png(path_in_folder(self.folder, png_name), ids)
+        png_path = path_in_folder(self.folder, png_name)
+        self._begin()
+        self._note({"replaced": image_file_name})
+        write_panoptic_png(png_path, ids)
         height, width = (int(length) for length in panoptic.map.shape)
-        self.images[image_id] = {
-            "id": annotation["image_id"],
-            "file_name": image_file_name,
-            "height": height,
-            "width": width,
-        }
-        self.annotations.append(annotation)
+        image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
+        self._keep(WrittenImage(image, annotation, mark))
         return annotation
 
+    def resume(self, image_file_name: str, image_id: ImageId | None, mark: str) -> bool:
+        """Take over what a killed run of the same settings has written of an image, and say whether it has.
+
+        The arguments are those of `add`.
+        """
+        done = self._earlier.get(image_file_name)
+        if done is None or done.mark != mark:
+            return False
+        self._begin()
+        new_id = len(self.images) + 1 if image_id is None else image_id
+        image, annotation = {**done.image, "id": new_id}, {**done.annotation, "image_id": new_id}
+        self._png_names[annotation["file_name"]] = image_file_name
+        self._keep(WrittenImage(image, annotation, mark))
+        return True
+
     def close(self) -> None:
-        """Write the JSON."""
-        document = {
+        """Write the JSON.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        names = {image["file_name"] for image in self.images.values()}
+        for image, annotation, _ in self._earlier.values():
+            if image["file_name"] not in names:
+                new_id = image["id"]
+                if new_id in self.images:
+                    new_id = 1 + max(number for number in self.images if isinstance(number, int))
+                self.images[new_id] = {**image, "id": new_id}
+                self.annotations.append({**annotation, "image_id": new_id})
+        document: dict[str, Any] = {} if self.settings is None else {"info": {"settings": self.settings}}
+        document |= {
             "images": list(self.images.values()),
             "annotations": self.annotations,
             "categories": self.categories.to_json(),
         }
         with atomic_path(self.json_path) as temporary:
             temporary.write_text(json.dumps(document), encoding="utf-8")
+        if self._list is not None:
+            self._list_path.unlink()
+            self._list.close()
+            self._list = None
+        lost = self._others - names
+        if lost:
+            warnings.warn(
+                f"{self.json_path} no longer lists {len(lost)} predictions that other weights or options "
+                "wrote into this folder before; give each an output folder of its own",
+                stacklevel=2,
+            )
 
-    def _png_name(self, image_file_name: str) -> str:
-        # a.jpg and a.png are two images: the second keeps its whole name.
+    def png_name(self, image_file_name: str) -> str:
+        """Return the name of the PNG of an image, which no other image has.
+
+        Of a.jpg and a.png, the second keeps its whole name.
+        """
         name = PurePosixPath(image_file_name).with_suffix(".png").as_posix()
-        if name in self._png_names:
+        if self._png_names.get(name, image_file_name) != image_file_name:
             name = f"{image_file_name}.png"
-        self._png_names.add(name)
+        self._png_names[name] = image_file_name
         return name
+
+    def _keep(self, written: WrittenImage) -> None:
+        self.images[written.image["id"]] = written.image
+        self.annotations.append(written.annotation)
+        self._note(written._asdict())
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self._list is not None:
+            self._list.write(f"{json.dumps(line)}\n")
+            self._list.flush()
+
+    def _begin(self) -> None:
+        """Before the first PNG: list what is there, in place of the JSON, which will soon be wrong."""
+        if self._has_begun:
+            return
+        if self.settings is not None:
+            self.json_path.parent.mkdir(parents=True, exist_ok=True)
+            self._list = self._list_path.open("a", encoding="utf-8")
+            if not lock_file(self._list):
+                self._list.close()
+                raise BlockingIOError(
+                    f"output must be written by one run at a time, got {self._list_path} in use; "
+                    "wait for the other run or give another folder"
+                )
+            self._read_earlier()
+            if not self._goes_on:
+                self._list.truncate(0)
+                self._note({"settings": self.settings})
+            for written in self._earlier.values():
+                self._note(written._asdict())
+        else:
+            self._list_path.unlink(missing_ok=True)
+        self.json_path.unlink(missing_ok=True)
+        self._has_begun = True
+
+    def _read_earlier(self) -> None:
+        """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""
+        self._earlier, self._others = {}, set()
+        with suppress(OSError, ValueError, LookupError, TypeError):  # none, or not of ours
+            document = json.loads(self.json_path.read_text(encoding="utf-8"))
+            annotations = {each["image_id"]: each for each in document["annotations"]}
+            pairs = [WrittenImage(image, annotations[image["id"]]) for image in document["images"]]
+            self._remember(document["info"]["settings"], pairs)
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            first, *lines = self._list_path.read_text(encoding="utf-8").splitlines()
+            written: dict[str, WrittenImage] = {}
+            # The last line may be cut short.
+            for line in lines:
+                with suppress(ValueError):
+                    entry = json.loads(line)
+                    if "replaced" in entry:
+                        written.pop(entry["replaced"], None)
+                    else:
+                        written[entry["image"]["file_name"]] = WrittenImage(**entry)
+            settings = json.loads(first)["settings"]
+            self._goes_on = settings == self.settings
+            self._remember(settings, written.values())
+
+    def _remember(self, settings: str, images: Iterable[WrittenImage]) -> None:
+        if settings != self.settings:
+            self._others |= {each.image["file_name"] for each in images}
+            return
+        for each in images:
+            png_name = each.annotation["file_name"]
+            if path_in_folder(self.folder, png_name).is_file():
+                self._earlier[each.image["file_name"]] = each
+                self._png_names[png_name] = each.image["file_name"]

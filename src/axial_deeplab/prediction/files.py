@@ -1,7 +1,11 @@
 """Predicting many image and video files, and writing what was found."""
 
+import errno
+import math
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,35 +13,92 @@ from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
+from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
+from axial_deeplab.util.text import shortened
+
+# Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
+# get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
+_LOW_SCORES = 0.8, 0.45
+# Errors of a name that the output cannot have, which another image may.
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PredictedFiles:
     """What `predict_files` wrote.
 
     Args:
         output: the folder of the predictions.
         num_images: images with a prediction.
-        network_ms: mean time of the network, milliseconds an image or frame.
-        post_processing_ms: mean time of the post-processing, milliseconds an image or frame.
         num_videos: videos with overlays.
         num_frames: their frames, together.
+        num_resumed: images whose prediction was there from a run of the same options that had been stopped.
+        times_ms: times of the network and of the post-processing of all others together, milliseconds.
+        num_left_out: centers of objects beyond `top_k`, of each image and video.
+        scores: `Prediction.mean_scores` of each image.
+        failures: what is wrong with the files that have no prediction.
     """
 
     output: Path
-    num_images: int
-    network_ms: float
-    post_processing_ms: float
+    num_images: int = 0
     num_videos: int = 0
     num_frames: int = 0
+    num_resumed: int = 0
+    times_ms: tuple[float, float] = (0.0, 0.0)
+    num_left_out: list[int] = field(default_factory=list)
+    scores: list[tuple[float, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def network_ms(self) -> float:
+        """Mean time of the network, milliseconds an image or frame."""
+        return self.times_ms[0] / max(1, self.num_images - self.num_resumed + self.num_frames)
+
+    @property
+    def post_processing_ms(self) -> float:
+        """Mean time of the post-processing, milliseconds an image or frame."""
+        return self.times_ms[1] / max(1, self.num_images - self.num_resumed + self.num_frames)
+
+    def add(self, done: Prediction | PredictedVideo) -> None:
+        """Count an image or a video."""
+        network_ms, post_processing_ms = self.times_ms
+        self.times_ms = network_ms + done.network_ms, post_processing_ms + done.post_processing_ms
+        self.num_left_out.append(done.num_left_out)
+        if isinstance(done, Prediction):
+            self.num_images += 1
+            self.scores.append(done.mean_scores)
+        else:
+            self.num_videos += 1
+            self.num_frames += done.num_frames
+
+    def add_resumed(self) -> None:
+        """Count an image that a run before has written."""
+        self.num_images += 1
+        self.num_resumed += 1
+
+    def add_failure(self, path: Path, error: Exception) -> None:
+        """Remember what is wrong with a file."""
+        message = str(error)
+        self.failures.append(message if str(path) in message else f"{path}: {message}")
+
+    def warn(self, predictor: Predictor) -> None:
+        """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
+        warn_of_left_out(self.num_left_out, predictor.post_processing.top_k, stacklevel=3)
+        doubt = doubt_of_scores(self.scores)
+        if doubt and not self.failures:
+            names = shortened(predictor.categories.names)
+            warnings.warn(f"{doubt}, with {names}; give other weights", stacklevel=3)
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
+        if self.num_resumed:
+            counts[0] += f" ({self.num_resumed} of them from a run that was stopped)"
         if self.num_videos:
             counts.append(f"{_count(self.num_videos, 'video')} of {_count(self.num_frames, 'frame')}")
         unit = (
@@ -56,6 +117,7 @@ def predict_files(
     *,
     overlay: bool = True,
     legend: bool = False,
+    cityscapes: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -63,7 +125,8 @@ def predict_files(
     The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format and
     `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow the files; files of folders
     keep their place below the folder. Image ids are the numbers in the names, as in COCO (000000000139.jpg is
-    139), if every name is another number; otherwise 1, 2, ...
+    139), if every name is another number; otherwise 1, 2, ... Runs of the same weights and options into one
+    folder add up, and one that was stopped is continued (see `PanopticWriter`).
 
     Args:
         predictor: makes the predictions.
@@ -71,6 +134,8 @@ def predict_files(
         output: folder; made if it is missing, files of the same names are replaced.
         overlay: draw the overlay pictures, at the size of the image; videos always have theirs.
         legend: append a legend to the pictures, which makes them higher.
+        cityscapes: write the files of the Cityscapes server, too, into the folder `cityscapes`
+            (`CityscapesWriter`).
         progress: show a progress bar.
 
     Raises:
@@ -86,79 +151,109 @@ def predict_files(
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
+    labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
     predictor.warm_up()
-    totals = _Totals()
-    if images:
-        _predict_images(predictor, images, output, totals, overlay=overlay, legend=legend, progress=progress)
-    _predict_videos(predictor, videos, output, totals, progress=progress)
-    if totals.failures:
-        which = (
-            "none" if totals.num_predictions == 0 else f"{len(totals.failures)} of {len(files)} that are not"
-        )
-        rest = "" if totals.num_predictions == 0 else " (the others are written)"
+    done = PredictedFiles(output)
+
+    def write_pictures(prediction: Prediction, name: str, png_name: str) -> None:
+        if labels is not None:
+            labels.add(prediction, name)
+        if overlay:
+            with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
+                prediction.draw(legend=legend).save(temporary, quality=92)
+
+    with told_once():
+        if images:
+            settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+            writer = PanopticWriter(
+                output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+            )
+            _predict_images(predictor, images, writer, done, write_pictures, progress=progress)
+        _predict_videos(predictor, videos, output, done, progress=progress)
+    done.warn(predictor)
+    if done.failures:
+        none = done.num_images + done.num_videos == 0
+        which = "none" if none else f"{len(done.failures)} of {len(files)} that are not"
+        rest = "" if none else " (the others are written)"
         kind = "readable images" if not videos else "readable images or videos"
-        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(totals.failures)}")
-    return PredictedFiles(
-        output,
-        len(images),
-        totals.network_ms / totals.num_predictions,
-        totals.post_processing_ms / totals.num_predictions,
-        len(videos),
-        totals.num_predictions - len(images),
-    )
+        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
+    return done
 
 
-@dataclass
-class _Totals:
-    """What adds up over images and frames."""
+def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
+    """Return what is to be told of low scores of images, nothing if they are high.
 
-    num_predictions: int = 0
-    network_ms: float = 0.0
-    post_processing_ms: float = 0.0
-    failures: list[str] = field(default_factory=list)
+    Args:
+        scores: `Prediction.mean_scores` of each image.
+    """
+    means = []
+    for column in zip(*scores, strict=True):
+        numbers = [score for score in column if not math.isnan(score)]
+        means.append(sum(numbers) / len(numbers) if numbers else math.nan)
+    if not any(mean < low for mean, low in zip(means, _LOW_SCORES, strict=False)):
+        return ""
+    what = f"{means[0]:.2f} on average over the pixels"
+    if not math.isnan(means[1]):
+        what += f" and {means[1]:.2f} over the things"
+    return f"scores are low, {what}: the weights may be for pictures of another kind"
 
-    def add(self, done: Prediction | PredictedVideo, num_predictions: int) -> None:
-        self.num_predictions += num_predictions
-        self.network_ms += done.network_ms
-        self.post_processing_ms += done.post_processing_ms
 
-    def add_failure(self, path: Path, error: Exception) -> None:
-        message = str(error)
-        self.failures.append(message if str(path) in message else f"{path}: {message}")
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Keep predictors from warning of each image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CentersLeftOutWarning)
+        yield
 
 
 def _predict_images(
     predictor: Predictor,
     files: Mapping[str, Path],
-    output: Path,
-    totals: _Totals,
+    writer: PanopticWriter,
+    done: PredictedFiles,
+    write_pictures: Callable[[Prediction, str, str], None],
     *,
-    overlay: bool,
-    legend: bool,
     progress: bool,
 ) -> None:
-    writer = PanopticWriter(output / "panoptic", output / "panoptic.json", predictor.categories)
     bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
     for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
+        mark = mark_of_file(path)
+        if writer.resume(name, image_id, mark):
+            done.add_resumed()
+            continue
         try:
             prediction = predictor(path)
         except (ValueError, OSError) as error:
-            totals.add_failure(path, error)
+            done.add_failure(path, error)
             continue
-        totals.add(prediction, 1)
-        annotation = writer.add(prediction.result, image_file_name=name, image_id=image_id)
-        if overlay:
-            target = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
-            with atomic_path(target) as temporary:
-                prediction.draw(legend=legend).save(temporary, quality=92)
+        try:
+            write_pictures(prediction, name, writer.png_name(name))
+            writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
+        except (ValueError, OSError) as error:
+            # Where there is no folder of the output, it cannot be made for any image.
+            folder = writer.folder.parent
+            if isinstance(error, OSError) and not (error.errno in _OF_ONE_NAME and folder.is_dir()):
+                raise
+            done.add_failure(path, error)
+            continue
+        done.add(prediction)
         # Images of many sizes leave gaps in the heap that no later map fits into.
         return_freed_memory()
     if writer.images:
         writer.close()
 
 
+def mark_of_file(path: Path) -> str:
+    """Return a text that differs where a file is another one or has changed; empty if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
 def _predict_videos(
-    predictor: Predictor, files: Mapping[str, Path], output: Path, totals: _Totals, *, progress: bool
+    predictor: Predictor, files: Mapping[str, Path], output: Path, done: PredictedFiles, *, progress: bool
 ) -> None:
     targets: set[Path] = set()
     for name, path in files.items():
@@ -167,11 +262,9 @@ def _predict_videos(
             target = output / "overlay" / f"{name}.mp4"
         targets.add(target)
         try:
-            done = predict_video(predictor, path, target, progress=progress)
+            done.add(predict_video(predictor, path, target, progress=progress))
         except (ValueError, OSError) as error:
-            totals.add_failure(path, error)
-            continue
-        totals.add(done, done.num_frames)
+            done.add_failure(path, error)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,12 +1,13 @@
 """From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -15,12 +16,13 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
+from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.post_processing import PostProcessing, refuse_unknown
+from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -37,12 +39,14 @@ class PanopticPrediction(NamedTuple):
         semantic: the most probable class of each pixel (H, W), int32 train ids.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`.
     """
 
     result: Panoptic
     semantic: NDArray[np.int32]
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,7 @@ class Prediction:
         image: the image (H, W, 3), uint8.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
+        num_left_out: centers of objects beyond `top_k`, whose pixels other segments have taken.
     """
 
     segmentation: NDArray[np.int32]
@@ -71,6 +76,7 @@ class Prediction:
     image: ImageArray
     network_ms: float
     post_processing_ms: float
+    num_left_out: int = 0
 
     @property
     def panoptic(self) -> PanopticMap:
@@ -81,6 +87,15 @@ class Prediction:
     def segments(self) -> Sequence[Segment]:
         """One for each value of `panoptic` but void."""
         return self.result.segments
+
+    @property
+    def mean_scores(self) -> tuple[float, float]:
+        """The mean score of the segments, each counted with its area, and that of things; nan without any."""
+        infos = self.segments_info
+        pixels = sum(info["area"] for info in infos)
+        things = [info["score"] for info in infos if info["isthing"]]
+        of_pixels = sum(info["area"] * info["score"] for info in infos) / pixels if infos else float("nan")
+        return of_pixels, sum(things) / len(things) if things else float("nan")
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
@@ -118,25 +133,29 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` still counts pixels at the size that it would have
-            else. None never reduces.
+            the map is enlarged to the image; `stuff_area` and `thing_area` still count pixels at the size
+            that it would have else. None never reduces.
         scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
-            `stuff_area` counts pixels at this size; the map is brought back to the image. None keeps it.
+            `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
+            None keeps it.
+        value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
 
     Raises:
-        ValueError: long_side, max_size or a scale is not positive.
+        ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
     """
 
     max_size: int | None = None
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     long_side: int | None = None
+    value_range: str = FULL.rule
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
+        ValueRange(self.value_range)  # refuses what is none
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -208,8 +227,12 @@ def predict_panoptic_batch(
         for number, index in enumerate(indices):
             own = {name: output[number : number + 1] for name, output in outputs.items()}
             size = (images[index].shape[0], images[index].shape[1])
-            stuff_area = round(post_processing.stuff_area * view.reduction(size) ** 2)
-            at_this_size = dataclasses.replace(post_processing, stuff_area=stuff_area)
+            part = view.reduction(size) ** 2
+            at_this_size = dataclasses.replace(
+                post_processing,
+                stuff_area=round(post_processing.stuff_area * part),
+                thing_area=round(post_processing.thing_area * part),
+            )
             predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
 
@@ -219,15 +242,16 @@ def _post_processed(
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
-    panoptic_tensor, segments, semantic_tensor = post_processing(outputs)[0]
-    panoptic = panoptic_tensor.cpu().numpy()
-    semantic = semantic_tensor.to(torch.int32).cpu().numpy()
+    output = post_processing(outputs)[0]
+    panoptic, segments = output.panoptic.cpu().numpy(), output.segments
+    semantic = output.semantic.to(torch.int32).cpu().numpy()
     if panoptic.shape != size:
-        panoptic, semantic = (_resized_map(each, size) for each in (panoptic, semantic))
+        panoptic, semantic = (resized_map(each, size) for each in (panoptic, semantic))
         result = Panoptic(panoptic, segments).measured()
     else:
         result = Panoptic(panoptic, segments)
-    return PanopticPrediction(result, semantic, network_ms, 1e3 * (time.perf_counter() - start))
+    post_processing_ms = 1e3 * (time.perf_counter() - start)
+    return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out)
 
 
 class Predictor:
@@ -239,10 +263,13 @@ class Predictor:
         max_size: longest side in pixels that the network sees, to bound its memory; larger images are reduced
             for it. None for the limit that is stored with the weights, if any.
         scales: magnifications at which the network sees an image, whose outputs are averaged; or the name of
-            a data set, "coco", "cityscapes" or "mapillary", for those of the paper.
+            a data set, "coco", "cityscapes" or "mapillary", for those of the paper. None for those that are
+            stored with the weights, or else 1 alone.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side of each image gets for the network. None for what is stored
             with the weights, if anything; 0 keeps the size of the images.
+        value_range: which values are black and white in images of more than 8 bits: "full" (of the type),
+            "bits 12", "percentiles 1 99", "0 4095". None for what is stored with the weights, else "full".
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
@@ -258,12 +285,14 @@ class Predictor:
         device: str | torch.device = "auto",
         *,
         max_size: int | None = None,
-        scales: str | Sequence[float] = (1.0,),
+        scales: str | Sequence[float] | None = None,
         flip: bool = False,
         long_side: int | None = None,
+        value_range: str | None = None,
         **knobs: Any,
     ) -> None:
-        scales = parse_scales([scales] if isinstance(scales, str) else scales)
+        if scales is not None:
+            scales = parse_scales([scales] if isinstance(scales, str) else scales)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -275,20 +304,38 @@ class Predictor:
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
-        self.view = View(scales=scales, flip=flip, **_sides(loaded, long_side=long_side, max_size=max_size))
+        self.view = _stored_view(
+            loaded,
+            flip=flip,
+            scales=scales,
+            long_side=long_side,
+            max_size=max_size,
+            value_range=value_range,
+        )
         self.model = fuse(loaded.model).to(self.device)
 
-    def __call__(self, image: ImageLike) -> Prediction:
-        """Segment an image.
+    @overload
+    def __call__(self, image: ImageLike) -> Prediction: ...
+
+    @overload
+    def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+
+    def __call__(
+        self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...]
+    ) -> Prediction | list[Prediction]:
+        """Segment an image, or several.
 
         Args:
             image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
-                tensor (3, H, W). RGB.
+                tensor (3, H, W). RGB. A list or tuple of them gives a list of predictions, made one by one
+                (`predict_batch` shows the network those of one size together).
 
         Raises:
             ValueError: the image is damaged, has another type or shape, or does not fit into memory.
             OSError: the file cannot be opened.
         """
+        if isinstance(image, list | tuple):
+            return [self(each) for each in image]
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
@@ -303,9 +350,23 @@ class Predictor:
             ValueError: an image is not valid, or those of one size do not fit into memory together.
             OSError: a file cannot be opened.
         """
-        pixels = [_as_array(image) for image in images]
+        value_range = ValueRange(self.view.value_range)
+        pixels = [_as_array(image, value_range) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
+        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    @property
+    def settings(self) -> str:
+        """Text that is the same for predictors of the same weights and options, and differs for others."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        path = getattr(self.model, "path", None)  # of a network that another runtime executes
+        digest.update(b"" if path is None else Path(path).read_bytes())
+        digest.update(repr((self.categories.to_json(), self.post_processing, self.view)).encode())
+        return digest.hexdigest()
 
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
@@ -322,6 +383,7 @@ class Predictor:
             image=pixels,
             network_ms=prediction.network_ms,
             post_processing_ms=prediction.post_processing_ms,
+            num_left_out=prediction.num_left_out,
         )
 
     def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,20 +418,27 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _sides(loaded: LoadedWeights, **given: int | None) -> dict[str, int | None]:
-    """Return `long_side` and `max_size` as given or, where None is given, as stored with weights."""
+def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
+    """Return how the network sees images: as given or, where None is given, as stored with weights."""
     stored = loaded.metadata.get("view") or {}
     refuse_unknown("view", stored, "weights", given)
-    sides = {name: stored.get(name) if value is None else value for name, value in given.items()}
-    return sides | {"long_side": sides["long_side"] or None}
+    view = {name: stored.get(name) if value is None else value for name, value in given.items()}
+    # A long side of 0 keeps the size of the images.
+    return View(
+        flip=flip,
+        scales=view["scales"] or (1.0,),
+        long_side=view["long_side"] or None,
+        max_size=view["max_size"],
+        value_range=view["value_range"] or FULL.rule,
+    )
 
 
-def _as_array(image: ImageLike) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image))
+        return read_image(Path(image), value_range=value_range)
     if isinstance(image, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)
@@ -383,7 +452,8 @@ def _as_array(image: ImageLike) -> ImageArray:
         )
     if array.dtype != np.uint8:
         raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    # A copy: whoever fills the array again, as cameras do, does not change the picture of the prediction.
+    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
 def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
@@ -434,9 +504,3 @@ def _too_large(height: int, width: int) -> str:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _resized_map(values: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Return a map (h, w) at another size, each pixel from the nearest pixel center."""
-    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, values.shape, strict=True))
-    return values[np.ix_(rows.astype(np.int64), columns.astype(np.int64))]

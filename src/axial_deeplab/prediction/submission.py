@@ -9,7 +9,7 @@ from tqdm import tqdm
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.files import PredictedFiles
+from axial_deeplab.prediction.files import PredictedFiles, mark_of_file, told_once
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 
@@ -32,6 +32,8 @@ def predict_listed(
     The output folder gets `panoptic.json` and `panoptic/*.png`. With `submission` they have the names that
     the server asks for, `panoptic_{set}_{submission}_results`, and are packed into a zip file of this name;
     the set is the end of the name of the JSON, as test-dev2017 of image_info_test-dev2017.json.
+
+    A run that was stopped is continued.
 
     Args:
         predictor: makes the predictions.
@@ -57,18 +59,26 @@ def predict_listed(
         predictor.categories.require_same_classes(CATEGORIES, "weights", "COCO")
         name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
     dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
-    network_ms = post_processing_ms = 0.0
-    with PanopticWriter(output / name, output / f"{name}.json", predictor.categories) as writer:
-        for index in tqdm(range(len(dataset)), desc="predict", unit="image", disable=not progress):
-            sample = dataset[index]
-            prediction = predictor(sample.image)
-            network_ms += prediction.network_ms
-            post_processing_ms += prediction.post_processing_ms
-            writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
+    done = PredictedFiles(output)
+    # An image that was predicted for another list would be one too many for the server.
+    settings = f"{predictor.settings} {mark_of_file(Path(json))} {limit}"
+    writer = PanopticWriter(output / name, output / f"{name}.json", predictor.categories, settings=settings)
+    with writer, told_once():
+        records = tqdm(dataset.records, desc="predict", unit="image", disable=not progress)
+        for index, record in enumerate(records):
+            mark = mark_of_file(record.image)
+            if writer.resume(record.file_name, record.image_id, mark):
+                done.add_resumed()
+                continue
+            prediction = predictor(dataset[index].image)
+            done.add(prediction)
+            writer.add(
+                prediction.result, image_file_name=record.file_name, image_id=record.image_id, mark=mark
+            )
     if submission is not None:
         _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
-    num = len(dataset)
-    return PredictedFiles(output, num, network_ms / num, post_processing_ms / num)
+    done.warn(predictor)
+    return done
 
 
 def _name_of_set(json: Path) -> str:

@@ -23,12 +23,14 @@ class PredictedVideo:
         num_frames: its frames.
         network_ms: time of the network, milliseconds, of all frames together.
         post_processing_ms: time of the post-processing, milliseconds, of all frames together.
+        num_left_out: centers of objects beyond `top_k`, in the frame that has most.
     """
 
     path: Path
     num_frames: int = 0
     network_ms: float = 0.0
     post_processing_ms: float = 0.0
+    num_left_out: int = 0
 
 
 def predict_video(
@@ -70,6 +72,7 @@ def predict_video(
                 done.num_frames += 1
                 done.network_ms += prediction.network_ms
                 done.post_processing_ms += prediction.post_processing_ms
+                done.num_left_out = max(done.num_left_out, prediction.num_left_out)
     if reader.damage is not None:
         raise DamagedVideoError(f"{reader.damage}; {output} has the {done.num_frames} frames before")
     return done

@@ -10,7 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, remove_leftovers
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -59,9 +59,7 @@ class Checkpoints(lightning.Callback):
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Remove what a killed run left half-written."""
         if trainer.is_global_zero:
-            for name in (LAST, BEST):
-                for leftover in self.folder.glob(f".{name}.*"):
-                    leftover.unlink(missing_ok=True)
+            remove_leftovers(self.folder)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Take the step that a resumed run starts from as written."""

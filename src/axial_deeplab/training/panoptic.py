@@ -7,6 +7,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from axial_deeplab.config.schema import Config, DataConfig, section_to_dict
+from axial_deeplab.data.augmentation import Intensity
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.targets import PanopticTargets
@@ -19,7 +20,7 @@ from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model
+from axial_deeplab.training.task import Task, build_model, value_range
 
 
 class PanopticTraining(TrainingModule):
@@ -52,9 +53,9 @@ class PanopticTraining(TrainingModule):
         self.evaluator = evaluator
 
     def metadata(self) -> dict[str, Any]:
-        """Return the settings of the post-processing, and at which size images are seen."""
+        """Return the settings of the post-processing, and at which sizes images are seen."""
         post_processing = section_to_dict(self.config.post_processing)
-        return {"post_processing": post_processing, "view": working_size(self.config.data)}
+        return {"post_processing": post_processing, "view": _view(self.config.data)}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
@@ -99,19 +100,21 @@ def panoptic_task(config: Config) -> Task:
     module = PanopticTraining(
         build_model(config, len(categories)),
         PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
-        PanopticEvaluator(categories, post_processing, View(**working_size(config.data))),
+        PanopticEvaluator(categories, post_processing, View(**_view(config.data))),
         categories,
         config,
     )
     targets = PanopticTargets(
         categories.thing_ids, ignore_label=ignore_label, **section_to_dict(config.target)
     )
+    augmentation = section_to_dict(config.augmentation)
+    augmentation["intensity"] = Intensity(**section_to_dict(config.augmentation.intensity))
     augmented = TrainingDataset(
         train_data,
         targets,
         seed=config.trainer.seed,
         **working_size(config.data),
-        **section_to_dict(config.augmentation),
+        **augmentation,
     )
     return Task(module, augmented, val_data)
 
@@ -119,6 +122,12 @@ def panoptic_task(config: Config) -> Task:
 def working_size(data: DataConfig) -> dict[str, Any]:
     """Return the settings of the size at which the network sees images, in training and afterwards."""
     return {"long_side": data.long_side, "max_size": data.max_size}
+
+
+def _view(data: DataConfig) -> dict[str, Any]:
+    """Return how predictions see images, which is stored with the weights."""
+    scales = {} if data.scales == (1.0,) else {"scales": list(data.scales)}
+    return {**working_size(data), **scales, **value_range(data)}
 
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:

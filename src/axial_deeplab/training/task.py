@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from axial_deeplab.config.schema import Config
+from axial_deeplab.config.schema import Config, DataConfig
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.training.module import TrainingModule
 
@@ -44,3 +44,8 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
             f"model.overrides must be arguments of {name}, got {overrides} "
             f"({type(error).__name__}: {message}); correct types and values"
         ) from None
+
+
+def value_range(data: DataConfig) -> dict[str, Any]:
+    """Return the range of values if it is not that of the type, so that older versions read usual weights."""
+    return {} if data.value_range == "full" else {"value_range": data.value_range}

@@ -1,16 +1,28 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and a killed process leaves nothing for long."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Short, whatever the name of the file, which may be as long as the file system allows.
+_PREFIX = ".axial-deeplab-"
+_cleared: set[tuple[Path, str]] = set()
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    The first call for a folder removes there what killed processes left.
 
     Args:
         path: the final file; its folder is made if it is missing.
@@ -20,9 +32,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.", suffix=final.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    remove_leftovers(final.parent)
+    handle, temporary = _locked(
+        lambda: tempfile.mkstemp(dir=final.parent, prefix=_PREFIX, suffix=final.suffix)
+    )
     try:
         yield temporary
         # mkstemp makes files private; a result should have the permissions that the user's umask gives.
@@ -30,11 +43,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+        _release(handle)
 
 
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` on success, remove it on failure.
+
+    The first call beside a folder removes there what killed processes left.
 
     Args:
         path: the final folder; it must not exist yet, or be empty.
@@ -47,15 +63,94 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise ValueError(f"output must be a new or empty folder, got {final}; choose another or remove it")
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-    try:
+    with temporary_directory(final.parent, _PREFIX) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if final.exists():
             final.rmdir()
         temporary.rename(final)
+
+
+@contextmanager
+def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder and remove it at the end, before that those of killed processes.
+
+    Args:
+        parent: folder in which it is made.
+        prefix: beginning of its name.
+
+    Raises:
+        OSError: the parent cannot be written.
+    """
+    remove_leftovers(parent, prefix)
+    handle, temporary = _locked(lambda: _opened(tempfile.mkdtemp(prefix=prefix, dir=parent)))
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _release(handle)
+
+
+def remove_leftovers(folder: Path, prefix: str = _PREFIX) -> None:
+    """Remove temporary files and folders of processes that are gone, once in the life of this process.
+
+    A process holds a lock on what it writes, which the system releases when it dies. Where there are no such
+    locks, as on Windows, nothing is removed.
+    """
+    folder = folder.resolve()
+    if fcntl is None or (folder, prefix) in _cleared:
+        return
+    _cleared.add((folder, prefix))
+    for path in folder.glob(f"{prefix}*"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def lock_file(file: IO[str]) -> bool:
+    """Lock an open file for this process until it is closed; say whether nobody else holds it.
+
+    Where there are no such locks, as on Windows, the answer is always yes.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some file systems have no locks
+        return True
+    return os.fstat(file.fileno()).st_nlink > 0
+
+
+def _locked(make: Callable[[], tuple[int | None, str]]) -> tuple[int | None, Path]:
+    """Make a temporary file or folder and lock it: the open handle that holds the lock, and the path."""
+    while True:
+        handle, name = make()
+        if handle is None or fcntl is None:
+            _release(handle)
+            return None, Path(name)
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # another process took it for a leftover just before
+
+
+def _opened(folder: str) -> tuple[int | None, str]:
+    return (None if fcntl is None else os.open(folder, os.O_RDONLY)), folder
+
+
+def _release(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Color
-from axial_deeplab.panoptic.map import PanopticMap
-from axial_deeplab.panoptic.overlaps import SegmentMatches
+from axial_deeplab.panoptic.map import PanopticMap, SegmentMatches
 from axial_deeplab.visualization.legend import LegendEntry, append_legend
 from axial_deeplab.visualization.overlay import draw_boundaries
 

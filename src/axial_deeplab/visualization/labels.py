@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from axial_deeplab.panoptic.categories import Color
+from axial_deeplab.visualization.fonts import Font, readable
 
 Box = tuple[int, int, int, int]
 
@@ -62,7 +63,7 @@ def draw_labels(
         What was written, and where.
     """
     size = font_size(*picture.size)
-    font = ImageFont.load_default(size)
+    font, texts = readable(texts, size)
     padding = max(1, size // 5)
     step = max(1, -(-max(index.shape) // _SEARCH_SIDE))
     small = index[step // 2 :: step, step // 2 :: step]
@@ -178,7 +179,7 @@ def _overlap(a: Box, b: Box) -> bool:
 def _write(
     picture: Image.Image,
     label: Label,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
     shift: tuple[float, float],
 ) -> None:
     left, top, right, bottom = label.box

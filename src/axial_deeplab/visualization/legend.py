@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from axial_deeplab.panoptic.categories import Color
+from axial_deeplab.visualization.fonts import readable
 from axial_deeplab.visualization.labels import font_size
 
 PAPER: Color = (255, 255, 255)
@@ -37,14 +38,14 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
         width: pixels of the strip; a name that is longer makes it wider.
         size: pixels of the font.
     """
-    font = ImageFont.load_default(size)
+    font, names = readable([entry.name for entry in entries], size)
     gap = size // 2
     line_height = size + gap + 2
     places = []
     needed = 0
     x, y = gap, gap
-    for entry in entries:
-        entry_width = size + gap + round(font.getlength(entry.name)) + 2 * gap
+    for name in names:
+        entry_width = size + gap + round(font.getlength(name)) + 2 * gap
         if x > gap and x + entry_width - 2 * gap > width:
             x, y = gap, y + line_height
         places.append((x, y))
@@ -52,7 +53,7 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
         needed = max(needed, x - gap)
     strip = Image.new("RGB", (max(width, needed), y + line_height if entries else 0), PAPER)
     pen = ImageDraw.Draw(strip)
-    for entry, (x, y) in zip(entries, places, strict=True):
+    for entry, name, (x, y) in zip(entries, names, places, strict=True):
         swatch = Image.new("RGB", (size, size), entry.color)
         if entry.stripe is not None:
             for offset in range(-size, 2 * size, max(4, size // 3)):
@@ -60,5 +61,5 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
                     (offset, 0, offset - size, size), fill=entry.stripe, width=max(1, size // 10)
                 )
         strip.paste(swatch, (x, y))
-        pen.text((x + size + gap, y + size / 2), entry.name, fill=INK, font=font, anchor="lm")
+        pen.text((x + size + gap, y + size / 2), name, fill=INK, font=font, anchor="lm")
     return strip

@@ -1,6 +1,7 @@
 """A panoptic segmentation over its image: class colors, shades of instances, boundaries, names, void."""
 
 import colorsys
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ def draw_overlay(
     image: NDArray[np.uint8],
     panoptic: Panoptic,
     categories: Categories,
-    *,
+    *old_categories: Categories,
     opacity: float = 0.55,
     labels: bool = True,
     scores: bool = True,
@@ -37,6 +38,7 @@ def draw_overlay(
         image: RGB, uint8.
         panoptic: the panoptic map of the image and its segments.
         categories: their names and colors.
+        old_categories: for one version, map and segments may be given in place of `panoptic`.
         opacity: opacity of the colors, 0 to 1; void is always dark and hatched.
         labels: write names where there is room.
         scores: add the score to the names of things that have one, percent.
@@ -49,6 +51,10 @@ def draw_overlay(
     Raises:
         ValueError: image and map differ in size, or `opacity` is out of its range.
     """
+    if old_categories:  # called as draw_overlay(image, map, segments, categories)
+        message = "draw_overlay takes Panoptic(map, segments) in place of map and segments"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        panoptic, (categories,) = Panoptic(panoptic, categories), old_categories  # type: ignore[arg-type]
     if image.shape != (*panoptic.size, 3):
         raise ValueError(
             f"image must be {(*panoptic.size, 3)} for this map, got {image.shape}; give the image of the map"

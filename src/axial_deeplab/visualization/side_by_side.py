@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from axial_deeplab.visualization.fonts import readable
 from axial_deeplab.visualization.legend import INK, PAPER, LegendEntry, draw_legend
 
 
@@ -32,7 +33,7 @@ def side_by_side(
         )
     gap = max(4, panel_width // 64)
     size = max(12, panel_width // 28)
-    font = ImageFont.load_default(size)
+    font, titles = readable(titles, size)
     width = gap + len(titles) * (panel_width + gap)
     scaled = [[_scaled(picture, panel_width) for picture in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in scaled]

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
-from axial_deeplab.panoptic.overlaps import count_overlaps
+from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment, count_overlaps
 
 # Intersection over union with itself in the frame before: low, for small things move by their own size.
 LEAST_OVERLAP = 0.1

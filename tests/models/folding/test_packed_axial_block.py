@@ -101,6 +101,23 @@ def test_weights_that_change_are_packed_anew() -> None:
     assert folded(x).min() > 50
 
 
+def test_weights_of_a_functional_call_are_those_that_count() -> None:
+    block = AxialBlock(16, 16, 16, num_heads=8).eval()
+    nn.init.ones_(block.get_parameter("up.norm.weight"))
+    folded = block.fused()
+    x = torch.randn(1, 16, 8, 8)
+    with torch.no_grad():
+        before = folded(x)
+        state = {key: 1.5 * value for key, value in folded.state_dict().items()}
+        y = torch.func.functional_call(folded, state, (x,))
+        torch.testing.assert_close(folded(x), before, rtol=0, atol=0)
+        other = copy.deepcopy(folded)
+        other.load_state_dict(state)
+        torch.testing.assert_close(y, other(x))
+    leaves = {key: value.requires_grad_() for key, value in state.items()}
+    assert torch.func.functional_call(folded, leaves, (x,)).requires_grad
+
+
 def test_gradients_autocast_and_other_types_take_the_block() -> None:
     block, folded = make()
     x = image(1, 32, 9, 7).requires_grad_()

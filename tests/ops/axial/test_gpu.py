@@ -140,7 +140,7 @@ def test_opcheck_of_the_backward_pass() -> None:
     arguments = arguments_of(1, 5, 1, 2)
     outputs = torch.ops.axial_deeplab.triton_axial_attention(*arguments, 3, True)
     operation = torch.ops.axial_deeplab.triton_axial_attention_backward.default
-    torch.library.opcheck(operation, (list(outputs[:2]), list(outputs), *arguments, 3))
+    torch.library.opcheck(operation, (*outputs[:2], *outputs, *arguments, 3, True))
 
 
 def test_auto_takes_it_where_numba_cannot_run() -> None:

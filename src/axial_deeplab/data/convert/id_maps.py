@@ -1,35 +1,50 @@
 """Reading PNG files whose grey level or palette index is an id: labels, instances, masks."""
 
 import os
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.images import DAMAGED, FORMATS, damage
+from axial_deeplab.data.images import FORMATS, naming_damage
+from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
-def read_id_map(path: str | os.PathLike[str]) -> NDArray[np.int32]:
+def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np.int32]:
     """Read the ids (H, W) of a PNG, TIFF ... of one channel: grey levels of 8 or 16 bits, or palette indices.
 
+    Args:
+        path: image file.
+        page: page of a TIFF file, from 1 on; None takes the first, with a warning if there are several.
+
     Raises:
-        ValueError: the file is broken or has several channels.
+        ValueError: the file is broken, has several channels, or lacks the page.
         OSError: the file cannot be opened.
     """
-    with open(path, "rb") as file:
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                mode = image.mode
-                pixels = np.asarray(image)
-        except DAMAGED as error:
-            raise ValueError(
-                f"{path} must be a complete image of ids, got: {damage(error)}; write the file again"
-            ) from None
+    num_pages = 1
+    with open(path, "rb") as file, naming_damage(path, "a complete image of ids", "write the file again"):
+        place = 0
+        if file.read(4) in MAGIC:
+            found = read_tiff(file, number=page, pixels=False)
+            place, num_pages = found.place, found.num_pages
+        elif page not in (None, 1):
+            raise UnsupportedImageError(f"must have page {page}, got one picture; leave out --page")
+        file.seek(0)
+        with Image.open(file, formats=FORMATS) as image:
+            image.seek(place)
+            mode = image.mode
+            pixels = np.asarray(image)
     if mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "
             "save the ids as greyscale, not as colors"
+        )
+    if num_pages > 1 and page is None:
+        warnings.warn(
+            f"{path} has {num_pages} pages, of which the first is read; give another with --page",
+            stacklevel=2,
         )
     return pixels.astype(np.int32)

@@ -18,6 +18,7 @@ from axial_deeplab.models.attention.base import (
 from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
+from axial_deeplab.ops.dispatch import is_transformed
 
 AXES = ("height", "width")
 
@@ -97,8 +98,7 @@ class AxialAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.qkv.in_channels)
-        # Channels last, each head's channels of a position lie together and no axis has to be moved.
-        return super().forward(x.contiguous(memory_format=torch.channels_last))
+        return super().forward(_channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
         q, k, v = along_axis(self.axis, q, k, v)
@@ -147,7 +147,7 @@ class FusedAxialAttention(FusedAttention):
         self.rel_q, self.rel_k, self.rel_v = layer.rel_q, layer.rel_k, layer.rel_v
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = along_axis(self.axis, *self.project(x.contiguous(memory_format=torch.channels_last)))
+        q, k, v = along_axis(self.axis, *self.project(_channels_last(x)))
         y = axial_attention_sum(
             q,
             k,
@@ -166,6 +166,12 @@ class FusedAxialAttention(FusedAttention):
         if self.shift is not None:
             y = y + self.shift
         return subsample(y, _strides(self.axis, self.stride))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return x (B, C, H, W) with the channels of a position and head side by side: no axis is moved."""
+    # Inside of `torch.func.vmap` no tensor has a layout.
+    return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
 def along_axis(axis: str, *tensors: Tensor) -> tuple[Tensor, ...]:

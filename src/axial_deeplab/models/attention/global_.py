@@ -1,15 +1,18 @@
 """Attention over the whole image, without positional terms."""
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from axial_deeplab.models.attention.base import Attention, fold_projection, reset_projection
 from axial_deeplab.models.folding.fold import exact, scale_and_shift
 from axial_deeplab.models.options import ATTENTION, NORM, AttentionOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.statistics import logit_moments
+from axial_deeplab.ops.dispatch import is_transformed
 
 
 class GlobalAttention2d(Attention):
@@ -67,7 +70,9 @@ class GlobalAttention2d(Attention):
         queries, keys, values = (
             F.pad(y, (0, channels - y.shape[-1])).flatten(1, 2).transpose(1, 2) for y in (q, k, v)
         )  # (B, N, H·W, channels)
-        y = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        # The implementations that save memory lose tangents.
+        with sdpa_kernel(SDPBackend.MATH) if is_transformed() else nullcontext():
+            y = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
         return y[..., : self.value_dim].transpose(1, 2).unflatten(1, q.shape[1:3]), None  # (B, H, W, N, V)
 
     def logit_moments(

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.norm import keep_running_statistics
 from axial_deeplab.models.options import BackboneOptions
+from axial_deeplab.ops.dispatch import is_transformed
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
 STAGE_STRIDES = {32: (1, 2, 2, 2), 16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
@@ -138,7 +139,7 @@ class Backbone(Fusible):
         return self.classifier(last.mean(dim=(2, 3)))
 
     def _run(self, block: nn.Module, x: Any) -> Any:
-        if not (self.checkpoint and self.training and torch.is_grad_enabled()):
+        if not (self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed()):
             return block(x)
         return checkpoint(
             block,

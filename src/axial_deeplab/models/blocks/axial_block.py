@@ -18,6 +18,7 @@ from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
 from axial_deeplab.models.norm import keep_running_statistics
 from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
 from axial_deeplab.models.recomputation import recompute_normalized, relu
+from axial_deeplab.ops.dispatch import is_transformed
 
 
 class AxialBlock(nn.Module):
@@ -100,7 +101,7 @@ class AxialBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.in_channels)
-        if self.checkpoint and self.training and torch.is_grad_enabled():
+        if self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed():
             y: Tensor = checkpoint(
                 self._forward,
                 x,

@@ -36,6 +36,7 @@ class FusedAxialBlock(nn.Module):
         self.block = block
         self._packed: _PackedBlock | None = None
         self._packed_tensors: tuple[Tensor, ...] = ()
+        self._homes: list[tuple[dict[str, Any], str]] = []
         self._packed_state: object = None
 
     def fused(self) -> nn.Module:
@@ -43,20 +44,36 @@ class FusedAxialBlock(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        packed = self._pack() if can_use_packed(x, self._packed_tensors) else None
+        packed = self._pack(x) if can_use_packed(x, self._packed_tensors) else None
         y: Tensor = self.block(x) if packed is None else packed(x)
         return y
 
-    def _pack(self) -> "_PackedBlock | None":
+    def _pack(self, x: Tensor) -> "_PackedBlock | None":
         """Return the block on copies of its weights as they are now; None if it cannot run so."""
-        if not self._packed_tensors or fingerprint(self._packed_tensors) != self._packed_state:
-            self._packed_tensors = (*self.block.parameters(), *self.block.buffers())
+        if (
+            not self._packed_tensors
+            # `torch.func.functional_call` puts other tensors in their places for a while.
+            or any(
+                home[name] is not x for (home, name), x in zip(self._homes, self._packed_tensors, strict=True)
+            )
+            or fingerprint(self._packed_tensors) != self._packed_state
+        ):
+            self._homes = [
+                (home, name)
+                for module in self.block.modules()
+                for home in _homes_of(module)
+                for name, x in home.items()
+                if x is not None
+            ]
+            self._packed_tensors = tuple(home[name] for home, name in self._homes)
             self._packed_state = fingerprint(self._packed_tensors)
             self._packed = _PackedBlock(self.block) if _PackedBlock.can_run(self.block) else None
+            if not can_use_packed(x, self._packed_tensors):
+                return None
         return self._packed
 
     def _forget(self) -> None:
-        self._packed, self._packed_tensors = None, ()
+        self._packed, self._packed_tensors, self._homes = None, (), []
 
     def _apply(self, *args: Any, **kwargs: Any) -> "FusedAxialBlock":
         self._forget()
@@ -68,7 +85,7 @@ class FusedAxialBlock(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None, "_packed_tensors": (), "_packed_state": None}
+        return {**self.__dict__, "_packed": None, "_packed_tensors": (), "_homes": [], "_packed_state": None}
 
 
 class _PackedBlock:
@@ -128,6 +145,11 @@ class _PackedBlock:
         if self.final_relu:
             y.relu_()
         return y.view(*size, -1).permute(0, 3, 1, 2)
+
+
+def _homes_of(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return where a module keeps its parameters and its buffers."""
+    return module._parameters, module._buffers
 
 
 def _attentions(block: "AxialBlock") -> "tuple[FusedAxialAttention, FusedAxialAttention]":

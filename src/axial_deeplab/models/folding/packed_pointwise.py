@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from axial_deeplab.ops.dispatch import is_transformed
+
 
 def is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether a module is a plain convolution that looks at one position for each of its outputs."""
@@ -38,7 +40,7 @@ def _has_packed_products() -> bool:
 def can_use_packed(x: Tensor, parameters: Iterable[Tensor | None]) -> bool:
     """Return whether a module may run on copies of its parameters: eagerly, on the CPU, in float32.
 
-    Not where gradients are wanted, nor where something watches or replaces what PyTorch executes.
+    Not where derivatives are wanted, nor where something watches or replaces what PyTorch executes.
     """
     return (
         not torch.compiler.is_compiling()
@@ -50,6 +52,7 @@ def can_use_packed(x: Tensor, parameters: Iterable[Tensor | None]) -> bool:
         and x.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and _get_current_dispatch_mode() is None
+        and not is_transformed()
         and not (
             torch.is_grad_enabled()
             and (x.requires_grad or any(p is not None and p.requires_grad for p in parameters))

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from axial_deeplab.ops.axial.reference import count_products
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.numba.call import KernelCall, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
@@ -97,6 +98,9 @@ def _allocate_gradients(*arguments: Any) -> list[Tensor]:
 
 
 _forward.differentiate_by(_backward, num_outputs=2)
+_forward.count_products(lambda *flat: count_products(Operands(*flat)))
+_forward_sum.count_products(lambda _scale, *flat: count_products(Operands(*flat)))
+_backward.count_products(lambda _content, _positional, _maxima, *flat: 2 * count_products(Operands(*flat)))
 
 
 def _allocate_maxima(q: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fused axial attention on CUDA devices, forward and backward, compiled by Triton; see docs/kernels.md."""
+"""Axial attention on CUDA devices, forward and backward, compiled by Triton; see docs/kernels.md."""
 
 import math
 import os
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from axial_deeplab.ops.dispatch import is_exporting
+from axial_deeplab.ops.axial.reference import count_products
+from axial_deeplab.ops.dispatch import is_exporting, is_transformed
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 from axial_deeplab.ops.triton.tilings import Tiling, candidates, padded, run_tiled
@@ -46,6 +47,8 @@ def why_not(operands: Operands) -> str | None:
         return "it has the softmax only"
     if is_exporting():
         return "an exported program must not need its compiled code"
+    if is_transformed():
+        return "forward mode and the transforms of torch.func do not see into its compiled code"
     if q.device.type == "cuda" and torch.cuda.get_device_properties(q.device).major < 8:
         return "the device must have compute capability 8.0"
     return None
@@ -110,49 +113,35 @@ def _allocate_sum(positional_scale: Tensor, *flat: Any) -> Tensor:
 
 @registered(
     "triton_axial_attention_backward",
-    f"Tensor[] output_grads, Tensor[] outputs, {SCHEMA}",
+    "Tensor grad_content, Tensor grad_positional, Tensor content, Tensor positional, Tensor statistics, "
+    f"{SCHEMA}, bool differentiable",
     "Tensor[]",
     device="default",
 )
-def _backward(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> list[Tensor]:
-    """Return the gradients of `Operands.tensors`; empty for an absent one.
-
-    Args:
-        output_grads: gradients of the content and the positional output.
-        outputs: those of the forward operation.
-    """
+def _backward(grad_content: Tensor, grad_positional: Tensor, *arguments: Any) -> list[Tensor]:
+    """Return the gradients of `Operands.tensors`; empty for an absent one."""
+    *flat, _ = arguments[3:]
     operands = Operands(*flat)
     if operands.q.shape[:4].numel() == 0:
         return [operands.q.new_empty(0) if x is None else torch.zeros_like(x) for x in operands.tensors]
-    call = _Call("backward", operands, outputs)
-    call.output_grads = output_grads
+    call = _Call("backward", operands, arguments[:3])
+    call.output_grads = grad_content, grad_positional
     return run_tiled(call.key, call.tilings, call.backward)
 
 
 @_backward.register_fake
-def _allocate_gradients(output_grads: list[Tensor], outputs: list[Tensor], *flat: Any) -> list[Tensor]:
+def _allocate_gradients(*arguments: Any) -> list[Tensor]:
+    *flat, _ = arguments[5:]
     operands = Operands(*flat)
     grads = [empty_like_image(x) for x in operands.images]
     others = (*operands.tables, operands.logit_scale)
     return grads + [grads[0].new_empty(0) if x is None else x.new_empty(x.shape) for x in others]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    *tensors, ctx.span, _ = inputs
-    ctx.mark_non_differentiable(output[2])
-    ctx.save_for_backward(*tensors, *output)
-
-
-def _differentiate(
-    ctx: Any, grad_content: Tensor, grad_positional: Tensor, _: Tensor
-) -> tuple[Tensor | None, ...]:
-    *tensors, content, positional, statistics = ctx.saved_tensors
-    outputs = [content, positional, statistics]
-    grads = _backward([grad_content, grad_positional], outputs, *tensors, ctx.span)
-    return *(None if x is None else grad for x, grad in zip(tensors, grads, strict=True)), None, None
-
-
-_forward.register_autograd(_differentiate, setup_context=_setup_context)
+_forward.differentiate_by(_backward, num_outputs=2, keep_outputs=True)
+_forward.count_products(lambda *arguments: count_products(Operands(*arguments[:-1])))
+_forward_sum.count_products(lambda _scale, *flat: count_products(Operands(*flat)))
+_backward.count_products(lambda *arguments: 2 * count_products(Operands(*arguments[5:-1])))
 
 
 class _Call:

@@ -17,7 +17,7 @@ _SCHEMA = "Tensor q, Tensor k, Tensor? rel_q, Tensor? rel_k"
 
 
 def can_run(q: Tensor) -> bool:
-    """Return whether queries and keys of this type and device have a kernel, in a program that may use it."""
+    """Return whether queries and keys of this type and device have a kernel, where it may be used."""
     return q.dtype in (torch.float32, torch.float64) and why_not_tensor(q) is None
 
 
@@ -142,6 +142,13 @@ def _unpack(packed: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _sums.differentiate_by(_backward)
+_sums.count_products(lambda *operands: _count_products(*operands))
+_backward.count_products(lambda _grad, _packed, *operands: 2 * _count_products(*operands))
+
+
+def _count_products(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None) -> int:
+    """Return the multiply-adds of the outer products: of queries and of keys, once more for their tables."""
+    return q.numel() * q.shape[4] * (2 + (rel_q is not None) + (rel_k is not None))
 
 
 def _run(entry: str, q: Tensor, k: Tensor, moments: Tensor, *grads: Tensor) -> None:

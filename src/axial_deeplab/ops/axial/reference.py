@@ -62,6 +62,14 @@ def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
         return merge(content), None if positional is None else merge(positional)
 
 
+def count_products(operands: Operands) -> int:
+    """Return the multiply-adds of `attend`; a backward pass for all arguments has twice as many."""
+    batch, length, lines, heads, _ = operands.q.shape
+    block, reach = query_blocks(length, operands.span)
+    blocks = -(-length // block)
+    return batch * lines * heads * blocks * block * (block + 2 * reach) * operands.products_of_a_pair
+
+
 def query_blocks(length: int, span: int | None) -> tuple[int, int]:
     """Return how many queries share a window of keys, and how far the window reaches beyond them."""
     if span is None or length == 0:

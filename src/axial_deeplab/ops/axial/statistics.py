@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial import moments as numba_moments
 from axial_deeplab.ops.axial.reference import split_queries, windows_of_keys
 from axial_deeplab.ops.axial.table_moments import range_sums, rows_in_reach, window_sums
+from axial_deeplab.ops.dispatch import recomputed
 from axial_deeplab.ops.operands import full_precision, reach_of
 from axial_deeplab.ops.window.moments import sums_of_terms
 
@@ -31,8 +31,8 @@ def logit_moments(
     Over a whole axis `sum_op (q_o·k_p)² = <sum_o q_o q_oᵀ, sum_p k_p k_pᵀ>`, and over the window of any query
     `sum_p (q_o·r_{p-o})² = q_oᵀ (sum_p r_{p-o} r_{p-o}ᵀ) q_o`, whose inner sums are differences of prefix
     sums over the table: the cost is linear in L. A local span treats q·k in the same way, block by block, and
-    forms only the logits at the edges of the blocks' windows, a chunk of lines at a time; the fused
-    implementation sums them without storing any.
+    forms only the logits at the edges of the blocks' windows, a chunk of lines at a time; the
+    kernel sums them without storing any.
 
     Shapes:
         as in `axial_attention`: q, k (B, L, M, N, D); rel_q, rel_k (R, D) or None, whose moments are then
@@ -58,7 +58,7 @@ def logit_moments(
             if whole_axis:
                 first, second = numba_moments.sums_of_terms(q, k, tables[0], tables[1]) / count
             else:
-                first, second = _fused_local_sums(q, k, tables[0], tables[1], reach) / count
+                first, second = _local_sums_by_kernel(q, k, tables[0], tables[1], reach) / count
             return first, second
         sums = [_content_sums(q, k) if whole_axis else _local_content_sums(q, k, reach)]
         zero = q.new_zeros(heads)
@@ -78,7 +78,9 @@ def count_logits(num_images: int, length: int, num_lines: int, span: int | None)
     return num_images * num_lines * (length * (2 * reach + 1) - reach * (reach + 1))
 
 
-def _fused_local_sums(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: int) -> Tensor:
+def _local_sums_by_kernel(
+    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: int
+) -> Tensor:
     """Return the sums of the three terms over a local span and of their squares, (2, 3, N)."""
     near_q, near_k = (
         None if table is None else rows_in_reach(table, reach).expand(q.shape[3], -1, -1)
@@ -105,7 +107,7 @@ def _local_content_sums(q: Tensor, k: Tensor, reach: int) -> tuple[Tensor, Tenso
     for start in range(0, lines, chunk):
         part = q[:, :, start : start + chunk], k[:, :, start : start + chunk]
         # Recomputed in the backward pass, so that the logits of one chunk are all that is ever stored.
-        sums = checkpoint(_chunk_sums, *part, reach, use_reentrant=False, preserve_rng_state=False)
+        sums = recomputed(_chunk_sums, *part, reach)
         first, second = first + sums[0], second + sums[1]
     return first, second
 

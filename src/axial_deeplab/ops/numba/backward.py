@@ -60,11 +60,7 @@ class Memory(NamedTuple):
 
 @merged
 def sizes_of(arguments: Pointer) -> Sizes:
-    length, reach = simd.load_scalar(arguments, layout.LENGTH), simd.load_scalar(arguments, layout.REACH)
-    head_dim, value_dim = (
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-        simd.load_scalar(arguments, layout.VALUE_DIM),
-    )
+    length, reach, head_dim, value_dim = layout.lengths(arguments)
     return Sizes(
         length, reach, head_dim, value_dim, layout.table_rows(reach), layout.weights_pitch(length) * LANES
     )
@@ -539,11 +535,7 @@ def add_scaled(target: Pointer, scale: Pointer, other: Pointer, other_scale: Poi
 @kernel
 def sum_table_grads(arguments: Pointer, lane_grads: Pointer, target: Pointer) -> None:
     """Set the gradients of the distances of the three tables to the sums of their lanes."""
-    reach = simd.load_scalar(arguments, layout.REACH)
-    head_dim, value_dim = (
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-        simd.load_scalar(arguments, layout.VALUE_DIM),
-    )
+    _, reach, head_dim, value_dim = layout.lengths(arguments)
     source = lane_grads
     for width in (head_dim, head_dim, value_dim):
         for i in range((2 * reach + 1) * width):
@@ -558,12 +550,10 @@ def sum_table_grads(arguments: Pointer, lane_grads: Pointer, target: Pointer) ->
 def backward(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of bundles until none is left. Each has its own table gradients."""
     arguments = simd.pointer_like(address, address)
-    ticket = simd.take_ticket(simd.advance(arguments, layout.NEXT_THREAD))
-    starts = bundles.starts_of_ticket(arguments, ticket)
+    lane_grads, starts = bundles.memory_of_thread(arguments, like)
     following = simd.advance(starts, layout.TENSORS * LANES)
-    reach = simd.load_scalar(arguments, layout.REACH)
-    width = 2 * simd.load_scalar(arguments, layout.HEAD_DIM) + simd.load_scalar(arguments, layout.VALUE_DIM)
-    lane_grads = bundles.scratch_of_ticket(arguments, ticket, like)
+    _, reach, head_dim, value_dim = layout.lengths(arguments)
+    width = 2 * head_dim + value_dim
     lane_grads_size = layout.table_rows(reach) * width * LANES
     scratch = simd.advance(lane_grads, lane_grads_size)
     bundle_count = (simd.load_scalar(arguments, layout.UNITS) + LANES - 1) // LANES

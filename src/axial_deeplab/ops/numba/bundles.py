@@ -8,7 +8,7 @@ have the same numbers for all units: one number is read for all lanes.
 from typing import Any
 
 from axial_deeplab.ops.numba import layout, simd
-from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel
+from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel, merged
 from axial_deeplab.ops.numba.simd import LANES, TILE
 
 # Longer sums are made of pieces: each addition to a long one rounds more.
@@ -16,22 +16,15 @@ CHANNELS_IN_A_SUM = 16
 POSITIONS_IN_A_SUM = 32
 
 
-@kernel
-def scratch_of_ticket(arguments: Pointer, ticket: int, like: Scalar) -> Pointer:
-    """The part of the scratch memory that belongs to a ticket, zeroed."""
+@merged
+def memory_of_thread(arguments: Pointer, like: Scalar) -> tuple[Pointer, Pointer]:
+    """Take a part of the scratch memory, zeroed, and of the memory for lane starts."""
+    ticket = simd.take_ticket(simd.advance(arguments, layout.NEXT_THREAD))
     size = simd.load_scalar(arguments, layout.SCRATCH_SIZE)
     scratch = simd.advance(layout.tensor_at(arguments, layout.SCRATCH, like), ticket * size)
     layout.clear(scratch, size)
-    return scratch
-
-
-@kernel
-def starts_of_ticket(arguments: Pointer, ticket: int) -> Pointer:
-    """The part of the memory for lane starts that belongs to a ticket."""
-    return simd.advance(
-        simd.pointer_like(simd.load_scalar(arguments, layout.LANE_STARTS), ticket),
-        ticket * layout.LANE_STARTS_SIZE,
-    )
+    starts = simd.pointer_like(simd.load_scalar(arguments, layout.LANE_STARTS), ticket)
+    return scratch, simd.advance(starts, ticket * layout.LANE_STARTS_SIZE)
 
 
 @kernel

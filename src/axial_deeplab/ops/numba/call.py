@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.ops.dispatch import is_exporting
+from axial_deeplab.ops.dispatch import is_exporting, is_transformed
 from axial_deeplab.ops.numba.threads import run_in_threads
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -31,6 +31,8 @@ def why_not_tensor(q: Tensor) -> str | None:
         return f"it has no kernel for {q.dtype}"
     if is_exporting():
         return "an exported program must not need its compiled code"
+    if is_transformed():
+        return "forward mode and the transforms of torch.func do not see into its compiled code"
     return None
 
 

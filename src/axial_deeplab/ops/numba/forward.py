@@ -15,11 +15,7 @@ from axial_deeplab.ops.numba.simd import LANES, ROWS, TILE
 @kernel
 def attend_bundle(arguments: Pointer, bundle: int, starts: Pointer, scratch: Pointer, like: Scalar) -> None:
     """The outputs of one bundle and the largest logit of each query."""
-    length, reach = simd.load_scalar(arguments, layout.LENGTH), simd.load_scalar(arguments, layout.REACH)
-    head_dim, value_dim = (
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-        simd.load_scalar(arguments, layout.VALUE_DIM),
-    )
+    length, reach, head_dim, value_dim = layout.lengths(arguments)
     rows = layout.whole_tiles(length)
     units = bundles.units_in(arguments, bundle)
 
@@ -152,9 +148,7 @@ def average_values(
 def forward(address: int, like: Scalar) -> None:
     """What one thread does: take chunks of bundles until none is left."""
     arguments = simd.pointer_like(address, address)
-    ticket = simd.take_ticket(simd.advance(arguments, layout.NEXT_THREAD))
-    scratch = bundles.scratch_of_ticket(arguments, ticket, like)
-    starts = bundles.starts_of_ticket(arguments, ticket)
+    scratch, starts = bundles.memory_of_thread(arguments, like)
     following = simd.advance(starts, layout.TENSORS * LANES)
     bundle_count = (simd.load_scalar(arguments, layout.UNITS) + LANES - 1) // LANES
     chunks = simd.load_scalar(arguments, layout.CHUNKS)

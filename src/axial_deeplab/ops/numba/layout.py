@@ -206,6 +206,17 @@ def window_backward_scratch_size(
     return rows * columns_pitch(width, reach) + weights + lane_sums
 
 
+@merged
+def lengths(arguments: Pointer) -> Any:
+    """The positions of the axis, the reach, the channels of queries and keys, and of values."""
+    return (
+        load_scalar(arguments, LENGTH),
+        load_scalar(arguments, REACH),
+        load_scalar(arguments, HEAD_DIM),
+        load_scalar(arguments, VALUE_DIM),
+    )
+
+
 # --- packing ------------------------------------------------------------------------------------------------
 
 

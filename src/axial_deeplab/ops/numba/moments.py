@@ -129,10 +129,7 @@ def moments_of_heads(
     arguments: Pointer, first: int, behind: int, starts: Pointer, scratch: Pointer, like: Scalar
 ) -> None:
     """The moments of heads first ... behind - 1, whose channels share cache lines."""
-    length, head_dim = (
-        simd.load_scalar(arguments, layout.LENGTH),
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-    )
+    length, _, head_dim, _ = layout.lengths(arguments)
     sums_size = length * (1 + head_dim) * head_dim
     queries = divide(scratch, length, head_dim)
     keys = divide(simd.advance(scratch, line_size(length, head_dim)), length, head_dim)
@@ -207,10 +204,7 @@ def differentiate_heads(
     arguments: Pointer, first: int, behind: int, starts: Pointer, scratch: Pointer, like: Scalar
 ) -> None:
     """The gradients of the queries and keys of some heads; MOMENTS has those of products G as G + Gᵀ."""
-    length, head_dim = (
-        simd.load_scalar(arguments, layout.LENGTH),
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-    )
+    length, _, head_dim, _ = layout.lengths(arguments)
     sums_size = length * (1 + head_dim) * head_dim
     queries = divide(scratch, length, head_dim)
     keys = divide(simd.advance(scratch, line_size(length, head_dim)), length, head_dim)
@@ -241,11 +235,7 @@ def differentiate_heads(
 def moments(address: int, like: Scalar) -> None:
     """What one thread does: take groups of heads until none is left."""
     arguments = simd.pointer_like(address, address)
-    ticket = simd.take_ticket(simd.advance(arguments, layout.NEXT_THREAD))
-    scratch, starts = (
-        bundles.scratch_of_ticket(arguments, ticket, like),
-        bundles.starts_of_ticket(arguments, ticket),
-    )
+    scratch, starts = bundles.memory_of_thread(arguments, like)
     heads, groups = simd.load_scalar(arguments, layout.HEADS), simd.load_scalar(arguments, layout.CHUNKS)
     group = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
     while group < groups:
@@ -258,11 +248,7 @@ def moments(address: int, like: Scalar) -> None:
 def moments_backward(address: int, like: Scalar) -> None:
     """The same for the gradients."""
     arguments = simd.pointer_like(address, address)
-    ticket = simd.take_ticket(simd.advance(arguments, layout.NEXT_THREAD))
-    scratch, starts = (
-        bundles.scratch_of_ticket(arguments, ticket, like),
-        bundles.starts_of_ticket(arguments, ticket),
-    )
+    scratch, starts = bundles.memory_of_thread(arguments, like)
     heads, groups = simd.load_scalar(arguments, layout.HEADS), simd.load_scalar(arguments, layout.CHUNKS)
     group = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
     while group < groups:

@@ -9,7 +9,9 @@ takes several operands, a vector stands for a tile of equal rows.
 They can be called from compiled code only.
 """
 
+import inspect
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -110,6 +112,54 @@ def _tile(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
     return tile
 
 
+# --- how a function becomes instructions --------------------------------------------------------------------
+
+
+def _instruction(signature: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator for a function that generates the code of what it then is in compiled code.
+
+    The function gets the builder, the type of the numbers (that of its first argument that has one) and the
+    values of the arguments. It returns the result, None for nothing.
+
+    Args:
+        signature: returns the Numba signature for the types of the arguments.
+    """
+
+    def decorate(generate: Callable[..., Any]) -> Any:
+        def typed(typing_context: Any, *operands: Any) -> Any:
+            dtype = getattr(operands[0], "dtype", None)
+
+            def code(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
+                result = generate(builder, dtype, *arguments)
+                return context.get_dummy_value() if result is None else result
+
+            return signature(*operands), code
+
+        first, _, *others = inspect.signature(generate).parameters.values()
+        named: Any = wraps(generate)(typed)
+        named.__signature__ = inspect.Signature([first, *others])
+        return intrinsic(named)
+
+    return decorate
+
+
+def _elementwise(operation: Callable[..., ir.Value], summary: str) -> Any:
+    """What applies `operation(builder, dtype, *vectors)` to vectors, or to each row of tiles."""
+
+    def result(*operands: Any) -> Any:
+        return next((each for each in operands if isinstance(each, TileType)), operands[0])(*operands)
+
+    @wraps(operation)
+    def apply(builder: ir.IRBuilder, dtype: Any, *values: ir.Value) -> ir.Value:
+        if not any(isinstance(value.type, ir.ArrayType) for value in values):
+            return operation(builder, dtype, *values)
+        rows = zip(*(_rows(builder, value) for value in values), strict=True)
+        return _tile(builder, [operation(builder, dtype, *row) for row in rows])
+
+    apply.__doc__ = summary
+    return _instruction(result)(apply)
+
+
 # --- pointers and scalars -----------------------------------------------------------------------------------
 
 
@@ -123,61 +173,41 @@ def pointer_like(typing_context: Any, address: Any, like: Any) -> Any:
     return types.CPointer(like)(types.int64, like), generate
 
 
-@intrinsic
-def advance(typing_context: Any, pointer: Any, count: Any) -> Any:
+@_instruction(lambda pointer, _: pointer(pointer, types.int64))
+def advance(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, count: ir.Value) -> ir.Value:
     """The pointer `count` numbers further."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return builder.gep(arguments[0], [arguments[1]])
-
-    return pointer(pointer, types.int64), generate
+    return builder.gep(pointer, [count])
 
 
-@intrinsic
-def load_scalar(typing_context: Any, pointer: Any, index: Any) -> Any:
+@_instruction(lambda pointer, _: pointer.dtype(pointer, types.int64))
+def load_scalar(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
     """The number at `pointer[index]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return builder.load(builder.gep(arguments[0], [arguments[1]]))
-
-    return pointer.dtype(pointer, types.int64), generate
+    return builder.load(builder.gep(pointer, [index]))
 
 
-@intrinsic
-def store_scalar(typing_context: Any, pointer: Any, index: Any, number: Any) -> Any:
+@_instruction(lambda pointer, *_: types.void(pointer, types.int64, pointer.dtype))
+def store_scalar(
+    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, number: ir.Value
+) -> None:
     """Set `pointer[index]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        builder.store(arguments[2], builder.gep(arguments[0], [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64, pointer.dtype), generate
+    builder.store(number, builder.gep(pointer, [index]))
 
 
-@intrinsic
-def prefetch(typing_context: Any, pointer: Any, index: Any) -> Any:
+@_instruction(lambda pointer, _: types.void(pointer, types.int64))
+def prefetch(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> None:
     """Bring `pointer[index]` into the cache while other work goes on."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        narrow = ir.IntType(32)
-        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [address.type, narrow, narrow, narrow])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        read, near, data = (ir.Constant(narrow, option) for option in (0, 3, 1))
-        builder.call(function, [address, read, near, data])
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64), generate
+    narrow = ir.IntType(32)
+    address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [address.type, narrow, narrow, narrow])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+    read, near, data = (ir.Constant(narrow, option) for option in (0, 3, 1))
+    builder.call(function, [address, read, near, data])
 
 
-@intrinsic
-def take_ticket(typing_context: Any, pointer: Any) -> Any:
+@_instruction(lambda pointer: types.int64(pointer))
+def take_ticket(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value) -> ir.Value:
     """Return the int64 at `pointer` and increment it atomically: the next piece of work of a shared list."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return builder.atomic_rmw("add", arguments[0], ir.Constant(_INDEX, 1), "seq_cst")
-
-    return types.int64(pointer), generate
+    return builder.atomic_rmw("add", pointer, ir.Constant(_INDEX, 1), "seq_cst")
 
 
 # --- loads and stores ---------------------------------------------------------------------------------------
@@ -199,60 +229,44 @@ def _store(builder: ir.IRBuilder, dtype: types.Float, vector: ir.Value, element:
     builder.store(vector, builder.bitcast(element, _ir_vector(dtype).as_pointer()), align=_item_size(dtype))
 
 
-@intrinsic
-def load(typing_context: Any, pointer: Any, index: Any) -> Any:
+@_instruction(lambda pointer, _: VectorType(pointer.dtype)(pointer, types.int64))
+def load(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
     """The vector `pointer[index : index + LANES]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _load(builder, pointer.dtype, builder.gep(arguments[0], [arguments[1]]))
-
-    return VectorType(pointer.dtype)(pointer, types.int64), generate
+    return _load(builder, dtype, builder.gep(pointer, [index]))
 
 
-@intrinsic
-def store(typing_context: Any, pointer: Any, index: Any, vector: Any) -> Any:
+@_instruction(lambda pointer, _, vector: types.void(pointer, types.int64, vector))
+def store(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, vector: ir.Value) -> None:
     """Set `pointer[index : index + LANES]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        _store(builder, pointer.dtype, arguments[2], builder.gep(arguments[0], [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64, vector), generate
+    _store(builder, dtype, vector, builder.gep(pointer, [index]))
 
 
-@intrinsic
-def load_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any) -> Any:
+@_instruction(lambda pointer, *_: TileType(pointer.dtype)(pointer, types.int64, types.int64))
+def load_rows(
+    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value
+) -> ir.Value:
     """The tile whose row i is the vector at `pointer[index + i * pitch]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = _row_elements(builder, *arguments)
-        return _tile(builder, [_load(builder, pointer.dtype, element) for element in elements])
-
-    return TileType(pointer.dtype)(pointer, types.int64, types.int64), generate
+    elements = _row_elements(builder, pointer, index, pitch)
+    return _tile(builder, [_load(builder, dtype, element) for element in elements])
 
 
-@intrinsic
-def splat_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any) -> Any:
+@_instruction(lambda pointer, *_: TileType(pointer.dtype)(pointer, types.int64, types.int64))
+def splat_rows(
+    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value
+) -> ir.Value:
     """The tile whose row i is the number `pointer[index + i * pitch]` in every lane."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = _row_elements(builder, *arguments)
-        return _tile(builder, [_repeat(builder, builder.load(element)) for element in elements])
-
-    return TileType(pointer.dtype)(pointer, types.int64, types.int64), generate
+    elements = _row_elements(builder, pointer, index, pitch)
+    return _tile(builder, [_repeat(builder, builder.load(element)) for element in elements])
 
 
-@intrinsic
-def store_rows(typing_context: Any, pointer: Any, index: Any, pitch: Any, tile: Any) -> Any:
+@_instruction(lambda pointer, index, pitch, tile: types.void(pointer, types.int64, types.int64, tile))
+def store_rows(
+    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value, tile: ir.Value
+) -> None:
     """Store row i of the tile at `pointer[index + i * pitch]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = _row_elements(builder, *arguments[:3])
-        for element, vector in zip(elements, _rows(builder, arguments[3]), strict=True):
-            _store(builder, pointer.dtype, vector, element)
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64, types.int64, tile), generate
+    elements = _row_elements(builder, pointer, index, pitch)
+    for element, vector in zip(elements, _rows(builder, tile), strict=True):
+        _store(builder, dtype, vector, element)
 
 
 def _lane_elements(
@@ -275,124 +289,83 @@ def _transposed(builder: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value
     return vectors
 
 
-@intrinsic
-def load_lanes(typing_context: Any, pointer: Any, starts: Any, index: Any) -> Any:
+@_instruction(lambda pointer, starts, _: VectorType(pointer.dtype)(pointer, starts, types.int64))
+def load_lanes(
+    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, starts: ir.Value, index: ir.Value
+) -> ir.Value:
     """The vector whose lane i is the number `pointer[starts[i] + index]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        vector = ir.Constant(_ir_vector(pointer.dtype), ir.Undefined)
-        for lane, element in enumerate(_lane_elements(builder, *arguments)):
-            number = builder.load(element)
-            vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), lane))
-        return vector
-
-    return VectorType(pointer.dtype)(pointer, starts, types.int64), generate
+    vector = ir.Constant(_ir_vector(dtype), ir.Undefined)
+    for lane, element in enumerate(_lane_elements(builder, pointer, starts, index)):
+        number = builder.load(element)
+        vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), lane))
+    return vector
 
 
-@intrinsic
+@_instruction(
+    lambda source, starts, _, target, __: types.void(source, starts, types.int64, target, types.int64)
+)
 def gather_square(
-    typing_context: Any, source: Any, starts: Any, index: Any, target: Any, target_index: Any
-) -> Any:
+    builder: ir.IRBuilder,
+    dtype: Any,
+    source: ir.Value,
+    starts: ir.Value,
+    index: ir.Value,
+    target: ir.Value,
+    target_index: ir.Value,
+) -> None:
     """Set vector j at `target[target_index]` to what `load_lanes` returns for index + j, `LANES` times."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        elements = _lane_elements(builder, *arguments[:3])
-        vectors = _transposed(builder, [_load(builder, source.dtype, element) for element in elements])
-        first = builder.gep(arguments[3], [arguments[4]])
-        for row, vector in enumerate(vectors):
-            _store(builder, source.dtype, vector, builder.gep(first, [ir.Constant(_INDEX, row * LANES)]))
-        return context.get_dummy_value()
-
-    return types.void(source, starts, types.int64, target, types.int64), generate
+    elements = _lane_elements(builder, source, starts, index)
+    vectors = _transposed(builder, [_load(builder, dtype, element) for element in elements])
+    first = builder.gep(target, [target_index])
+    for row, vector in enumerate(vectors):
+        _store(builder, dtype, vector, builder.gep(first, [ir.Constant(_INDEX, row * LANES)]))
 
 
-@intrinsic
+@_instruction(
+    lambda source, _, target, starts, __: types.void(source, types.int64, target, starts, types.int64)
+)
 def scatter_square(
-    typing_context: Any, source: Any, source_index: Any, target: Any, starts: Any, index: Any
-) -> Any:
+    builder: ir.IRBuilder,
+    dtype: Any,
+    source: ir.Value,
+    source_index: ir.Value,
+    target: ir.Value,
+    starts: ir.Value,
+    index: ir.Value,
+) -> None:
     """Set `target[starts[i] + index + j]` to lane i of vector j at `source[source_index]`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        first = builder.gep(arguments[0], [arguments[1]])
-        rows = [builder.gep(first, [ir.Constant(_INDEX, row * LANES)]) for row in range(LANES)]
-        vectors = _transposed(builder, [_load(builder, source.dtype, row) for row in rows])
-        for vector, element in zip(vectors, _lane_elements(builder, *arguments[2:]), strict=True):
-            _store(builder, source.dtype, vector, element)
-        return context.get_dummy_value()
-
-    return types.void(source, types.int64, target, starts, types.int64), generate
+    first = builder.gep(source, [source_index])
+    rows = [builder.gep(first, [ir.Constant(_INDEX, row * LANES)]) for row in range(LANES)]
+    vectors = _transposed(builder, [_load(builder, dtype, row) for row in rows])
+    for vector, element in zip(vectors, _lane_elements(builder, target, starts, index), strict=True):
+        _store(builder, dtype, vector, element)
 
 
-@intrinsic
-def fill_tile(typing_context: Any, pointer: Any, number: Any) -> Any:
+@_instruction(lambda pointer, _: TileType(pointer.dtype)(pointer, pointer.dtype))
+def fill_tile(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, number: ir.Value) -> ir.Value:
     """A tile of the type that `pointer` points to, `number` everywhere."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _tile(builder, [_repeat(builder, arguments[1])] * ROWS)
-
-    return TileType(pointer.dtype)(pointer, pointer.dtype), generate
+    return _tile(builder, [_repeat(builder, number)] * ROWS)
 
 
-@intrinsic
-def fill(typing_context: Any, pointer: Any, number: Any) -> Any:
+@_instruction(lambda pointer, _: VectorType(pointer.dtype)(pointer, pointer.dtype))
+def fill(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, number: ir.Value) -> ir.Value:
     """A vector of the type that `pointer` points to, `number` in every lane."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _repeat(builder, arguments[1])
-
-    return VectorType(pointer.dtype)(pointer, pointer.dtype), generate
+    return _repeat(builder, number)
 
 
-@intrinsic
-def shift_down(typing_context: Any, tile: Any, first: Any) -> Any:
+@_instruction(lambda tile, first: tile(tile, first))
+def shift_down(builder: ir.IRBuilder, dtype: Any, tile: ir.Value, first: ir.Value) -> ir.Value:
     """The tile whose row 0 is the vector `first` and whose row i is row i - 1 of `tile`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _tile(builder, [arguments[1], *_rows(builder, arguments[0])[:-1]])
-
-    return tile(tile, first), generate
+    return _tile(builder, [first, *_rows(builder, tile)[:-1]])
 
 
-@intrinsic
-def shift_up(typing_context: Any, tile: Any, last: Any) -> Any:
+@_instruction(lambda tile, last: tile(tile, last))
+def shift_up(builder: ir.IRBuilder, dtype: Any, tile: ir.Value, last: ir.Value) -> ir.Value:
     """The tile whose last row is the vector `last` and whose row i is row i + 1 of `tile`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _tile(builder, [*_rows(builder, arguments[0])[1:], arguments[1]])
-
-    return tile(tile, last), generate
+    return _tile(builder, [*_rows(builder, tile)[1:], last])
 
 
 # --- arithmetic ---------------------------------------------------------------------------------------------
-
-
-def _elementwise(operation: Callable[..., ir.Value], summary: str, operands: int) -> Any:
-    """An intrinsic that applies `operation(builder, dtype, *vectors)` to vectors, or to each row of tiles."""
-
-    def typed(operand_types: tuple[Any, ...]) -> Any:
-        tiles = [operand for operand in operand_types if isinstance(operand, TileType)]
-        result = tiles[0] if tiles else operand_types[0]
-
-        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            if not tiles:
-                return operation(builder, result.dtype, *arguments)
-            rows = zip(*(_rows(builder, argument) for argument in arguments), strict=True)
-            return _tile(builder, [operation(builder, result.dtype, *row) for row in rows])
-
-        return result(*operand_types), generate
-
-    def unary(typing_context: Any, a: Any) -> Any:
-        return typed((a,))
-
-    def binary(typing_context: Any, a: Any, b: Any) -> Any:
-        return typed((a, b))
-
-    def ternary(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-        return typed((a, b, c))
-
-    function = (unary, binary, ternary)[operands - 1]
-    function.__doc__ = summary
-    return intrinsic(function)
 
 
 def _maximum(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value, b: ir.Value) -> ir.Value:
@@ -403,58 +376,43 @@ def _reciprocal(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value) -> ir.Va
     return builder.fdiv(_constant(a.type, 1.0), a)
 
 
-def _sum_lanes(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value) -> ir.Value:
+add = _elementwise(lambda builder, dtype, a, b: builder.fadd(a, b), "a + b")
+subtract = _elementwise(lambda builder, dtype, a, b: builder.fsub(a, b), "a - b")
+multiply = _elementwise(lambda builder, dtype, a, b: builder.fmul(a, b), "a * b")
+fma = _elementwise(_fma, "a * b + c")
+maximum = _elementwise(_maximum, "The larger of a and b; b if either is NaN.")
+reciprocal = _elementwise(_reciprocal, "1 / a")
+
+
+@_instruction(lambda vector: vector.dtype(vector))
+def sum_lanes(builder: ir.IRBuilder, dtype: Any, vector: ir.Value) -> ir.Value:
+    """The sum of the lanes of a vector."""
     scalar = _ir_float(dtype)
     name = f"llvm.vector.reduce.fadd.{_suffix(dtype)}"
-    return _call(builder, name, scalar, ir.Constant(scalar, 0.0), a, fastmath=("reassoc",))
+    return _call(builder, name, scalar, ir.Constant(scalar, 0.0), vector, fastmath=("reassoc",))
 
 
-add = _elementwise(lambda builder, dtype, a, b: builder.fadd(a, b), "a + b", 2)
-subtract = _elementwise(lambda builder, dtype, a, b: builder.fsub(a, b), "a - b", 2)
-multiply = _elementwise(lambda builder, dtype, a, b: builder.fmul(a, b), "a * b", 2)
-fma = _elementwise(_fma, "a * b + c", 3)
-maximum = _elementwise(_maximum, "The larger of a and b; b if either is NaN.", 2)
-reciprocal = _elementwise(_reciprocal, "1 / a", 1)
-
-
-@intrinsic
-def sum_lanes(typing_context: Any, vector: Any) -> Any:
-    """The sum of the lanes of a vector."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return _sum_lanes(builder, vector.dtype, arguments[0])
-
-    return vector.dtype(vector), generate
-
-
-@intrinsic
-def sum_rows(typing_context: Any, tile: Any) -> Any:
+@_instruction(lambda tile: VectorType(tile.dtype)(tile))
+def sum_rows(builder: ir.IRBuilder, dtype: Any, tile: ir.Value) -> ir.Value:
     """The vector that is the sum of the rows of a tile."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        total, *others = _rows(builder, arguments[0])
-        for row in others:
-            total = builder.fadd(total, row)
-        return total
-
-    return VectorType(tile.dtype)(tile), generate
+    total, *others = _rows(builder, tile)
+    for row in others:
+        total = builder.fadd(total, row)
+    return total
 
 
-@intrinsic
-def keep_rows(typing_context: Any, tile: Any, first: Any, step: Any, last: Any) -> Any:
+@_instruction(lambda tile, *_: tile(tile, types.int64, types.int64, types.int64))
+def keep_rows(
+    builder: ir.IRBuilder, dtype: Any, tile: ir.Value, first: ir.Value, step: ir.Value, last: ir.Value
+) -> ir.Value:
     """Set row i to -inf unless first - i * step is in 0 ... last."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        value, first, step, last = arguments
-        outside = _constant(_ir_vector(tile.dtype), float("-inf"))
-        rows = []
-        for row, vector in enumerate(_rows(builder, value)):
-            index = builder.sub(first, builder.mul(step, ir.Constant(_INDEX, row)))
-            # An unsigned comparison also refuses what is negative.
-            rows.append(builder.select(builder.icmp_unsigned("<=", index, last), vector, outside))
-        return _tile(builder, rows)
-
-    return tile(tile, types.int64, types.int64, types.int64), generate
+    outside = _constant(_ir_vector(dtype), float("-inf"))
+    rows = []
+    for row, vector in enumerate(_rows(builder, tile)):
+        index = builder.sub(first, builder.mul(step, ir.Constant(_INDEX, row)))
+        # An unsigned comparison also refuses what is negative.
+        rows.append(builder.select(builder.icmp_unsigned("<=", index, last), vector, outside))
+    return _tile(builder, rows)
 
 
 # 2^f on [-1/2, 1/2] as a polynomial; interpolation at the Chebyshev points of these degrees leaves a
@@ -492,4 +450,4 @@ def _exp2(builder: ir.IRBuilder, dtype: types.Float, x: ir.Value) -> ir.Value:
     return builder.select(vanishes, _constant(x.type, 0.0), builder.fmul(mantissa, power))
 
 
-exp2 = _elementwise(_exp2, "2^x for x <= 0; 0 below the normal numbers; NaN for NaN.", 1)
+exp2 = _elementwise(_exp2, "2^x for x <= 0; 0 below the normal numbers; NaN for NaN.")

@@ -83,14 +83,10 @@ class WindowSizes(NamedTuple):
 
 @merged
 def window_sizes(arguments: Pointer) -> WindowSizes:
-    height, width = simd.load_scalar(arguments, layout.LINES), simd.load_scalar(arguments, layout.LENGTH)
-    reach, row_reach = (
-        simd.load_scalar(arguments, layout.REACH),
+    width, reach, head_dim, value_dim = layout.lengths(arguments)
+    height, row_reach = (
+        simd.load_scalar(arguments, layout.LINES),
         simd.load_scalar(arguments, layout.ROW_REACH),
-    )
-    head_dim, value_dim = (
-        simd.load_scalar(arguments, layout.HEAD_DIM),
-        simd.load_scalar(arguments, layout.VALUE_DIM),
     )
     key_dim, padded_dim = layout.whole_tiles(head_dim), layout.whole_tiles(value_dim)
     pitch = layout.columns_pitch(width, reach)
@@ -124,11 +120,33 @@ def mark_columns(borders: Pointer, reach: int, width: int, inside: float, outsid
         simd.store_scalar(borders, reach + i, inside)
 
 
-@kernel
-def table_of_head(arguments: Pointer, table: int, head: int, size: int, like: Scalar) -> Any:
-    """The relative table (offsets, channels up to whole tiles) of a head, and whether there is one."""
-    address = simd.load_scalar(arguments, table)
-    return simd.advance(simd.pointer_like(address, like), head * size), address != 0
+class HeadTables(NamedTuple):
+    """The relative tables (offsets, channels up to whole tiles) of a head, and whether there is each."""
+
+    q: Pointer
+    k: Pointer
+    v: Pointer
+    has_q: bool
+    has_k: bool
+    has_v: bool
+
+
+@merged
+def tables_of_head(arguments: Pointer, sizes: WindowSizes, head: int, like: Scalar) -> HeadTables:
+    q, k, v = (
+        simd.load_scalar(arguments, layout.REL_Q),
+        simd.load_scalar(arguments, layout.REL_K),
+        simd.load_scalar(arguments, layout.REL_V),
+    )
+    key_table, value_table = head * sizes.offsets * sizes.key_dim, head * sizes.offsets * sizes.padded_dim
+    return HeadTables(
+        simd.advance(simd.pointer_like(q, like), key_table),
+        simd.advance(simd.pointer_like(k, like), key_table),
+        simd.advance(simd.pointer_like(v, like), value_table),
+        q != 0,
+        k != 0,
+        v != 0,
+    )
 
 
 # --- logits -------------------------------------------------------------------------------------------------
@@ -136,31 +154,25 @@ def table_of_head(arguments: Pointer, table: int, head: int, size: int, like: Sc
 
 @inlined
 def tiles_of_terms(
-    queries: Pointer,
-    keys: Pointer,
-    pitch: int,
-    q_table: Pointer,
-    k_table: Pointer,
-    has_q: bool,
-    has_k: bool,
-    head_dim: int,
+    sizes: WindowSizes, tables: HeadTables, queries: Pointer, keys: Pointer, offset: int
 ) -> Any:
-    """The three terms of eight queries for the keys at four neighboring offsets, a row for each.
+    """The three terms of eight queries for the keys at the offset and the next three, a row for each.
 
-    All addresses are those of the first query and its first key.
+    The addresses are those of the first query and its first key.
     """
-    table_pitch = layout.whole_tiles(head_dim)
+    q_table = simd.advance(tables.q, offset * sizes.key_dim)
+    k_table = simd.advance(tables.k, offset * sizes.key_dim)
     content = simd.fill_tile(queries, 0.0)
     by_query = simd.fill_tile(queries, 0.0)
     by_key = simd.fill_tile(queries, 0.0)
-    for d in range(head_dim):
-        query = simd.load(queries, d * pitch)
-        key = simd.load_rows(keys, d * pitch, 1)
+    for d in range(sizes.head_dim):
+        query = simd.load(queries, d * sizes.pitch)
+        key = simd.load_rows(keys, d * sizes.pitch, 1)
         content = simd.fma(query, key, content)
-        if has_q:
-            by_query = simd.fma(query, simd.splat_rows(q_table, d, table_pitch), by_query)
-        if has_k:
-            by_key = simd.fma(key, simd.splat_rows(k_table, d, table_pitch), by_key)
+        if tables.has_q:
+            by_query = simd.fma(query, simd.splat_rows(q_table, d, sizes.key_dim), by_query)
+        if tables.has_k:
+            by_key = simd.fma(key, simd.splat_rows(k_table, d, sizes.key_dim), by_key)
     return content, by_query, by_key
 
 
@@ -188,9 +200,7 @@ def attend_from_row(
     output = simd.advance(weights, sizes.offsets * LANES)
     positional_output = simd.advance(output, sizes.padded_dim * LANES)
 
-    q_table, has_q = table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
-    k_table, has_k = table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
-    v_table, has_v = table_of_head(arguments, layout.REL_V, head, sizes.offsets * sizes.padded_dim, like)
+    tables = tables_of_head(arguments, sizes, head, like)
     scale = simd.fill(queries, simd.load_scalar(layout.tensor_at(arguments, layout.SCALE, like), head))
     unit = (image * simd.load_scalar(arguments, layout.HEADS) + head) * sizes.height + y
     maxima = simd.advance(
@@ -209,14 +219,7 @@ def attend_from_row(
             near = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
             for t in range(0, sizes.side, ROWS):
                 terms = tiles_of_terms(
-                    simd.advance(queries, sizes.reach + x),
-                    simd.advance(near, t),
-                    sizes.pitch,
-                    simd.advance(q_table, (first + t) * sizes.key_dim),
-                    simd.advance(k_table, (first + t) * sizes.key_dim),
-                    has_q,
-                    has_k,
-                    sizes.head_dim,
+                    sizes, tables, simd.advance(queries, sizes.reach + x), simd.advance(near, t), first + t
                 )
                 logits = tile_of_window_logits(terms, scale, simd.advance(borders, x + t))
                 simd.store_rows(weights, (first + t) * LANES, LANES, logits)
@@ -242,11 +245,11 @@ def attend_from_row(
             for row in range(top, bottom):
                 first = (row - y + sizes.row_reach) * sizes.row_offsets
                 near = simd.advance(values, (row % sizes.slots * sizes.padded_dim + c) * sizes.pitch + x)
-                relative = simd.advance(v_table, first * sizes.padded_dim + c)
+                relative = simd.advance(tables.v, first * sizes.padded_dim + c)
                 for t in range(sizes.side):
                     weight = simd.load(weights, (first + t) * LANES)
                     by_content = simd.fma(weight, simd.load_rows(near, t, sizes.pitch), by_content)
-                    if has_v:
+                    if tables.has_v:
                         by_position = simd.fma(
                             weight, simd.splat_rows(relative, t * sizes.padded_dim, 1), by_position
                         )
@@ -256,7 +259,7 @@ def attend_from_row(
         layout.transpose_rows(
             output, LANES, simd.advance(content, x * stride), stride, sizes.value_dim, count
         )
-        if has_v:
+        if tables.has_v:
             stride = layout.position_stride(arguments, layout.POSITIONAL)
             layout.transpose_rows(
                 positional_output, LANES, simd.advance(positional, x * stride), stride, sizes.value_dim, count

@@ -91,11 +91,7 @@ def differentiate_row(
     weights = simd.advance(scale_sums, LANES + margin)
     grad_logits = simd.advance(weights, sizes.offsets * weight_pitch)
 
-    q_table, has_q = window.table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
-    k_table, has_k = window.table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
-    v_table, has_v = window.table_of_head(
-        arguments, layout.REL_V, head, sizes.offsets * sizes.padded_dim, like
-    )
+    tables = window.tables_of_head(arguments, sizes, head, like)
     scale = simd.fill(queries, simd.load_scalar(layout.tensor_at(arguments, layout.SCALE, like), head))
     unit = (image * simd.load_scalar(arguments, layout.HEADS) + head) * sizes.height + y
     maxima = simd.advance(
@@ -104,7 +100,7 @@ def differentiate_row(
     )
     window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
     window.pack_row(arguments, layout.CONTENT, image, y, head, sizes.value_dim, grad_content, like)
-    if has_v:
+    if tables.has_v:
         window.pack_row(arguments, layout.POSITIONAL, image, y, head, sizes.value_dim, grad_positional, like)
 
     top, bottom = max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)
@@ -116,15 +112,9 @@ def differentiate_row(
                 near_keys = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
                 near_values = simd.advance(values, row % sizes.slots * sizes.value_row + x)
                 for t in range(0, sizes.side, ROWS):
+                    near = simd.advance(near_keys, t)
                     terms = window.tiles_of_terms(
-                        simd.advance(queries, sizes.reach + x),
-                        simd.advance(near_keys, t),
-                        sizes.pitch,
-                        simd.advance(q_table, (start + t) * sizes.key_dim),
-                        simd.advance(k_table, (start + t) * sizes.key_dim),
-                        has_q,
-                        has_k,
-                        sizes.head_dim,
+                        sizes, tables, simd.advance(queries, sizes.reach + x), near, start + t
                     )
                     logits = window.tile_of_window_logits(terms, scale, simd.advance(borders, x + t))
                     at = (start + t) * weight_pitch + x - first
@@ -136,8 +126,8 @@ def differentiate_row(
                         simd.advance(grad_positional, sizes.reach + x),
                         simd.advance(near_values, t),
                         sizes.pitch,
-                        simd.advance(v_table, (start + t) * sizes.padded_dim),
-                        has_v,
+                        simd.advance(tables.v, (start + t) * sizes.padded_dim),
+                        tables.has_v,
                         sizes.value_dim,
                     )
                     simd.store_rows(grad_logits, at, weight_pitch, grad_weights)
@@ -161,10 +151,10 @@ def differentiate_row(
             grad_logits,
             queries,
             keys,
-            q_table,
-            k_table,
-            has_q,
-            has_k,
+            tables.q,
+            tables.k,
+            tables.has_q,
+            tables.has_k,
             scale,
             grad_queries,
             grad_keys,
@@ -179,7 +169,7 @@ def differentiate_row(
             attention = simd.advance(weights, start * weight_pitch)
             for t in range(sizes.side):
                 layout.clear(simd.advance(attention, t * weight_pitch + num_queries), margin)
-                if has_v:
+                if tables.has_v:
                     near = simd.advance(grad_positional, sizes.reach + first)
                     sums = simd.advance(v_sums, (start + t) * sizes.padded_dim * LANES)
                     products = simd.advance(attention, t * weight_pitch)
@@ -191,7 +181,7 @@ def differentiate_row(
                 attention,
                 attention,
                 grad_content,
-                v_table,
+                tables.v,
                 False,
                 one,
                 sizes.value_dim,
@@ -230,34 +220,17 @@ def differentiate_windows(address: int, like: Scalar) -> None:
             packed, finished = 0, 0
             for y in range(sizes.height):
                 for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot = row % sizes.slots
-                    window.pack_row(
-                        arguments,
-                        layout.K,
-                        image,
-                        row,
-                        head,
-                        sizes.head_dim,
-                        simd.advance(scratch, slot * sizes.key_row),
-                        like,
-                    )
-                    window.pack_row(
-                        arguments,
-                        layout.V,
-                        image,
-                        row,
-                        head,
-                        sizes.value_dim,
-                        simd.advance(values, slot * sizes.value_row),
-                        like,
-                    )
-                    layout.clear(simd.advance(grad_keys, slot * sizes.key_row), sizes.key_row)
-                    layout.clear(simd.advance(grad_values, slot * sizes.value_row), sizes.value_row)
+                    slot, value_slot = row % sizes.slots * sizes.key_row, row % sizes.slots * sizes.value_row
+                    target = simd.advance(scratch, slot)
+                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
+                    target = simd.advance(values, value_slot)
+                    window.pack_row(arguments, layout.V, image, row, head, sizes.value_dim, target, like)
+                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
+                    layout.clear(simd.advance(grad_values, value_slot), sizes.value_row)
                     packed = row + 1
                 differentiate_row(arguments, image, y, head, scratch, borders, like)
-                for row in range(
-                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                ):
+                behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                for row in range(finished, behind):
                     slot = row % sizes.slots
                     grad_row = simd.advance(grad_keys, slot * sizes.key_row)
                     window.unpack_row(

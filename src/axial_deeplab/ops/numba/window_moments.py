@@ -42,8 +42,7 @@ def add_moments_of_row(
     queries = simd.advance(keys, sizes.slots * sizes.key_row)
     sums = simd.advance(queries, sizes.key_row)
     rows = simd.advance(sums, 6 * LANES)
-    q_table, has_q = window.table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
-    k_table, has_k = window.table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
+    tables = window.tables_of_head(arguments, sizes, head, like)
     window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
     for x in range(0, sizes.width, LANES):
         for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
@@ -51,14 +50,7 @@ def add_moments_of_row(
             near = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
             for t in range(0, sizes.side, ROWS):
                 terms = window.tiles_of_terms(
-                    simd.advance(queries, sizes.reach + x),
-                    simd.advance(near, t),
-                    sizes.pitch,
-                    simd.advance(q_table, (first + t) * sizes.key_dim),
-                    simd.advance(k_table, (first + t) * sizes.key_dim),
-                    has_q,
-                    has_k,
-                    sizes.head_dim,
+                    sizes, tables, simd.advance(queries, sizes.reach + x), simd.advance(near, t), first + t
                 )
                 simd.store_rows(rows, t * LANES, LANES, terms[0])
                 simd.store_rows(rows, (sizes.row_offsets + t) * LANES, LANES, terms[1])
@@ -97,8 +89,7 @@ def differentiate_moments_of_row(
     query_grads = simd.advance(content_grads, sizes.offsets * grad_pitch)
     key_grads = simd.advance(query_grads, sizes.offsets * grad_pitch)
 
-    q_table, has_q = window.table_of_head(arguments, layout.REL_Q, head, sizes.offsets * sizes.key_dim, like)
-    k_table, has_k = window.table_of_head(arguments, layout.REL_K, head, sizes.offsets * sizes.key_dim, like)
+    tables = window.tables_of_head(arguments, sizes, head, like)
     factors = simd.advance(layout.tensor_at(arguments, layout.MOMENTS, like), 6 * head)
     one = simd.fill(queries, 1.0)
     window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
@@ -111,14 +102,11 @@ def differentiate_moments_of_row(
                 near = simd.advance(keys, row % sizes.slots * sizes.key_row + x)
                 for t in range(0, sizes.side, ROWS):
                     terms = window.tiles_of_terms(
+                        sizes,
+                        tables,
                         simd.advance(queries, sizes.reach + x),
                         simd.advance(near, t),
-                        sizes.pitch,
-                        simd.advance(q_table, (start + t) * sizes.key_dim),
-                        simd.advance(k_table, (start + t) * sizes.key_dim),
-                        has_q,
-                        has_k,
-                        sizes.head_dim,
+                        start + t,
                     )
                     at = (start + t) * grad_pitch + x - first
                     exist = simd.multiply(simd.load_rows(existing, x + t, 1), queries_exist)
@@ -135,10 +123,10 @@ def differentiate_moments_of_row(
             key_grads,
             queries,
             keys,
-            q_table,
-            k_table,
-            has_q,
-            has_k,
+            tables.q,
+            tables.k,
+            tables.has_q,
+            tables.has_k,
             one,
             grad_queries,
             grad_keys,
@@ -201,26 +189,17 @@ def window_moments_backward(address: int, like: Scalar) -> None:
             packed, finished = 0, 0
             for y in range(sizes.height):
                 for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot = row % sizes.slots
-                    window.pack_row(
-                        arguments,
-                        layout.K,
-                        image,
-                        row,
-                        head,
-                        sizes.head_dim,
-                        simd.advance(scratch, slot * sizes.key_row),
-                        like,
-                    )
-                    layout.clear(simd.advance(grad_keys, slot * sizes.key_row), sizes.key_row)
+                    slot = row % sizes.slots * sizes.key_row
+                    target = simd.advance(scratch, slot)
+                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
+                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
                     packed = row + 1
                 differentiate_moments_of_row(arguments, image, y, head, scratch, existing, like)
-                for row in range(
-                    finished, sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                ):
-                    grad_row = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
+                behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
+                for row in range(finished, behind):
+                    source = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
                     window.unpack_row(
-                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, grad_row, like
+                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, source, like
                     )
                     finished = row + 1
         window_gradients.finish_table_grads(arguments, chunk, lane_sums, like)

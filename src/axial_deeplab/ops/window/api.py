@@ -44,8 +44,8 @@ def local_attention_2d(
         kernel_size: the side m of the window, odd, in positions.
         rows_per_chunk: so many rows of queries are computed together by the reference, and again in the
             backward pass, so that its memory grows with rows_per_chunk · W · m² instead of H · W · m²; None
-            takes all at once, and so does an exported program, which must not depend on H. The fused
-            implementation stores no logits and needs no chunks.
+            takes all at once, and so does an exported program, which must not depend on H. The
+            kernel stores no logits and needs no chunks.
         impl: "auto" or the name of one implementation, which then raises if it cannot run.
 
     Returns:

@@ -10,7 +10,7 @@ from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.numba.call import why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
 from axial_deeplab.ops.window.call import FEWEST_CHUNKS, WindowCall
-from axial_deeplab.ops.window.reference import crop_table, window_reach
+from axial_deeplab.ops.window.reference import count_products, crop_table, window_reach
 
 
 def why_not(operands: Operands) -> str | None:
@@ -89,6 +89,8 @@ def _allocate_gradients(*arguments: Any) -> list[Tensor]:
 
 
 _forward.differentiate_by(_backward, num_outputs=2)
+_forward.count_products(lambda *flat: count_products(Operands(*flat)))
+_backward.count_products(lambda _content, _positional, _maxima, *flat: 2 * count_products(Operands(*flat)))
 
 
 def _call(operands: Operands, maxima: Tensor) -> tuple[WindowCall, list[Tensor | float]]:

@@ -71,6 +71,16 @@ def _allocate_gradients(grad: Tensor, *operands: Any) -> list[Tensor]:
 
 
 _sums.differentiate_by(_backward)
+_sums.count_products(lambda *operands: _count_products(*operands))
+_backward.count_products(lambda _grad, *operands: 2 * _count_products(*operands))
+
+
+def _count_products(
+    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, row_reach: int, reach: int
+) -> int:
+    """Return the multiply-adds of all terms of all pairs."""
+    offsets = (2 * row_reach + 1) * (2 * reach + 1)
+    return q.numel() * offsets * (1 + (rel_q is not None) + (rel_k is not None))
 
 
 def _call(q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, reach: Any) -> WindowCall:

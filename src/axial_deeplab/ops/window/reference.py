@@ -1,12 +1,13 @@
 """The specification of attention over windows in plain PyTorch: any device, any precision."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from axial_deeplab.ops.dispatch import recomputed
 from axial_deeplab.ops.operands import Operands, full_precision, reach_of
 
 
@@ -46,13 +47,25 @@ def attend(operands: Operands) -> tuple[Tensor, Tensor | None]:
         for top in range(0, height, rows_per_chunk):
             queries = q[:, top : top + rows_per_chunk]
             if rows_per_chunk < height and torch.is_grad_enabled():
-                chunk = checkpoint(attend_from, queries, top, use_reentrant=False, preserve_rng_state=False)
+                chunk = recomputed(attend_from, queries, top)
             else:
                 chunk = attend_from(queries, top)
             chunks.append(chunk)
         content = torch.cat([chunk[0] for chunk in chunks], dim=1).to(dtype)
         positionals = [chunk[1] for chunk in chunks if chunk[1] is not None]
         return content, torch.cat(positionals, dim=1).to(dtype) if positionals else None
+
+
+def count_products(operands: Operands) -> int:
+    """Return the multiply-adds of `attend`; a backward pass for all arguments has twice as many.
+
+    PyTorch's counter sees only those of the tables in it: all others are made offset by offset, without
+    matrix products.
+    """
+    _, height, width, _, _ = operands.q.shape
+    assert operands.span is not None
+    offsets = math.prod(2 * window_reach(n, operands.span) + 1 for n in (height, width))
+    return operands.q.shape[:4].numel() * offsets * operands.products_of_a_pair
 
 
 def _attend(

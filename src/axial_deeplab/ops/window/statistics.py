@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.axial.moments import can_run
+from axial_deeplab.ops.dispatch import recomputed
 from axial_deeplab.ops.operands import full_precision
 from axial_deeplab.ops.window.moments import sums_of_terms
 from axial_deeplab.ops.window.reference import (
@@ -29,8 +29,7 @@ def local_logit_moments(
 ) -> tuple[Tensor, Tensor]:
     """Mean and mean square of q_o·k_p, q_o·r^q_{p-o}, k_p·r^k_{p-o} over all images and pairs (o, p).
 
-    The logits are computed again in the backward pass, so none are kept; the fused implementation never
-    stores them.
+    The logits are computed again in the backward pass, so none are kept; the kernel stores none at all.
 
     Shapes:
         as in `local_attention_2d`.
@@ -39,7 +38,7 @@ def local_logit_moments(
         rel_q: r^q or None, whose moments are then zero.
         rel_k: r^k, likewise.
         kernel_size: the side of the window, odd, in positions.
-        impl: "reference" is plain PyTorch; "auto" and "numba" take the fused implementation where it can run.
+        impl: "reference" is plain PyTorch; "auto" and "numba" take the kernel where it can run.
 
     Returns:
         mean and mean square, each (3, N), in float32 at least.
@@ -57,16 +56,7 @@ def local_logit_moments(
         if impl in ("auto", "numba") and can_run(q):
             sums = sums_of_terms(q, k, near_q, near_k, reach)
         else:
-            sums = checkpoint(
-                _sums_of_terms,
-                q,
-                pad_to_reach(k, reach),
-                near_q,
-                near_k,
-                reach,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
+            sums = recomputed(_sums_of_terms, q, pad_to_reach(k, reach), near_q, near_k, reach)
     return sums[0] / count, sums[1] / count
 
 

@@ -1,0 +1,159 @@
+"""TIFF files: which page is the picture, and the pages that Pillow reads wrong or not at all."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
+_OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
+_ORIENTATION = 274
+_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+
+# Tags that are odd are no news to those who want the picture.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+class UnsupportedImageError(ValueError):
+    """A complete image file of a kind that cannot be read; the text goes on after the path of the file."""
+
+
+class TiffPage(NamedTuple):
+    """The page of a TIFF file that is the picture.
+
+    Args:
+        place: its place among all pages of the file.
+        num_pages: pages that are pictures, without previews and masks.
+        values: (H, W, 1 or 3); None where Pillow reads the page right.
+        alpha: (H, W), of the type of `values`; None where all is opaque.
+        premultiplied: whether the values are multiplied with alpha.
+        white_is_zero: whether low values are bright.
+        bits: bits of a value.
+        orientation: as in EXIF, 1 for upright.
+        is_coarse: whether only the upper 8 bits of the values could be decoded.
+    """
+
+    place: int
+    num_pages: int
+    values: NDArray[Any] | None = None
+    alpha: NDArray[Any] | None = None
+    premultiplied: bool = False
+    white_is_zero: bool = False
+    bits: int = 8
+    orientation: int = 1
+    is_coarse: bool = False
+
+
+def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
+    """Read the first page of a TIFF file that is no preview of another.
+
+    Args:
+        file: the open file.
+        number: which page instead, from 1 on.
+        pixels: whether to read values that Pillow does not; otherwise the page is only looked up.
+
+    Raises:
+        UnsupportedImageError: there is no such page, or it is of a kind that cannot be read.
+        ValueError: the file is damaged.
+    """
+    import tifffile
+
+    file.seek(0)
+    with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
+        pages = list(tiff.pages)
+        pictures = [place for place, page in enumerate(pages) if not _is_preview(page)] or [0]
+        if number is not None and not 1 <= number <= len(pictures):
+            raise UnsupportedImageError(
+                f"must have page {number}, got {len(pictures)} pages; give another --page"
+            )
+        place = pictures[(number or 1) - 1]
+        page: Any = pages[place]
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
+        if page.imagewidth * page.imagelength > limit:
+            raise Image.DecompressionBombError
+        if not pixels or _pillow_reads(page):
+            return TiffPage(place, len(pictures))
+        return _decoded(page, TiffPage(place, len(pictures)), file)
+
+
+@contextlib.contextmanager
+def _all_errors_as_damage() -> Iterator[None]:
+    try:
+        yield
+    except (UnsupportedImageError, Image.DecompressionBombError, MemoryError):
+        raise
+    except Exception as error:  # tifffile trusts the file, so that damage shows as errors of any kind
+        raise ValueError(f"a damaged TIFF ({str(error) or type(error).__name__})") from None
+
+
+def _is_preview(page: Any) -> bool:
+    old = page.tags.get(_OLD_SUBFILE_TYPE)
+    return bool(page.subfiletype & _REDUCED_OR_MASK) or (old is not None and old.value == _OLD_REDUCED)
+
+
+def _pillow_reads(page: Any) -> bool:
+    """Whether Pillow gives what a viewer shows: 8 unsigned bits at most, and color models that it knows."""
+    if int(page.photometric) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        return True
+    samples = page.samplesperpixel
+    usual = samples in (3, 4) if int(page.photometric) == _RGB else samples == 1
+    return usual and page.bitspersample <= 8 and int(page.sampleformat) in (1, 4)
+
+
+def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
+    bands = page.samplesperpixel
+    colors = 3 if bands == 3 or int(page.photometric) == _RGB else 1
+    extra = [int(kind) for kind in page.extrasamples]
+    has_alpha = bands > colors and extra[:1] in ([_ASSOCIATED_ALPHA], [_UNASSOCIATED_ALPHA])
+    if bands < colors or (bands > colors + has_alpha and colors == 1) or page.imagedepth > 1:
+        what = f"{bands} bands" if page.imagedepth == 1 else f"{page.imagedepth} planes of depth"
+        raise UnsupportedImageError(
+            f"must be a picture in grey or color, got a TIFF of {what}, of which nobody knows which are "
+            "red, green and blue; save three of them as RGB"
+        )
+    orientation = page.tags.get(_ORIENTATION)
+    found = found._replace(
+        premultiplied=extra[:1] == [_ASSOCIATED_ALPHA],
+        white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
+        bits=page.bitspersample,
+        orientation=1 if orientation is None else int(orientation.value),
+    )
+    try:
+        values = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        values = _decoded_by_pillow(page, found.place, file)
+        found = found._replace(orientation=1, is_coarse=bands > 1)  # which Pillow has turned
+    else:
+        if bands > 1 and page.axes.startswith("S"):  # plane by plane
+            values = np.moveaxis(values, 0, 2)
+    values = values[..., None] if values.ndim == 2 else values
+    alpha = values[..., colors] if has_alpha and values.shape[2] > colors else None
+    return found._replace(values=values[..., :colors], alpha=alpha)
+
+
+def _decoded_by_pillow(page: Any, place: int, file: BinaryIO) -> NDArray[Any]:
+    """Decode what tifffile needs a further package for, if Pillow gives the values as they are stored."""
+    missing = UnsupportedImageError(
+        f"must be a TIFF that can be decoded, got the compression {page.compression.name} of "
+        f"{page.samplesperpixel} x {page.bitspersample} bits; pip install imagecodecs, or save it without"
+    )
+    file.seek(0)
+    try:
+        with Image.open(file, formats=["TIFF"]) as image:
+            image.seek(place)
+            mode, values = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError):
+        raise missing from None
+    if page.samplesperpixel == 1 and mode in ("L", "I", "F", "I;16", "I;16B", "I;16L"):
+        return values.astype(page.dtype)
+    if mode == "RGB" and page.dtype == np.uint16:
+        return values.astype(np.uint16) * 257  # of 16 bits Pillow keeps the upper 8
+    raise missing
