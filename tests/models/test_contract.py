@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from abridged_networks import Case, abridged, cases_to_trace
-from axial_deeplab import create_model
+from axial_deeplab import AxialAttention, AxialBlock, GlobalAttention2d, LocalAttention2d, create_model
 from axial_deeplab.models.backbones.attention_resnet import AttentionResNet
 from axial_deeplab.models.backbones.base import FEATURE_NAMES
 from axial_deeplab.models.backbones.xception import Xception71
@@ -135,6 +135,33 @@ def test_feature_maps(name: str) -> None:
             name: (1, backbone.feature_channels[name], math.ceil(50 / stride), math.ceil(33 / stride))
             for name, stride in strides.items()
         }
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "deeplab" not in name])
+@torch.no_grad()
+def test_maps_are_described(name: str) -> None:
+    backbone = build(name, features_only=True).eval()
+    features = backbone(torch.randn(1, 3, 64, 64))
+    assert backbone.channels == [x.shape[1] for x in features.values()]
+    assert backbone.feature_info == [
+        {"module": key, "num_chs": x.shape[1], "reduction": 64 // x.shape[2]} for key, x in features.items()
+    ]
+
+
+@pytest.mark.parametrize("name", ["axial_resnet_s", "resnet50", "xception71", "axial_deeplab_nano"])
+@pytest.mark.parametrize("shape", [(3, 33, 33), (33, 33), (1, 4, 33, 33)])
+def test_refuses_other_dimensions(name: str, shape: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+        with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\), got .*; add the batch"):
+            model(torch.empty(shape))
+
+
+@pytest.mark.parametrize("layer", [AxialAttention, AxialBlock, LocalAttention2d, GlobalAttention2d])
+def test_layers_refuse_other_dimensions(layer: Any) -> None:
+    module = AxialBlock(16, 16, 16) if layer is AxialBlock else layer(16, 16)
+    with pytest.raises(ValueError, match=r"x must be \(B, 16, H, W\), got \(16, 5, 5\); add the batch"):
+        module(torch.zeros(16, 5, 5))
 
 
 @pytest.mark.parametrize("name", ["axial_deeplab_nano", "full_axial_resnet_s", "resnet50", "xception71"])

@@ -10,6 +10,7 @@ from torch import nn
 
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 from axial_deeplab.models.decoders import ASPP, AxialDecoder, ConvDecoder
+from axial_deeplab.models.options import BackboneOptions
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.resize import resize_bilinear, resize_offsets
 from reference_networks import assert_near, channels_first, load_deeplab2, read_golden
@@ -29,7 +30,7 @@ class GivenFeatures(Backbone):
     """Stands for a backbone where the maps are given."""
 
     def __init__(self) -> None:
-        super().__init__(tuple(FEATURES.values()), 16, 1, features_only=True)
+        super().__init__(tuple(FEATURES.values()), BackboneOptions(output_stride=16, features_only=True))
         for name in ("stem", *FEATURE_NAMES):
             self.add_module(name, nn.Sequential())
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
+from axial_deeplab import create_model
 from axial_deeplab.models import recomputation
 from axial_deeplab.models.backbones.axial_resnet import AxialResNet
 from axial_deeplab.models.blocks.axial_block import AxialBlock
@@ -311,6 +312,26 @@ def test_network_recomputes_its_stem_too(monkeypatch: pytest.MonkeyPatch, comput
     ours = step(model, images)
     assert (2, 64, 16, 16) in {recipe._size for recipe in computed}
     assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["axial_resnet_s", "axial_swidernet_1_1_1", "axial_deeplab_s"])
+def test_recomputation_is_an_option(name: str, computed: list[Recipe]) -> None:
+    small = {"width_multiplier": 0.125, "depths": (1, 1, 1, 1), "num_classes": 3, "impl": "reference"}
+    if name == "axial_deeplab_s":
+        small |= {"decoder": "axial", "semantic_channels": 32}
+    results = []
+    for recompute in (True, False):
+        torch.manual_seed(0)
+        model = create_model(name, recompute=recompute, **small).double()
+        images = torch.rand(2, 3, 33, 33, generator=torch.Generator().manual_seed(1)).double()
+        y = model(images)
+        torch.stack(
+            [x.square().mean() for x in (y.values() if isinstance(y, dict) else [y])]
+        ).sum().backward()
+        results.append({key: p.grad for key, p in model.named_parameters()} | dict(model.named_buffers()))
+        assert bool(computed) == recompute
+        computed.clear()
+    assert_same(*results)
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])

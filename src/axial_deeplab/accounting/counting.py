@@ -220,7 +220,9 @@ def count_activations(model: nn.Module, height: int, width: int) -> Activations:
     for module in twin.modules():
         if isinstance(module, AxialAttention | LocalAttention2d | GlobalAttention2d):
             module.qkv_norm.register_forward_hook(enter)
-            module.content_norm.register_forward_pre_hook(leave)
+            first_norm = module.content_norm or module.positional_norm
+            assert first_norm is not None
+            first_norm.register_forward_pre_hook(leave)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         twin(_image(twin, height, width))
     return Activations(_total_bytes({**kept, **of_operations}), _total_bytes({**kept, **inputs}))
@@ -260,8 +262,8 @@ def operation_cost(layer: Attention, height: int, width: int) -> MultiplyAdds:
     else:
         length = height if layer.axis == "height" else width
         logits = height * width * min(layer.span or length, length) * heads
-    terms = 1 + (layer.rel_q is not None) + (layer.rel_k is not None)
-    outputs = 1 + (layer.rel_v is not None)
+    terms = len(layer.logit_terms())
+    outputs = (layer.content_norm is not None) + (layer.rel_v is not None)
     return MultiplyAdds(logits * (terms * layer.key_dim + outputs * layer.value_dim), logits)
 
 

@@ -9,7 +9,19 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.options import (
+    AXIAL,
+    DECODER,
+    NORM,
+    AxialOptions,
+    DecoderOptions,
+    Norm,
+    with_keywords,
+)
 from axial_deeplab.models.resize import resize_bilinear
+
+# Dilations of ASPP at output stride 16; another output stride scales them, so that they span the same pixels.
+ATROUS_RATES = (6, 12, 18)
 
 
 class ASPP(nn.Module):
@@ -29,8 +41,7 @@ class ASPP(nn.Module):
         pool_size: None pools the whole map; else a window of this height and width in pixels of the input
             map slides over it with stride 1 and the result is resized back, as deeplab2 does for its
             training crop. A map smaller than the window is pooled whole.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: DeepLabv3 (Chen et al. 2017). deeplab2 has plain atrous convolutions; depthwise-separable ones
     give the parameter counts of the paper.
@@ -41,22 +52,20 @@ class ASPP(nn.Module):
         in_channels: int,
         channels: int = 256,
         *,
-        atrous_rates: Sequence[int] = (6, 12, 18),
+        atrous_rates: Sequence[int] = ATROUS_RATES,
         separable: bool = True,
         pool_size: tuple[int, int] | None = None,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         convolution = SeparableConv if separable else ConvNorm
         self.pool_size = pool_size
-        self.branches = nn.ModuleList([ConvNorm(in_channels, channels, **norm)])
+        self.branches = nn.ModuleList([ConvNorm(in_channels, channels, norm=norm)])
         self.branches.extend(
-            convolution(in_channels, channels, 3, dilation=rate, **norm) for rate in atrous_rates
+            convolution(in_channels, channels, 3, dilation=rate, norm=norm) for rate in atrous_rates
         )
-        self.pool = ConvNorm(in_channels, channels, **norm)
-        self.project = ConvNorm((len(self.branches) + 1) * channels, channels, **norm)
+        self.pool = ConvNorm(in_channels, channels, norm=norm)
+        self.project = ConvNorm((len(self.branches) + 1) * channels, channels, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         branches = [branch(x) for branch in self.branches]
@@ -77,7 +86,7 @@ class ConvDecoder(nn.Module):
     """The decoder of Panoptic-DeepLab: ASPP or a 1x1 projection, then two fusions with finer maps.
 
     A fusion resizes to the finer map, concatenates a 1x1 projection of that map behind, and applies a 5x5
-    depthwise-separable convolution.
+    convolution, depthwise-separable unless told otherwise.
 
     Shapes: features res2 (stride 4), res3 (stride 8), res5; result (B, channels, H/4, W/4).
 
@@ -87,12 +96,8 @@ class ConvDecoder(nn.Module):
         low_level_channels: channels of the projections of res3 and of res2: (64, 32) or (32, 16).
         aspp_channels: channels of the projection or the ASPP in front; None is `channels` for the projection
             and 256 for the ASPP.
-        aspp: whether ASPP stands in front instead of the projection.
-        atrous_rates: see `ASPP`.
-        aspp_separable: see `ASPP`.
-        aspp_pool_size: see `ASPP`.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        options: ASPP and convolutions, see `DecoderOptions`.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: Panoptic-DeepLab (Cheng et al. 2020).
     """
@@ -104,33 +109,29 @@ class ConvDecoder(nn.Module):
         channels: int,
         low_level_channels: tuple[int, int],
         aspp_channels: int | None = None,
-        aspp: bool = False,
-        atrous_rates: Sequence[int] = (6, 12, 18),
-        aspp_separable: bool = True,
-        aspp_pool_size: tuple[int, int] | None = None,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        options: DecoderOptions = DECODER,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        if aspp:
+        if options.aspp:
             context_channels = aspp_channels or 256
             self.context: nn.Module = ASPP(
                 feature_channels["res5"],
                 context_channels,
-                atrous_rates=atrous_rates,
-                separable=aspp_separable,
-                pool_size=aspp_pool_size,
-                **norm,
+                atrous_rates=options.atrous_rates or ATROUS_RATES,
+                separable=options.aspp_separable,
+                pool_size=options.aspp_pool_size,
+                norm=norm,
             )
         else:
             context_channels = aspp_channels or channels
-            self.context = ConvNorm(feature_channels["res5"], context_channels, **norm)
+            self.context = ConvNorm(feature_channels["res5"], context_channels, norm=norm)
         res3_channels, res2_channels = low_level_channels
-        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, **norm)
-        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, **norm)
-        self.fuse_res3 = SeparableConv(context_channels + res3_channels, channels, 5, **norm)
-        self.fuse_res2 = SeparableConv(channels + res2_channels, channels, 5, **norm)
+        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, norm=norm)
+        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, norm=norm)
+        convolution = SeparableConv if options.decoder_separable else ConvNorm
+        self.fuse_res3 = convolution(context_channels + res3_channels, channels, 5, norm=norm)
+        self.fuse_res2 = convolution(channels + res2_channels, channels, 5, norm=norm)
         self.out_channels = channels
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -148,13 +149,11 @@ class AxialDecoder(nn.Module):
         feature_channels: channels of the backbone's maps by name.
         channels: channels of the blocks' outputs; their attention has half as many.
         low_level_channels: channels of the projections of res3 and of res2.
-        num_heads: attention heads.
-        span: positions that a query attends to, odd; None is the whole axis.
-        max_span: positions to either side that have their own row in the relative tables.
         checkpoint: recompute each block in the backward pass.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
-        impl: implementation of the attention, see `ops.axial_attention`.
+        recompute: whether normalized maps are computed again in the backward pass, see `AxialBlock`.
+        attention: settings of the attention, see `AxialOptions`.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Source: appendix B of the paper: one block at each upsampling stage, three blocks "analogous to the three
     5x5 convolutions in Panoptic-DeepLab". There, the third convolution is that of the heads, so the third
@@ -168,34 +167,30 @@ class AxialDecoder(nn.Module):
         *,
         channels: int = 256,
         low_level_channels: tuple[int, int] = (64, 32),
-        num_heads: int = 8,
-        span: int | None = None,
-        max_span: int = 255,
         checkpoint: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
-        impl: str = "auto",
+        recompute: bool = True,
+        attention: AxialOptions = AXIAL,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        attention, norm = with_keywords(keywords, attention, norm)
 
         def block(in_channels: int) -> AxialBlock:
             return AxialBlock(
                 in_channels,
                 channels // 2,
                 channels,
-                num_heads=num_heads,
-                span=span,
-                max_span=max_span,
                 checkpoint=checkpoint,
-                impl=impl,
-                **norm,
+                recompute=recompute,
+                attention=attention,
+                norm=norm,
             )
 
         res3_channels, res2_channels = low_level_channels
-        self.context = ConvNorm(feature_channels["res5"], channels, **norm)
-        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, **norm)
-        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, **norm)
+        self.context = ConvNorm(feature_channels["res5"], channels, norm=norm)
+        self.project_res3 = ConvNorm(feature_channels["res3"], res3_channels, norm=norm)
+        self.project_res2 = ConvNorm(feature_channels["res2"], res2_channels, norm=norm)
         self.fuse_res3 = block(channels + res3_channels)
         self.fuse_res2 = block(channels + res2_channels)
         self.refine = block(channels)

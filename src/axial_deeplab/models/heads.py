@@ -4,11 +4,12 @@ from collections import OrderedDict
 
 from torch import nn
 
-from axial_deeplab.models.blocks.convolutions import SeparableConv
+from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.options import NORM, Norm
 
 
 class Head(nn.Sequential):
-    """A 5x5 depthwise-separable convolution and a 1x1 convolution to the predicted maps.
+    """A 5x5 convolution, depthwise-separable or not, and a 1x1 convolution to the predicted maps.
 
     Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), raw (no softmax, no sigmoid).
 
@@ -16,8 +17,8 @@ class Head(nn.Sequential):
         in_channels: channels of the decoder.
         hidden_channels: channels between the two convolutions; None leaves only the 1x1 convolution.
         out_channels: semantic classes, 1 (center heatmap) or 2 (offsets).
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        separable: whether the 5x5 convolution is depthwise-separable.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: Panoptic-DeepLab (Cheng et al. 2020); 256 channels for the semantic head, 32 for the other two.
     """
@@ -28,14 +29,13 @@ class Head(nn.Sequential):
         hidden_channels: int | None,
         out_channels: int,
         *,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        separable: bool = True,
+        norm: Norm = NORM,
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if hidden_channels is not None:
-            layers["hidden"] = SeparableConv(
-                in_channels, hidden_channels, 5, norm_eps=norm_eps, norm_momentum=norm_momentum
-            )
+            convolution = SeparableConv if separable else ConvNorm
+            layers["hidden"] = convolution(in_channels, hidden_channels, 5, norm=norm)
         final = nn.Conv2d(hidden_channels or in_channels, out_channels, 1)
         # Small, so that training starts from even class probabilities and an empty heatmap.
         nn.init.normal_(final.weight, std=0.01)

@@ -1,6 +1,8 @@
 """The panoptic network, from images to maps at their size: a backbone, its decoders and three heads."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -8,17 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.models.backbones.base import Backbone
-from axial_deeplab.models.decoders import AxialDecoder, ConvDecoder
+from axial_deeplab.models.decoders import ATROUS_RATES, AxialDecoder, ConvDecoder
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.heads import Head
+from axial_deeplab.models.options import DECODER, NORM, AxialOptions, DecoderOptions, Norm, with_keywords
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-# Dilations of ASPP at output stride 16; another output stride scales them, so that they span the same pixels.
-ATROUS_RATES = (6, 12, 18)
 
 DecoderName = Literal["dual", "axial"]
 
@@ -47,24 +47,23 @@ class PanopticDeepLab(Fusible):
         instance_head_channels: channels inside the two instance heads.
         semantic_low_level_channels: channels of the projections of res3 and res2 in the semantic decoder.
         instance_low_level_channels: the same in the instance decoder.
-        aspp: whether ASPP stands in front of each of the dual decoders.
         aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
             decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
-        aspp_separable: whether ASPP's atrous convolutions are depthwise-separable.
-        aspp_pool_size: see `decoder.ASPP`.
-        atrous_rates: rates of ASPP; None is 6, 12, 18 at output stride 16 and in proportion at others.
+        head_separable: whether the 5x5 convolutions of the heads are depthwise-separable.
         num_heads: attention heads of the axial decoder.
         span: positions that a query of the axial decoder attends to; None is the whole axis.
         max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
+        recompute: whether the axial decoder computes normalized maps again, see `AxialBlock`.
         pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
             average for other than 3 channels).
         pixel_std: divides the images; None is ImageNet's standard deviation.
         pad_images: whether images are padded as above; without, the corners of the grids coincide for images
             of k * output_stride + 1 pixels only.
-        norm_eps: epsilon of the batch norms of decoders and heads.
-        norm_momentum: weight of the new batch in their running statistics.
+        dual: ASPP and convolutions of the dual decoders, see `DecoderOptions`.
+        norm: settings of the batch norms, see `Norm`.
         impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
+        keywords: fields of these settings, by name.
 
     Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
     """
@@ -85,21 +84,20 @@ class PanopticDeepLab(Fusible):
         instance_head_channels: int = 32,
         semantic_low_level_channels: tuple[int, int] = (64, 32),
         instance_low_level_channels: tuple[int, int] = (32, 16),
-        aspp: bool = False,
         aspp_channels: int | tuple[int, int] | None = None,
-        aspp_separable: bool = True,
-        aspp_pool_size: tuple[int, int] | None = None,
-        atrous_rates: Sequence[int] | None = None,
+        head_separable: bool = True,
         num_heads: int = 8,
         span: int | None = None,
         max_span: int = 255,
         checkpoint: bool = False,
+        recompute: bool = True,
         pixel_mean: float | Sequence[float] | None = None,
         pixel_std: float | Sequence[float] | None = None,
         pad_images: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        dual: DecoderOptions = DECODER,
+        norm: Norm = NORM,
         impl: str = "auto",
+        **keywords: Any,
     ) -> None:
         super().__init__()
         mean = _per_channel("pixel_mean", pixel_mean, IMAGENET_MEAN, in_channels)
@@ -109,16 +107,12 @@ class PanopticDeepLab(Fusible):
         self.pad_images = pad_images
         self.backbone = backbone
         self.output_stride = backbone.output_stride
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
 
+        dual, norm = with_keywords(keywords, dual, norm)
         self.instance_decoder: nn.Module | None
         if decoder == "dual":
-            context: dict[str, Any] = {
-                "aspp": aspp,
-                "aspp_separable": aspp_separable,
-                "aspp_pool_size": aspp_pool_size,
-                "atrous_rates": atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES],
-            }
+            rates = dual.atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES]
+            dual = replace(dual, atrous_rates=rates)
             semantic_aspp, instance_aspp = (
                 aspp_channels if isinstance(aspp_channels, tuple) else (aspp_channels,) * 2
             )
@@ -127,43 +121,42 @@ class PanopticDeepLab(Fusible):
                 channels=semantic_channels,
                 aspp_channels=semantic_aspp,
                 low_level_channels=semantic_low_level_channels,
-                **context,
-                **norm,
+                options=dual,
+                norm=norm,
             )
             self.instance_decoder = ConvDecoder(
                 backbone.feature_channels,
                 channels=instance_channels,
                 aspp_channels=instance_aspp,
                 low_level_channels=instance_low_level_channels,
-                **context,
-                **norm,
+                options=dual,
+                norm=norm,
             )
             hidden_channels: tuple[int | None, int | None] = (
                 semantic_head_channels or semantic_channels,
                 instance_head_channels,
             )
         elif decoder == "axial":
-            if aspp:
+            if dual.aspp:
                 raise ValueError("aspp must be False with the axial decoder, got True; use decoder='dual'")
             self.semantic_decoder = AxialDecoder(
                 backbone.feature_channels,
                 channels=semantic_channels,
                 low_level_channels=semantic_low_level_channels,
-                num_heads=num_heads,
-                span=span,
-                max_span=max_span,
                 checkpoint=checkpoint,
-                impl=impl,
-                **norm,
+                recompute=recompute,
+                attention=AxialOptions(num_heads=num_heads, span=span, max_span=max_span, impl=impl),
+                norm=norm,
             )
             self.instance_decoder = None
             instance_channels = semantic_channels
             hidden_channels = (None, None)
         else:
             raise ValueError(f"decoder must be dual or axial, got {decoder!r}; choose one of these")
-        self.semantic_head = Head(semantic_channels, hidden_channels[0], num_classes, **norm)
-        self.center_head = Head(instance_channels, hidden_channels[1], 1, **norm)
-        self.offset_head = Head(instance_channels, hidden_channels[1], 2, **norm)
+        head = partial(Head, separable=head_separable, norm=norm)
+        self.semantic_head = head(semantic_channels, hidden_channels[0], num_classes)
+        self.center_head = head(instance_channels, hidden_channels[1], 1)
+        self.offset_head = head(instance_channels, hidden_channels[1], 2)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]

@@ -71,7 +71,7 @@ class Recipe:
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None], out=result)
 
 
-def recompute_normalized() -> AbstractContextManager[None]:
+def recompute_normalized(wanted: bool = True) -> AbstractContextManager[None]:
     """Return a context in which autograd keeps recipes of normalized maps instead of the maps.
 
     Values stay the same, gradients too, but for rounding. The context does nothing where autograd saves
@@ -79,8 +79,17 @@ def recompute_normalized() -> AbstractContextManager[None]:
     checkpointing, offloading, `torch.func`). Maps that have recipes are the outputs of
     `models.norm.BatchNorm2d`, and those of `add`, `relu` and `ReLU` for such maps; one that is then changed
     in place has none.
+
+    Args:
+        wanted: whether to do so at all.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed() or not _may_hook():
+    if (
+        not wanted
+        or not torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or is_transformed()
+        or not _may_hook()
+    ):
         return nullcontext()
     return _record()
 

@@ -2,7 +2,6 @@
 
 import difflib
 import fnmatch
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import ResNet
 from axial_deeplab.models.backbones.xception import Xception71
+from axial_deeplab.models.options import keyword_arguments
 from axial_deeplab.models.panoptic import PanopticDeepLab
 
 
@@ -29,7 +29,7 @@ class BackboneEntry:
     @property
     def options(self) -> set[str]:
         """Names of the arguments that a caller may override."""
-        return _keyword_arguments(self.network)
+        return keyword_arguments(self.network)
 
     def build(self, **options: Any) -> Backbone:
         """Make the network."""
@@ -47,7 +47,7 @@ class SegmentationEntry:
     @property
     def options(self) -> set[str]:
         """Names of the arguments that a caller may override."""
-        return self.backbone.options | _keyword_arguments(PanopticDeepLab)
+        return self.backbone.options | keyword_arguments(PanopticDeepLab)
 
     def build(self, *, features_only: bool = False, **options: Any) -> nn.Module:
         """Make the network, or its backbone alone."""
@@ -58,15 +58,10 @@ class SegmentationEntry:
         )
         if features_only:
             return backbone
-        of_network = _keyword_arguments(PanopticDeepLab)
+        of_network = keyword_arguments(PanopticDeepLab)
         return PanopticDeepLab(
             backbone, **{name: value for name, value in options.items() if name in of_network}
         )
-
-
-def _keyword_arguments(function: Any) -> set[str]:
-    parameters = inspect.signature(function).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 WIDTH_MULTIPLIERS = {"s": 0.5, "m": 0.75, "l": 1.0, "xl": 2.0}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attention_cases import LargestTensor
 from axial_deeplab.models.attention.axial import AxialAttention
+from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.blocks.axial_block import AxialBlock
 
 
@@ -130,6 +131,43 @@ def test_span_that_covers_the_map_is_the_whole_axis(train: bool) -> None:
         torch.testing.assert_close(blocks[span].state_dict(), whole.state_dict())
     # The test can fail: with a smaller span the first and the last row do not see each other.
     assert not torch.allclose(blocks[2 * 7 - 3](x), y, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layer", [AxialAttention, LocalAttention2d])
+@pytest.mark.parametrize("logit_norm", [True, False])
+@pytest.mark.parametrize("impl", ["reference", "auto"])
+def test_content_terms_can_be_left_out(layer: Any, logit_norm: bool, impl: str) -> None:
+    """The layer is the one whose content has the factor 0; folded, too."""
+    torch.manual_seed(0)
+    options = {"num_heads": 2, "logit_norm": logit_norm, "impl": impl}
+    bare = layer(6, 16, content_logits=False, content_output=False, **options)
+    assert bare.content_norm is None
+    randomize(bare).eval()
+    x = torch.randn(2, 6, 5, 7)
+    with torch.no_grad():
+        y = bare(x)
+        torch.testing.assert_close(bare.fused()(x), y, rtol=1e-4, atol=1e-5)
+        if logit_norm:
+            whole = layer(6, 16, **options).eval()
+            state = bare.state_dict()
+            for name, value in whole.logit_norm.state_dict().items():
+                if value.ndim:
+                    first = torch.zeros_like(value[:1]) if name == "weight" else value[:1]
+                    state[f"logit_norm.{name}"] = torch.cat((first, state[f"logit_norm.{name}"]))
+            norm = {f"content_norm.{key}": value for key, value in whole.content_norm.state_dict().items()}
+            norm["content_norm.weight"] = torch.zeros_like(norm["content_norm.weight"])
+            whole.load_state_dict(state | norm)
+            torch.testing.assert_close(whole(x), y, rtol=1e-4, atol=1e-5)
+    bare.train()(x).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"content_logits": False, "rel_q": False, "rel_k": False}, {"content_output": False, "rel_v": False}],
+)
+def test_refuses_attention_without_terms(options: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match=r"content_\w+ must be True without .*, got False; keep one term"):
+        AxialAttention(6, 16, **options)
 
 
 def test_lines_do_not_see_each_other() -> None:

@@ -191,8 +191,8 @@ def test_global_layer_equals_deeplab2(golden: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"out_channels": 20}, "out_channels must be a multiple of 8, the number of heads, got 20; try 16"),
-        ({"key_channels": 3}, "key_channels must be a multiple of 8, the number of heads, got 3; try 8"),
+        ({"out_channels": 20}, "out_channels must be a multiple of 8 for 8 heads, got 20; try 16"),
+        ({"key_channels": 3}, "key_channels must be a multiple of 8 for 8 heads, got 3; try 8"),
         ({"num_heads": 0}, "num_heads must be at least 1, got 0"),
         ({"stride": 0}, "stride must be at least 1 position, got 0"),
         ({"stride_mode": "max_pool"}, "stride_mode must be one of .*, got 'max_pool'"),

@@ -10,6 +10,7 @@ from axial_deeplab.models.backbones.attention_resnet import (
     AttentionResNet,
     SpatiallyAwareStem,
 )
+from axial_deeplab.models.options import WindowOptions
 
 
 def test_the_three_attentions() -> None:
@@ -34,7 +35,7 @@ def test_the_three_attentions() -> None:
 
 def test_a_strided_block_attends_before_it_averages() -> None:
     torch.manual_seed(0)
-    options = {"num_heads": 2, "kernel_size": 3}
+    options = WindowOptions(num_heads=2, kernel_size=3)
     block = AttentionBlock(8, 8, stride=2, attention=options).eval()
     whole = AttentionBlock(8, 8, stride=1, attention=options).eval()
     whole.attention.load_state_dict(block.attention.state_dict())

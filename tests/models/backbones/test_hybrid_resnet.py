@@ -16,6 +16,7 @@ from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.switchable_convolution import SwitchableConvNorm
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
+from axial_deeplab.models.options import Norm
 from reference_networks import (
     DEEPLAB2_MOMENTUM,
     assert_near,
@@ -111,7 +112,7 @@ def test_squeeze_excite_and_switchable_blocks_match_deeplab2(golden: Golden, nam
         "stride": config["strides"],
         "squeeze_excite": True,
         "final_relu": False,
-        "norm_eps": config["bn_epsilon"],
+        "norm": Norm(config["bn_epsilon"]),
     }
     width, _, out_channels = config["filters_list"]
     block: nn.Module

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from axial_deeplab.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
+from axial_deeplab.models.options import Norm
 from reference_networks import (
     assert_near,
     assert_statistics,
@@ -29,8 +30,7 @@ def conv_block(config: dict[str, Any]) -> nn.Module:
     options: dict[str, Any] = {
         "stride": config["strides"],
         "final_relu": False,
-        "norm_eps": config["bn_epsilon"],
-        "norm_momentum": 1 - config["bn_momentum"],
+        "norm": Norm(config["bn_epsilon"], 1 - config["bn_momentum"]),
     }
     widths = config["filters_list"]
     if len(widths) == 2:

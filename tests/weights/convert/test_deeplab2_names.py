@@ -88,6 +88,19 @@ def test_names_and_layouts() -> None:
     assert kernel.shape == (7, 1, 3, 5)
 
 
+def test_standard_convolutions_of_decoders_and_heads() -> None:
+    with torch.device("meta"):
+        model = create_model(
+            "panoptic_deeplab_max_deeplab_s_backbone", decoder_separable=False, head_separable=False
+        )
+    names = deeplab2_names(model)
+    kernel = names["semantic_decoder.fuse_res2.conv.weight"]
+    assert kernel.name == "semantic_decoder/_fusion_conv2/_conv1_bn_act/_conv/kernel"
+    assert kernel.transform(np.zeros((5, 5, 7, 11))).shape == (11, 7, 5, 5)
+    head = names["center_head.hidden.norm.running_var"]
+    assert head.name == ("instance_center_head_without_last_layer/_conv1_bn_act/_batch_norm/moving_variance")
+
+
 def test_what_has_no_influence() -> None:
     bias = "encoder/_stage4/_block2/_attention/_width_axis/_batch_norm_similarity/beta"
     decoder = "encoder/_decoder_stage1/_block1/_conv2_bn/_conv/kernel"

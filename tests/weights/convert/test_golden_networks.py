@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from axial_deeplab.cli.main import main
 from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
+from axial_deeplab.models.options import BackboneOptions
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.resize import resize_bilinear, resize_offsets
 from axial_deeplab.weights.convert.convert import fill
@@ -89,7 +90,7 @@ class GivenFeatures(Backbone):
     """Stands for a backbone where the maps are given."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__(channels, 16, 1, features_only=True)
+        super().__init__(channels, BackboneOptions(output_stride=16, features_only=True))
         for name in ("stem", *FEATURE_NAMES):
             self.add_module(name, nn.Sequential())
 

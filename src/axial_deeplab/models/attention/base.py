@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
+from axial_deeplab.models.options import AttentionOptions, Norm
 from axial_deeplab.models.recomputation import add
 
-STRIDE_MODES = ("average_pool", "slice")
+STRIDE_MODES = ("slice", "average_pool")
 
 
 class Attention(nn.Module):
     """Multi-head self-attention of the positions of a map; a subclass says which of them attend to which.
 
-    A subclass gives `attend`, `logit_moments` and `subsample`, and its own `reset_parameters`.
+    A subclass gives `attend`, `logit_moments` and its own `reset_parameters`.
 
     Shapes:
         (B, in_channels, H, W) -> (B, out_channels, H', W')
@@ -27,18 +28,12 @@ class Attention(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output, a multiple of num_heads.
         key_channels: channels of the queries, and of the keys, of all heads; a multiple of num_heads.
+        options: heads, terms, norms and implementation.
+        norm: settings of the batch norms.
         table: makes a relative table of vectors of so many channels; None for a layer without tables.
-        num_heads: attention heads.
-        rel_q: whether the logits have the term q·r^q.
-        rel_k: whether the logits have the term k·r^k.
-        rel_v: whether the output has the positional term of r^v.
-        qkv_norm: whether batch norm follows the projection.
-        logit_norm: whether each term of the logits is batch-normalized, each head on its own.
-        logit_bias: whether those norms have biases, which a softmax ignores.
-        output_norm: whether content and positional output are batch-normalized before they are added.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
-        impl: implementation of the operation, see `axial_attention`.
+        stride: how many positions of the input one of the output stands for.
+        stride_mode: "average_pool" averages squares of stride x stride outputs, "slice" takes one of each.
+        logit_bias: whether the norms of the logits have biases, which a softmax ignores.
     """
 
     # Parameters or modules: a subclass says which.
@@ -51,43 +46,45 @@ class Attention(nn.Module):
         in_channels: int,
         out_channels: int,
         key_channels: int,
+        options: AttentionOptions,
+        norm: Norm,
         *,
         table: Callable[[int], Any] | None = None,
-        num_heads: int = 8,
-        rel_q: bool = True,
-        rel_k: bool = True,
-        rel_v: bool = True,
-        qkv_norm: bool = True,
-        logit_norm: bool = True,
+        stride: int = 1,
+        stride_mode: str = "slice",
         logit_bias: bool = False,
-        output_norm: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
-        impl: str = "auto",
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.key_dim = key_channels // num_heads
-        self.value_dim = out_channels // num_heads
-        self.impl = impl
-        rel_q, rel_k, rel_v = (wanted and table is not None for wanted in (rel_q, rel_k, rel_v))
+        self.num_heads = options.num_heads
+        check_multiple("out_channels", out_channels, self.num_heads, self.num_heads)
+        check_multiple("key_channels", key_channels, self.num_heads, self.num_heads)
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1 position, got {stride}; 1 keeps all positions")
+        check_stride_mode(stride_mode)
+        self.key_dim = key_channels // self.num_heads
+        self.value_dim = out_channels // self.num_heads
+        self.stride = stride
+        self.stride_mode = stride_mode
+        self.impl = options.impl
+        self.content_logits = getattr(options, "content_logits", True)
+        content_output = getattr(options, "content_output", True)
 
         def batch_norm(channels: int, wanted: bool) -> nn.Module:
-            return BatchNorm2d(channels, norm_eps, norm_momentum) if wanted else nn.Identity()
+            return BatchNorm2d(channels, norm.eps, norm.momentum) if wanted else nn.Identity()
 
         qkv_channels = 2 * key_channels + out_channels
         self.qkv = nn.Conv2d(in_channels, qkv_channels, 1, bias=False)
-        self.qkv_norm = batch_norm(qkv_channels, qkv_norm)
-        self.rel_q = table(self.key_dim) if table and rel_q else None
-        self.rel_k = table(self.key_dim) if table and rel_k else None
-        self.rel_v = table(self.value_dim) if table and rel_v else None
+        self.qkv_norm = batch_norm(qkv_channels, options.qkv_norm)
+        for name, channels in self.table_channels():
+            wanted = table is not None and getattr(options, name)
+            setattr(self, name, table(channels) if table and wanted else None)
         self.logit_norm: LogitNorm | None = None
-        if logit_norm:
+        if options.logit_norm:
             self.logit_norm = LogitNorm(
-                1 + rel_q + rel_k, num_heads, bias=logit_bias, eps=norm_eps, momentum=norm_momentum
+                len(self.logit_terms()), self.num_heads, bias=logit_bias, eps=norm.eps, momentum=norm.momentum
             )
-        self.content_norm = batch_norm(out_channels, output_norm)
-        self.positional_norm = batch_norm(out_channels, output_norm) if rel_v else None
+        self.content_norm = batch_norm(out_channels, options.output_norm) if content_output else None
+        self.positional_norm = None if self.rel_v is None else batch_norm(out_channels, options.output_norm)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -107,16 +104,21 @@ class Attention(nn.Module):
         """Return mean and mean square (3, N) of the terms of the logits, and the number of logits."""
         raise NotImplementedError
 
-    def subsample(self, y: Tensor) -> Tensor:
-        """Return an output (B, out_channels, H, W) with the layer's stride."""
-        raise NotImplementedError
+    def strides(self) -> tuple[int, int]:
+        """Return the stride in height and in width."""
+        return self.stride, self.stride
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, self.qkv.in_channels)
         content, positional = self._attended(x)
-        y = self.content_norm(content)
-        if positional is not None and self.positional_norm is not None:
+        if positional is None or self.positional_norm is None:
+            y = content if self.content_norm is None else self.content_norm(content)
+        elif self.content_norm is None:
+            y = self.positional_norm(positional)
+        else:
+            y = self.content_norm(content)
             y = add(y, self.positional_norm(positional))
-        return self.subsample(y)
+        return subsample(y, self.strides(), self.stride_mode)
 
     def split_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the views (B, H, W, N, D) of the queries, keys and values in (B, C, H, W)."""
@@ -129,9 +131,10 @@ class Attention(nn.Module):
 
         Shapes: q, k as `logit_moments` takes them.
         """
+        terms = self.logit_terms()
         if self.logit_norm is None:
-            return None, None
-        terms = logit_terms(rel_q, rel_k)
+            # Without a norm a missing q·k alone has to be said; the others have no tables.
+            return None if self.content_logits else without_content(q), None
 
         def moments() -> tuple[Tensor, Tensor, int]:
             mean, mean_of_squares, count = self.logit_moments(q, k, rel_q, rel_k)
@@ -140,11 +143,68 @@ class Attention(nn.Module):
         scale, bias = self.logit_norm(moments)
         return spread_terms(scale, terms), bias
 
+    def logit_terms(self) -> list[int]:
+        """Return which of the three terms the logits have."""
+        # Numbers, not a mask: a mask has no known size on the meta device.
+        tables = self.rel_q, self.rel_k
+        return [0] * self.content_logits + [i for i, table in enumerate(tables, 1) if table is not None]
+
+    def table_channels(self) -> tuple[tuple[str, int], ...]:
+        """Return the names of the relative tables and the channels of their vectors."""
+        return ("rel_q", self.key_dim), ("rel_k", self.key_dim), ("rel_v", self.value_dim)
+
     def _attended(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return both outputs (B, out_channels, H, W) before their norms."""
         qkv = self.qkv_norm(self.qkv(x))  # a name: parts of a map have its recipe while the map exists
         content, positional = self.attend(*self.split_heads(qkv))
         return merge_heads(content), None if positional is None else merge_heads(positional)
+
+
+class FusedAttention(nn.Module):
+    """An attention layer in evaluation whose norms are constants.
+
+    The norms of the projection and of the content are in the weights of the projection, and so are the shifts
+    of both outputs, which weights that add up to one hand on from the values.
+
+    Args:
+        layer: taken over as it is now.
+        hands_on: whether the weights of the attention add up to one; if not, `shift` is for the output.
+    """
+
+    logit_scale: Tensor | None
+    logit_bias: Tensor | None
+    positional_scale: Tensor
+    shift: Tensor | None
+
+    def __init__(self, layer: Attention, *, hands_on: bool = True) -> None:
+        super().__init__()
+        self.num_heads, self.key_dim, self.value_dim = layer.num_heads, layer.key_dim, layer.value_dim
+        self.stride, self.stride_mode, self.impl = layer.stride, layer.stride_mode, layer.impl
+        channels = layer.num_heads * layer.value_dim
+        content_scale, shift = scale_and_shift(layer.content_norm, channels)
+        if layer.content_norm is None:
+            content_scale = torch.zeros_like(content_scale)
+        positional_scale, positional_shift = scale_and_shift(layer.positional_norm, channels)
+        shift = shift + positional_shift
+        values_shift = shift if hands_on else torch.zeros_like(shift)
+        self.qkv = fold_projection(layer.qkv, layer.qkv_norm, content_scale, values_shift)
+        logit_scale = logit_bias = None
+        if layer.logit_norm is not None:
+            scale, logit_bias = layer.logit_norm.constants()
+            logit_scale = spread_terms(scale, layer.logit_terms())
+        elif not layer.content_logits:
+            logit_scale = without_content(layer.qkv.weight.detach().new_empty(self.num_heads, 1))
+        weight = layer.qkv.weight
+        self.register_buffer("logit_scale", logit_scale)
+        self.register_buffer("logit_bias", logit_bias)
+        self.register_buffer(
+            "positional_scale", positional_scale.unflatten(0, (self.num_heads, -1)).to(weight)
+        )
+        self.register_buffer("shift", None if hands_on else shift[:, None, None].to(weight))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values (B, H, W, N, D)."""
+        return split_heads(self.qkv(x), self.num_heads, self.key_dim, self.value_dim)
 
 
 def reset_projection(qkv: nn.Conv2d, num_logit_channels: int, key_dim: int, unnormalized: bool) -> None:
@@ -192,10 +252,10 @@ def fold_projection(
     return folded
 
 
-def logit_terms(rel_q: object | None, rel_k: object | None) -> list[int]:
-    """Return which of the three terms a layer's logits have."""
-    # Numbers, not a mask: a mask has no known size on the meta device.
-    return [0] + [1] * (rel_q is not None) + [2] * (rel_k is not None)
+def without_content(q: Tensor) -> Tensor:
+    """Return the scales (3, N) of logits without the term q·k, for queries (..., N, D)."""
+    scale = q.new_ones(3, q.shape[-2], dtype=torch.promote_types(q.dtype, torch.float32))
+    return scale.index_fill(0, torch.zeros(1, dtype=torch.long, device=q.device), 0.0)
 
 
 def take_terms(moments: Tensor, terms: list[int]) -> Tensor:
@@ -225,31 +285,36 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.flatten(3).permute(0, 3, 1, 2)
 
 
-def subsample_map(x: Tensor, stride: int, mode: str) -> Tensor:
-    """Reduce a map (B, C, H, W) to (B, C, ceil(H / stride), ceil(W / stride))."""
-    if stride == 1:
+def subsample(x: Tensor, strides: tuple[int, int], mode: str = "slice") -> Tensor:
+    """Reduce a map (B, C, H, W) to (B, C, ceil(H / strides[0]), ceil(W / strides[1]))."""
+    if strides == (1, 1):
         return x
     if mode == "average_pool":
-        return F.avg_pool2d(x, stride, ceil_mode=True)
-    # Pooling of single pixels: a slice with gaps cannot be exported for every size.
-    return F.avg_pool2d(x, 1, stride)
+        return F.avg_pool2d(x, strides, ceil_mode=True)
+    # Pooling of single pixels leaves no gaps in memory; those of a slice cannot be exported for every size.
+    return F.avg_pool2d(x, 1, strides)
 
 
-def check_heads(out_channels: int, key_channels: int, num_heads: int) -> None:
-    if num_heads < 1:
-        raise ValueError(f"num_heads must be at least 1, got {num_heads}; the paper's is 8")
-    for name, channels in (("out_channels", out_channels), ("key_channels", key_channels)):
-        if channels < 1 or channels % num_heads:
-            better = max(round(channels / num_heads), 1) * num_heads
-            raise ValueError(
-                f"{name} must be a multiple of {num_heads}, the number of heads, got {channels}; try {better}"
-            )
+def check_multiple(name: str, channels: int, unit: int, num_heads: int) -> None:
+    """Refuse channels that cannot be shared out among the heads."""
+    if channels < 1 or channels % unit:
+        better = max(round(channels / unit), 1) * unit
+        raise ValueError(
+            f"{name} must be a multiple of {unit} for {num_heads} heads, got {channels}; try {better}"
+        )
 
 
-def check_stride(stride: int, stride_mode: str) -> None:
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1 position, got {stride}; 1 keeps all positions")
+def check_map(x: Tensor, channels: int) -> None:
+    """Refuse what is no batch of maps of so many channels."""
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(
+            f"x must be (B, {channels}, H, W), got {tuple(x.shape)}; "
+            "add the batch dimension or set in_channels"
+        )
+
+
+def check_stride_mode(stride_mode: str) -> None:
     if stride_mode not in STRIDE_MODES:
         raise ValueError(
-            f"stride_mode must be one of {list(STRIDE_MODES)}, got {stride_mode!r}; 'average_pool' is usual"
+            f"stride_mode must be one of {list(STRIDE_MODES)}, got {stride_mode!r}; choose one of these"
         )

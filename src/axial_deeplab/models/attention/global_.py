@@ -2,20 +2,15 @@
 
 import copy
 from contextlib import nullcontext
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from axial_deeplab.models.attention.base import (
-    Attention,
-    check_heads,
-    check_stride,
-    fold_projection,
-    reset_projection,
-    subsample_map,
-)
+from axial_deeplab.models.attention.base import Attention, fold_projection, reset_projection
 from axial_deeplab.models.folding.fold import exact, scale_and_shift
+from axial_deeplab.models.options import ATTENTION, NORM, AttentionOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.statistics import logit_moments
 from axial_deeplab.ops.dispatch import is_transformed
 
@@ -29,16 +24,13 @@ class GlobalAttention2d(Attention):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output, a multiple of num_heads.
-        num_heads: attention heads.
         key_channels: channels of the queries, and of the keys, of all heads; None is out_channels.
         stride: how many positions of the input one of the output stands for, on both axes.
-        qkv_norm: whether batch norm follows the projection.
-        logit_norm: whether the logits are batch-normalized, each head on its own.
-        output_norm: whether the output is batch-normalized.
         stride_mode: "average_pool" averages squares of stride x stride outputs, "slice" takes one of each.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
-        impl: implementation of the logits' statistics, see `axial_attention`; the attention is PyTorch's.
+        attention: settings of the attention, see `AttentionOptions`; `impl` is that of the logits'
+            statistics, the attention is PyTorch's.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Raises:
         ValueError: the channels cannot be shared out among the heads, or stride or stride_mode is none of the
@@ -52,34 +44,18 @@ class GlobalAttention2d(Attention):
         in_channels: int,
         out_channels: int,
         *,
-        num_heads: int = 8,
         key_channels: int | None = None,
         stride: int = 1,
-        qkv_norm: bool = True,
-        logit_norm: bool = True,
-        output_norm: bool = True,
         stride_mode: str = "average_pool",
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
-        impl: str = "auto",
+        attention: AttentionOptions = ATTENTION,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
+        attention, norm = with_keywords(keywords, attention, norm)
         key_channels = out_channels if key_channels is None else key_channels
-        check_heads(out_channels, key_channels, num_heads)
-        check_stride(stride, stride_mode)
         super().__init__(
-            in_channels,
-            out_channels,
-            key_channels,
-            num_heads=num_heads,
-            qkv_norm=qkv_norm,
-            logit_norm=logit_norm,
-            output_norm=output_norm,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-            impl=impl,
+            in_channels, out_channels, key_channels, attention, norm, stride=stride, stride_mode=stride_mode
         )
-        self.stride = stride
-        self.stride_mode = stride_mode
 
     def reset_parameters(self) -> None:
         """Draw the projection again."""
@@ -105,9 +81,6 @@ class GlobalAttention2d(Attention):
         queries, keys = (y.flatten(1, 2)[:, :, None] for y in (q, k))  # (B, H·W, 1, N, D)
         moments = logit_moments(queries, keys, None, None, impl=self.impl)
         return *moments, q.shape[0] * (q.shape[1] * q.shape[2]) ** 2
-
-    def subsample(self, y: Tensor) -> Tensor:
-        return subsample_map(y, self.stride, self.stride_mode)
 
     def fused(self) -> "GlobalAttention2d":
         """Return the layer for inference, all its norms folded into the projection."""

@@ -1,7 +1,7 @@
 """The attention ResNet: a residual network whose 3x3 convolutions are attention over squares of m x m."""
 
 import copy
-from collections import OrderedDict
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -10,10 +10,19 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.attention.base import fold_projection, merge_heads, reset_projection
 from axial_deeplab.models.attention.window import LocalAttention2d
-from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths, stage_strides
-from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.backbones.base import Backbone
+from axial_deeplab.models.blocks.convolutions import ConvNorm, convolutional_stem
 from axial_deeplab.models.folding.fold import scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.options import (
+    NORM,
+    RESIDUAL,
+    WINDOW,
+    Norm,
+    ResidualOptions,
+    WindowOptions,
+    with_keywords,
+)
 from axial_deeplab.models.resize import crop
 
 STAGE_WIDTH = 64
@@ -24,7 +33,7 @@ AttentionName = Literal["sasa", "sasa_bn", "position_sensitive"]
 
 # What distinguishes the three attentions that table 1 of the paper compares.
 _NO_NORMS = {"qkv_norm": False, "logit_norm": False, "output_norm": False}
-ATTENTIONS: dict[str, dict[str, bool]] = {
+ATTENTIONS: dict[str, dict[str, Any]] = {
     "sasa": {"rel_k": False, "rel_v": False, **_NO_NORMS},
     "sasa_bn": {"rel_k": False, "rel_v": False},
     "position_sensitive": {},
@@ -40,9 +49,8 @@ class AttentionBlock(nn.Module):
         in_channels: channels of the input.
         width: channels of the attention.
         stride: positions; the attention runs before it, on the finer map.
-        attention: arguments of `LocalAttention2d`.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        attention: settings of the attention, see `WindowOptions`.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -51,21 +59,19 @@ class AttentionBlock(nn.Module):
         width: int,
         *,
         stride: int = 1,
-        attention: dict[str, Any],
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        attention: WindowOptions,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         out_channels = EXPANSION * width
-        self.down = ConvNorm(in_channels, width, **norm)
-        self.attention = LocalAttention2d(width, width, stride=stride, **attention, **norm)
-        self.up = ConvNorm(width, out_channels, activation=False, **norm)
+        self.down = ConvNorm(in_channels, width, norm=norm)
+        self.attention = LocalAttention2d(width, width, stride=stride, attention=attention, norm=norm)
+        self.up = ConvNorm(width, out_channels, activation=False, norm=norm)
         # The block starts as its shortcut, like the axial block.
         nn.init.zeros_(self.up.get_parameter("norm.weight"))
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
-            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.up(F.relu(self.attention(self.down(x)), inplace=True))
@@ -84,8 +90,7 @@ class SpatiallyAwareStem(nn.Module):
         out_channels: channels of the output, a multiple of num_heads.
         num_heads: attention heads.
         num_mixtures: projections that a value is mixed of.
-        norm_eps: epsilon of the batch norm.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: Ramachandran et al. 2019, section 3.2 and appendix. The width of the embeddings of rows and
     columns is not published; it is that of a head.
@@ -100,8 +105,7 @@ class SpatiallyAwareStem(nn.Module):
         *,
         num_heads: int = 8,
         num_mixtures: int = 4,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -111,7 +115,7 @@ class SpatiallyAwareStem(nn.Module):
         self.row_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.column_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.mixture_embedding = nn.Parameter(torch.empty(num_mixtures, self.head_dim))
-        self.norm: nn.Module = BatchNorm2d(out_channels, norm_eps, norm_momentum)
+        self.norm: nn.Module = BatchNorm2d(out_channels, norm.eps, norm.momentum)
         reset_projection(self.qkv, 2 * out_channels, self.head_dim, unnormalized=True)
         for embedding in (self.row_embedding, self.column_embedding, self.mixture_embedding):
             nn.init.normal_(embedding)
@@ -160,23 +164,16 @@ class AttentionResNet(Backbone):
     Shapes: see `Backbone`; any height and width.
 
     Args:
-        num_classes: classes of the classifier.
-        in_channels: channels of the images.
-        width_multiplier: scale of the stages' channels.
-        depths: blocks in the stages res2 to res5.
         attention: "sasa" (logits q·k + q·r^q, no norms), "sasa_bn" (the same, with norms) or
             "position_sensitive" (Eq. 3).
         stem: "conv" (7x7, stride 2, and max-pool), "three_conv" (3x3, the first with stride 2, and max-pool)
             or "attention" (`SpatiallyAwareStem`).
         stem_multiplier: scale of the stem's channels.
-        output_stride: 32, 16 or 8; strides are removed from the last stages (attention is never atrous).
         span: the side m of the square, odd, in positions of the feature map.
-        num_heads: attention heads.
-        rows_per_chunk: rows of queries that are computed together, see `local_attention_2d`.
-        checkpoint: recompute each block in the backward pass instead of keeping its activations.
-        features_only: make no classifier and return the maps res2 to res5.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        backbone: what all backbones have, see `ResidualOptions`.
+        window: settings of the attention, see `WindowOptions`; `span` and `attention` have the last word.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Source: Ramachandran et al. 2019; "Conv-Stem + Attention", "+ PS-Attention" and "Full Attention" in table
     1 of the paper. Queries and keys are as wide as values, and a strided block averages 2x2 positions after
@@ -186,61 +183,35 @@ class AttentionResNet(Backbone):
     def __init__(
         self,
         *,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        width_multiplier: float = 1.0,
-        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
         attention: AttentionName = "position_sensitive",
         stem: Literal["conv", "three_conv", "attention"] = "conv",
         stem_multiplier: float = 1.0,
-        output_stride: int = 32,
         span: int = 7,
-        num_heads: int = 8,
-        rows_per_chunk: int | None = None,
-        checkpoint: bool = False,
-        features_only: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        backbone: ResidualOptions = RESIDUAL,
+        window: WindowOptions = WINDOW,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
-        check_depths(depths)
+        backbone, window, norm = with_keywords(keywords, backbone, window, norm)
         if attention not in ATTENTIONS:
             raise ValueError(
                 f"attention must be one of {list(ATTENTIONS)}, got {attention!r}; choose one of these"
             )
-        widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
-        super().__init__(
-            tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
-        )
-        self.checkpoint = checkpoint
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        options = {
-            "num_heads": num_heads,
-            "kernel_size": span,
-            "rows_per_chunk": rows_per_chunk,
-            **ATTENTIONS[attention],
-        }
-        self.stem, channels = _stem(stem, in_channels, round(STEM_WIDTH * stem_multiplier), num_heads, norm)
-        for name, width, depth, stride in zip(
-            FEATURE_NAMES, widths, depths, stage_strides(output_stride), strict=True
-        ):
-            blocks = [AttentionBlock(channels, width, stride=stride, attention=options, **norm)]
-            channels = EXPANSION * width
-            blocks += [AttentionBlock(channels, width, attention=options, **norm) for _ in range(depth - 1)]
-            self.add_module(name, nn.Sequential(*blocks))
+        widths = tuple(round(STAGE_WIDTH * backbone.width_multiplier) * 2**stage for stage in range(4))
+        super().__init__(tuple(EXPANSION * width for width in widths), backbone)
+        options = replace(window, kernel_size=span, **ATTENTIONS[attention])
+        width = round(STEM_WIDTH * stem_multiplier)
+        if stem == "attention":
+            channels = width
+            self.stem = SpatiallyAwareStem(
+                backbone.in_channels, width, num_heads=options.num_heads, norm=norm
+            )
+        else:
+            layers, channels = convolutional_stem(stem, backbone.in_channels, width, norm, ("attention",))
+            layers["max_pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+            self.stem = nn.Sequential(layers)
 
+        def block(in_channels: int, width: int, stride: int, _: int) -> nn.Module:
+            return AttentionBlock(in_channels, width, stride=stride, attention=options, norm=norm)
 
-def _stem(
-    stem: str, in_channels: int, width: int, num_heads: int, norm: dict[str, Any]
-) -> tuple[nn.Module, int]:
-    """Return a stem of stride 4 and the channels of its output."""
-    if stem == "attention":
-        return SpatiallyAwareStem(in_channels, width, num_heads=num_heads, **norm), width
-    layers: OrderedDict[str, nn.Module]
-    if stem == "conv":
-        layers, channels = OrderedDict(conv1=ConvNorm(in_channels, width, 7, stride=2, **norm)), width
-    elif stem == "three_conv":
-        layers, channels = three_conv_stem(in_channels, width, **norm), 2 * width
-    else:
-        raise ValueError(f"stem must be conv, three_conv or attention, got {stem!r}; choose one of these")
-    layers["max_pool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    return nn.Sequential(layers), channels
+        self._add_stages(channels, widths, backbone.depths, block)

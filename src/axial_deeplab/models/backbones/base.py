@@ -1,6 +1,6 @@
 """What every backbone promises: maps res2 to res5, and a classifier unless only the maps are wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.norm import keep_running_statistics
+from axial_deeplab.models.options import BackboneOptions
 from axial_deeplab.ops.dispatch import is_transformed
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
@@ -28,18 +29,6 @@ def stage_strides(output_stride: int) -> tuple[int, int, int, int]:
     return STAGE_STRIDES[output_stride]
 
 
-def check_depths(depths: Sequence[int]) -> None:
-    """Refuse depths that are not four positive numbers of blocks.
-
-    Raises:
-        ValueError: for any other depths.
-    """
-    if len(depths) != len(FEATURE_NAMES) or min(depths) < 1:
-        raise ValueError(
-            f"depths must be four positive numbers of blocks, got {tuple(depths)}; see AxialResNet"
-        )
-
-
 class Backbone(Fusible):
     """A network from normalized images to maps res2 to res5 and, unless `features_only`, to class logits.
 
@@ -48,14 +37,13 @@ class Backbone(Fusible):
 
     Args:
         feature_channels: channels of res2 to res5.
-        output_stride: stride of res5 in pixels of the image.
-        num_classes: classes of the classifier.
-        features_only: make no classifier; `forward` then returns the maps.
+        options: classes, output stride, and whether there is a classifier at all.
 
     Attributes:
         feature_channels: name of a map -> its channels.
         feature_strides: name of a map -> its stride in pixels of the image.
         output_stride: stride of res5.
+        in_channels: channels of the images.
         stem, res2, res3, res4, res5: the parts that a subclass makes; a stage is a sequence of blocks.
         checkpoint: whether a block's activations are recomputed in the backward pass; blocks that do so
             themselves leave it False.
@@ -63,26 +51,77 @@ class Backbone(Fusible):
 
     stem: nn.Module
 
-    def __init__(
-        self, feature_channels: tuple[int, ...], output_stride: int, num_classes: int, features_only: bool
-    ) -> None:
+    def __init__(self, feature_channels: tuple[int, ...], options: BackboneOptions) -> None:
         super().__init__()
-        strides = stage_strides(output_stride)
+        strides = stage_strides(options.output_stride)
         self.feature_channels = dict(zip(FEATURE_NAMES, feature_channels, strict=True))
         self.feature_strides: dict[str, int] = {}
         stride = 4
         for name, stage_stride in zip(FEATURE_NAMES, strides, strict=True):
             stride *= stage_stride
             self.feature_strides[name] = stride
-        self.output_stride = output_stride
-        self.checkpoint = False
-        self.classifier = None if features_only else nn.Linear(feature_channels[-1], num_classes)
-        if self.classifier is not None:
+        self.output_stride = options.output_stride
+        self.in_channels = options.in_channels
+        self.checkpoint = options.checkpoint
+        self.classifier: nn.Linear | None = None
+        if not options.features_only:
+            self.classifier = nn.Linear(feature_channels[-1], options.num_classes)
             nn.init.normal_(self.classifier.weight, std=0.01)
             nn.init.zeros_(self.classifier.bias)
 
+    @property
+    def channels(self) -> list[int]:
+        """Channels of the maps that `forward_features` returns, in their order."""
+        return list(self.feature_channels.values())
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """Name ("module"), channels ("num_chs") and stride ("reduction") of each map, as timm calls them."""
+        return [
+            {"module": name, "num_chs": channels, "reduction": self.feature_strides[name]}
+            for name, channels in self.feature_channels.items()
+        ]
+
+    def _add_stages(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        block: Callable[[int, int, int, int], nn.Module],
+        *,
+        max_pool: bool = True,
+    ) -> None:
+        """Make res2 to res5 of residual blocks, the first one of a stage with its stride.
+
+        Args:
+            channels: channels of the stem's output.
+            widths: width of the blocks of each stage.
+            depths: blocks of each stage.
+            block: makes one from its input's channels, its width, its stride and its atrous rate.
+            max_pool: whether the stem has stride 4; if not, res2 starts with stride 2.
+        """
+        strides = stage_strides(self.output_stride)
+        dilation = 1
+        for name, width, depth, stride in zip(FEATURE_NAMES, widths, depths, strides, strict=True):
+            first = 2 if name == "res2" and not max_pool else stride
+            blocks = [block(channels, width, first, dilation)]
+            if stride == 1 and name != "res2":
+                dilation *= 2
+            channels = self.feature_channels[name]
+            blocks += [block(channels, width, 1, dilation) for _ in range(depth - 1)]
+            self.add_module(name, nn.Sequential(*blocks))
+
     def forward_features(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps res2 to res5 of normalized images."""
+        """Return the maps res2 to res5 of normalized images.
+
+        Raises:
+            ValueError: the images do not have four dimensions or `in_channels` channels.
+        """
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(
+                f"images must be (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
+                "add the batch dimension or set in_channels"
+            )
         x = self.stem(images)
         del images  # Nobody else may need them any more.
         features = {}

@@ -6,11 +6,12 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths
+from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 from axial_deeplab.models.backbones.resnet import BasicBlock, Bottleneck
 from axial_deeplab.models.backbones.stacked_decoder import FINEST_STRIDE, StackedDecoder
 from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, ResidualOptions, with_keywords
 
 STAGE_WIDTH = 64
 EXPANSION = 4
@@ -18,6 +19,7 @@ STRIDES = (2, 4, 8, 16, 32)
 # Strides of the last stage of a wide network, whose blocks are bottlenecks, and of its first one.
 LAST_STRIDE, FIRST_STRIDE = 32, 2
 FIRST_STAGE_DEPTH = 3
+HYBRID = ResidualOptions(output_stride=16)
 
 
 class HybridResNet(Backbone):
@@ -27,10 +29,6 @@ class HybridResNet(Backbone):
     of the size of res5, which the classifier uses instead.
 
     Args:
-        num_classes: classes of the classifier.
-        in_channels: channels of the images.
-        width_multiplier: scale of all channels.
-        depths: blocks in the stages res2 to res5.
         blocks: "bottleneck" (1x1, 3x3, 1x1, after a stem of three 3x3 convolutions) or "wide" (two 3x3, wide
             bottlenecks in res5, after a stem of a 3x3 convolution and three such blocks at stride 2).
         stem_multiplier: scale of the stem's channels; None is `width_multiplier`.
@@ -40,16 +38,11 @@ class HybridResNet(Backbone):
             switchable atrous convolutions; None for none.
         squeeze_excite: whether squeeze-and-excite ends each residual branch.
         stacked_decoder: whether a `StackedDecoder` follows.
-        output_stride: 32, 16 or 8; where a stride is removed, the following 3x3 convolutions are atrous
-            instead (attention is never atrous).
-        span: positions that a query attends to, odd; None is the whole axis.
-        max_span: positions to either side, itself included, that have their own row in the relative tables.
-        num_heads: attention heads.
-        checkpoint: recompute each block in the backward pass instead of keeping its activations.
-        features_only: make no classifier and return the maps res2 to res5.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
-        impl: implementation of the attention, see `ops.axial_attention`.
+        recompute: whether normalized maps are computed again in the backward pass, see `AxialBlock`.
+        backbone: what all backbones have, see `ResidualOptions`.
+        attention: settings of the attention, see `AxialOptions`.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Source: MaX-DeepLab (Wang et al. 2021) and SWideRNet (Chen et al. 2020) as deeplab2 has them: the stride
     is in the first block of a stage, and there is no max-pool.
@@ -58,54 +51,41 @@ class HybridResNet(Backbone):
     def __init__(
         self,
         *,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        width_multiplier: float = 1.0,
-        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
         blocks: Literal["bottleneck", "wide"] = "bottleneck",
         stem_multiplier: float | None = None,
         axial_from_stride: int | None = 16,
         switchable_from_stride: int | None = None,
         squeeze_excite: bool = False,
         stacked_decoder: bool = False,
-        output_stride: int = 16,
-        span: int | None = None,
-        max_span: int = 255,
-        num_heads: int = 8,
-        checkpoint: bool = False,
-        features_only: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
-        impl: str = "auto",
+        recompute: bool = True,
+        backbone: ResidualOptions = HYBRID,
+        attention: AxialOptions = AXIAL,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
-        check_depths(depths)
+        backbone, attention, norm = with_keywords(keywords, backbone, attention, norm)
         if blocks not in ("bottleneck", "wide"):
             raise ValueError(f"blocks must be bottleneck or wide, got {blocks!r}; choose one of these")
         _check_stride("axial_from_stride", axial_from_stride)
         _check_stride("switchable_from_stride", switchable_from_stride)
-        widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
-        super().__init__(
-            tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
-        )
-        self.checkpoint = checkpoint
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        widths = tuple(round(STAGE_WIDTH * backbone.width_multiplier) * 2**stage for stage in range(4))
+        super().__init__(tuple(EXPANSION * width for width in widths), backbone)
+        output_stride = backbone.output_stride
         wide = blocks == "wide"
 
         def block(
             in_channels: int, width: int, before: int, after: int, stride: int = 1, final_relu: bool = True
         ) -> nn.Module:
             """Make a block of a stage that leads from one stride to another (at output stride 32)."""
-            shared: dict[str, Any] = {"stride": stride, "squeeze_excite": squeeze_excite, **norm}
+            shared: dict[str, Any] = {"stride": stride, "squeeze_excite": squeeze_excite, "norm": norm}
             shared["final_relu"] = final_relu
             if axial_from_stride is not None and before >= axial_from_stride:
                 return AxialBlock(
                     in_channels,
                     (4 if wide else 2) * width,
                     EXPANSION * width,
-                    num_heads=num_heads,
-                    span=span,
-                    max_span=max_span,
-                    impl=impl,
+                    recompute=recompute,
+                    attention=attention,
                     **shared,
                 )
             shared["switchable"] = switchable_from_stride is not None and after >= switchable_from_stride
@@ -116,19 +96,19 @@ class HybridResNet(Backbone):
             return Bottleneck(in_channels, width, inner_width=inner_width, dilation=dilations[0], **shared)
 
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        stem_width = round(64 * (width_multiplier if stem_multiplier is None else stem_multiplier))
+        stem_width = round(64 * (backbone.width_multiplier if stem_multiplier is None else stem_multiplier))
         if wide:
-            layers["conv1"] = ConvNorm(in_channels, stem_width, 3, stride=2, **norm)
+            layers["conv1"] = ConvNorm(backbone.in_channels, stem_width, 3, stride=2, norm=norm)
             channels = stem_width
             for number in range(1, FIRST_STAGE_DEPTH + 1):
                 layers[f"block{number}"] = block(channels, stem_width // 2, FIRST_STRIDE, FIRST_STRIDE)
                 channels = EXPANSION * (stem_width // 2)
         else:
-            layers.update(three_conv_stem(in_channels, stem_width, **norm))
+            layers.update(three_conv_stem(backbone.in_channels, stem_width, norm=norm))
             channels = 2 * stem_width
         self.stem = nn.Sequential(layers)
 
-        for name, width, depth, before in zip(FEATURE_NAMES, widths, depths, STRIDES, strict=False):
+        for name, width, depth, before in zip(FEATURE_NAMES, widths, backbone.depths, STRIDES, strict=False):
             stage: OrderedDict[str, nn.Module] = OrderedDict()
             if stacked_decoder and name != FEATURE_NAMES[0]:
                 stage["relu"] = nn.ReLU()  # of the map before, which the decoder takes without
@@ -155,7 +135,7 @@ class HybridResNet(Backbone):
                 return block(channels, channels // EXPANSION, stride, stride, final_relu=False)
 
             assert min(of_stride) == FINEST_STRIDE
-            self.stacked_decoder = StackedDecoder(of_stride, step, **norm)
+            self.stacked_decoder = StackedDecoder(of_stride, step, norm=norm)
             self.feature_channels["decoded"] = self.feature_channels["res5"]
             self.feature_strides["decoded"] = output_stride
         _start_as_shortcuts(self)

@@ -1,15 +1,15 @@
 """ResNet-50 and ResNet-101 as convolutional backbones."""
 
-from collections import OrderedDict
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, check_depths, stage_strides
-from axial_deeplab.models.blocks.convolutions import ConvNorm, three_conv_stem
+from axial_deeplab.models.backbones.base import Backbone
+from axial_deeplab.models.blocks.convolutions import ConvNorm, convolutional_stem
 from axial_deeplab.models.blocks.squeeze_excite import SqueezeExcite
 from axial_deeplab.models.blocks.switchable_convolution import SwitchableConvNorm
+from axial_deeplab.models.options import NORM, RESIDUAL, Norm, ResidualOptions, with_keywords
 
 STAGE_WIDTH = 64
 EXPANSION = 4
@@ -28,13 +28,13 @@ class ConvBlock(nn.Module):
         stride: int,
         squeeze_excite: bool,
         final_relu: bool,
-        norm: dict[str, Any],
+        norm: Norm,
     ) -> None:
         """Make the layers that come after the convolutions."""
         self.final_relu = final_relu
         self.shortcut = nn.Identity()
         if in_channels != out_channels:
-            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride, activation=False, norm=norm)
         elif stride > 1:
             # Pooling of single pixels: every stride-th row and column.
             self.shortcut = nn.AvgPool2d(1, stride)
@@ -62,8 +62,7 @@ class Bottleneck(ConvBlock):
         switchable: whether the 3x3 convolution is a `SwitchableConvNorm`.
         squeeze_excite: whether squeeze-and-excite follows the convolutions.
         final_relu: whether ReLU follows the sum with the shortcut.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -77,17 +76,15 @@ class Bottleneck(ConvBlock):
         switchable: bool = False,
         squeeze_excite: bool = False,
         final_relu: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         inner_width = inner_width or width
         out_channels = EXPANSION * width
         convolution = SwitchableConvNorm if switchable else ConvNorm
-        self.conv1 = ConvNorm(in_channels, width, **norm)
-        self.conv2 = convolution(width, inner_width, 3, stride=stride, dilation=dilation, **norm)
-        self.conv3 = ConvNorm(inner_width, out_channels, activation=False, **norm)
+        self.conv1 = ConvNorm(in_channels, width, norm=norm)
+        self.conv2 = convolution(width, inner_width, 3, stride=stride, dilation=dilation, norm=norm)
+        self.conv3 = ConvNorm(inner_width, out_channels, activation=False, norm=norm)
         self._finish_layers(in_channels, out_channels, stride, squeeze_excite, final_relu, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,8 +104,7 @@ class BasicBlock(ConvBlock):
         switchable: whether the convolutions are `SwitchableConvNorm`.
         squeeze_excite: whether squeeze-and-excite follows the convolutions.
         final_relu: whether ReLU follows the sum with the shortcut.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -121,15 +117,15 @@ class BasicBlock(ConvBlock):
         switchable: bool = False,
         squeeze_excite: bool = False,
         final_relu: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         convolution = SwitchableConvNorm if switchable else ConvNorm
-        self.conv1 = convolution(in_channels, out_channels, 3, stride=stride, dilation=dilations[0], **norm)
+        self.conv1 = convolution(
+            in_channels, out_channels, 3, stride=stride, dilation=dilations[0], norm=norm
+        )
         self.conv2 = convolution(
-            out_channels, out_channels, 3, dilation=dilations[1], activation=False, **norm
+            out_channels, out_channels, 3, dilation=dilations[1], activation=False, norm=norm
         )
         self._finish_layers(in_channels, out_channels, stride, squeeze_excite, final_relu, norm)
 
@@ -143,20 +139,13 @@ class ResNet(Backbone):
     Shapes: see `Backbone`; any height and width.
 
     Args:
-        num_classes: classes of the classifier.
-        in_channels: channels of the images.
-        width_multiplier: scale of the stages' channels.
-        depths: blocks in the stages res2 to res5.
         stem: "conv" (7x7, stride 2) or "three_conv" (3x3, the first with stride 2).
         stem_multiplier: scale of the stem's channels.
         max_pool: whether a 3x3 max-pool with stride 2 ends the stem; without it the first block of res2 has
             stride 2.
-        output_stride: 32, 16 or 8; where a stride is removed, the following 3x3 convolutions are atrous
-            instead.
-        checkpoint: recompute each block in the backward pass instead of keeping its activations.
-        features_only: make no classifier and return the maps res2 to res5.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        backbone: what all backbones have, see `ResidualOptions`.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Source: He et al. 2016, with the stride in the 3x3 convolution; atrous rates as deeplab2: the first block
     of a stage that lost its stride keeps the rate of the stage before.
@@ -165,49 +154,22 @@ class ResNet(Backbone):
     def __init__(
         self,
         *,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        width_multiplier: float = 1.0,
-        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
         stem: Literal["conv", "three_conv"] = "conv",
         stem_multiplier: float = 1.0,
         max_pool: bool = True,
-        output_stride: int = 32,
-        checkpoint: bool = False,
-        features_only: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        backbone: ResidualOptions = RESIDUAL,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
-        check_depths(depths)
-        widths = tuple(round(STAGE_WIDTH * width_multiplier) * 2**stage for stage in range(4))
-        super().__init__(
-            tuple(EXPANSION * width for width in widths), output_stride, num_classes, features_only
-        )
-        self.checkpoint = checkpoint
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        stem_width = round(64 * stem_multiplier)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if stem == "conv":
-            layers["conv1"] = ConvNorm(in_channels, stem_width, 7, stride=2, **norm)
-            channels = stem_width
-        elif stem == "three_conv":
-            layers.update(three_conv_stem(in_channels, stem_width, **norm))
-            channels = 2 * stem_width
-        else:
-            raise ValueError(f"stem must be conv or three_conv, got {stem!r}; choose one of these")
+        backbone, norm = with_keywords(keywords, backbone, norm)
+        widths = tuple(round(STAGE_WIDTH * backbone.width_multiplier) * 2**stage for stage in range(4))
+        super().__init__(tuple(EXPANSION * width for width in widths), backbone)
+        layers, channels = convolutional_stem(stem, backbone.in_channels, round(64 * stem_multiplier), norm)
         if max_pool:
             layers["max_pool"] = nn.MaxPool2d(3, stride=2, padding=1)
         self.stem = nn.Sequential(layers)
 
-        dilation = 1
-        for name, width, depth, stride in zip(
-            FEATURE_NAMES, widths, depths, stage_strides(output_stride), strict=True
-        ):
-            if name == "res2" and not max_pool:
-                stride = 2
-            blocks = [Bottleneck(channels, width, stride=stride, dilation=dilation, **norm)]
-            channels = EXPANSION * width
-            if stride == 1 and name != "res2":
-                dilation *= 2
-            blocks += [Bottleneck(channels, width, dilation=dilation, **norm) for _ in range(depth - 1)]
-            self.add_module(name, nn.Sequential(*blocks))
+        def block(in_channels: int, width: int, stride: int, dilation: int) -> nn.Module:
+            return Bottleneck(in_channels, width, stride=stride, dilation=dilation, norm=norm)
+
+        self._add_stages(channels, widths, backbone.depths, block, max_pool=max_pool)

@@ -1,12 +1,12 @@
 """The stacked decoder of MaX-DeepLab's backbones: from the coarsest map up to stride 4 and down again."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.models.blocks.convolutions import ConvNorm
+from axial_deeplab.models.options import NORM, Norm
 from axial_deeplab.models.resize import resize_bilinear
 
 FINEST_STRIDE = 4
@@ -24,8 +24,7 @@ class StackedDecoder(nn.Module):
         channels: stride -> channels of its maps.
         make_block: makes the residual block of a step from its channels and stride; the block takes an
             activated map and gives one that is not.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: MaX-DeepLab (Wang et al. 2021), one stack with one block a step.
     """
@@ -35,11 +34,9 @@ class StackedDecoder(nn.Module):
         channels: Mapping[int, int],
         make_block: Callable[[int, int], nn.Module],
         *,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         down = sorted(channels)
         self.strides = [*down[-2::-1], *down[1:]]
         self.steps = nn.ModuleList()
@@ -74,10 +71,10 @@ class DecoderStep(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, block: nn.Module, stride: int, norm: dict[str, Any]
+        self, in_channels: int, out_channels: int, block: nn.Module, stride: int, norm: Norm
     ) -> None:
         super().__init__()
-        self.project = ConvNorm(in_channels, out_channels, stride=stride, activation=False, **norm)
+        self.project = ConvNorm(in_channels, out_channels, stride=stride, activation=False, norm=norm)
         self.block = block
 
     def forward(self, x: Tensor, others: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone, stage_strides
 from axial_deeplab.models.blocks.convolutions import ConvNorm, SeparableConv
+from axial_deeplab.models.options import BACKBONE, NORM, BackboneOptions, Norm, with_keywords
 
 # Channels of the three separable convolutions of each block; the first block of a stage has its stride.
 ENTRY_2 = ((128, 128, 128), (256, 256, 256))
@@ -28,8 +29,7 @@ class XceptionBlock(nn.Module):
         shortcut: "conv" (1x1, norm), "sum" (the input itself) or "none".
         activation_inside: ReLU after each norm of the separable convolutions instead of before each
             convolution.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -41,15 +41,13 @@ class XceptionBlock(nn.Module):
         dilation: int = 1,
         shortcut: Literal["conv", "sum", "none"],
         activation_inside: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         super().__init__()
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
         self.has_shortcut = shortcut != "none"
         self.shortcut: nn.Module = nn.Identity()
         if shortcut == "conv":
-            self.shortcut = ConvNorm(in_channels, channels[-1], stride=stride, activation=False, **norm)
+            self.shortcut = ConvNorm(in_channels, channels[-1], stride=stride, activation=False, norm=norm)
         layers: list[nn.Module] = []
         for index, out_channels in enumerate(channels):
             if not activation_inside:
@@ -62,7 +60,7 @@ class XceptionBlock(nn.Module):
                     stride=stride if index == len(channels) - 1 else 1,
                     dilation=dilation,
                     activation=activation_inside,
-                    **norm,
+                    norm=norm,
                 )
             )
             in_channels = out_channels
@@ -80,14 +78,9 @@ class Xception71(Backbone):
     they are not activated.
 
     Args:
-        num_classes: classes of the classifier.
-        in_channels: channels of the images.
-        width_multiplier: scale of all channels.
-        output_stride: 32, 16 or 8; where a stride is removed, the following blocks are atrous instead.
-        checkpoint: recompute each block in the backward pass instead of keeping its activations.
-        features_only: make no classifier and return the maps res2 to res5.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        backbone: what all backbones have, see `BackboneOptions`.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Source: the modified aligned Xception of DeepLabv3+ (Chen et al. 2018) with the two more entry blocks of
     Xception-71.
@@ -96,35 +89,27 @@ class Xception71(Backbone):
     def __init__(
         self,
         *,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        width_multiplier: float = 1.0,
-        output_stride: int = 32,
-        checkpoint: bool = False,
-        features_only: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        backbone: BackboneOptions = BACKBONE,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
+        backbone, norm = with_keywords(keywords, backbone, norm)
         stages = (ENTRY_2, ENTRY_3, ENTRY_AND_MIDDLE_4, EXIT_5)
 
         def scaled(channels: int) -> int:
-            return max(round(channels * width_multiplier), 1)
+            return max(round(channels * backbone.width_multiplier), 1)
 
-        super().__init__(
-            tuple(scaled(stage[-1][-1]) for stage in stages), output_stride, num_classes, features_only
-        )
-        self.checkpoint = checkpoint
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        super().__init__(tuple(scaled(stage[-1][-1]) for stage in stages), backbone)
         self.stem = nn.Sequential(
             OrderedDict(
-                conv1=ConvNorm(in_channels, scaled(32), 3, stride=2, **norm),
-                conv2=ConvNorm(scaled(32), scaled(64), 3, **norm),
+                conv1=ConvNorm(backbone.in_channels, scaled(32), 3, stride=2, norm=norm),
+                conv2=ConvNorm(scaled(32), scaled(64), 3, norm=norm),
             )
         )
         channels = scaled(64)
         dilation = 1
         # The stem has no pooling, so res2 starts with a stride.
-        strides = (2, *stage_strides(output_stride)[1:])
+        strides = (2, *stage_strides(backbone.output_stride)[1:])
         for name, stage, stage_stride in zip(FEATURE_NAMES, stages, strides, strict=True):
             blocks = []
             for index, block_channels in enumerate(stage):
@@ -139,7 +124,7 @@ class Xception71(Backbone):
                         dilation=dilation,
                         shortcut="none" if last else "sum" if same else "conv",
                         activation_inside=last,
-                        **norm,
+                        norm=norm,
                     )
                 )
                 channels = scaled(block_channels[-1])

@@ -2,22 +2,23 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from axial_deeplab.models.attention.axial import AxialAttention, subsample_axes
+from axial_deeplab.models.attention.axial import AxialAttention
+from axial_deeplab.models.attention.base import check_map, check_stride_mode, subsample
 from axial_deeplab.models.blocks.convolutions import ConvNorm
 from axial_deeplab.models.blocks.squeeze_excite import SqueezeExcite
 from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
 from axial_deeplab.models.norm import keep_running_statistics
+from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
 from axial_deeplab.models.recomputation import recompute_normalized, relu
 from axial_deeplab.ops.dispatch import is_transformed
-
-STRIDE_MODES = ("slice", "average_pool")
 
 
 class AxialBlock(nn.Module):
@@ -33,25 +34,17 @@ class AxialBlock(nn.Module):
         width: channels of the attention, a multiple of 2 num_heads.
         out_channels: channels of the output.
         stride: how many positions of the input one of the output stands for, on both axes.
-        num_heads: attention heads.
         key_channels: channels of the queries, and of the keys, of all heads; None is half of width.
-        span: the paper's m, an odd number of positions of this feature map; None attends to the whole axis.
-        max_span: positions to either side, itself included, that have their own row in the relative tables.
-        rel_q: see `AxialAttention`.
-        rel_k: see `AxialAttention`.
-        rel_v: see `AxialAttention`.
-        qkv_norm: see `AxialAttention`.
-        logit_norm: see `AxialAttention`.
-        output_norm: see `AxialAttention`.
-        activation: see `AxialAttention`.
         stride_mode: "slice" takes every stride-th position of an axis right after the attention along it;
             "average_pool" averages squares of stride x stride positions after both.
         squeeze_excite: whether squeeze-and-excite ends the residual branch.
         final_relu: whether ReLU follows the sum with the shortcut.
         checkpoint: recompute the block in the backward pass instead of keeping its activations.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
-        impl: implementation of the operation, see `axial_attention`.
+        recompute: compute normalized maps again in the backward pass instead of keeping them in training;
+            values and gradients stay the same. What it saves and costs: docs/performance.md.
+        attention: settings of the attention, see `AxialOptions`.
+        norm: settings of the batch norms, see `Norm`.
+        keywords: fields of these settings, by name.
 
     Raises:
         ValueError: as in `AxialAttention`, or the stride mode is none of the above.
@@ -66,58 +59,38 @@ class AxialBlock(nn.Module):
         out_channels: int,
         *,
         stride: int = 1,
-        num_heads: int = 8,
         key_channels: int | None = None,
-        span: int | None = None,
-        max_span: int = 255,
-        rel_q: bool = True,
-        rel_k: bool = True,
-        rel_v: bool = True,
-        qkv_norm: bool = True,
-        logit_norm: bool = True,
-        output_norm: bool = True,
-        activation: str = "softmax",
         stride_mode: str = "slice",
         squeeze_excite: bool = False,
         final_relu: bool = True,
         checkpoint: bool = False,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
-        impl: str = "auto",
+        recompute: bool = True,
+        attention: AxialOptions = AXIAL,
+        norm: Norm = NORM,
+        **keywords: Any,
     ) -> None:
         super().__init__()
-        if stride_mode not in STRIDE_MODES:
-            raise ValueError(
-                f"stride_mode must be one of {list(STRIDE_MODES)}, got {stride_mode!r}; 'slice' is usual"
-            )
+        attention, norm = with_keywords(keywords, attention, norm)
+        check_stride_mode(stride_mode)
+        self.in_channels = in_channels
         self.stride = stride
         self.stride_mode = stride_mode
         self.final_relu = final_relu
         self.checkpoint = checkpoint
-        attention = partial(
+        self.recompute = recompute
+        layer = partial(
             AxialAttention,
             width,
             width,
-            num_heads=num_heads,
             key_channels=key_channels,
-            span=span,
-            max_span=max_span,
             stride=stride if stride_mode == "slice" else 1,
-            rel_q=rel_q,
-            rel_k=rel_k,
-            rel_v=rel_v,
-            qkv_norm=qkv_norm,
-            logit_norm=logit_norm,
-            output_norm=output_norm,
-            activation=activation,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-            impl=impl,
+            attention=attention,
+            norm=norm,
         )
-        convolution = partial(ConvNorm, norm_eps=norm_eps, norm_momentum=norm_momentum)
+        convolution = partial(ConvNorm, norm=norm)
         self.down = convolution(in_channels, width)
-        self.height_attention = attention(axis="height")
-        self.width_attention = attention(axis="width")
+        self.height_attention = layer(axis="height")
+        self.width_attention = layer(axis="width")
         self.up = convolution(width, out_channels, activation=False)
         # A block starts as its shortcut: gradients explode in a deep stack of random attention.
         nn.init.zeros_(self.up.get_parameter("norm.weight"))
@@ -127,6 +100,7 @@ class AxialBlock(nn.Module):
         self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, self.in_channels)
         if self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed():
             y: Tensor = checkpoint(
                 self._forward,
@@ -136,17 +110,17 @@ class AxialBlock(nn.Module):
                 context_fn=self._recomputation,
             )
             return y
-        with recompute_normalized():
+        with recompute_normalized(self.recompute):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
         y = self.width_attention(self.height_attention(self.down(x)))
-        if self.stride > 1 and self.stride_mode == "average_pool":
-            y = F.avg_pool2d(y, self.stride, ceil_mode=True)
+        if self.stride_mode == "average_pool":
+            y = subsample(y, (self.stride, self.stride), self.stride_mode)
         y = self.up(relu(y, inplace=True))
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
-        x = subsample_axes(x, (self.stride, self.stride))
+        x = subsample(x, (self.stride, self.stride))
         if self.shortcut is not None:
             x = self.shortcut(x)
         y += x

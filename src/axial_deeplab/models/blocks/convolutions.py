@@ -2,12 +2,12 @@
 
 import math
 from collections import OrderedDict
-from typing import Any
 
 from torch import nn
 
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.options import NORM, Norm
 from axial_deeplab.models.recomputation import ReLU
 
 
@@ -24,8 +24,7 @@ class ConvNorm(nn.Sequential):
         dilation: the atrous rate.
         groups: channel groups; `in_channels` makes the convolution depthwise.
         activation: whether ReLU follows.
-        norm_eps: epsilon of the batch norm.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -38,8 +37,7 @@ class ConvNorm(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
         activation: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         padding = dilation * (kernel_size // 2)
         convolution = nn.Conv2d(
@@ -47,7 +45,7 @@ class ConvNorm(nn.Sequential):
         )
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv=convolution,
-            norm=BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum),
+            norm=BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum),
         )
         if activation:
             layers["relu"] = ReLU(inplace=True)
@@ -74,8 +72,7 @@ class SeparableConv(nn.Sequential):
         stride: pixels, of the depthwise convolution.
         dilation: the atrous rate of the depthwise convolution.
         activation: whether ReLU follows each of the two norms.
-        norm_eps: epsilon of the batch norms.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
     """
 
     def __init__(
@@ -87,8 +84,7 @@ class SeparableConv(nn.Sequential):
         stride: int = 1,
         dilation: int = 1,
         activation: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         depthwise = ConvNorm(
             in_channels,
@@ -98,29 +94,47 @@ class SeparableConv(nn.Sequential):
             dilation=dilation,
             groups=in_channels,
             activation=activation,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
+            norm=norm,
         )
         pointwise = ConvNorm(
             in_channels,
             out_channels,
             activation=activation,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
+            norm=norm,
         )
         super().__init__(OrderedDict(depthwise=depthwise, pointwise=pointwise))
 
 
-def three_conv_stem(
-    in_channels: int, width: int, *, norm_eps: float = 1e-5, norm_momentum: float = 0.1
-) -> OrderedDict[str, nn.Module]:
+def three_conv_stem(in_channels: int, width: int, *, norm: Norm = NORM) -> OrderedDict[str, nn.Module]:
     """Return three 3x3 convolutions of width, width and 2 * width channels, the first with stride 2.
 
     Source: the stem of Panoptic-DeepLab (64, 64, 128), which Axial-DeepLab scales by its width multiplier.
     """
-    norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
     return OrderedDict(
-        conv1=ConvNorm(in_channels, width, 3, stride=2, **norm),
-        conv2=ConvNorm(width, width, 3, **norm),
-        conv3=ConvNorm(width, 2 * width, 3, **norm),
+        conv1=ConvNorm(in_channels, width, 3, stride=2, norm=norm),
+        conv2=ConvNorm(width, width, 3, norm=norm),
+        conv3=ConvNorm(width, 2 * width, 3, norm=norm),
     )
+
+
+def convolutional_stem(
+    name: str, in_channels: int, width: int, norm: Norm, others: tuple[str, ...] = ()
+) -> tuple[OrderedDict[str, nn.Module], int]:
+    """Return the layers of a stem with stride 2 and the channels of its output.
+
+    Args:
+        name: "conv" (7x7) or "three_conv" (3x3, the first with the stride).
+        in_channels: channels of the images.
+        width: channels of the first convolution.
+        norm: settings of the batch norms.
+        others: names of the stems that the caller makes itself.
+
+    Raises:
+        ValueError: the name is none of these.
+    """
+    if name == "conv":
+        return OrderedDict(conv1=ConvNorm(in_channels, width, 7, stride=2, norm=norm)), width
+    if name == "three_conv":
+        return three_conv_stem(in_channels, width, norm=norm), 2 * width
+    *names, last = "conv", "three_conv", *others
+    raise ValueError(f"stem must be {', '.join(names)} or {last}, got {name!r}; choose one of these")

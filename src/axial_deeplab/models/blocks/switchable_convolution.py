@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
+from axial_deeplab.models.options import NORM, Norm
 
 LARGE_DILATION = 3
 SWITCH_WINDOW = 5
@@ -82,8 +83,7 @@ class SwitchableConvNorm(nn.Sequential):
         stride: pixels.
         dilation: the smaller atrous rate.
         activation: whether ReLU follows.
-        norm_eps: epsilon of the batch norm.
-        norm_momentum: weight of the new batch in the running statistics.
+        norm: settings of the batch norms, see `Norm`.
 
     Source: DetectoRS (Qiao et al. 2021), as SWideRNet (Chen et al. 2020) has it.
     """
@@ -97,8 +97,7 @@ class SwitchableConvNorm(nn.Sequential):
         stride: int = 1,
         dilation: int = 1,
         activation: bool = True,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        norm: Norm = NORM,
     ) -> None:
         if stride == 1:
             convolution: nn.Conv2d = SwitchableConv2d(
@@ -113,7 +112,7 @@ class SwitchableConvNorm(nn.Sequential):
             pre_context=GlobalContext(in_channels),
             conv=convolution,
             post_context=GlobalContext(out_channels),
-            norm=BatchNorm2d(out_channels, eps=norm_eps, momentum=norm_momentum),
+            norm=BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum),
         )
         if activation:
             layers["relu"] = nn.ReLU(inplace=True)

@@ -244,9 +244,9 @@ def _attention(layer: AxialAttention, path: str) -> Sources:
     if layer.logit_norm is not None:
         has_bias = layer.logit_norm.bias is not None
         norms["logit_norm"] = _norm(f"{path}/_batch_norm_similarity", _logit_terms, bias=has_bias)
-    for part, name in enumerate(("content_norm", "positional_norm")):
-        if getattr(layer, name) is not None:
-            norms[name] = _norm(f"{path}/_batch_norm_retrieved_output", partial(_output_part, part))
+    outputs = [name for name in ("content_norm", "positional_norm") if getattr(layer, name) is not None]
+    for part, name in enumerate(outputs):
+        norms[name] = _norm(f"{path}/_batch_norm_retrieved_output", partial(_output_part, part))
     return sources | {f"{name}.{key}": source for name, norm in norms.items() for key, source in norm.items()}
 
 
