@@ -6,23 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point
-from axial_deeplab.data.scenes.light import Color, hsv, mix, shade, vary
+from axial_deeplab.data.scenes.drawings import pick
+from axial_deeplab.data.scenes.light import Color, either_side, hsv, mix, shade, vary
 
 Plane = Callable[[float, float], Point]
-
-WALLS: list[Color] = [
-    (206, 180, 146),
-    (182, 108, 86),
-    (224, 214, 196),
-    (158, 164, 172),
-    (214, 168, 110),
-    (196, 142, 126),
-    (150, 170, 160),
-    (232, 206, 162),
-    (172, 152, 136),
-    (140, 96, 82),
-]
-ROOFS: list[Color] = [(150, 78, 58), (92, 84, 86), (120, 70, 56), (76, 82, 94), (136, 104, 80)]
 
 
 @dataclass(frozen=True)
@@ -40,17 +27,17 @@ class Style:
 
 def draw_style(rng: np.random.Generator) -> Style:
     """Draw the look of a front."""
-    wall = vary(rng, WALLS[rng.integers(len(WALLS))], 0.08)
-    frame = vary(rng, [(240, 236, 226), (94, 78, 66), (60, 64, 70)][rng.integers(3)], 0.05)
-    glass = vary(rng, [(84, 104, 122), (66, 80, 96), (112, 140, 158)][rng.integers(3)], 0.06)
+    wall = pick(rng, "walls", 0.08)
+    frame = pick(rng, "frames", 0.05)
+    glass = pick(rng, "panes", 0.06)
     return Style(
         wall,
         frame,
         glass,
-        float(rng.uniform(0.42, 0.62)),
-        float(rng.uniform(0.5, 0.68)),
-        bool(rng.random() < 0.2),
-        bool(rng.random() < 0.6),
+        rng.uniform(0.42, 0.62),
+        rng.uniform(0.5, 0.68),
+        rng.random() < 0.2,
+        rng.random() < 0.6,
     )
 
 
@@ -111,7 +98,7 @@ def street_front(
         corner = Front(canvas, number, end, haze, 1.75 - dim)
         corner.polygon([(0.0, 0.0), (0.0, tall), (9.0, tall), (9.0, 0.0)], style.wall)
     if gable:
-        roof, high = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08), float(rng.uniform(1.6, 3.0))
+        roof, high = pick(rng, "roofs", 0.08), rng.uniform(1.6, 3.0)
         front.polygon(
             [(-0.35, tall), (0.8, tall + high), (long - 0.8, tall + high), (long + 0.35, tall)], roof
         )
@@ -129,7 +116,7 @@ def street_front(
                     style.wall,
                 )
                 front.box(u + 0.2, tall + 0.4, u + 1.0, tall + 1.2, style.glass)
-        chimney = float(rng.uniform(1.0, max(long - 2.0, 1.1)))
+        chimney = rng.uniform(1.0, max(long - 2.0, 1.1))
         front.polygon(
             [
                 (chimney, tall + high - 0.3),
@@ -153,7 +140,7 @@ def street_front(
 def _windows(
     front: Front, rng: np.random.Generator, style: Style, long: float, floors: int, detail: float
 ) -> None:
-    bays = max(int(long / float(rng.uniform(2.1, 3.0))), 1)
+    bays = max(int(long / rng.uniform(2.1, 3.0)), 1)
     bay = long / bays
     lamps = front.canvas.light.lamps
     warm: Color = (255, 214, 134)
@@ -195,7 +182,7 @@ def _windows(
 def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: float, detail: float) -> None:
     lamps = front.canvas.light.lamps
     shop = rng.random() < 0.5
-    door = float(rng.uniform(0.5, max(long - 1.8, 0.6)))
+    door = rng.uniform(0.5, max(long - 1.8, 0.6))
     if shop:
         awning = hsv(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.5, 0.9))
         panes = max(int(long / 3.0), 1)
@@ -230,7 +217,7 @@ def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: fl
         0.0,
         door + 1.1,
         2.35,
-        vary(rng, [(104, 62, 42), (44, 74, 66), (60, 66, 92), (128, 44, 40)][rng.integers(4)], 0.1),
+        pick(rng, "doors", 0.1),
     )
 
 
@@ -239,12 +226,12 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     style = draw_style(rng)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
     long, side, tall, high = (
-        float(rng.uniform(6, 10)),
-        float(rng.uniform(2.5, 4.5)),
+        rng.uniform(6, 10),
+        rng.uniform(2.5, 4.5),
         float(rng.choice([3.2, 3.4, 5.6])),
-        float(rng.uniform(2.0, 3.4)),
+        rng.uniform(2.0, 3.4),
     )
-    turn = 1 if rng.random() < 0.5 else -1
+    turn = either_side(rng)
 
     def plane(u: float, v: float) -> Point:
         return x + turn * scale * (u - 0.5 * (long - side)), row - scale * v
@@ -252,7 +239,7 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     lit_long = canvas.light.sun * turn > 0
     front = Front(canvas, number, plane, haze, 1.0 if lit_long else 0.86)
     gable = Front(canvas, number, plane, haze, 0.8 if lit_long else 1.02)
-    roof = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08)
+    roof = pick(rng, "roofs", 0.08)
     canvas.shadow(x - canvas.light.sun * 1.6 * scale, row, (0.5 * long + side * 0.5) * scale, 0.5 * scale)
     gable.polygon(
         [(0.0, 0.0), (-side, 0.25), (-side, tall), (-0.5 * side, tall + high), (0.0, tall)], style.wall
@@ -269,7 +256,7 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     )
     front.box(-0.1, tall + 0.2 * high, long - 0.1, tall + 0.24 * high, shade(roof, 0.85))
     front.box(-0.3 * side, tall + 0.6 * high, long - 0.3 * side, tall + 0.64 * high, shade(roof, 0.85))
-    chimney = float(rng.uniform(0.3, 0.7)) * (long - side)
+    chimney = rng.uniform(0.3, 0.7) * (long - side)
     front.polygon(
         [
             (chimney, tall + 0.8 * high),
@@ -306,8 +293,8 @@ def skyline(
     number = canvas.own(Owner("building", fine=0.02, medium=0.03))
     x = left
     while x < right:
-        wide, high = tall * float(rng.uniform(0.3, 0.8)), tall * float(rng.uniform(0.45, 1.0))
-        wall = vary(rng, WALLS[rng.integers(len(WALLS))], 0.08)
+        wide, high = tall * rng.uniform(0.3, 0.8), tall * rng.uniform(0.45, 1.0)
+        wall = pick(rng, "walls", 0.08)
         canvas.fill(
             number, [(x, base), (x, base - high), (x + wide, base - high), (x + wide, base)], wall, haze
         )
@@ -320,7 +307,7 @@ def skyline(
             canvas.fill(
                 number,
                 [(x, base - high), (x + 0.5 * wide, base - high - 0.25 * tall), (x + wide, base - high)],
-                ROOFS[rng.integers(len(ROOFS))],
+                pick(rng, "roofs"),
                 haze,
             )
         step = max(tall * 0.16, 3.0)
@@ -334,4 +321,4 @@ def skyline(
                     (300, 260, 170) if lit else shade(wall, 0.6),
                     haze,
                 )
-        x += wide * float(rng.uniform(0.9, 1.15))
+        x += wide * rng.uniform(0.9, 1.15)
