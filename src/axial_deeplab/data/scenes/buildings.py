@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point
+from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, rectangle
 from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.light import Color, either_side, hsv, mix, shade, vary
 
@@ -96,7 +96,7 @@ def street_front(
     front = Front(canvas, number, plane, haze, dim)
     if end is not None:
         corner = Front(canvas, number, end, haze, 1.75 - dim)
-        corner.polygon([(0.0, 0.0), (0.0, tall), (9.0, tall), (9.0, 0.0)], style.wall)
+        corner.polygon(rectangle(0.0, 0.0, 9.0, tall), style.wall)
     if gable:
         roof, high = pick(rng, "roofs", 0.08), rng.uniform(1.6, 3.0)
         front.polygon(
@@ -118,20 +118,11 @@ def street_front(
                 front.box(u + 0.2, tall + 0.4, u + 1.0, tall + 1.2, style.glass)
         chimney = rng.uniform(1.0, max(long - 2.0, 1.1))
         front.polygon(
-            [
-                (chimney, tall + high - 0.3),
-                (chimney, tall + high + 0.9),
-                (chimney + 0.8, tall + high + 0.9),
-                (chimney + 0.8, tall + high - 0.3),
-            ],
-            shade(roof, 0.8),
+            rectangle(chimney, tall + high - 0.3, chimney + 0.8, tall + high + 0.9), shade(roof, 0.8)
         )
-    front.polygon([(0.0, 0.0), (0.0, tall + 0.02), (long, tall + 0.02), (long, 0.0)], style.wall)
+    front.polygon(rectangle(0.0, 0.0, long, tall + 0.02), style.wall)
     front.box(0.0, 0.0, long, 0.5, shade(style.wall, 0.75))
-    front.polygon(
-        [(-0.2, tall - 0.35), (-0.2, tall + 0.12), (long + 0.2, tall + 0.12), (long + 0.2, tall - 0.35)],
-        shade(style.wall, 1.12),
-    )
+    front.polygon(rectangle(-0.2, tall - 0.35, long + 0.2, tall + 0.12), shade(style.wall, 1.12))
     front.box(0.0, tall - 0.5, long, tall - 0.35, shade(style.wall, 0.7))
     _windows(front, rng, style, long, floors, detail)
     _ground_floor(front, rng, style, long, detail)
@@ -212,13 +203,7 @@ def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: fl
                 glow=lamps and k % 2 == 1,
             )
     front.box(door - 0.12, 0.0, door + 1.22, 2.5, style.frame)
-    front.box(
-        door,
-        0.0,
-        door + 1.1,
-        2.35,
-        pick(rng, "doors", 0.1),
-    )
+    front.box(door, 0.0, door + 1.1, 2.35, pick(rng, "doors", 0.1))
 
 
 def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale: float, haze: float) -> None:
@@ -244,7 +229,7 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     gable.polygon(
         [(0.0, 0.0), (-side, 0.25), (-side, tall), (-0.5 * side, tall + high), (0.0, tall)], style.wall
     )
-    front.polygon([(0.0, 0.0), (0.0, tall), (long, tall), (long, 0.0)], style.wall)
+    front.polygon(rectangle(0.0, 0.0, long, tall), style.wall)
     front.polygon(
         [
             (0.25, tall - 0.35),
@@ -258,13 +243,7 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     front.box(-0.3 * side, tall + 0.6 * high, long - 0.3 * side, tall + 0.64 * high, shade(roof, 0.85))
     chimney = rng.uniform(0.3, 0.7) * (long - side)
     front.polygon(
-        [
-            (chimney, tall + 0.8 * high),
-            (chimney, tall + high + 0.9),
-            (chimney + 0.7, tall + high + 0.9),
-            (chimney + 0.7, tall + 0.8 * high),
-        ],
-        shade(style.wall, 0.8),
+        rectangle(chimney, tall + 0.8 * high, chimney + 0.7, tall + high + 0.9), shade(style.wall, 0.8)
     )
     lamps = canvas.light.lamps
     for floor in range(2 if tall > 5 else 1):
@@ -295,14 +274,8 @@ def skyline(
     while x < right:
         wide, high = tall * rng.uniform(0.3, 0.8), tall * rng.uniform(0.45, 1.0)
         wall = pick(rng, "walls", 0.08)
-        canvas.fill(
-            number, [(x, base), (x, base - high), (x + wide, base - high), (x + wide, base)], wall, haze
-        )
-        canvas.mark(
-            [(x, base), (x, base - high), (x + 0.25 * wide, base - high), (x + 0.25 * wide, base)],
-            shade(wall, 0.85),
-            haze,
-        )
+        canvas.fill(number, rectangle(x, base, x + wide, base - high), wall, haze)
+        canvas.mark(rectangle(x, base, x + 0.25 * wide, base - high), shade(wall, 0.85), haze)
         if rng.random() < 0.35:
             canvas.fill(
                 number,
@@ -317,7 +290,7 @@ def skyline(
                 u, v = x + (j + 0.3) * wide / columns, base - high + (i + 0.35) * step
                 lit = canvas.light.lamps and rng.random() < 0.4
                 canvas.mark(
-                    [(u, v), (u + 0.45 * step, v), (u + 0.45 * step, v + 0.5 * step), (u, v + 0.5 * step)],
+                    rectangle(u, v, u + 0.45 * step, v + 0.5 * step),
                     (300, 260, 170) if lit else shade(wall, 0.6),
                     haze,
                 )

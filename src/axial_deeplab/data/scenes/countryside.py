@@ -3,7 +3,7 @@
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, smooth
+from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, rectangle, smooth
 from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.landscape import meadow_color, water
 from axial_deeplab.data.scenes.light import Light, either_side, shade
@@ -196,12 +196,7 @@ def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> 
     color = pick(rng, "water", 0.06)
     wide = width + 2.0
     water(
-        canvas,
-        rng,
-        [(-2.0, camera.horizon), (wide, camera.horizon), (wide, height + 2.0), (-2.0, height + 2.0)],
-        color,
-        camera.horizon,
-        float(height),
+        canvas, rng, rectangle(-2.0, camera.horizon, wide, height + 2.0), color, camera.horizon, float(height)
     )
     slant, waves, turn = (
         rng.uniform(-0.1, 0.1) * height,

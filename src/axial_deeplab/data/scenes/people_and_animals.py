@@ -20,10 +20,7 @@ def cloth(rng: np.random.Generator) -> Color:
 def person(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a person of 1.75 m who stands or walks."""
     skin, hair = pick(rng, "skins", 0.03), pick(rng, "hairs")
-    top, trousers = (
-        cloth(rng),
-        pick(rng, "trousers", 0.15),
-    )
+    top, trousers = (cloth(rng), pick(rng, "trousers", 0.15))
     walking = rng.random() < 0.65
     stride = rng.uniform(0.14, 0.3) if walking else 0.09
     build = rng.uniform(0.88, 1.18)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Camera, Canvas, Owner, Point
+from axial_deeplab.data.scenes.canvas import Camera, Canvas, Owner, Point, rectangle
 from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.landscape import forest, hills, meadow_color, mountains, sky
 from axial_deeplab.data.scenes.light import Color, Light, either_side, shade
@@ -32,35 +32,21 @@ def open_stage(
     return canvas, Stage(canvas, rng, autumn=rng.random() < 0.22)
 
 
-def lay_plain(canvas: Canvas, category: str, color: Color, far: Color | None = None) -> None:
+def lay_plain(canvas: Canvas, category: str, color: Color) -> None:
     """Fill everything below the horizon with one kind of ground."""
-    contrast = {"grass": 0.17, "sand": 0.075, "road": 0.06, "pavement": 0.06}[category]
-    number = canvas.own(
-        Owner(
-            category,
-            fine=0.04 if category == "grass" else 0.025,
-            medium=0.03,
-            ground=contrast,
-            is_ground=True,
-        )
+    lay_patch(
+        canvas,
+        category,
+        color,
+        rectangle(-2.0, canvas.camera.horizon, canvas.width + 2.0, canvas.height + 2.0),
     )
-    top, bottom, width = canvas.camera.horizon, canvas.height + 2.0, canvas.width + 2.0
-    surface = canvas.ground_surface(color, shade(color, 1.06) if far is None else far)
-    canvas.fill(number, [(-2.0, top), (width, top), (width, bottom), (-2.0, bottom)], surface)
 
 
 def lay_patch(canvas: Canvas, category: str, color: Color, outline: list[Point]) -> None:
     """Lay a piece of ground on the ground."""
     contrast = {"grass": 0.17, "sand": 0.075, "road": 0.06, "pavement": 0.06}[category]
-    number = canvas.own(
-        Owner(
-            category,
-            fine=0.04 if category == "grass" else 0.025,
-            medium=0.03,
-            ground=contrast,
-            is_ground=True,
-        )
-    )
+    fine = 0.04 if category == "grass" else 0.025
+    number = canvas.own(Owner(category, fine=fine, medium=0.03, ground=contrast, is_ground=True))
     canvas.fill(number, outline, canvas.ground_surface(color, shade(color, 1.06)))
 
 

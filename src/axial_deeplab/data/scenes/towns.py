@@ -3,7 +3,7 @@
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Canvas, Point
+from axial_deeplab.data.scenes.canvas import Canvas, Point, rectangle
 from axial_deeplab.data.scenes.landscape import meadow_color
 from axial_deeplab.data.scenes.light import Light, either_side
 from axial_deeplab.data.scenes.setting import (
@@ -37,30 +37,18 @@ def street(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     _row_of_fronts(canvas, stage, rng, foot, scale)
     asphalt = asphalt_color(rng)
     wide = width + 2.0
-    lay_patch(
-        canvas, "road", asphalt, [(-2.0, far_kerb), (wide, far_kerb), (wide, near_kerb), (-2.0, near_kerb)]
-    )
+    lay_patch(canvas, "road", asphalt, rectangle(-2.0, far_kerb, wide, near_kerb))
     for kerb in (far_kerb, near_kerb):
-        canvas.mark(
-            [(-2.0, kerb - 0.8), (wide, kerb - 0.8), (wide, kerb + 0.6), (-2.0, kerb + 0.6)], (206, 202, 194)
-        )
+        canvas.mark(rectangle(-2.0, kerb - 0.8, wide, kerb + 0.6), (206, 202, 194))
     middle = camera.row_at(0.5 * (camera.depth_at(far_kerb) + camera.depth_at(near_kerb)))
     dash = 2.2 * camera.scale_at(middle)
     x = -rng.uniform(0, dash)
     while x < width:
-        canvas.mark(
-            [(x, middle - 0.7), (x + dash, middle - 0.7), (x + dash, middle + 0.9), (x, middle + 0.9)],
-            (232, 230, 220),
-        )
+        canvas.mark(rectangle(x, middle - 0.7, x + dash, middle + 0.9), (232, 230, 220))
         x += 2 * dash
     if rng.random() < 0.4:
         lawn = near_kerb + 0.35 * (height - near_kerb)
-        lay_patch(
-            canvas,
-            "grass",
-            meadow_color(rng, stage.autumn),
-            [(-2.0, lawn), (wide, lawn), (wide, height + 2.0), (-2.0, height + 2.0)],
-        )
+        lay_patch(canvas, "grass", meadow_color(rng, stage.autumn), rectangle(-2.0, lawn, wide, height + 2.0))
     if rng.random() < 0.55:
         for k in range(rng.integers(1, 4)):
             stage.put_tree(

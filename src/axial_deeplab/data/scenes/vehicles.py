@@ -83,8 +83,7 @@ def car_end(pen: Pen, rng: np.random.Generator) -> None:
     )
     pen.polygon(smooth([(u * 0.88, v * 0.97 + 0.03) for u, v in cabin], 1), GLASS)
     pen.polygon(
-        [(-0.5, 0.98), (-0.34, tall - 0.1), (-0.1, tall - 0.1), (-0.22, 0.98)],
-        mix(GLASS, WHITE, 0.35),
+        [(-0.5, 0.98), (-0.34, tall - 0.1), (-0.1, tall - 0.1), (-0.22, 0.98)], mix(GLASS, WHITE, 0.35)
     )
     pen.polygon(
         smooth([(-0.94, 0.3), (-0.96, 0.78), (-0.82, 0.98), (0.82, 0.98), (0.96, 0.78), (0.94, 0.3)]), body
