@@ -156,11 +156,12 @@ def write_tables(path: str | Path) -> Path:
 
 def paper_tables() -> str:
     """Return the paper's tables as Markdown."""
-    parts = [_INTRODUCTION]
+    parts = []
     for title, rows in TABLES.items():
         cells = [_table_cells(_count_row(row)) for row in rows]
         parts.append(f"## {title}\n\n{_markdown(TABLE_COLUMNS, cells, texts=3)}\n")
-    return "\n".join([*parts, _REMARKS])
+    page = Path(__file__).with_name("tables.md").read_text(encoding="utf-8")
+    return page.replace("{tables}", "\n".join(parts))
 
 
 def _rows_of(name: str) -> list[ModelRow]:
@@ -359,66 +360,3 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 
         )
         lines.append("  ".join(aligned))
     return "\n".join(lines)
-
-
-_INTRODUCTION = """# Parameters and multiply-adds
-
-`axial-deeplab tables` writes this file; a test keeps it in step with the code. Each network is counted
-again, beside the digits that the paper prints. `axial-deeplab models` lists all networks, and `axial-deeplab
-models NAME --input 1025x2049 --span 33` counts any choice.
-
-| column | what is counted |
-| --- | --- |
-| overrides | nothing: arguments of `create_model` besides the name, or of `axial-deeplab models --set` |
-| params M | parameters by the paper's rule: relative tables of 509 rows, no parameters of batch norms |
-| M-Adds B | multiply-adds by the paper's rule, as its tables count them |
-| as it runs B | the same rule, for the network exactly as it runs here |
-| matmul B | convolutions and matrix products alone, for the network as it runs here |
-
-**The rule.** One for each product of a convolution or matrix product, attention included; 5 for each
-attention logit (three norms, the exponential, the division); 1 for each element of a convolution's output
-(its norm). A query of span m on an axis of L positions has min(m, L) logits for each head, one of a window
-of m x m has m²: positions outside the image are counted, though they do not exist. A logit takes d products
-for each of its terms (q·k, q·r^q, k·r^k), and d' for each output that it weighs (v, r^v). Resizing, pooling
-and activations count nothing. Multi-scale testing is the sum over scales, each with and without a flip.
-
-**As the paper counts.** For panoptic networks three conventions, found by arithmetic (below), differ from
-how the networks run: the image has one pixel less in height and width; depthwise convolutions are not
-counted; and without ASPP, the 1x1 projection in front of a decoder is counted after the map was resized to
-the next finer one, where a 1x1 convolution does the same four times as often. They are inferred from the
-digits; the paper does not state them. The rows of Xception-71, presumably Panoptic-DeepLab's own numbers,
-fit none of the three; theirs are counted as the network runs.
-"""
-
-_REMARKS = """## How the conventions were found
-
-All numbers are at 1025 x 2049 pixels, in billions.
-
-* ResNet-101 and ResNet-50 differ in 17 blocks at stride 16, of 1,114,112 products each for a position: the
-  published difference 530.0 - 374.8 = 155.2 is 8194 ± 5 positions. That is 64 x 128 = 8192, the grid of an
-  image of 1024 x 2048, and not 65 x 129 = 8385, and leaves no room for norms.
-* On that grid ResNet-50 has 358.77 with its depthwise convolutions and 355.29 without; 374.8 is 19.51 more
-  than the latter. The projections from 2048 to 256 and 128 channels take 786,432 products for a position:
-  at stride 8 instead of stride 16 that is 786,432 x (32,768 - 8,192) = 19.33 more, so 374.61. ResNet-101
-  likewise: 529.77 (530.0).
-* With ASPP there is no such projection: 389.11 without depthwise convolutions (390.0), but 393.61 with
-  them. The published 15.2 for adding ASPP are thus the difference of 34 for the ASPP and 19 for the
-  projection that it replaces.
-* The five spans of Table 7 then all lie at -0.12 to -0.15 %, and all rows of Tables 2, 4, 5 and 6 that are
-  not Xception-71 within 0.8 %. Without the three conventions ("as it runs") the same rows lie between -3.4
-  and +3.0 %.
-
-## Rows that resist
-
-* **Full Axial-Attention (S)**, 3.36 for the printed 3.3: the widths M and L come out, and the stem of S is
-  theirs in proportion. A span of 13 instead of 15 in the stem gives 3.32, 6.80 and 11.53 (11.6).
-* **PS-Attention x0.5 and x0.75**: 1.181 and 2.261 round to the printed 1.2 and 2.3, which say no more than
-  two digits. So do the parameters of x0.5, 5.05 for 5.1. Tried for the relative tables of the five widths
-  (5.1, 10.5, 18.0, 27.5, 39.0): halves for rows and columns, own to each head (chosen), 5.05, 10.55, 18.04,
-  27.51, 38.96; a vector for each of the 49 distances, shared by the heads, 5.05, 10.55, 18.03, 27.50,
-  38.95; halves shared by the heads, 5.02, 10.50, 17.97, 27.42, 38.86. Scaling the stem with the width gives
-  5.04 for x0.5.
-* **Xception-71** on COCO, +1.3 %: 277.63 as it runs, 271.11 on the grid of 1024 x 1024, 265.10 without
-  depthwise convolutions as well; none is the printed 274.0. On Mapillary Vistas the same count is -0.2 %.
-* **Table 9** prints accuracy alone, so its rows stand without published digits.
-"""

@@ -147,16 +147,8 @@ def random_arguments(shape: Shape, dtype: torch.dtype, device: str) -> list[Tens
     return [*heads, *(x.to(device, dtype) for x in (*tables, torch.rand(3, shape.N) / math.sqrt(shape.D)))]
 
 
-def _prepared(
-    shape: Shape,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor,
-    rel_k: Tensor,
-    rel_v: Tensor,
-    scale: Tensor,
-) -> Step:
+def _prepared(shape: Shape, *arguments: Tensor) -> Step:
+    q, k, v, rel_q, rel_k, rel_v, scale = arguments
     attend = PreparedAttention(
         rel_q,
         rel_k,
@@ -173,18 +165,9 @@ def _prepared(
     return lambda: attend(projection)
 
 
-def _sdpa(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor,
-    rel_k: Tensor,
-    rel_v: Tensor,
-    scale: Tensor,
-    *,
-    span: int | None,
-) -> tuple[Tensor]:
+def _sdpa(*arguments: Tensor, span: int | None) -> tuple[Tensor]:
     """Content output by scaled dot-product attention, with both relative terms as a bias (B M, N, L, L)."""
+    q, k, v, rel_q, rel_k, _, scale = arguments
     length = q.shape[1]
     q, k, v = (x.permute(0, 2, 3, 1, 4).flatten(0, 1) for x in (q, k, v))  # (B M, N, L, D)
     positions = torch.arange(length, device=q.device)
@@ -205,18 +188,9 @@ def _compiled_flex() -> Callable[..., Any]:
     return torch.compile(flex_attention, **compile_options())
 
 
-def _flex(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_q: Tensor,
-    rel_k: Tensor,
-    rel_v: Tensor,
-    scale: Tensor,
-    *,
-    span: int | None,
-) -> tuple[Tensor]:
+def _flex(*arguments: Tensor, span: int | None) -> tuple[Tensor]:
     """Content output by FlexAttention, whose score looks up both relative terms of size (B M, N, L, R)."""
+    q, k, v, rel_q, rel_k, _, scale = arguments
     from torch.nn.attention.flex_attention import create_block_mask
 
     length = q.shape[1]

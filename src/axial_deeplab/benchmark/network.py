@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.benchmark.measure import Step, compile_options
 from axial_deeplab.models.folding.fold import fuse
-from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD, PanopticDeepLab
 from axial_deeplab.models.registry import create_model
 
 FIRST_AUTHOR_PREFIX = "first_author:"
@@ -35,6 +35,8 @@ class NetworkCandidate:
         num_classes: classes of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
+        standardize: time the standardization of a classifier's image as well; a panoptic network
+            has its own.
         compiled: run it through `torch.compile`.
         dtype: "float32", or "bfloat16" or "float16" by autocast.
         device: "cpu" or "cuda".
@@ -50,6 +52,7 @@ class NetworkCandidate:
     num_classes: int | None = None
     impl: str = "auto"
     fuse: bool = True
+    standardize: bool = False
     compiled: bool = False
     dtype: str = "float32"
     device: str = "cpu"
@@ -112,9 +115,14 @@ class NetworkCandidate:
         return self._training_step(model, images) if self.training else self._inference(model, images)
 
     def _inference(self, model: nn.Module, images: Tensor) -> Step:
+        mean, std = (
+            images.new_tensor(values)[:, None, None] / 255 for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        standardize = self.standardize and not isinstance(model, PanopticDeepLab)
+
         def infer() -> None:
             with torch.inference_mode(), self._autocast():
-                model(images)
+                model((images - mean) / std if standardize else images)
 
         return infer
 

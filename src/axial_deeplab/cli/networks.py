@@ -28,25 +28,30 @@ def models(arguments: Arguments) -> None:
 
 
 def tables(arguments: Arguments) -> None:
-    """Count the paper's tables of parameters and multiply-adds and write them as Markdown."""
+    """Count the paper's tables of parameters and multiply-adds; print them, or write them as Markdown."""
     parser = Parser(tables)
-    parser.add_argument("--output", default="docs/tables.md", metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--output", metavar="FILE", help="file to write (default: print)")
     options = parser.parse_args(arguments)
-    from axial_deeplab.accounting.tables import write_tables
+    from axial_deeplab.accounting.tables import paper_tables, write_tables
 
-    print(write_tables(options.output))
+    print(write_tables(options.output) if options.output else paper_tables(), end="")
+    if options.output:
+        print()
 
 
 def benchmark(arguments: Arguments) -> None:
     """Time attention, whole networks or training steps, side by side; print ratios and peak memory."""
     parser = Parser(benchmark)
-    parser.add_argument("what", choices=("attention", "model", "training"), help="what to time")
+    parser.add_argument(
+        "what",
+        choices=("attention", "model", "training", "runtime"),
+        help="what to time; runtime: Axial-ResNet-L and its peers as in the paper's appendix A",
+    )
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        default=["axial_resnet_s", "resnet50"],
-        help="networks of `axial-deeplab models` (default: axial_resnet_s resnet50)",
+        help="networks of `axial-deeplab models` (default: axial_resnet_s resnet50; of runtime the peers)",
     )
     parser.add_argument(
         "--input", nargs="+", default=["224x224"], metavar="HxW", help="sizes of the images, pixels"
@@ -72,7 +77,14 @@ def benchmark(arguments: Arguments) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
     options = parser.parse_args(arguments)
-    from axial_deeplab.benchmark.report import Settings, benchmark_attention, benchmark_model, draw
+    from axial_deeplab.benchmark.report import (
+        RUNTIME_NETWORKS,
+        Settings,
+        benchmark_attention,
+        benchmark_model,
+        benchmark_runtime,
+        draw,
+    )
     from axial_deeplab.util.text import parse_size
 
     settings = Settings(
@@ -86,11 +98,18 @@ def benchmark(arguments: Arguments) -> None:
     )
     if options.what == "attention":
         report = benchmark_attention(settings, backward=not options.no_backward)
+    elif options.what == "runtime":
+        if options.input != ["224x224"] or options.batch or options.span or options.first_author:
+            raise ValueError(
+                "benchmark runtime must be without --input, --batch, --span and --first-author, got one; "
+                "use benchmark model for other sizes"
+            )
+        report = benchmark_runtime(settings, options.names or RUNTIME_NETWORKS)
     else:
         training = options.what == "training"
         report = benchmark_model(
             settings,
-            options.names,
+            options.names or ["axial_resnet_s", "resnet50"],
             sizes=[parse_size(word) for word in options.input],
             batches=options.batch or ([4] if training else [1, 8]),
             span=options.span,

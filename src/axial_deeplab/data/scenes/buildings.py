@@ -5,24 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point
-from axial_deeplab.data.scenes.light import Color, hsv, mix, shade, vary
+from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, rectangle
+from axial_deeplab.data.scenes.drawings import pick
+from axial_deeplab.data.scenes.light import Color, either_side, hsv, mix, shade, vary
 
 Plane = Callable[[float, float], Point]
-
-WALLS: list[Color] = [
-    (206, 180, 146),
-    (182, 108, 86),
-    (224, 214, 196),
-    (158, 164, 172),
-    (214, 168, 110),
-    (196, 142, 126),
-    (150, 170, 160),
-    (232, 206, 162),
-    (172, 152, 136),
-    (140, 96, 82),
-]
-ROOFS: list[Color] = [(150, 78, 58), (92, 84, 86), (120, 70, 56), (76, 82, 94), (136, 104, 80)]
 
 
 @dataclass(frozen=True)
@@ -40,17 +27,17 @@ class Style:
 
 def draw_style(rng: np.random.Generator) -> Style:
     """Draw the look of a front."""
-    wall = vary(rng, WALLS[rng.integers(len(WALLS))], 0.08)
-    frame = vary(rng, [(240, 236, 226), (94, 78, 66), (60, 64, 70)][rng.integers(3)], 0.05)
-    glass = vary(rng, [(84, 104, 122), (66, 80, 96), (112, 140, 158)][rng.integers(3)], 0.06)
+    wall = pick(rng, "walls", 0.08)
+    frame = pick(rng, "frames", 0.05)
+    glass = pick(rng, "panes", 0.06)
     return Style(
         wall,
         frame,
         glass,
-        float(rng.uniform(0.42, 0.62)),
-        float(rng.uniform(0.5, 0.68)),
-        bool(rng.random() < 0.2),
-        bool(rng.random() < 0.6),
+        rng.uniform(0.42, 0.62),
+        rng.uniform(0.5, 0.68),
+        rng.random() < 0.2,
+        rng.random() < 0.6,
     )
 
 
@@ -109,9 +96,9 @@ def street_front(
     front = Front(canvas, number, plane, haze, dim)
     if end is not None:
         corner = Front(canvas, number, end, haze, 1.75 - dim)
-        corner.polygon([(0.0, 0.0), (0.0, tall), (9.0, tall), (9.0, 0.0)], style.wall)
+        corner.polygon(rectangle(0.0, 0.0, 9.0, tall), style.wall)
     if gable:
-        roof, high = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08), float(rng.uniform(1.6, 3.0))
+        roof, high = pick(rng, "roofs", 0.08), rng.uniform(1.6, 3.0)
         front.polygon(
             [(-0.35, tall), (0.8, tall + high), (long - 0.8, tall + high), (long + 0.35, tall)], roof
         )
@@ -129,22 +116,13 @@ def street_front(
                     style.wall,
                 )
                 front.box(u + 0.2, tall + 0.4, u + 1.0, tall + 1.2, style.glass)
-        chimney = float(rng.uniform(1.0, max(long - 2.0, 1.1)))
+        chimney = rng.uniform(1.0, max(long - 2.0, 1.1))
         front.polygon(
-            [
-                (chimney, tall + high - 0.3),
-                (chimney, tall + high + 0.9),
-                (chimney + 0.8, tall + high + 0.9),
-                (chimney + 0.8, tall + high - 0.3),
-            ],
-            shade(roof, 0.8),
+            rectangle(chimney, tall + high - 0.3, chimney + 0.8, tall + high + 0.9), shade(roof, 0.8)
         )
-    front.polygon([(0.0, 0.0), (0.0, tall + 0.02), (long, tall + 0.02), (long, 0.0)], style.wall)
+    front.polygon(rectangle(0.0, 0.0, long, tall + 0.02), style.wall)
     front.box(0.0, 0.0, long, 0.5, shade(style.wall, 0.75))
-    front.polygon(
-        [(-0.2, tall - 0.35), (-0.2, tall + 0.12), (long + 0.2, tall + 0.12), (long + 0.2, tall - 0.35)],
-        shade(style.wall, 1.12),
-    )
+    front.polygon(rectangle(-0.2, tall - 0.35, long + 0.2, tall + 0.12), shade(style.wall, 1.12))
     front.box(0.0, tall - 0.5, long, tall - 0.35, shade(style.wall, 0.7))
     _windows(front, rng, style, long, floors, detail)
     _ground_floor(front, rng, style, long, detail)
@@ -153,7 +131,7 @@ def street_front(
 def _windows(
     front: Front, rng: np.random.Generator, style: Style, long: float, floors: int, detail: float
 ) -> None:
-    bays = max(int(long / float(rng.uniform(2.1, 3.0))), 1)
+    bays = max(int(long / rng.uniform(2.1, 3.0)), 1)
     bay = long / bays
     lamps = front.canvas.light.lamps
     warm: Color = (255, 214, 134)
@@ -195,7 +173,7 @@ def _windows(
 def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: float, detail: float) -> None:
     lamps = front.canvas.light.lamps
     shop = rng.random() < 0.5
-    door = float(rng.uniform(0.5, max(long - 1.8, 0.6)))
+    door = rng.uniform(0.5, max(long - 1.8, 0.6))
     if shop:
         awning = hsv(rng.random(), rng.uniform(0.4, 0.8), rng.uniform(0.5, 0.9))
         panes = max(int(long / 3.0), 1)
@@ -225,13 +203,7 @@ def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: fl
                 glow=lamps and k % 2 == 1,
             )
     front.box(door - 0.12, 0.0, door + 1.22, 2.5, style.frame)
-    front.box(
-        door,
-        0.0,
-        door + 1.1,
-        2.35,
-        vary(rng, [(104, 62, 42), (44, 74, 66), (60, 66, 92), (128, 44, 40)][rng.integers(4)], 0.1),
-    )
+    front.box(door, 0.0, door + 1.1, 2.35, pick(rng, "doors", 0.1))
 
 
 def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale: float, haze: float) -> None:
@@ -239,12 +211,12 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     style = draw_style(rng)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
     long, side, tall, high = (
-        float(rng.uniform(6, 10)),
-        float(rng.uniform(2.5, 4.5)),
+        rng.uniform(6, 10),
+        rng.uniform(2.5, 4.5),
         float(rng.choice([3.2, 3.4, 5.6])),
-        float(rng.uniform(2.0, 3.4)),
+        rng.uniform(2.0, 3.4),
     )
-    turn = 1 if rng.random() < 0.5 else -1
+    turn = either_side(rng)
 
     def plane(u: float, v: float) -> Point:
         return x + turn * scale * (u - 0.5 * (long - side)), row - scale * v
@@ -252,12 +224,12 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     lit_long = canvas.light.sun * turn > 0
     front = Front(canvas, number, plane, haze, 1.0 if lit_long else 0.86)
     gable = Front(canvas, number, plane, haze, 0.8 if lit_long else 1.02)
-    roof = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.08)
+    roof = pick(rng, "roofs", 0.08)
     canvas.shadow(x - canvas.light.sun * 1.6 * scale, row, (0.5 * long + side * 0.5) * scale, 0.5 * scale)
     gable.polygon(
         [(0.0, 0.0), (-side, 0.25), (-side, tall), (-0.5 * side, tall + high), (0.0, tall)], style.wall
     )
-    front.polygon([(0.0, 0.0), (0.0, tall), (long, tall), (long, 0.0)], style.wall)
+    front.polygon(rectangle(0.0, 0.0, long, tall), style.wall)
     front.polygon(
         [
             (0.25, tall - 0.35),
@@ -269,15 +241,9 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
     )
     front.box(-0.1, tall + 0.2 * high, long - 0.1, tall + 0.24 * high, shade(roof, 0.85))
     front.box(-0.3 * side, tall + 0.6 * high, long - 0.3 * side, tall + 0.64 * high, shade(roof, 0.85))
-    chimney = float(rng.uniform(0.3, 0.7)) * (long - side)
+    chimney = rng.uniform(0.3, 0.7) * (long - side)
     front.polygon(
-        [
-            (chimney, tall + 0.8 * high),
-            (chimney, tall + high + 0.9),
-            (chimney + 0.7, tall + high + 0.9),
-            (chimney + 0.7, tall + 0.8 * high),
-        ],
-        shade(style.wall, 0.8),
+        rectangle(chimney, tall + 0.8 * high, chimney + 0.7, tall + high + 0.9), shade(style.wall, 0.8)
     )
     lamps = canvas.light.lamps
     for floor in range(2 if tall > 5 else 1):
@@ -306,21 +272,15 @@ def skyline(
     number = canvas.own(Owner("building", fine=0.02, medium=0.03))
     x = left
     while x < right:
-        wide, high = tall * float(rng.uniform(0.3, 0.8)), tall * float(rng.uniform(0.45, 1.0))
-        wall = vary(rng, WALLS[rng.integers(len(WALLS))], 0.08)
-        canvas.fill(
-            number, [(x, base), (x, base - high), (x + wide, base - high), (x + wide, base)], wall, haze
-        )
-        canvas.mark(
-            [(x, base), (x, base - high), (x + 0.25 * wide, base - high), (x + 0.25 * wide, base)],
-            shade(wall, 0.85),
-            haze,
-        )
+        wide, high = tall * rng.uniform(0.3, 0.8), tall * rng.uniform(0.45, 1.0)
+        wall = pick(rng, "walls", 0.08)
+        canvas.fill(number, rectangle(x, base, x + wide, base - high), wall, haze)
+        canvas.mark(rectangle(x, base, x + 0.25 * wide, base - high), shade(wall, 0.85), haze)
         if rng.random() < 0.35:
             canvas.fill(
                 number,
                 [(x, base - high), (x + 0.5 * wide, base - high - 0.25 * tall), (x + wide, base - high)],
-                ROOFS[rng.integers(len(ROOFS))],
+                pick(rng, "roofs"),
                 haze,
             )
         step = max(tall * 0.16, 3.0)
@@ -330,8 +290,8 @@ def skyline(
                 u, v = x + (j + 0.3) * wide / columns, base - high + (i + 0.35) * step
                 lit = canvas.light.lamps and rng.random() < 0.4
                 canvas.mark(
-                    [(u, v), (u + 0.45 * step, v), (u + 0.45 * step, v + 0.5 * step), (u, v + 0.5 * step)],
+                    rectangle(u, v, u + 0.45 * step, v + 0.5 * step),
                     (300, 260, 170) if lit else shade(wall, 0.6),
                     haze,
                 )
-        x += wide * float(rng.uniform(0.9, 1.15))
+        x += wide * rng.uniform(0.9, 1.15)

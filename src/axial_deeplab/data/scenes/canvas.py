@@ -4,14 +4,18 @@ Every stroke goes to both, so the annotation is exactly what the picture shows: 
 down, and a pixel belongs to whoever owns most of its four quarters.
 """
 
+import copy
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from axial_deeplab.data.scenes.light import Color, Light, mix
+from axial_deeplab.data.scenes.drawings import drawings
+from axial_deeplab.data.scenes.light import WHITE, Color, Light, mix, shade
 from axial_deeplab.data.scenes.noise import grain, ground_grain
 
 SUPERSAMPLING = 2
@@ -228,8 +232,7 @@ class Pen:
 
     def moved(self, u: float, v: float, scale: float = 1.0) -> "Pen":
         """Return a pen of the same owner with another origin and size."""
-        pen = object.__new__(Pen)
-        pen.__dict__.update(self.__dict__)
+        pen = copy.copy(self)
         (pen.x, pen.y), pen.scale, pen.side = self._at(u, v), self.scale * scale, self.side * scale
         return pen
 
@@ -249,7 +252,7 @@ class Pen:
 
     def box(self, u0: float, v0: float, u1: float, v1: float, color: Color, *, glow: bool = False) -> None:
         """Fill an upright rectangle between two corners."""
-        self.polygon(((u0, v0), (u1, v0), (u1, v1), (u0, v1)), color, glow=glow)
+        self.polygon(rectangle(u0, v0, u1, v1), color, glow=glow)
 
     def ellipse(self, u: float, v: float, ru: float, rv: float, color: Color, *, glow: bool = False) -> None:
         """Fill an ellipse given by its center and radii."""
@@ -272,6 +275,43 @@ class Pen:
                 box = (x - radius, y - radius, x + radius, y + radius)
                 self.canvas.picture_draw.ellipse(box, fill=ink)
                 self.canvas.owner_draw.ellipse(box, fill=self.number)
+
+    def draw(self, figure: str, **colors: Color) -> None:
+        """Draw a figure of drawings.yaml, whose colors are those given here and those of the file."""
+        named = drawings()["colors"] | colors
+        for part in drawings()["figures"][figure]:
+            color = part["color"]
+            color = shade(named[color] if isinstance(color, str) else color, part.get("tone", 1.0))
+            color = mix(color, WHITE, part["white"]) if "white" in part else color
+            glow = {"always": True, "lamps": self.lamps}.get(part.get("glow", ""), False)
+            for side in (-1, 1) if part.get("mirrored") else (1,):
+                self._draw_part(part, side, color, glow)
+
+    def _draw_part(self, part: dict[str, Any], side: int, color: Color, glow: bool) -> None:
+        if "box" in part:
+            u0, v0, u1, v1 = part["box"]
+            self.box(side * u0, v0, side * u1, v1, color, glow=glow)
+        elif "ellipse" in part:
+            u, v, ru, rv = part["ellipse"]
+            self.ellipse(side * u, v, ru, rv, color, glow=glow)
+        elif "line" in part:
+            self.line([(side * u, v) for u, v in part["line"]], part["width"], color)
+        elif "regular" in part:
+            u, v, radius, sides = part["regular"]
+            turns = [2 * math.pi * (part.get("turned", 0.0) + k) / sides for k in range(sides)]
+            self.polygon([(u + radius * math.sin(t), v + radius * math.cos(t)) for t in turns], color)
+        else:
+            self.polygon(smooth(part["polygon"], part.get("smooth", 0)), color)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    """Return the corners of a rectangle."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def symmetric(left_half: Sequence[Point]) -> list[Point]:
+    """Return an outline that is mirrored at u = 0, given its left half from one end to the other."""
+    return [*left_half, *((-u, v) for u, v in reversed(left_half))]
 
 
 def smooth(points: Sequence[Point], rounds: int = 2) -> list[Point]:

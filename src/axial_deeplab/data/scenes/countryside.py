@@ -3,9 +3,10 @@
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, smooth
+from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, rectangle, smooth
+from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.landscape import meadow_color, water
-from axial_deeplab.data.scenes.light import Light, shade, vary
+from axial_deeplab.data.scenes.light import Light, either_side, shade
 from axial_deeplab.data.scenes.setting import (
     asphalt_color,
     draw_backdrop,
@@ -39,7 +40,7 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
         canvas, "sand" if desert else "grass", sand_color(rng) if desert else meadow_color(rng, stage.autumn)
     )
     nearest = camera.depth_at(float(height)) * 0.7
-    road = float(rng.uniform(2.8, 3.8))
+    road = rng.uniform(2.8, 3.8)
     if rng.random() < 0.5:
         shoulder = meadow_color(rng, True) if desert else sand_color(rng)
         lay_patch(
@@ -47,15 +48,15 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
         )
     lay_patch(canvas, "road", asphalt_color(rng), strip(camera, -road, road, nearest))
     mark_lanes(canvas, road, nearest)
-    for _ in range(int(rng.integers(2, 5)) if desert else int(rng.integers(3, 9))):
-        lateral = (1 if rng.random() < 0.5 else -1) * float(rng.uniform(road + 3.5, road + 16))
+    for _ in range(rng.integers(2, 5) if desert else int(rng.integers(3, 9))):
+        lateral = either_side(rng) * rng.uniform(road + 3.5, road + 16)
         if desert:
-            x, row = camera.project(lateral, 0.0, float(rng.uniform(10, 40)))
+            x, row = camera.project(lateral, 0.0, rng.uniform(10, 40))
             stage.put_tree(
                 "bush" if rng.random() < 0.6 else "palm",
                 x,
                 row,
-                float(rng.uniform(1.0, 1.8)) * (1.0 if rng.random() < 0.6 else 3.0),
+                rng.uniform(1.0, 1.8) * (1.0 if rng.random() < 0.6 else 3.0),
             )
         else:
             plant_beside(stage, rng, lateral, 9.0, 55.0)
@@ -63,10 +64,8 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
     put_traffic(canvas, stage, rng, road, int(rng.integers(2, 5)))
 
     def beside(name: str) -> tuple[float, float]:
-        gap = 1.2 if name == "sign" else float(rng.uniform(1.5, 9.0))
-        return camera.project(
-            (1 if rng.random() < 0.5 else -1) * (road + gap), 0.0, float(rng.uniform(5.5, 22))
-        )
+        gap = 1.2 if name == "sign" else rng.uniform(1.5, 9.0)
+        return camera.project(either_side(rng) * (road + gap), 0.0, rng.uniform(5.5, 22))
 
     stage.put_some(
         ["sign", "sheep", "person", "dog"],
@@ -75,11 +74,7 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
         int(rng.integers(1, 5)),
     )
     if rng.random() < 0.3:
-        x, row = camera.project(
-            (road + float(rng.uniform(4, 12))) * (1 if rng.random() < 0.5 else -1),
-            0.0,
-            float(rng.uniform(15, 35)),
-        )
+        x, row = camera.project((road + rng.uniform(4, 12)) * either_side(rng), 0.0, rng.uniform(15, 35))
         buildings_row = row
         stage.later(
             row,
@@ -107,9 +102,9 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     span = height - camera.horizon
     extra = rng.random()
     if extra < 0.3:
-        top = camera.horizon + float(rng.uniform(0.16, 0.3)) * span
-        tall, x = float(rng.uniform(0.14, 0.22)) * span, float(rng.uniform(0.2, 0.8)) * width
-        half = float(rng.uniform(0.22, 0.4)) * width
+        top = camera.horizon + rng.uniform(0.16, 0.3) * span
+        tall, x = rng.uniform(0.14, 0.22) * span, rng.uniform(0.2, 0.8) * width
+        half = rng.uniform(0.22, 0.4) * width
         pond = smooth(
             [
                 (x - half, top + 0.5 * tall),
@@ -128,36 +123,32 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
             0.1,
         )
         water(canvas, rng, pond, (62, 104, 118), top, top + tall)
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(rng.integers(1, 4)):
             stage.put(
                 "swimming_bird",
-                x + float(rng.uniform(-0.6, 0.6)) * half,
-                top + float(rng.uniform(0.4, 0.85)) * tall,
-                scale=height * float(rng.uniform(0.05, 0.08)),
+                x + rng.uniform(-0.6, 0.6) * half,
+                top + rng.uniform(0.4, 0.85) * tall,
+                scale=height * rng.uniform(0.05, 0.08),
             )
     elif extra < 0.6:
         _winding_track(canvas, rng)
     if rng.random() < 0.5:
-        _put_house(
-            stage,
-            camera.horizon + float(rng.uniform(0.1, 0.2)) * span,
-            float(rng.uniform(0.1, 0.9)) * width,
-        )
-    for _ in range(int(rng.integers(1, 6))):
+        _put_house(stage, camera.horizon + rng.uniform(0.1, 0.2) * span, rng.uniform(0.1, 0.9) * width)
+    for _ in range(rng.integers(1, 6)):
         kind = str(rng.choice(["broadleaf", "conifer", "poplar", "bush"], p=[0.5, 0.25, 0.1, 0.15]))
-        row = camera.horizon + float(rng.uniform(0.06, 0.45)) * span
+        row = camera.horizon + rng.uniform(0.06, 0.45) * span
         stage.put_tree(
             kind,
-            float(rng.uniform(-0.05, 1.05)) * width,
+            rng.uniform(-0.05, 1.05) * width,
             row,
-            float(rng.uniform(1.0, 1.8)) if kind == "bush" else float(rng.uniform(5, 9)),
+            rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(5, 9),
         )
     put_close_up(canvas, stage, rng, ["sheep", "dog", "person", "balloon", "sheep"], 0.22)
     if rng.random() < 0.25:
         stage.put_crowd(
             "sheep",
-            float(rng.uniform(0.2, 0.8)) * width,
-            camera.horizon + float(rng.uniform(0.16, 0.24)) * span,
+            rng.uniform(0.2, 0.8) * width,
+            camera.horizon + rng.uniform(0.16, 0.24) * span,
             int(rng.integers(7, 13)),
         )
     spot = ground_spot(canvas, rng, 0.92, 0.2)
@@ -180,8 +171,8 @@ def _put_house(stage: Stage, row: float, x: float) -> None:
 
 def _winding_track(canvas: Canvas, rng: np.random.Generator) -> None:
     camera = canvas.camera
-    lateral, swing, turn = float(rng.uniform(-3, 3)), float(rng.uniform(1.5, 5)), float(rng.uniform(0, 6))
-    half = float(rng.uniform(1.1, 1.8))
+    lateral, swing, turn = rng.uniform(-3, 3), rng.uniform(1.5, 5), rng.uniform(0, 6)
+    half = rng.uniform(1.1, 1.8)
     depths = camera.depth_at(float(canvas.height)) * 0.7 * 1.16 ** np.arange(20)
     middles = [lateral + swing * np.sin(turn + 3.0 * np.log(depth)) * depth / 14 for depth in depths]
     left = [camera.project(float(m) - half, 0.0, float(d)) for m, d in zip(middles, depths, strict=True)]
@@ -201,21 +192,16 @@ def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> 
         canvas, stage, rng, {"mountains": 0.9, "forest": 0.9} if lake else {"mountains": 0.4, "skyline": 0.2}
     )
     span = height - camera.horizon
-    shore = camera.horizon + float(rng.uniform(0.42, 0.68)) * span
-    color = vary(rng, [(38, 108, 136), (52, 120, 128), (40, 84, 116), (70, 118, 112)][rng.integers(4)], 0.06)
+    shore = camera.horizon + rng.uniform(0.42, 0.68) * span
+    color = pick(rng, "water", 0.06)
     wide = width + 2.0
     water(
-        canvas,
-        rng,
-        [(-2.0, camera.horizon), (wide, camera.horizon), (wide, height + 2.0), (-2.0, height + 2.0)],
-        color,
-        camera.horizon,
-        float(height),
+        canvas, rng, rectangle(-2.0, camera.horizon, wide, height + 2.0), color, camera.horizon, float(height)
     )
     slant, waves, turn = (
-        float(rng.uniform(-0.1, 0.1)) * height,
-        float(rng.uniform(0.01, 0.025)) * height,
-        float(rng.uniform(0, 6)),
+        rng.uniform(-0.1, 0.1) * height,
+        rng.uniform(0.01, 0.025) * height,
+        rng.uniform(0, 6),
     )
     xs = np.linspace(-2, wide, 40)
     line = [
@@ -235,22 +221,20 @@ def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> 
     lay_patch(canvas, "grass" if green else "sand", ground, line + bottom)
     wet = [(x, y) for x, y in line] + [(x, y + 0.035 * height) for x, y in line[::-1]]
     canvas.mark(wet, shade(ground, 0.72), 0.02)
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(rng.integers(0, 4)):
         kind = ("broadleaf" if rng.random() < 0.5 else "conifer") if green else "palm"
         stage.put_tree(
             kind,
             float(rng.choice([rng.uniform(-0.02, 0.25), rng.uniform(0.75, 1.02)])) * width,
-            shore + float(rng.uniform(0.1, 0.35)) * span,
-            float(rng.uniform(3.6, 6.5)),
+            shore + rng.uniform(0.1, 0.35) * span,
+            rng.uniform(3.6, 6.5),
         )
     put_close_up(canvas, stage, rng, ["person", "dog", "standing_bird"], 0.16)
     _boats(canvas, stage, rng, shore)
 
     def on_shore(_: str) -> tuple[float, float]:
         low = shore + abs(slant) / 2 + 2 * waves + 0.05 * height
-        return float(rng.uniform(0.03, 0.97)) * width, float(
-            rng.uniform(min(low, 0.92 * height), 0.98 * height)
-        )
+        return rng.uniform(0.03, 0.97) * width, float(rng.uniform(min(low, 0.92 * height), 0.98 * height))
 
     stage.put_some(["person", "dog", "standing_bird"], [0.6, 0.22, 0.18], on_shore, int(rng.integers(1, 6)))
     if rng.random() < 0.35:
@@ -264,20 +248,18 @@ def _boats(canvas: Canvas, stage: Stage, rng: np.random.Generator, shore: float)
     camera = canvas.camera
 
     def afloat(_: str) -> tuple[float, float]:
-        share = 0.1 + 0.7 * float(rng.random()) ** 1.2
-        return float(rng.uniform(0.03, 0.97)) * canvas.width, camera.horizon + share * (
-            shore - camera.horizon
-        )
+        share = 0.1 + 0.7 * rng.random() ** 1.2
+        return rng.uniform(0.03, 0.97) * canvas.width, camera.horizon + share * (shore - camera.horizon)
 
     stage.put_some(
         ["sailing_boat", "motor_boat", "rowing_boat"], [0.5, 0.3, 0.2], afloat, int(rng.integers(1, 5))
     )
     if rng.random() < 0.35:
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(rng.integers(1, 4)):
             x, row = afloat("")
             stage.put(
                 "swimming_bird",
                 x,
                 max(row, camera.horizon + 0.6 * (shore - camera.horizon)),
-                scale=canvas.height * float(rng.uniform(0.05, 0.09)),
+                scale=canvas.height * rng.uniform(0.05, 0.09),
             )

@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.scenes.canvas import SUPERSAMPLING, Canvas, Owner, Pen, Point, smooth
+from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.light import Color, hsv, mix, shade, vary
 from axial_deeplab.data.scenes.noise import fractal
-
-LEAVES: list[Color] = [(72, 112, 50), (92, 128, 56), (58, 98, 56), (110, 132, 60)]
-AUTUMN: list[Color] = [(188, 116, 44), (170, 80, 40), (196, 156, 60), (132, 120, 52)]
 
 
 def sky(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -88,16 +86,14 @@ def outline_of(line: NDArray[np.float32], bottom: float) -> list[Point]:
 def mountains(canvas: Canvas, rng: np.random.Generator, base: float, rise: float) -> None:
     """Draw one or two mountain ranges whose relief is lit from the side, some with snow."""
     light, width = canvas.light, canvas.width
-    rock = vary(
-        rng, [(112, 108, 112), (128, 108, 92), (98, 106, 104), (134, 116, 104)][rng.integers(4)], 0.06
-    )
+    rock = pick(rng, "rocks", 0.06)
     snowy = rng.random() < 0.5
     ranges = 2 if rng.random() < 0.65 else 1
     for k in range(ranges):
         near = k == ranges - 1
         haze = light.haze(1400.0 if near else 3200.0, 0.5 if near else 0.68)
         height = rise * (0.75 if near and ranges == 2 else 1.0)
-        line = ridge(rng, width, base, height, width * float(rng.uniform(0.22, 0.4)), 6, 0.52)
+        line = ridge(rng, width, base, height, width * rng.uniform(0.22, 0.4), 6, 0.52)
         top, bottom = max(int(line.min()) - 1, 0), min(int(base) + 1, canvas.height)
         if bottom - top < 4:
             continue
@@ -139,9 +135,9 @@ def hills(
     )
     number = canvas.own(Owner("grass", fine=0.03, medium=0.05))
     canvas.fill(number, outline_of(line, base + 1), canvas.row_gradient([(base - rise, high), (base, low)]))
-    for _ in range(int(rng.integers(2, 6))):
-        x0 = float(rng.uniform(0, canvas.width))
-        wide, column = float(rng.uniform(0.06, 0.2)) * canvas.width, int(min(max(x0, 0), canvas.width - 1))
+    for _ in range(rng.integers(2, 6)):
+        x0 = rng.uniform(0, canvas.width)
+        wide, column = rng.uniform(0.06, 0.2) * canvas.width, int(min(max(x0, 0), canvas.width - 1))
         last = int(min(x0 + wide, canvas.width - 1))
         y0, y1 = float(line[column]) + 0.25 * rise, float(line[last]) + 0.25 * rise
         patch = [
@@ -203,11 +199,7 @@ def _ripples(rng: np.random.Generator, canvas: Canvas, first: int, last: int) ->
 def broadleaf(pen: Pen, rng: np.random.Generator, color: Color) -> None:
     """Draw a broad-leaved tree of height 1 (in the pen's unit)."""
     bark = vary(rng, (92, 72, 56), 0.12)
-    crown_v, ru, rv = (
-        float(rng.uniform(0.6, 0.66)),
-        float(rng.uniform(0.26, 0.38)),
-        float(rng.uniform(0.28, 0.36)),
-    )
+    crown_v, ru, rv = (rng.uniform(0.6, 0.66), rng.uniform(0.26, 0.38), rng.uniform(0.28, 0.36))
     pen.polygon([(-0.045, 0.0), (-0.026, 0.5), (0.026, 0.5), (0.045, 0.0)], bark)
     pen.line([(0.0, 0.3), (0.12, 0.48)], 0.03, bark)
     pen.line([(0.0, 0.34), (-0.11, 0.5)], 0.026, shade(bark, 0.85))
@@ -219,14 +211,14 @@ def broadleaf(pen: Pen, rng: np.random.Generator, color: Color) -> None:
             shift = 0.05 * layer
             u = ru * (reach * math.cos(turn) + shift * pen.sun)
             v = crown_v + rv * (reach * math.sin(turn) * 0.9 + 0.06 * layer)
-            radius = float(rng.uniform(0.07, 0.11)) * (1.0 - 0.15 * layer)
-            pen.ellipse(u, v, radius, radius * 0.85, shade(color, tone * float(rng.uniform(0.93, 1.07))))
+            radius = rng.uniform(0.07, 0.11) * (1.0 - 0.15 * layer)
+            pen.ellipse(u, v, radius, radius * 0.85, shade(color, tone * rng.uniform(0.93, 1.07)))
 
 
 def conifer(pen: Pen, rng: np.random.Generator, color: Color) -> None:
     """Draw a spruce or fir of height 1."""
     pen.box(-0.02, 0.0, 0.02, 0.2, (84, 64, 50))
-    wide, tiers = float(rng.uniform(0.17, 0.25)), int(rng.integers(5, 8))
+    wide, tiers = rng.uniform(0.17, 0.25), rng.integers(5, 8)
     for k in range(tiers):
         low, high = 0.1 + 0.76 * k / tiers, min(0.1 + 0.76 * k / tiers + 0.32, 1.0)
         reach = wide * (1 - 0.82 * k / tiers)
@@ -244,32 +236,28 @@ def poplar(pen: Pen, rng: np.random.Generator, color: Color) -> None:
     pen.box(-0.018, 0.0, 0.018, 0.16, (90, 72, 58))
     for tone, shrink, count in ((0.66, 1.0, 16), (0.88, 0.85, 12), (1.1, 0.6, 9)):
         for _ in range(count):
-            v = float(rng.uniform(0.12, 0.94))
+            v = rng.uniform(0.12, 0.94)
             reach = 0.105 * math.sin(math.pi * min((v - 0.04) / 1.0, 1.0) ** 0.7) * shrink
             pen.ellipse(
-                float(rng.uniform(-1, 1)) * reach + 0.02 * pen.sun * (1 - shrink),
-                v,
-                0.035,
-                0.07,
-                shade(color, tone),
+                rng.uniform(-1, 1) * reach + 0.02 * pen.sun * (1 - shrink), v, 0.035, 0.07, shade(color, tone)
             )
 
 
 def palm(pen: Pen, rng: np.random.Generator, color: Color) -> None:
     """Draw a palm of height 1."""
-    bend = float(rng.uniform(-0.12, 0.12))
+    bend = rng.uniform(-0.12, 0.12)
     trunk = [(bend * t * t, 0.78 * t) for t in np.linspace(0, 1, 7)]
     pen.line(trunk, 0.05, (134, 106, 78))
     for tone in (0.7, 1.0):
         for k in range(6):
             turn = math.pi * (k + rng.random()) / 6
-            reach, droop = float(rng.uniform(0.3, 0.4)), float(rng.uniform(0.12, 0.26))
+            reach, droop = rng.uniform(0.3, 0.4), rng.uniform(0.12, 0.26)
             cu, su = math.cos(turn), math.sin(turn)
             tip = (bend + reach * cu, 0.78 + 0.25 * su - droop)
             bow = (bend + 0.55 * reach * cu, 0.84 + 0.22 * su)
             pen.polygon(
                 smooth([(bend, 0.76), (bow[0], bow[1] + 0.035), tip, (bow[0], bow[1] - 0.05)]),
-                shade(color, tone * float(rng.uniform(0.9, 1.1))),
+                shade(color, tone * rng.uniform(0.9, 1.1)),
             )
 
 
@@ -277,14 +265,14 @@ def bush(pen: Pen, rng: np.random.Generator, color: Color) -> None:
     """Draw a bush of height 1."""
     for tone, shift, count in ((0.68, 0.0, 9), (0.92, 0.08, 7), (1.12, 0.16, 5)):
         for _ in range(count):
-            u, radius = float(rng.uniform(-0.6, 0.6)) * (1 - shift), float(rng.uniform(0.22, 0.34))
-            v = radius + (0.75 - 0.9 * abs(u)) * float(rng.uniform(0.0, 0.6)) + shift
+            u, radius = rng.uniform(-0.6, 0.6) * (1 - shift), rng.uniform(0.22, 0.34)
+            v = radius + (0.75 - 0.9 * abs(u)) * rng.uniform(0.0, 0.6) + shift
             pen.ellipse(
                 u + 0.1 * shift * pen.sun,
                 v,
                 radius,
                 radius * 0.9,
-                shade(color, tone * float(rng.uniform(0.94, 1.06))),
+                shade(color, tone * rng.uniform(0.94, 1.06)),
             )
 
 
@@ -293,8 +281,7 @@ TREES = {"broadleaf": broadleaf, "conifer": conifer, "poplar": poplar, "palm": p
 
 def foliage(rng: np.random.Generator, autumn: bool) -> Color:
     """Draw the color of a tree's leaves."""
-    choices = AUTUMN if autumn and rng.random() < 0.75 else LEAVES
-    return vary(rng, choices[rng.integers(len(choices))], 0.1)
+    return pick(rng, "autumn_leaves" if autumn and rng.random() < 0.75 else "leaves", 0.1)
 
 
 def tree(
@@ -310,7 +297,7 @@ def tree(
     """Draw a tree `tall` pixels high, and the shadow at its foot."""
     number = canvas.own(Owner("tree", fine=0.1, medium=0.06))
     canvas.shadow(x - 0.12 * canvas.light.sun * tall, row, 0.3 * tall, 0.05 * tall)
-    TREES[kind](Pen(canvas, number, x, row, tall, flip=bool(rng.random() < 0.5), haze=haze), rng, color)
+    TREES[kind](Pen(canvas, number, x, row, tall, flip=rng.random() < 0.5, haze=haze), rng, color)
 
 
 def forest(
@@ -336,7 +323,7 @@ def forest(
         x = start
         while x < stop:
             color = shade(foliage(rng, autumn), tone)
-            size = tall * lift * float(rng.uniform(0.75, 1.1))
+            size = tall * lift * rng.uniform(0.75, 1.1)
             pen = Pen(canvas, number, x, base, size, haze=haze)
             if pointed:
                 pen.polygon(
@@ -347,7 +334,7 @@ def forest(
                 pen.box(-0.42, 0.0, 0.42, 0.6, shade(color, 0.85))
                 pen.ellipse(0.0, 0.6, 0.42, 0.4, shade(color, 0.88))
                 pen.ellipse(0.08 * pen.sun, 0.68, 0.3, 0.28, color)
-            x += step * float(rng.uniform(0.7, 1.3))
+            x += step * rng.uniform(0.7, 1.3)
 
 
 def meadow_color(rng: np.random.Generator, autumn: bool) -> Color:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Color = tuple[float, float, float]
+WHITE: Color = (255, 255, 255)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:
@@ -39,6 +40,11 @@ def vary(rng: np.random.Generator, color: Color, amount: float) -> Color:
         min(max(channel * float(gain), 0.0), 255.0) for channel, gain in zip(color, change, strict=True)
     )
     return red, green, blue
+
+
+def either_side(rng: np.random.Generator) -> int:
+    """Draw 1 or -1."""
+    return 1 if rng.random() < 0.5 else -1
 
 
 @dataclass(frozen=True)
@@ -86,81 +92,32 @@ class Light:
 def draw_light(rng: np.random.Generator) -> Light:
     """Draw the time of day and the weather."""
     name = str(rng.choice(["day", "cloudy", "dusk", "fog", "evening"], p=[0.44, 0.2, 0.17, 0.09, 0.1]))
-    sun = float(rng.uniform(0.3, 1.0)) * (1 if rng.random() < 0.5 else -1)
+    sun = rng.uniform(0.3, 1.0) * either_side(rng)
+    lamps = False
     if name == "day":
         hue = rng.uniform(0.54, 0.61)
-        zenith, skyline = (
-            hsv(hue, rng.uniform(0.5, 0.75), rng.uniform(0.75, 0.92)),
-            hsv(hue - 0.02, 0.16, 0.97),
-        )
-        return Light(
-            name,
-            zenith,
-            skyline,
-            (255, 253, 248),
-            (1.0, 0.99, 0.96),
-            float(rng.uniform(0.0, 0.55)),
-            float(rng.uniform(0.0003, 0.0012)),
-            sun,
-            0.45,
-            False,
-        )
-    if name == "cloudy":
+        zenith = hsv(hue, rng.uniform(0.5, 0.75), rng.uniform(0.75, 0.92))
+        skyline, cloud, tint = hsv(hue - 0.02, 0.16, 0.97), (255.0, 253.0, 248.0), (1.0, 0.99, 0.96)
+        clouds, haze, shadow = rng.uniform(0.0, 0.55), rng.uniform(0.0003, 0.0012), 0.45
+    elif name == "cloudy":
         gray = rng.uniform(0.7, 0.85)
         zenith, skyline = hsv(0.58, 0.14, gray - 0.1), hsv(0.57, 0.05, gray + 0.08)
-        return Light(
-            name,
-            zenith,
-            skyline,
-            hsv(0.6, 0.03, gray + 0.1),
-            (0.88, 0.9, 0.93),
-            float(rng.uniform(0.6, 1.0)),
-            float(rng.uniform(0.0008, 0.003)),
-            sun,
-            0.22,
-            False,
-        )
-    if name == "dusk":
+        cloud, tint = hsv(0.6, 0.03, gray + 0.1), (0.88, 0.9, 0.93)
+        clouds, haze, shadow = rng.uniform(0.6, 1.0), rng.uniform(0.0008, 0.003), 0.22
+    elif name == "dusk":
         zenith = hsv(rng.uniform(0.58, 0.72), rng.uniform(0.3, 0.5), rng.uniform(0.55, 0.75))
         skyline = hsv(rng.uniform(0.04, 0.1), rng.uniform(0.35, 0.55), 0.98)
-        return Light(
-            name,
-            zenith,
-            skyline,
-            hsv(rng.uniform(0.0, 0.07), 0.35, 0.98),
-            (1.0, 0.84, 0.7),
-            float(rng.uniform(0.1, 0.6)),
-            float(rng.uniform(0.0008, 0.002)),
-            sun,
-            0.4,
-            bool(rng.random() < 0.3),
-        )
-    if name == "fog":
+        cloud, tint = hsv(rng.uniform(0.0, 0.07), 0.35, 0.98), (1.0, 0.84, 0.7)
+        clouds, haze, shadow = rng.uniform(0.1, 0.6), rng.uniform(0.0008, 0.002), 0.4
+        lamps = rng.random() < 0.3
+    elif name == "fog":
         gray = rng.uniform(0.78, 0.9)
         zenith, skyline = hsv(0.57, 0.06, gray), hsv(0.56, 0.03, gray + 0.04)
-        return Light(
-            name,
-            zenith,
-            skyline,
-            hsv(0.58, 0.02, gray + 0.06),
-            (0.9, 0.92, 0.94),
-            0.5,
-            float(rng.uniform(0.006, 0.014)),
-            sun,
-            0.12,
-            False,
-        )
-    zenith = hsv(rng.uniform(0.6, 0.68), 0.55, rng.uniform(0.32, 0.42))
-    skyline = hsv(rng.uniform(0.75, 1.0), rng.uniform(0.18, 0.3), rng.uniform(0.6, 0.72))
-    return Light(
-        name,
-        zenith,
-        skyline,
-        hsv(0.75, 0.25, 0.6),
-        (0.56, 0.58, 0.74),
-        float(rng.uniform(0.0, 0.6)),
-        float(rng.uniform(0.001, 0.002)),
-        sun,
-        0.15,
-        True,
-    )
+        cloud, tint = hsv(0.58, 0.02, gray + 0.06), (0.9, 0.92, 0.94)
+        clouds, haze, shadow = 0.5, rng.uniform(0.006, 0.014), 0.12
+    else:
+        zenith = hsv(rng.uniform(0.6, 0.68), 0.55, rng.uniform(0.32, 0.42))
+        skyline = hsv(rng.uniform(0.75, 1.0), rng.uniform(0.18, 0.3), rng.uniform(0.6, 0.72))
+        cloud, tint = hsv(0.75, 0.25, 0.6), (0.56, 0.58, 0.74)
+        clouds, haze, shadow, lamps = rng.uniform(0.0, 0.6), rng.uniform(0.001, 0.002), 0.15, True
+    return Light(name, zenith, skyline, cloud, tint, clouds, haze, sun, shadow, lamps)

@@ -4,46 +4,26 @@ import math
 
 import numpy as np
 
-from axial_deeplab.data.scenes.canvas import Pen, smooth
+from axial_deeplab.data.scenes.canvas import Pen, smooth, symmetric
+from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.light import Color, hsv, shade, vary
-
-SKINS: list[Color] = [(244, 208, 177), (231, 180, 143), (198, 134, 96), (141, 85, 54), (92, 58, 40)]
-HAIRS: list[Color] = [
-    (40, 30, 26),
-    (78, 50, 30),
-    (120, 82, 46),
-    (196, 158, 92),
-    (150, 146, 142),
-    (126, 52, 28),
-]
-FURS: list[Color] = [
-    (98, 66, 42),
-    (44, 38, 36),
-    (206, 168, 112),
-    (232, 226, 214),
-    (150, 104, 66),
-    (128, 122, 118),
-]
 
 
 def cloth(rng: np.random.Generator) -> Color:
     """Draw the color of a piece of clothing."""
     if rng.random() < 0.3:
-        gray = float(rng.uniform(30, 235))
+        gray = rng.uniform(30, 235)
         return vary(rng, (gray, gray, gray), 0.05)
     return hsv(rng.random(), rng.uniform(0.3, 0.85), rng.uniform(0.35, 0.95))
 
 
 def person(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a person of 1.75 m who stands or walks."""
-    skin, hair = vary(rng, SKINS[rng.integers(len(SKINS))], 0.03), HAIRS[rng.integers(len(HAIRS))]
-    top, trousers = (
-        cloth(rng),
-        vary(rng, [(46, 58, 88), (52, 50, 52), (120, 102, 80), (70, 88, 120)][rng.integers(4)], 0.15),
-    )
+    skin, hair = pick(rng, "skins", 0.03), pick(rng, "hairs")
+    top, trousers = (cloth(rng), pick(rng, "trousers", 0.15))
     walking = rng.random() < 0.65
-    stride = float(rng.uniform(0.14, 0.3)) if walking else 0.09
-    build = float(rng.uniform(0.88, 1.18))
+    stride = rng.uniform(0.14, 0.3) if walking else 0.09
+    build = rng.uniform(0.88, 1.18)
     skirt, coat = rng.random() < 0.25, rng.random() < 0.25
     shoe = vary(rng, (48, 40, 38), 0.2)
     leg = skin if skirt and rng.random() < 0.6 else trousers
@@ -69,41 +49,16 @@ def person(pen: Pen, rng: np.random.Generator) -> None:
         )
     hem = 0.5 if skirt else (0.62 if coat else 0.84)
     flare = 0.27 if skirt else 0.2
-    torso = [
-        (-flare * build, hem),
-        (-0.16 * build, 1.05),
-        (-shoulder, 1.36),
-        (-0.1, 1.46),
-        (0.1, 1.46),
-        (shoulder, 1.36),
-        (0.16 * build, 1.05),
-        (flare * build, hem),
-    ]
-    pen.polygon(smooth(torso), top)
-    half = [
-        (0.02, hem),
-        (0.03, 1.44),
-        (0.1, 1.45),
-        (shoulder, 1.36),
-        (0.16 * build, 1.05),
-        (flare * build, hem),
-    ]
+    flank = [(-flare * build, hem), (-0.16 * build, 1.05), (-shoulder, 1.36), (-0.1, 1.46)]
+    pen.polygon(smooth(symmetric(flank)), top)
+    half = [(0.02, hem), (0.03, 1.44), (0.1, 1.45), *((-u, v) for u, v in flank[2::-1])]
     if pen.sun < 0:
         pen.polygon(smooth(half), shade(top, 0.84))
     else:
         pen.polygon(smooth([(-u, v) for u, v in half]), shade(top, 0.84))
     if skirt:
-        pen.polygon(
-            smooth(
-                [
-                    (-0.15, 1.0),
-                    (0.15, 1.0),
-                    (flare * build + 0.04, hem - 0.03),
-                    (-flare * build - 0.04, hem - 0.03),
-                ]
-            ),
-            cloth(rng),
-        )
+        waist = [(-flare * build - 0.04, hem - 0.03), (-0.15, 1.0)]
+        pen.polygon(smooth(symmetric(waist)), cloth(rng))
     elif not coat:
         pen.box(-0.17 * build, 0.82, 0.17 * build, 0.92, shade(trousers, 0.92))
     pen.line(
@@ -122,29 +77,20 @@ def _head(pen: Pen, rng: np.random.Generator, skin: Color, hair: Color, profile:
     if rng.random() < 0.4:  # long hair
         pen.ellipse(-0.03 if profile else 0.0, 1.55, 0.14, 0.19, hair)
     pen.ellipse(0.0, 1.65, 0.135, 0.145, hair)
-    if profile:
-        pen.ellipse(0.035, 1.605, 0.1, 0.115, skin)
-    else:
-        pen.ellipse(0.0, 1.6, 0.105, 0.115, skin)
-        for eye in (-0.04, 0.04):
-            pen.ellipse(eye, 1.615, 0.012, 0.014, (40, 34, 32))
+    pen.draw("face_from_the_side" if profile else "face_from_the_front", skin=skin)
     hat = rng.random()
     if hat < 0.12:
-        color = cloth(rng)
-        pen.polygon(smooth([(-0.15, 1.66), (-0.14, 1.8), (0.13, 1.8), (0.15, 1.66)]), color)
-        pen.box(-0.13, 1.65, 0.25, 1.685, shade(color, 0.8))
+        pen.draw("cap", hat=cloth(rng))
     elif hat < 0.22:
-        color = vary(rng, (214, 186, 132), 0.12)
-        pen.ellipse(0.0, 1.69, 0.27, 0.045, color)
-        pen.polygon(smooth([(-0.14, 1.69), (-0.12, 1.84), (0.12, 1.84), (0.14, 1.69)]), shade(color, 0.94))
+        pen.draw("straw_hat", hat=vary(rng, (214, 186, 132), 0.12))
 
 
 def dog(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a dog of 0.6 m at the shoulder, from the side."""
-    fur = vary(rng, FURS[rng.integers(len(FURS))], 0.08)
+    fur = pick(rng, "furs", 0.08)
     dark = shade(fur, 0.72)
-    long, step = float(rng.uniform(0.85, 1.1)), float(rng.uniform(0.03, 0.13))
-    low = float(rng.uniform(0.24, 0.34))
+    long, step = rng.uniform(0.85, 1.1), rng.uniform(0.03, 0.13)
+    low = rng.uniform(0.24, 0.34)
     for u, tone, shift in ((-0.36, 0.7, step), (0.3, 0.7, -step), (-0.3, 0.95, -step), (0.36, 0.95, step)):
         pen.line(
             [(u * long, low + 0.1), (u * long + 0.4 * shift, 0.17), (u * long + shift, 0.035)],
@@ -152,7 +98,7 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
             shade(fur, tone),
         )
         pen.line([(u * long + shift, 0.03), (u * long + shift + 0.05, 0.03)], 0.06, shade(fur, tone))
-    up = float(rng.uniform(0.1, 0.3))
+    up = rng.uniform(0.1, 0.3)
     pen.line(
         [(-0.42 * long, low + 0.24), (-0.56 * long, low + 0.3 + 0.5 * up), (-0.6 * long, low + 0.32 + up)],
         0.06,
@@ -183,13 +129,7 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
         dark,
     )
     if rng.random() < 0.35:
-        pen.ellipse(
-            float(rng.uniform(-0.25, 0.15)),
-            low + 0.21,
-            0.14,
-            0.09,
-            vary(rng, FURS[rng.integers(len(FURS))], 0.1),
-        )
+        pen.ellipse(rng.uniform(-0.25, 0.15), low + 0.21, 0.14, 0.09, pick(rng, "furs", 0.1))
     head_u, head_v = 0.5 * long + 0.08, low + 0.46
     pen.polygon(
         [
@@ -200,38 +140,9 @@ def dog(pen: Pen, rng: np.random.Generator) -> None:
         ],
         fur,
     )
-    pen.ellipse(head_u, head_v, 0.135, 0.125, fur)
-    pen.polygon(
-        smooth(
-            [
-                (head_u + 0.02, head_v + 0.05),
-                (head_u + 0.26, head_v + 0.0),
-                (head_u + 0.27, head_v - 0.08),
-                (head_u + 0.02, head_v - 0.12),
-            ]
-        ),
-        shade(fur, 1.06),
-    )
-    pen.ellipse(head_u + 0.25, head_v - 0.015, 0.028, 0.026, (28, 24, 24))
-    pen.ellipse(head_u + 0.07, head_v + 0.04, 0.018, 0.018, (24, 20, 20))
-    if rng.random() < 0.5:
-        pen.polygon(
-            smooth(
-                [
-                    (head_u - 0.09, head_v + 0.1),
-                    (head_u - 0.02, head_v + 0.05),
-                    (head_u - 0.05, head_v - 0.13),
-                    (head_u - 0.14, head_v - 0.08),
-                ],
-                1,
-            ),
-            dark,
-        )
-    else:
-        pen.polygon(
-            [(head_u - 0.11, head_v + 0.05), (head_u - 0.07, head_v + 0.23), (head_u + 0.02, head_v + 0.1)],
-            dark,
-        )
+    head = pen.moved(head_u, head_v)
+    head.draw("dog_head", fur=fur)
+    head.draw("dog_ear_hanging" if rng.random() < 0.5 else "dog_ear_upright", dark=dark)
     if rng.random() < 0.5:
         pen.line(
             [(0.44 * long, low + 0.33), (0.52 * long + 0.03, low + 0.24)], 0.045, hsv(rng.random(), 0.8, 0.8)
@@ -247,11 +158,11 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
         ],
         0.03,
     )
-    face = vary(rng, [(48, 42, 42), (226, 208, 186), (96, 76, 62)][rng.integers(3)], 0.06)
+    face = pick(rng, "muzzles", 0.06)
     for u, tone in ((-0.3, 0.7), (0.27, 0.7), (-0.22, 1.0), (0.35, 1.0)):
-        pen.line([(u, 0.42), (u + float(rng.uniform(-0.04, 0.04)), 0.04)], 0.085, shade(face, tone))
+        pen.line([(u, 0.42), (u + rng.uniform(-0.04, 0.04), 0.04)], 0.085, shade(face, tone))
     turns = np.linspace(0, 2 * math.pi, 15)[:-1] + rng.uniform(0, 0.4)
-    puffs = [(0.47 * math.cos(t), 0.64 + 0.24 * math.sin(t), float(rng.uniform(0.12, 0.165))) for t in turns]
+    puffs = [(0.47 * math.cos(t), 0.64 + 0.24 * math.sin(t), rng.uniform(0.12, 0.165)) for t in turns]
     for u, v, radius in puffs:
         pen.ellipse(u, v, radius, radius, shade(wool, 0.8))
     pen.ellipse(0.0, 0.64, 0.52, 0.28, shade(wool, 0.8))
@@ -265,8 +176,8 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
         )
     pen.ellipse(0.02 * pen.sun, 0.7, 0.45, 0.2, wool)
     for _ in range(6):
-        u, v = float(rng.uniform(-0.36, 0.36)), float(rng.uniform(0.58, 0.84))
-        pen.ellipse(u, v, 0.09, 0.07, shade(wool, float(rng.uniform(0.93, 1.06))))
+        u, v = rng.uniform(-0.36, 0.36), rng.uniform(0.58, 0.84)
+        pen.ellipse(u, v, 0.09, 0.07, shade(wool, rng.uniform(0.93, 1.06)))
     grazing = rng.random() < 0.5
     head_u, head_v = (0.68, 0.34) if grazing else (0.66, 0.86)
     pen.line([(0.42, 0.68), (head_u - 0.06, head_v + 0.06)], 0.24, shade(wool, 0.9))
@@ -281,8 +192,8 @@ def sheep(pen: Pen, rng: np.random.Generator) -> None:
 
 def flying_bird(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a bird on the wing, 1 m from tip to tip, seen from the side and below."""
-    back = vary(rng, [(236, 236, 238), (60, 58, 62), (120, 110, 104), (92, 116, 150)][rng.integers(4)], 0.06)
-    lift, fold = float(rng.uniform(-0.1, 0.34)), float(rng.uniform(0.0, 0.12))
+    back = pick(rng, "wings", 0.06)
+    lift, fold = rng.uniform(-0.1, 0.34), rng.uniform(0.0, 0.12)
     far, near = shade(back, 0.74), shade(back, 0.92)
     pen.polygon(
         smooth(
@@ -296,10 +207,7 @@ def flying_bird(pen: Pen, rng: np.random.Generator) -> None:
         ),
         far,
     )
-    pen.polygon([(-0.16, 0.0), (-0.34, 0.06), (-0.32, -0.05)], shade(back, 0.8))
-    pen.polygon(
-        smooth([(-0.22, 0.0), (-0.06, 0.08), (0.16, 0.07), (0.22, 0.0), (0.06, -0.07), (-0.12, -0.06)]), back
-    )
+    pen.draw("wing_bird_body", body=back)
     pen.polygon(
         smooth(
             [
@@ -315,8 +223,7 @@ def flying_bird(pen: Pen, rng: np.random.Generator) -> None:
     pen.polygon(
         [(-0.42, 0.15 + lift), (-0.3, 0.18 + lift * 0.9), (-0.3, 0.09 + lift * 0.7)], shade(back, 0.5)
     )
-    pen.ellipse(0.22, 0.035, 0.065, 0.055, back)
-    pen.polygon([(0.27, 0.06), (0.37, 0.02), (0.27, 0.0)], (226, 160, 60))
+    pen.draw("wing_bird_head", body=back)
 
 
 def swimming_bird(pen: Pen, rng: np.random.Generator) -> None:
@@ -326,16 +233,12 @@ def swimming_bird(pen: Pen, rng: np.random.Generator) -> None:
 
 def standing_bird(pen: Pen, rng: np.random.Generator, *, legs: bool = True) -> None:
     """Draw a gull, duck, pigeon or goose of about 0.5 m."""
-    body = vary(rng, [(238, 238, 236), (134, 128, 132), (122, 92, 66), (70, 68, 74)][rng.integers(4)], 0.06)
+    body = pick(rng, "plumages", 0.06)
     head = vary(rng, [body, (36, 96, 62), (60, 56, 58)][rng.integers(3)], 0.05)
     neck = float(rng.choice([0.04, 0.1, 0.22]))
-    for u in (-0.03, 0.05) if legs else ():
-        pen.line([(u, 0.13), (u, 0.015), (u + 0.05, 0.01)], 0.025, (214, 140, 54))
-    pen.polygon(
-        smooth([(-0.36, 0.24), (-0.12, 0.34), (0.14, 0.36), (0.25, 0.26), (0.14, 0.1), (-0.1, 0.09)]), body
-    )
-    pen.polygon(smooth([(-0.34, 0.23), (-0.06, 0.32), (0.1, 0.28), (-0.02, 0.17)]), shade(body, 0.72))
+    if legs:
+        pen.draw("bird_legs")
+    pen.draw("bird_body", body=body)
+    eye: Color = (20, 18, 18) if sum(head) > 250 else (240, 236, 220)
     pen.line([(0.16, 0.28), (0.2, 0.38 + neck)], 0.12, head)
-    pen.ellipse(0.22, 0.4 + neck, 0.085, 0.075, head)
-    pen.polygon([(0.28, 0.43 + neck), (0.41, 0.39 + neck), (0.28, 0.365 + neck)], (230, 158, 50))
-    pen.ellipse(0.245, 0.415 + neck, 0.014, 0.014, (20, 18, 18) if sum(head) > 250 else (240, 236, 220))
+    pen.moved(0.0, 0.4 + neck).draw("bird_head", head=head, eye=eye)

@@ -98,7 +98,7 @@ def _photograph(
     vignette = 1.0 - np.float32(rng.uniform(0.0, 0.09)) * (x * x + y * y)
     balance = np.float32(rng.uniform(0.94, 1.06) * (1.0 + 0.025 * rng.standard_normal(3)))
     shot = picture.astype(np.float32) * vignette[..., None] * balance
-    sigma = float(rng.uniform(1.0, 4.0)) * (1.7 if canvas.light.lamps else 1.0)
+    sigma = rng.uniform(1.0, 4.0) * (1.7 if canvas.light.lamps else 1.0)
     shot += (sigma * grain(rng, height, width, 1.0, 1))[..., None]
     shot += 0.7 * sigma * rng.standard_normal((height, width, 3), np.float32)
     if rng.random() < 0.04:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Camera, Canvas, Owner, Point
+from axial_deeplab.data.scenes.canvas import Camera, Canvas, Owner, Point, rectangle
+from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.landscape import forest, hills, meadow_color, mountains, sky
-from axial_deeplab.data.scenes.light import Color, Light, shade, vary
+from axial_deeplab.data.scenes.light import Color, Light, either_side, shade
 from axial_deeplab.data.scenes.stage import Stage
 
 
@@ -21,91 +22,75 @@ def open_stage(
 ) -> tuple[Canvas, Stage]:
     """Set up the camera and paint the sky."""
     camera = Camera(
-        float(rng.uniform(*horizon)) * height,
-        float(rng.uniform(0.36, 0.64)) * width,
+        rng.uniform(*horizon) * height,
+        rng.uniform(0.36, 0.64) * width,
         0.9 * max(width, 1.2 * height),
-        float(rng.uniform(*eye)),
+        rng.uniform(*eye),
     )
     canvas = Canvas(height, width, camera, light, rng)
     sky(canvas, rng)
-    return canvas, Stage(canvas, rng, autumn=bool(rng.random() < 0.22))
+    return canvas, Stage(canvas, rng, autumn=rng.random() < 0.22)
 
 
-def lay_plain(canvas: Canvas, category: str, color: Color, far: Color | None = None) -> None:
+def lay_plain(canvas: Canvas, category: str, color: Color) -> None:
     """Fill everything below the horizon with one kind of ground."""
-    contrast = {"grass": 0.17, "sand": 0.075, "road": 0.06, "pavement": 0.06}[category]
-    number = canvas.own(
-        Owner(
-            category,
-            fine=0.04 if category == "grass" else 0.025,
-            medium=0.03,
-            ground=contrast,
-            is_ground=True,
-        )
+    lay_patch(
+        canvas,
+        category,
+        color,
+        rectangle(-2.0, canvas.camera.horizon, canvas.width + 2.0, canvas.height + 2.0),
     )
-    top, bottom, width = canvas.camera.horizon, canvas.height + 2.0, canvas.width + 2.0
-    surface = canvas.ground_surface(color, shade(color, 1.06) if far is None else far)
-    canvas.fill(number, [(-2.0, top), (width, top), (width, bottom), (-2.0, bottom)], surface)
 
 
 def lay_patch(canvas: Canvas, category: str, color: Color, outline: list[Point]) -> None:
     """Lay a piece of ground on the ground."""
     contrast = {"grass": 0.17, "sand": 0.075, "road": 0.06, "pavement": 0.06}[category]
-    number = canvas.own(
-        Owner(
-            category,
-            fine=0.04 if category == "grass" else 0.025,
-            medium=0.03,
-            ground=contrast,
-            is_ground=True,
-        )
-    )
+    fine = 0.04 if category == "grass" else 0.025
+    number = canvas.own(Owner(category, fine=fine, medium=0.03, ground=contrast, is_ground=True))
     canvas.fill(number, outline, canvas.ground_surface(color, shade(color, 1.06)))
 
 
 def asphalt_color(rng: np.random.Generator) -> Color:
     """Draw the color of a road."""
-    return vary(rng, [(96, 98, 104), (112, 110, 110), (82, 86, 94)][rng.integers(3)], 0.05)
+    return pick(rng, "asphalt", 0.05)
 
 
 def slab_color(rng: np.random.Generator) -> Color:
     """Draw the color of a pavement."""
-    return vary(rng, [(178, 168, 154), (164, 164, 164), (186, 160, 140)][rng.integers(3)], 0.05)
+    return pick(rng, "slabs", 0.05)
 
 
 def sand_color(rng: np.random.Generator) -> Color:
     """Draw the color of sand."""
-    return vary(rng, [(226, 204, 160), (216, 186, 136), (232, 214, 180)][rng.integers(3)], 0.04)
+    return pick(rng, "sand", 0.04)
 
 
 def draw_backdrop(canvas: Canvas, stage: Stage, rng: np.random.Generator, chance: dict[str, float]) -> None:
     """Draw what closes the view at the horizon."""
     base, tall = canvas.camera.horizon + 1.0, canvas.height
     if rng.random() < chance.get("mountains", 0.0):
-        mountains(canvas, rng, base, tall * float(rng.uniform(0.16, 0.32)))
+        mountains(canvas, rng, base, tall * rng.uniform(0.16, 0.32))
     if rng.random() < chance.get("hills", 0.0):
-        hills(
-            canvas, rng, base, tall * float(rng.uniform(0.06, 0.13)), meadow_color(rng, stage.autumn), 500.0
-        )
+        hills(canvas, rng, base, tall * rng.uniform(0.06, 0.13), meadow_color(rng, stage.autumn), 500.0)
     if rng.random() < chance.get("skyline", 0.0):
-        left = float(rng.uniform(-0.1, 0.4)) * canvas.width
+        left = rng.uniform(-0.1, 0.4) * canvas.width
         buildings.skyline(
             canvas,
             rng,
             base,
-            tall * float(rng.uniform(0.16, 0.3)),
+            tall * rng.uniform(0.16, 0.3),
             250.0,
             left,
-            left + float(rng.uniform(0.4, 0.9)) * canvas.width,
+            left + rng.uniform(0.4, 0.9) * canvas.width,
         )
     if rng.random() < chance.get("forest", 0.0):
-        left = 0.0 if rng.random() < 0.6 else float(rng.uniform(0.1, 0.5))
-        right = 1.05 if rng.random() < 0.6 else float(rng.uniform(left + 0.35, 1.05))
+        left = 0.0 if rng.random() < 0.6 else rng.uniform(0.1, 0.5)
+        right = 1.05 if rng.random() < 0.6 else rng.uniform(left + 0.35, 1.05)
         forest(
             canvas,
             rng,
             base + 0.5,
-            tall * float(rng.uniform(0.06, 0.12)),
+            tall * rng.uniform(0.06, 0.12),
             stage.autumn,
             160.0,
             left=left,
@@ -121,8 +106,8 @@ def ground_spot(
     span = canvas.height - camera.horizon
 
     def spot(_: str) -> tuple[float, float]:
-        share = farthest + (nearest - farthest) * float(rng.random()) ** 1.3
-        return float(rng.uniform(0.02, 0.98)) * canvas.width, camera.horizon + share * span
+        share = farthest + (nearest - farthest) * rng.random() ** 1.3
+        return rng.uniform(0.02, 0.98) * canvas.width, camera.horizon + share * span
 
     return spot
 
@@ -133,19 +118,15 @@ def send_up(
     """Send up balloons and birds above a row."""
     height, width = canvas.height, canvas.width
     if rng.random() < balloons:
-        for _ in range(int(rng.integers(1, 4))):
-            tall = height * float(rng.uniform(0.1, 0.34))
+        for _ in range(rng.integers(1, 4)):
+            tall = height * rng.uniform(0.1, 0.34)
             stage.put_balloon(
-                float(rng.uniform(0.05, 0.95)) * width,
-                float(rng.uniform(0.4 * ceiling, 0.95 * ceiling)),
-                tall,
+                rng.uniform(0.05, 0.95) * width, rng.uniform(0.4 * ceiling, 0.95 * ceiling), tall
             )
     if rng.random() < birds:
-        for _ in range(int(rng.integers(1, 4))):
-            wide = height * float(rng.uniform(0.07, 0.15))
-            stage.put_bird(
-                float(rng.uniform(0.05, 0.95)) * width, float(rng.uniform(0.1, 0.9)) * ceiling, wide
-            )
+        for _ in range(rng.integers(1, 4)):
+            wide = height * rng.uniform(0.07, 0.15)
+            stage.put_bird(rng.uniform(0.05, 0.95) * width, rng.uniform(0.1, 0.9) * ceiling, wide)
 
 
 def put_close_up(
@@ -154,7 +135,7 @@ def put_close_up(
     """Now and then put something that fills most of the picture's height."""
     if rng.random() >= chance:
         return
-    name = names[int(rng.integers(len(names)))]
+    name = names[rng.integers(len(names))]
     share = {"person": (0.55, 1.0), "dog": (0.35, 0.6), "sheep": (0.35, 0.6), "balloon": (0.6, 0.95)}.get(
         name, (0.3, 0.5)
     )
@@ -167,17 +148,13 @@ def put_close_up(
         "car_end": 1.5,
         "standing_bird": 0.6,
     }[name]
-    tall = float(rng.uniform(*share)) * canvas.height
-    x = float(rng.uniform(0.2, 0.8)) * canvas.width
+    tall = rng.uniform(*share) * canvas.height
+    x = rng.uniform(0.2, 0.8) * canvas.width
     if name == "balloon":
-        stage.put_balloon(x, float(rng.uniform(0.75, 0.95)) * canvas.height, tall)
+        stage.put_balloon(x, rng.uniform(0.75, 0.95) * canvas.height, tall)
         return
     stage.put(
-        name,
-        x,
-        canvas.height * float(rng.uniform(0.94, 1.04)),
-        scale=tall / meters,
-        order=2.0 * canvas.height,
+        name, x, canvas.height * rng.uniform(0.94, 1.04), scale=tall / meters, order=2.0 * canvas.height
     )
 
 
@@ -215,10 +192,8 @@ def put_traffic(canvas: Canvas, stage: Stage, rng: np.random.Generator, half: fl
     camera = canvas.camera
 
     def lane(_: str) -> tuple[float, float]:
-        depth = float(rng.uniform(6.5, 40.0))
-        return camera.project(
-            (1 if rng.random() < 0.5 else -1) * half * float(rng.uniform(0.45, 0.55)), 0.0, depth
-        )
+        depth = rng.uniform(6.5, 40.0)
+        return camera.project(either_side(rng) * half * rng.uniform(0.45, 0.55), 0.0, depth)
 
     stage.put_some(["car_end", "bus_end"], [0.76, 0.24], lane, count)
 
@@ -227,7 +202,7 @@ def plant_beside(
     stage: Stage, rng: np.random.Generator, lateral: float, nearest: float, farthest: float
 ) -> None:
     """Plant a tree or bush at a side (meters) and a random depth."""
-    x, row = stage.canvas.camera.project(lateral, 0.0, float(rng.uniform(nearest, farthest)))
+    x, row = stage.canvas.camera.project(lateral, 0.0, rng.uniform(nearest, farthest))
     kind = str(rng.choice(["broadleaf", "conifer", "poplar", "bush"], p=[0.45, 0.3, 0.1, 0.15]))
-    meters = float(rng.uniform(1.0, 1.8)) if kind == "bush" else float(rng.uniform(4.5, 9.0))
+    meters = rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(4.5, 9.0)
     stage.put_tree(kind, x, row, meters)

@@ -7,13 +7,20 @@ import numpy as np
 
 from axial_deeplab.data.scenes import people_and_animals as living
 from axial_deeplab.data.scenes import vehicles
-from axial_deeplab.data.scenes.canvas import Canvas, Owner, Pen, smooth
+from axial_deeplab.data.scenes.canvas import Canvas, Owner, Pen
 from axial_deeplab.data.scenes.landscape import foliage, tree
-from axial_deeplab.data.scenes.light import Color, hsv, shade, vary
+from axial_deeplab.data.scenes.light import Color, hsv, vary
 
 Box = tuple[float, float, float, float]
 # Pixels of an instance below which nobody, and no small network, recognizes it.
 LEAST_AREA = 48.0
+# Color of what has no category, and how much it varies.
+ODD_OBJECTS: dict[str, tuple[Color, float]] = {
+    "bench": ((140, 96, 60), 0.1),
+    "rock": ((140, 134, 128), 0.1),
+    "bin": ((70, 96, 78), 0.2),
+    "bale": ((206, 172, 92), 0.06),
+}
 SAME_OVERLAP, OTHER_OVERLAP = 0.22, 0.42
 
 
@@ -111,9 +118,9 @@ class Stage:
             order: row that decides who is in front, by default its foot.
         """
         kind, rng, canvas = KINDS[name], self.rng, self.canvas
-        flip = bool(rng.random() < 0.5) if flip is None else flip
+        flip = rng.random() < 0.5 if flip is None else flip
         on_ground = scale is None
-        size = float(rng.uniform(*kind.sizes))
+        size = rng.uniform(*kind.sizes)
         scale = size * (canvas.camera.scale_at(row) if scale is None else scale)
         wide, tall = kind.wide * scale, kind.tall * scale
         box = (x - wide / 2, row - tall, x + wide / 2, row)
@@ -181,15 +188,15 @@ class Stage:
             )
             canvas.shadow(x, row, half, 0.06 * kind.tall * scale)
             for k in range(count):
-                column = x - half + 2 * half * (k + float(rng.uniform(0.2, 0.8))) / count
-                size = scale * float(rng.uniform(*kind.sizes))
+                column = x - half + 2 * half * (k + rng.uniform(0.2, 0.8)) / count
+                size = scale * rng.uniform(*kind.sizes)
                 pen = Pen(
                     canvas,
                     number,
                     column,
                     row + 0.25 * scale * (k % 3 - 1),
                     size,
-                    flip=bool(rng.random() < 0.5),
+                    flip=rng.random() < 0.5,
                     haze=haze,
                 )
                 kind.draw(pen, rng)
@@ -211,7 +218,7 @@ class Stage:
         half = 0.3 * tall
         self._taken.append(("tree", (x - half, row - tall, x + half, row)))
         haze = canvas.light.haze(canvas.camera.depth_at(row), 0.6)
-        color: Color = hsv(float(rng.uniform(0.24, 0.3)), 0.55, 0.5) if kind == "palm" else self._leaves(kind)
+        color: Color = hsv(rng.uniform(0.24, 0.3), 0.55, 0.5) if kind == "palm" else self._leaves(kind)
         self.later(row - 0.01, lambda: tree(canvas, rng, kind, x, row, tall, color, haze))
 
     def _leaves(self, kind: str) -> Color:
@@ -244,35 +251,11 @@ def _odd_object(
         haze=canvas.light.haze(canvas.camera.depth_at(row), 0.5),
     )
     canvas.shadow(x - 0.3 * canvas.light.sun * scale, row, 0.9 * scale, 0.12 * scale)
-    if kind == "bench":
-        wood = vary(rng, (140, 96, 60), 0.1)
-        for u in (-0.7, 0.7):
-            pen.box(u - 0.06, 0.0, u + 0.06, 0.85, (60, 62, 64))
-        pen.box(-0.9, 0.4, 0.9, 0.52, wood)
-        pen.box(-0.9, 0.62, 0.9, 0.9, shade(wood, 0.85))
-    elif kind == "rock":
-        color = vary(rng, (140, 134, 128), 0.1)
-        pen.polygon(smooth([(-0.8, 0.0), (-0.6, 0.4), (-0.1, 0.62), (0.5, 0.5), (0.85, 0.0)], 1), color)
-        pen.polygon(
-            [(-0.8, 0.0), (-0.5, 0.38), (-0.1, 0.1), (0.1, 0.0)]
-            if pen.sun > 0
-            else [(0.8, 0.0), (0.4, 0.42), (0.2, 0.1), (0.0, 0.0)],
-            shade(color, 0.78),
-        )
-    elif kind == "bin":
-        color = vary(rng, (70, 96, 78), 0.2)
-        pen.polygon([(-0.28, 0.0), (-0.34, 0.95), (0.34, 0.95), (0.28, 0.0)], color)
-        pen.box(-0.4, 0.92, 0.4, 1.06, shade(color, 0.7))
-    elif kind == "bale":
-        color = vary(rng, (206, 172, 92), 0.06)
-        pen.ellipse(0.15, 0.62, 0.68, 0.64, shade(color, 0.8))
-        for ring, tone in ((0.62, 1.0), (0.44, 0.88), (0.26, 1.0), (0.1, 0.82)):
-            pen.ellipse(-0.1, 0.62, ring * 0.95, ring, shade(color, tone))
-    else:
-        color = hsv(rng.random(), 0.7, 0.9)
-        pen.line([(0.0, 0.0), (0.1, 1.9)], 0.06, (226, 220, 208))
-        for k in range(6):
-            u0, u1 = -1.2 + 0.4 * k, -0.8 + 0.4 * k
-            pen.polygon(
-                [(u0 + 0.1, 1.62), (u1 + 0.1, 1.62), (0.1, 2.35)], color if k % 2 else (246, 240, 226)
-            )
+    if kind == "parasol":
+        pen.draw(kind, own=hsv(rng.random(), 0.7, 0.9))
+        return
+    color, spread = ODD_OBJECTS[kind]
+    color = vary(rng, color, spread)
+    pen.draw(kind, own=color)
+    if kind == "rock":
+        pen.draw(f"rock_shaded_on_the_{'left' if pen.sun > 0 else 'right'}", own=color)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from axial_deeplab.data.scenes import buildings
-from axial_deeplab.data.scenes.canvas import Canvas, Point
+from axial_deeplab.data.scenes.canvas import Canvas, Point, rectangle
 from axial_deeplab.data.scenes.landscape import meadow_color
-from axial_deeplab.data.scenes.light import Light
+from axial_deeplab.data.scenes.light import Light, either_side
 from axial_deeplab.data.scenes.setting import (
     asphalt_color,
     draw_backdrop,
@@ -29,45 +29,33 @@ def street(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     canvas, stage = open_stage(height, width, light, rng, (0.44, 0.55), (1.8, 2.8))
     camera = canvas.camera
     draw_backdrop(canvas, stage, rng, {"forest": 0.6, "hills": 0.3})
-    foot = camera.horizon + float(rng.uniform(0.11, 0.17)) * height
+    foot = camera.horizon + rng.uniform(0.11, 0.17) * height
     scale, depth = camera.scale_at(foot), camera.depth_at(foot)
-    near_kerb = camera.row_at(depth * float(rng.uniform(0.42, 0.52)))
-    far_kerb = camera.row_at(depth * float(rng.uniform(0.83, 0.9)))
+    near_kerb = camera.row_at(depth * rng.uniform(0.42, 0.52))
+    far_kerb = camera.row_at(depth * rng.uniform(0.83, 0.9))
     lay_plain(canvas, "pavement", slab_color(rng))
     _row_of_fronts(canvas, stage, rng, foot, scale)
     asphalt = asphalt_color(rng)
     wide = width + 2.0
-    lay_patch(
-        canvas, "road", asphalt, [(-2.0, far_kerb), (wide, far_kerb), (wide, near_kerb), (-2.0, near_kerb)]
-    )
+    lay_patch(canvas, "road", asphalt, rectangle(-2.0, far_kerb, wide, near_kerb))
     for kerb in (far_kerb, near_kerb):
-        canvas.mark(
-            [(-2.0, kerb - 0.8), (wide, kerb - 0.8), (wide, kerb + 0.6), (-2.0, kerb + 0.6)], (206, 202, 194)
-        )
+        canvas.mark(rectangle(-2.0, kerb - 0.8, wide, kerb + 0.6), (206, 202, 194))
     middle = camera.row_at(0.5 * (camera.depth_at(far_kerb) + camera.depth_at(near_kerb)))
     dash = 2.2 * camera.scale_at(middle)
-    x = -float(rng.uniform(0, dash))
+    x = -rng.uniform(0, dash)
     while x < width:
-        canvas.mark(
-            [(x, middle - 0.7), (x + dash, middle - 0.7), (x + dash, middle + 0.9), (x, middle + 0.9)],
-            (232, 230, 220),
-        )
+        canvas.mark(rectangle(x, middle - 0.7, x + dash, middle + 0.9), (232, 230, 220))
         x += 2 * dash
     if rng.random() < 0.4:
         lawn = near_kerb + 0.35 * (height - near_kerb)
-        lay_patch(
-            canvas,
-            "grass",
-            meadow_color(rng, stage.autumn),
-            [(-2.0, lawn), (wide, lawn), (wide, height + 2.0), (-2.0, height + 2.0)],
-        )
+        lay_patch(canvas, "grass", meadow_color(rng, stage.autumn), rectangle(-2.0, lawn, wide, height + 2.0))
     if rng.random() < 0.55:
-        for k in range(int(rng.integers(1, 4))):
+        for k in range(rng.integers(1, 4)):
             stage.put_tree(
                 "broadleaf" if rng.random() < 0.7 else "poplar",
-                (k + float(rng.random())) * width / 3,
+                (k + rng.random()) * width / 3,
                 far_kerb - 1.5,
-                float(rng.uniform(4.5, 7.5)),
+                rng.uniform(4.5, 7.5),
             )
     put_close_up(canvas, stage, rng, ["person", "dog", "standing_bird", "car_side"], 0.15)
     _street_things(canvas, stage, rng, foot, far_kerb, near_kerb)
@@ -78,11 +66,11 @@ def street(height: int, width: int, light: Light, rng: np.random.Generator) -> C
 
 def _row_of_fronts(canvas: Canvas, stage: Stage, rng: np.random.Generator, foot: float, scale: float) -> None:
     haze = canvas.light.haze(canvas.camera.depth_at(foot), 0.55)
-    x = -float(rng.uniform(0, 6)) * scale
+    x = -rng.uniform(0, 6) * scale
     while x < canvas.width:
-        long = float(rng.uniform(6.0, 12.0))
+        long = rng.uniform(6.0, 12.0)
         if rng.random() < 0.14:  # a gap with a garden
-            stage.put_tree("broadleaf", x + 0.3 * long * scale, foot + 0.5, float(rng.uniform(5, 8)))
+            stage.put_tree("broadleaf", x + 0.3 * long * scale, foot + 0.5, rng.uniform(5, 8))
             x += 0.6 * long * scale
             continue
         left = x
@@ -98,9 +86,9 @@ def _row_of_fronts(canvas: Canvas, stage: Stage, rng: np.random.Generator, foot:
             long,
             floors,
             haze=haze,
-            dim=float(rng.uniform(0.9, 1.0)),
+            dim=rng.uniform(0.9, 1.0),
             detail=scale,
-            gable=bool(rng.random() < 0.6),
+            gable=rng.random() < 0.6,
         )
         x += long * scale
     canvas.shadow(canvas.width / 2, foot, canvas.width, 0.4 * scale)
@@ -110,29 +98,23 @@ def _street_things(
     canvas: Canvas, stage: Stage, rng: np.random.Generator, foot: float, far_kerb: float, near_kerb: float
 ) -> None:
     width, height = canvas.width, canvas.height
-    drive_left = bool(rng.random() < 0.5)
+    drive_left = rng.random() < 0.5
     lanes = [
         (far_kerb + 0.3 * (near_kerb - far_kerb), drive_left),
         (far_kerb + 0.88 * (near_kerb - far_kerb), not drive_left),
     ]
     for lane, (row, flip) in enumerate(lanes):
-        for _ in range(int(rng.integers(0, 3)) + (lane == 0)):
+        for _ in range(rng.integers(0, 3) + (lane == 0)):
             name = "bus_side" if rng.random() < 0.25 else "car_side"
             stage.put(
-                name,
-                float(rng.uniform(0.05, 0.95)) * width,
-                row + float(rng.uniform(-0.02, 0.02)) * height,
-                flip=flip,
+                name, rng.uniform(0.05, 0.95) * width, row + rng.uniform(-0.02, 0.02) * height, flip=flip
             )
     if rng.random() < 0.55:
         row = far_kerb - 1.0 if rng.random() < 0.4 else near_kerb + 2.0
-        stage.put("sign", float(rng.uniform(0.05, 0.95)) * width, row)
+        stage.put("sign", rng.uniform(0.05, 0.95) * width, row)
     if rng.random() < 0.18:
         stage.put_crowd(
-            "person",
-            float(rng.uniform(0.2, 0.8)) * width,
-            foot + 0.5 * (far_kerb - foot),
-            int(rng.integers(8, 14)),
+            "person", rng.uniform(0.2, 0.8) * width, foot + 0.5 * (far_kerb - foot), int(rng.integers(8, 14))
         )
 
     def spot(name: str) -> tuple[float, float]:
@@ -142,13 +124,12 @@ def _street_things(
             if near
             else rng.uniform(foot + 2, max(far_kerb - 1, foot + 2))
         )
-        return float(rng.uniform(0.03, 0.97)) * width, float(row)
+        return rng.uniform(0.03, 0.97) * width, float(row)
 
     stage.put_some(["person", "dog", "standing_bird"], [0.68, 0.18, 0.14], spot, int(rng.integers(2, 6)))
     if rng.random() < 0.3:
         stage.put_odd_object(
-            float(rng.uniform(0.1, 0.9)) * width,
-            near_kerb + float(rng.uniform(0.1, 0.6)) * (height - near_kerb),
+            rng.uniform(0.1, 0.9) * width, near_kerb + rng.uniform(0.1, 0.6) * (height - near_kerb)
         )
 
 
@@ -157,7 +138,7 @@ def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     canvas, stage = open_stage(height, width, light, rng, (0.4, 0.54), (1.7, 3.6))
     camera = canvas.camera
     draw_backdrop(canvas, stage, rng, {"mountains": 0.35, "forest": 0.8, "skyline": 0.3})
-    road, walk = float(rng.uniform(3.2, 4.4)), float(rng.uniform(2.6, 4.2))
+    road, walk = rng.uniform(3.2, 4.4), rng.uniform(2.6, 4.2)
     lay_plain(canvas, "pavement", slab_color(rng))
     nearest = camera.depth_at(float(height)) * 0.7
     for side in (-1, 1):
@@ -170,34 +151,28 @@ def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> C
                 meadow_color(rng, stage.autumn),
                 strip(camera, side * (road + walk), side * 200.0, nearest),
             )
-            for _ in range(int(rng.integers(3, 7))):
-                plant_beside(
-                    stage, rng, side * float(rng.uniform(road + walk + 1, road + walk + 9)), 9.0, 50.0
-                )
+            for _ in range(rng.integers(3, 7)):
+                plant_beside(stage, rng, side * rng.uniform(road + walk + 1, road + walk + 9), 9.0, 50.0)
     lay_patch(canvas, "road", asphalt_color(rng), strip(camera, -road, road, nearest))
     mark_lanes(canvas, road, nearest)
     if rng.random() < 0.5:
-        for depth in np.arange(float(rng.uniform(9, 14)), 45, float(rng.uniform(9, 14))):
+        for depth in np.arange(rng.uniform(9, 14), 45, rng.uniform(9, 14)):
             for side in (-1, 1):
                 if rng.random() < 0.7:
                     x, row = camera.project(side * (road + 0.7), 0.0, float(depth))
-                    stage.put_tree("broadleaf", x, row, float(rng.uniform(4.0, 6.0)))
+                    stage.put_tree("broadleaf", x, row, rng.uniform(4.0, 6.0))
     put_close_up(canvas, stage, rng, ["person", "dog", "car_end", "standing_bird"], 0.13)
     put_traffic(canvas, stage, rng, road, int(rng.integers(2, 6)))
 
     def beside(_: str) -> tuple[float, float]:
-        depth = float(rng.uniform(6, 26))
-        return camera.project(
-            (1 if rng.random() < 0.5 else -1) * (road + float(rng.uniform(0.8, walk - 0.5))), 0.0, depth
-        )
+        depth = rng.uniform(6, 26)
+        return camera.project(either_side(rng) * (road + rng.uniform(0.8, walk - 0.5)), 0.0, depth)
 
     stage.put_some(
         ["person", "dog", "sign", "standing_bird"], [0.62, 0.12, 0.18, 0.08], beside, int(rng.integers(2, 6))
     )
     if rng.random() < 0.15:
-        x, row = camera.project(
-            (road + walk / 2) * (1 if rng.random() < 0.5 else -1), 0.0, float(rng.uniform(20, 30))
-        )
+        x, row = camera.project((road + walk / 2) * either_side(rng), 0.0, rng.uniform(20, 30))
         stage.put_crowd("person", x, row, int(rng.integers(6, 9)))
     send_up(canvas, stage, rng, 0.3 * height, balloons=0.15, birds=0.3)
     stage.finish()
@@ -208,10 +183,10 @@ def _side_of_fronts(canvas: Canvas, rng: np.random.Generator, lateral: float, ne
     camera, light = canvas.camera, canvas.light
     dim = 1.0 if light.sun * lateral < 0 else 0.78
     fronts: list[tuple[float, float]] = []
-    depth = nearest * 0.8 + float(rng.uniform(0, 2))
+    depth = nearest * 0.8 + rng.uniform(0, 2)
     while depth < 75:
-        fronts.append((depth, float(rng.uniform(7, 13))))
-        depth += fronts[-1][1] + (float(rng.uniform(1.5, 4)) if rng.random() < 0.2 else 0.0)
+        fronts.append((depth, rng.uniform(7, 13)))
+        depth += fronts[-1][1] + (rng.uniform(1.5, 4) if rng.random() < 0.2 else 0.0)
     away = 1.0 if lateral > 0 else -1.0
     for start, long in reversed(fronts):
 
@@ -229,7 +204,7 @@ def _side_of_fronts(canvas: Canvas, rng: np.random.Generator, lateral: float, ne
             long,
             floors,
             haze=light.haze(start + long / 2, 0.6),
-            dim=dim * float(rng.uniform(0.94, 1.0)),
+            dim=dim * rng.uniform(0.94, 1.0),
             detail=camera.focal / (start + long / 2),
             end=end,
         )
@@ -245,13 +220,13 @@ def park(height: int, width: int, light: Light, rng: np.random.Generator) -> Can
     if rng.random() < 0.5:
         nearest, half, lateral = (
             camera.depth_at(float(height)) * 0.7,
-            float(rng.uniform(1.2, 2.4)),
-            float(rng.uniform(-2, 2)),
+            rng.uniform(1.2, 2.4),
+            rng.uniform(-2, 2),
         )
         lay_patch(canvas, "pavement", slab_color(rng), strip(camera, lateral - half, lateral + half, nearest))
     else:
-        top = camera.horizon + float(rng.uniform(0.3, 0.5)) * span
-        low, slant = top + float(rng.uniform(0.2, 0.3)) * span, float(rng.uniform(-0.06, 0.06)) * height
+        top = camera.horizon + rng.uniform(0.3, 0.5) * span
+        low, slant = top + rng.uniform(0.2, 0.3) * span, rng.uniform(-0.06, 0.06) * height
         lay_patch(
             canvas,
             "pavement",
@@ -263,23 +238,20 @@ def park(height: int, width: int, light: Light, rng: np.random.Generator) -> Can
                 (-2.0, low - slant),
             ],
         )
-    for _ in range(int(rng.integers(3, 8))):
-        row = camera.horizon + float(rng.uniform(0.08, 0.5)) * span
+    for _ in range(rng.integers(3, 8)):
+        row = camera.horizon + rng.uniform(0.08, 0.5) * span
         kind = str(rng.choice(["broadleaf", "poplar", "bush", "conifer"], p=[0.62, 0.14, 0.14, 0.1]))
         stage.put_tree(
             kind,
-            float(rng.uniform(-0.05, 1.05)) * width,
+            rng.uniform(-0.05, 1.05) * width,
             row,
-            float(rng.uniform(1.0, 1.8)) if kind == "bush" else float(rng.uniform(4, 7.5)),
+            rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(4, 7.5),
         )
     put_close_up(canvas, stage, rng, ["person", "dog", "dog", "standing_bird", "balloon"], 0.25)
     spot = ground_spot(canvas, rng, 0.95, 0.22)
     if rng.random() < 0.2:
         stage.put_crowd(
-            "person",
-            float(rng.uniform(0.2, 0.8)) * width,
-            camera.horizon + 0.24 * span,
-            int(rng.integers(8, 14)),
+            "person", rng.uniform(0.2, 0.8) * width, camera.horizon + 0.24 * span, int(rng.integers(8, 14))
         )
     stage.put_some(
         ["person", "dog", "standing_bird", "sign"], [0.55, 0.24, 0.14, 0.07], spot, int(rng.integers(3, 8))

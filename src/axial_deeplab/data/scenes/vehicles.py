@@ -5,123 +5,31 @@ from itertools import pairwise
 
 import numpy as np
 
-from axial_deeplab.data.scenes.canvas import Pen, Point, smooth
-from axial_deeplab.data.scenes.light import Color, hsv, mix, shade, vary
+from axial_deeplab.data.scenes.canvas import Pen, smooth
+from axial_deeplab.data.scenes.drawings import drawings, pick
+from axial_deeplab.data.scenes.light import WHITE, Color, hsv, mix, shade, vary
 
-GLASS: Color = (92, 116, 134)
-TYRE: Color = (36, 36, 40)
-
-# Outline and windows of the bodies from the side, front to the right.
-BODIES: dict[str, tuple[list[Point], list[list[Point]], float]] = {
-    "sedan": (
-        [
-            (-2.1, 0.3),
-            (-2.14, 0.78),
-            (-1.95, 0.95),
-            (-1.3, 1.0),
-            (-0.75, 1.43),
-            (0.4, 1.45),
-            (1.05, 1.0),
-            (1.9, 0.9),
-            (2.14, 0.72),
-            (2.12, 0.3),
-        ],
-        [
-            [(-1.05, 1.02), (-0.66, 1.35), (-0.2, 1.37), (-0.2, 1.0)],
-            [(-0.1, 1.0), (-0.1, 1.37), (0.35, 1.36), (0.86, 1.0)],
-        ],
-        1.32,
-    ),
-    "hatchback": (
-        [
-            (-1.8, 0.3),
-            (-1.88, 0.82),
-            (-1.78, 1.08),
-            (-1.35, 1.47),
-            (0.3, 1.5),
-            (0.98, 1.02),
-            (1.68, 0.9),
-            (1.9, 0.7),
-            (1.88, 0.3),
-        ],
-        [
-            [(-1.5, 1.06), (-1.2, 1.38), (-0.35, 1.41), (-0.35, 1.03)],
-            [(-0.25, 1.03), (-0.25, 1.41), (0.26, 1.41), (0.78, 1.02)],
-        ],
-        1.2,
-    ),
-    "suv": (
-        [
-            (-2.1, 0.38),
-            (-2.18, 0.98),
-            (-2.05, 1.25),
-            (-1.8, 1.72),
-            (0.45, 1.75),
-            (1.05, 1.2),
-            (1.95, 1.08),
-            (2.2, 0.84),
-            (2.18, 0.38),
-        ],
-        [
-            [(-1.85, 1.22), (-1.68, 1.6), (-0.9, 1.63), (-0.9, 1.2)],
-            [(-0.8, 1.2), (-0.8, 1.63), (-0.1, 1.64), (-0.1, 1.2)],
-            [(0.0, 1.2), (0.0, 1.64), (0.4, 1.63), (0.84, 1.2)],
-        ],
-        1.32,
-    ),
-    "van": (
-        [
-            (-2.3, 0.36),
-            (-2.36, 1.85),
-            (-2.2, 2.02),
-            (0.95, 2.02),
-            (1.6, 1.3),
-            (2.2, 1.1),
-            (2.38, 0.8),
-            (2.36, 0.36),
-        ],
-        [[(-0.1, 1.25), (-0.1, 1.8), (0.85, 1.8), (1.34, 1.25)]],
-        1.42,
-    ),
-    "pickup": (
-        [
-            (-2.45, 0.42),
-            (-2.48, 1.02),
-            (-0.72, 1.04),
-            (-0.6, 1.66),
-            (0.55, 1.68),
-            (1.12, 1.1),
-            (2.15, 1.0),
-            (2.42, 0.8),
-            (2.4, 0.42),
-        ],
-        [
-            [(-0.5, 1.08), (-0.45, 1.56), (0.05, 1.57), (0.05, 1.08)],
-            [(0.14, 1.08), (0.14, 1.57), (0.5, 1.56), (0.9, 1.08)],
-        ],
-        1.42,
-    ),
-}
+GLASS: Color = tuple(drawings()["colors"]["glass"])
+TIRE: Color = tuple(drawings()["colors"]["tire"])
 
 
 def paint(rng: np.random.Generator) -> Color:
     """Draw the color of a car's paint."""
     if rng.random() < 0.4:
-        return vary(
-            rng, [(232, 232, 230), (176, 180, 184), (70, 72, 78), (38, 38, 42)][rng.integers(4)], 0.04
-        )
+        return pick(rng, "paints", 0.04)
     return hsv(rng.random(), rng.uniform(0.45, 0.9), rng.uniform(0.4, 0.9))
 
 
 def _wheel(pen: Pen, u: float, radius: float) -> None:
-    pen.ellipse(u, radius, radius, radius, TYRE)
+    pen.ellipse(u, radius, radius, radius, TIRE)
     pen.ellipse(u, radius, radius * 0.58, radius * 0.58, (176, 178, 184))
     pen.ellipse(u, radius, radius * 0.2, radius * 0.2, (88, 90, 96))
 
 
 def car_side(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a car of about 4.2 m from the side."""
-    outline, windows, axle = BODIES[str(rng.choice(list(BODIES), p=[0.28, 0.28, 0.22, 0.12, 0.1]))]
+    kind = str(rng.choice(["sedan", "hatchback", "suv", "van", "pickup"], p=[0.28, 0.28, 0.22, 0.12, 0.1]))
+    outline, windows, axle = (drawings()["cars"][kind][part] for part in ("outline", "windows", "axle"))
     body = paint(rng)
     left, right = outline[0][0], outline[-1][0]
     pen.box(left + 0.2, 0.2, right - 0.2, 0.5, (30, 30, 34))
@@ -137,7 +45,7 @@ def car_side(pen: Pen, rng: np.random.Generator) -> None:
             (right - 0.05, low + 0.45),
             (right - 0.05, low + 0.41),
         ],
-        mix(body, (255, 255, 255), 0.35),
+        mix(body, WHITE, 0.35),
     )
     for window in windows:
         pen.polygon(smooth(window, 1), GLASS)
@@ -150,7 +58,7 @@ def car_side(pen: Pen, rng: np.random.Generator) -> None:
                 (middle + 0.2, v1 - 0.06),
                 (middle + 0.05, v0 + 0.06),
             ],
-            mix(GLASS, (255, 255, 255), 0.4),
+            mix(GLASS, WHITE, 0.4),
         )
         pen.box(u0 + 0.05, v0 - 0.16, u0 + 0.24, v0 - 0.12, shade(body, 0.6))
     lamp: Color = (255, 240, 190)
@@ -167,7 +75,7 @@ def car_end(pen: Pen, rng: np.random.Generator) -> None:
     body, tall = paint(rng), float(rng.choice([1.42, 1.5, 1.72]))
     rear = rng.random() < 0.5
     for u in (-0.72, 0.72):
-        pen.box(u - 0.13, 0.0, u + 0.13, 0.5, TYRE)
+        pen.box(u - 0.13, 0.0, u + 0.13, 0.5, TIRE)
     pen.box(-0.75, 0.18, 0.75, 0.5, (32, 32, 36))
     cabin = [(-0.86, 0.9), (-0.6, tall), (0.6, tall), (0.86, 0.9)]
     pen.polygon(
@@ -175,8 +83,7 @@ def car_end(pen: Pen, rng: np.random.Generator) -> None:
     )
     pen.polygon(smooth([(u * 0.88, v * 0.97 + 0.03) for u, v in cabin], 1), GLASS)
     pen.polygon(
-        [(-0.5, 0.98), (-0.34, tall - 0.1), (-0.1, tall - 0.1), (-0.22, 0.98)],
-        mix(GLASS, (255, 255, 255), 0.35),
+        [(-0.5, 0.98), (-0.34, tall - 0.1), (-0.1, tall - 0.1), (-0.22, 0.98)], mix(GLASS, WHITE, 0.35)
     )
     pen.polygon(
         smooth([(-0.94, 0.3), (-0.96, 0.78), (-0.82, 0.98), (0.82, 0.98), (0.96, 0.78), (0.94, 0.3)]), body
@@ -195,10 +102,7 @@ def car_end(pen: Pen, rng: np.random.Generator) -> None:
 
 def bus_side(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a bus of 8 m from the side."""
-    body, stripe = (
-        vary(rng, hsv(rng.random(), rng.uniform(0.4, 0.85), rng.uniform(0.6, 0.95)), 0.05),
-        paint(rng),
-    )
+    body, stripe = _bus_paint(rng), paint(rng)
     tall = float(rng.choice([3.0, 3.1, 4.2], p=[0.45, 0.35, 0.2]))
     pen.box(-3.8, 0.2, 3.8, 0.5, (34, 34, 38))
     pen.polygon(smooth([(-4.0, 0.36), (-4.0, tall), (3.9, tall), (4.05, 1.4), (4.02, 0.36)], 1), body)
@@ -214,13 +118,9 @@ def bus_side(pen: Pen, rng: np.random.Generator) -> None:
             )
             pen.polygon(
                 [(u0 + 0.2, v0 + 0.1), (u0 + 0.45, v0 + 0.9), (u0 + 0.62, v0 + 0.9), (u0 + 0.37, v0 + 0.1)],
-                mix(GLASS, (255, 255, 255), 0.32),
+                mix(GLASS, WHITE, 0.32),
             )
-    pen.box(2.66, 0.5, 3.5, 2.45, shade(GLASS, 0.6))
-    for u in (2.72, 3.1):
-        pen.box(u, 0.56, u + 0.33, 2.38, GLASS)
-    pen.box(3.88, 0.7, 4.04, 0.95, (255, 240, 190), glow=pen.lamps)
-    pen.box(-4.0, 0.75, -3.88, 1.05, (200, 34, 34), glow=pen.lamps)
+    pen.draw("bus_doors_and_lamps")
     for u in (-2.45, 2.1):
         pen.ellipse(u, 0.46, 0.58, 0.58, shade(body, 0.4))
         _wheel(pen, u, 0.48)
@@ -228,27 +128,18 @@ def bus_side(pen: Pen, rng: np.random.Generator) -> None:
 
 def bus_end(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a bus of 2.5 m width from the front."""
-    body = vary(rng, hsv(rng.random(), rng.uniform(0.4, 0.85), rng.uniform(0.6, 0.95)), 0.05)
-    for u in (-0.95, 0.95):
-        pen.box(u - 0.16, 0.0, u + 0.16, 0.5, TYRE)
-    pen.polygon(smooth([(-1.25, 0.28), (-1.25, 3.1), (1.25, 3.1), (1.25, 0.28)], 2), body)
-    pen.polygon([(-1.24, 0.4), (-1.24, 0.8), (1.24, 0.8), (1.24, 0.4)], shade(body, 0.7))
-    pen.polygon(smooth([(-1.14, 1.2), (-1.12, 2.52), (1.12, 2.52), (1.14, 1.2)], 1), GLASS)
-    pen.polygon([(-0.75, 1.28), (-0.4, 2.42), (0.0, 2.42), (-0.35, 1.28)], mix(GLASS, (255, 255, 255), 0.32))
-    pen.box(-0.03, 1.2, 0.03, 2.5, shade(GLASS, 0.5))
-    pen.box(-0.8, 2.62, 0.8, 2.9, (26, 26, 28))
-    pen.box(-0.55, 2.68, 0.5, 2.84, (250, 176, 60), glow=True)
-    for side in (-1, 1):
-        pen.ellipse(side * 0.92, 0.78, 0.17, 0.12, (250, 244, 220), glow=pen.lamps)
-        pen.box(side * 1.36 - 0.09, 1.8, side * 1.36 + 0.09, 2.3, (36, 36, 40))
-    pen.box(-0.26, 0.5, 0.26, 0.64, (236, 232, 214))
+    pen.draw("bus_front", body=_bus_paint(rng))
+
+
+def _bus_paint(rng: np.random.Generator) -> Color:
+    return vary(rng, hsv(rng.random(), rng.uniform(0.4, 0.85), rng.uniform(0.6, 0.95)), 0.05)
 
 
 def sailing_boat(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a sailing boat with a hull of 6 m and a mast of 8 m."""
     hull = paint(rng)
     sail = vary(rng, [(246, 242, 232), (246, 242, 232), hsv(rng.random(), 0.55, 0.92)][rng.integers(3)], 0.03)
-    top = float(rng.uniform(6.6, 8.2))
+    top = rng.uniform(6.6, 8.2)
     pen.line([(0.3, 0.8), (0.3, top)], 0.12, (110, 92, 76))
     pen.polygon([(0.15, 1.5), (0.18, top - 0.15), (-0.9, 4.2), (-2.5, 1.45)], sail)
     pen.polygon(
@@ -264,7 +155,7 @@ def sailing_boat(pen: Pen, rng: np.random.Generator) -> None:
 def motor_boat(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a motor or fishing boat of 6 m."""
     cabin = vary(rng, (236, 234, 226), 0.06)
-    back = float(rng.uniform(-1.8, -0.6))
+    back = rng.uniform(-1.8, -0.6)
     pen.polygon([(back, 0.9), (back + 0.1, 2.3), (back + 1.9, 2.3), (back + 2.5, 0.9)], cabin)
     for k in range(2):
         u0 = back + 0.3 + 0.85 * k
@@ -281,10 +172,7 @@ def motor_boat(pen: Pen, rng: np.random.Generator) -> None:
 def rowing_boat(pen: Pen, rng: np.random.Generator) -> None:
     """Draw an open wooden boat of 5 m."""
     wood = vary(rng, (150, 98, 58), 0.12)
-    pen.polygon(smooth([(-2.5, 0.75), (2.6, 0.9), (1.6, 0.55), (-1.7, 0.5)], 2), shade(wood, 0.5))
-    for u in (-1.0, 0.6):
-        pen.box(u, 0.62, u + 0.4, 0.86, shade(wood, 1.1))
-    pen.line([(-0.3, 0.75), (-2.2, 0.15)], 0.1, shade(wood, 1.2))
+    pen.draw("boat_inside", wood=wood)
     _hull(pen, wood if rng.random() < 0.5 else paint(rng), 2.6, 0.8)
 
 
@@ -312,7 +200,7 @@ def _hull(pen: Pen, color: Color, half: float, rise: float) -> None:
             (half * 1.06, rise * 1.15),
             (0.0, rise * 0.88),
         ],
-        mix(color, (255, 255, 255), 0.6),
+        mix(color, WHITE, 0.6),
     )
 
 
@@ -324,23 +212,9 @@ def balloon(pen: Pen, rng: np.random.Generator) -> None:
         int(rng.choice([8, 10, 12])),
         str(rng.choice(["gores", "bands", "checks"], p=[0.5, 0.25, 0.25])),
     )
-    levels = [
-        (5.2, 0.16),
-        (7.2, 0.42),
-        (9.4, 0.72),
-        (11.6, 0.92),
-        (13.8, 1.0),
-        (16.0, 0.93),
-        (18.0, 0.72),
-        (19.4, 0.42),
-        (20.0, 0.0),
-    ]
-    for u in (-0.85, 0.85):
-        pen.line([(u, 2.2), (u * 1.6, 5.3)], 0.12, (90, 74, 60))
-    pen.box(-1.15, 0.0, 1.15, 2.1, (126, 86, 50))
-    pen.box(-1.25, 1.75, 1.25, 2.2, (92, 60, 36))
+    pen.draw("balloon_basket")
     edges = [7.6 * math.sin(math.pi * (k / gores - 0.5)) for k in range(gores + 1)]
-    for row, ((v0, r0), (v1, r1)) in enumerate(pairwise(levels)):
+    for row, ((v0, r0), (v1, r1)) in enumerate(pairwise(drawings()["balloon_levels"])):
         for k in range(gores):
             index = {"gores": k, "bands": row // 2, "checks": k + row // 2}[pattern]
             middle = (k + 0.5) / gores * 2 - 1
@@ -354,49 +228,5 @@ def balloon(pen: Pen, rng: np.random.Generator) -> None:
 def sign(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a traffic sign of 2.7 m on a pole."""
     kind = str(rng.choice(["stop", "warning", "limit", "order", "direction", "priority"]))
-    white, red, blue, black = (244, 244, 240), (200, 34, 36), (34, 86, 170), (34, 34, 36)
-    pen.box(-0.055, 0.0, 0.055, 2.3, (140, 144, 148))
-    u, v = 0.0, 2.15
-
-    def ring(sides: int, radius: float, color: Color, turn: float = 0.0) -> None:
-        turns = [turn + 2 * math.pi * k / sides for k in range(sides)]
-        pen.polygon([(u + radius * math.sin(t), v + radius * math.cos(t)) for t in turns], color)
-
-    if kind == "stop":
-        ring(8, 0.56, white, math.pi / 8)
-        ring(8, 0.51, red, math.pi / 8)
-        pen.box(-0.34, v - 0.1, 0.34, v + 0.1, white)
-    elif kind == "warning":
-        ring(3, 0.7, red)
-        ring(3, 0.46, white)
-        pen.box(-0.05, v - 0.12, 0.05, v + 0.22, black)
-    elif kind == "limit":
-        pen.ellipse(u, v, 0.54, 0.54, red)
-        pen.ellipse(u, v, 0.4, 0.4, white)
-        for shift in (-0.15, 0.15):
-            pen.box(shift - 0.09, v - 0.19, shift + 0.09, v + 0.19, black)
-            pen.box(shift - 0.03, v - 0.11, shift + 0.03, v + 0.11, white)
-    elif kind == "order":
-        pen.ellipse(u, v, 0.54, 0.54, blue)
-        pen.polygon(
-            [
-                (-0.07, v - 0.34),
-                (0.07, v - 0.34),
-                (0.07, v + 0.1),
-                (0.22, v + 0.1),
-                (0.0, v + 0.38),
-                (-0.22, v + 0.1),
-                (-0.07, v + 0.1),
-            ],
-            white,
-        )
-    elif kind == "direction":
-        color = [blue, (28, 116, 74), (232, 190, 40)][rng.integers(3)]
-        pen.polygon([(-0.85, v - 0.32), (-0.85, v + 0.32), (0.7, v + 0.32), (1.0, v), (0.7, v - 0.32)], white)
-        pen.polygon(
-            [(-0.79, v - 0.26), (-0.79, v + 0.26), (0.67, v + 0.26), (0.92, v), (0.67, v - 0.26)], color
-        )
-        pen.box(-0.62, v - 0.06, 0.5, v + 0.07, white)
-    else:
-        ring(4, 0.62, white)
-        ring(4, 0.44, (244, 190, 36))
+    pen.draw("sign_pole")
+    pen.draw(f"{kind}_sign", sign=pick(rng, "direction_signs") if kind == "direction" else WHITE)
