@@ -47,7 +47,7 @@ def save_weights(
         extra: further entries of the metadata that JSON can hold, such as `post_processing`.
 
     Raises:
-        ValueError: a tensor is not finite, or the model was not made by `create_model`, or is a fused copy.
+        ValueError: a tensor is not finite, or the model was not made by `create_model`, or is a folded copy.
         OSError: the file cannot be written.
     """
     config = getattr(model, "config", None)
@@ -56,7 +56,7 @@ def save_weights(
             f"model must be made by create_model, got {type(model).__name__} without config; build it by name"
         )
     if getattr(model, "is_fused", False):
-        raise ValueError("model must have its norms, got a fused copy; save the network that was fused")
+        raise ValueError("model must have its norms, got a folded copy; save the network that was folded")
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     refuse_not_finite("model", state)
     if half:
