@@ -10,9 +10,11 @@ import json
 import os
 import pickle
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -181,16 +183,35 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         # Of a path, torch.load would believe the suffix rather than the content.
-        with path.open("rb") as file:
+        with path.open("rb") as file, torch.serialization.safe_globals(_plain_types()):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path} must hold tensors and plain values only, got other Python objects; "
-            "such a file can run code, give one that holds tensors alone"
+            f"{path} must hold tensors and plain values only, got {_other_objects(path)}; such a file can "
+            f"run code: if you trust it, save its tensors alone, torch.save(torch.load('{path.name}', "
+            "weights_only=False)['state_dict'], 'tensors.pth') in Python, or whatever their key is"
         ) from None
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; copy it again") from None
+
+
+@cache
+def _plain_types() -> list[Any]:
+    """Return what NumPy's numbers are pickled as: they are plain values, too, and run nothing."""
+    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
+    restore = np.float64(0).__reduce__()[0]
+    # NumPy 1 has the function under the second name.
+    names = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
+    return [np.dtype, *dtypes, *((restore, name) for name in names)]
+
+
+def _other_objects(path: Path) -> str:
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # files of old versions of PyTorch, damaged ones
+        names = []
+    return shortened(names, 3) if names else "other Python objects"
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
