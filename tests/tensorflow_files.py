@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from axial_deeplab.weights.convert.binary import masked_crc32c
+from axial_deeplab.weights.convert.tensorflow_checkpoint import masked_crc32c
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 ONE_SHARD = b"\x08\x01"

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from axial_deeplab.cli.main import main
 from axial_deeplab.cli.training import parse_config
 from axial_deeplab.config.parse import read_config
 from axial_deeplab.config.schema import (
@@ -50,6 +51,25 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert config.augmentation.crop_size == (33, 65)
     assert config.data.train == SplitConfig(images="photos")
     assert config.optim.poly_power == Config().optim.poly_power
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_root_replaces_the_paths_of_a_recipe(order: int) -> None:
+    options = [["--config", "nuclei/axial_deeplab_nano"], ["--data.train.root", "mine"]]
+    data = parse_config([word for option in options[::order] for word in option]).data
+    assert data.train == SplitConfig(root="mine")
+    assert data.val.json == "data/nuclei/val/panoptic.json"
+    words = ["--config", "nuclei/axial_deeplab_nano", "--data.val.root=mine", "--data.val.images=photos"]
+    assert parse_config(words).data.val == SplitConfig(root="mine", images="photos")
+
+
+def test_a_root_replaces_the_paths_of_a_recipe_in_evaluate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--weights", "axial_deeplab_nano_scenes", "--device", "cpu"]
+    words += ["--config", "nuclei/axial_deeplab_nano", "--root", str(tmp_path / "mine")]
+    assert main(words) == 2
+    assert "mine/panoptic.json" in capsys.readouterr().err
 
 
 def test_survives_a_checkpoint_and_a_file(tmp_path: Path) -> None:
@@ -98,7 +118,7 @@ def test_help_explains_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
         ("optim: {max_steps: 0}", "optim.max_steps must be positive, got 0"),
         (
             "optim: {warmup_steps: 10, max_steps: 5}",
-            "optim.warmup_steps must be between 0 and max_steps, got 10",
+            "optim.warmup_steps must be between 0 and max_steps = 5, got 10",
         ),
         ("optim: {lookahead_steps: 0}", "optim.lookahead_steps must be positive, got 0"),
         ("optim: {lookahead_alpha: 2}", "optim.lookahead_alpha must be in"),
@@ -119,6 +139,24 @@ def test_help_explains_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
         ("data: {val_limit: 0}", "data.val_limit must be null or positive, got 0"),
         ("trainer: {batch_size: 0}", "trainer.batch_size must be positive, got 0"),
         ("trainer: {num_workers: -1}", "trainer.num_workers must be zero or more, got -1"),
+        ("optim: {lr: .nan}", "optim.lr must be positive, got nan"),
+        ("optim: {lr: .inf}", "optim.lr must be positive, got inf"),
+        ("optim: {poly_power: .nan}", "optim.poly_power must be a number, got nan"),
+        (f"optim: {{max_steps: {10**400}}}", "optim.max_steps must be at most 2147483647, got 1000000"),
+        (f"trainer: {{seed: {2**63}}}", "trainer.seed must be at most 2147483647, got 9223372036854775808"),
+        ("trainer: {num_workers: 1000000}", "trainer.num_workers must be at most 1000, got 1000000"),
+        ("augmentation: {crop_size: [100000, 5]}", "augmentation.crop_size must be at most 32768, got"),
+        (
+            "augmentation: {intensity: {hue: 2}}",
+            "augmentation.intensity.hue must be between 0 and 0.5, got 2",
+        ),
+        ("data: {scales: []}", "data.scales must be positive numbers, one or more"),
+        (
+            "optim: {max_steps: 2, lookahead_steps: 4}\ntrainer: {val_interval: 3}",
+            r"optim.warmup_steps must be between 0 and max_steps = 2, got 2000; trainer.val_interval must be "
+            r"a multiple of .* 4, got 3; optim.max_steps must be a multiple of .* got 2; change them in the "
+            r"YAML or give --optim.warmup_steps VALUE --trainer.val_interval VALUE --optim.max_steps VALUE$",
+        ),
         ("- 1\n- 2", "must be a YAML file of settings, got list"),
         ("a: [", "must be a YAML file of settings, got: "),
     ],

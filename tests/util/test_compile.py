@@ -22,7 +22,7 @@ except RuntimeError:
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.ops.numba.entries import compiled
-from axial_deeplab.weights.convert.binary import masked_crc32c
+from axial_deeplab.weights.convert.tensorflow_checkpoint import masked_crc32c
 
 assert masked_crc32c(b"123456789")
 assert compiled("expand_tables", "float32").address

@@ -61,7 +61,7 @@ def evaluate(arguments: Arguments) -> None:
         **prediction_options(options),
     )
     if is_first_process():
-        print(result.to_text(classwise=options.classwise))
+        print(f"{result.to_text(classwise=options.classwise)}\nmeasured on {data.val.place}")
         write_json(options.json_out, result.to_json())
 
 
@@ -92,7 +92,7 @@ def _evaluate_classifier(options: "argparse.Namespace", data: "DataConfig") -> N
         progress=sys.stderr.isatty(),
     )
     if is_first_process():
-        print(result.to_text())
+        print(f"{result.to_text()}\nmeasured on {data.val.place}")
         write_json(options.json_out, result.to_json())
 
 

@@ -48,6 +48,8 @@ def data_set(options: argparse.Namespace) -> DataConfig:
         data = DataConfig()
     else:
         data = read_config(options.config).data
+    if options.root:  # in the place of the paths that the file names
+        data = replace(data, val=replace(data.val, images=None, panoptic=None, json=None))
     val = replace(data.val, **given) if options.config else SplitConfig(**given)
     return replace(data, format=options.format or data.format, val=val)
 

@@ -1,6 +1,6 @@
 """The subcommands of `axial-deeplab` that are about training: `train` and `configs`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,8 @@ def parse_config(arguments: Sequence[str]) -> "Config":
     """
     from axial_deeplab.config.parse import checked_config
 
-    return checked_config(lambda: _settings_parser().parse_args(list(arguments)))
+    words = [*arguments, *_paths_that_give_way(arguments)]
+    return checked_config(lambda: _settings_parser().parse_args(words))
 
 
 @lru_cache
@@ -79,6 +80,16 @@ def _settings_parser() -> "jsonargparse.ArgumentParser":
         help="YAML file, or a name of `axial-deeplab configs`; later files and options override it",
     )
     return parser
+
+
+def _paths_that_give_way(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield options that take back the paths of a recipe where the command line gives a root instead."""
+    given = {word.partition("=")[0] for word in arguments}
+    for part in ("data.train", "data.val"):
+        if f"--{part}.root" in given:
+            for key in ("images", "panoptic", "json"):
+                if f"--{part}.{key}" not in given:
+                    yield from (f"--{part}.{key}", "null")
 
 
 def _with_resume(arguments: Arguments) -> Arguments:

@@ -15,6 +15,9 @@ def convert(arguments: Arguments) -> None:
         help="TensorFlow checkpoint (prefix, file or folder), .pth or .safetensors",
     )
     parser.add_argument("output", metavar="OUTPUT", help="file to write, *.safetensors")
+    parser.add_argument(
+        "--entry", metavar="NAME", help="which weights of a file that has several, such as model_ema"
+    )
     parser.add_argument("--model", metavar="NAME", help="network; needed for segmentation networks")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of create_model")
     parser.add_argument(
@@ -62,6 +65,7 @@ def convert(arguments: Arguments) -> None:
     report = convert_weights(
         options.source,
         options.output,
+        entry=options.entry,
         model=options.model,
         overrides=parse_settings(options.set),
         data_set=options.categories if is_known else None,

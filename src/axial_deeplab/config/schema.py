@@ -12,10 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-
-def _require(condition: bool, name: str, rule: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value}; change it in the YAML or give --{name} VALUE")
+from axial_deeplab.config.rules import require_rules
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,11 @@ class SplitConfig:
     """Part of the data set: train, val, training, validation, train2017 ... as its folders are called."""
     annotations: str | None = None
     """cityscapes: gtFine (if null) or gtCoarse; mapillary: v1.2 (if null) or v2.0."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for people to see that it is the one they mean."""
+        return " ".join(filter(None, (self.json or self.root or self.images, self.split)))
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,6 @@ class DataConfig:
     weights."""
 
     def __post_init__(self) -> None:
-        for name in ("train_limit", "val_limit", "long_side", "max_size"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"data.{name}", "null or positive", value)
-        is_valid = len(self.scales) > 0 and all(scale > 0 for scale in self.scales)
-        _require(is_valid, "data.scales", "positive numbers, one or more", self.scales)
         if self.root is not None:
             for part, split in _parts_in(Path(self.root), self).items():
                 object.__setattr__(self, part, split)
@@ -168,24 +165,6 @@ class AugmentationConfig:
     intensity: IntensityConfig = IntensityConfig()
     """Changes of the values: light, stain, focus, noise."""
 
-    def __post_init__(self) -> None:
-        low, high = self.scale_range
-        _require(
-            0 < low <= high,
-            "augmentation.scale_range",
-            "two positive numbers in rising order",
-            self.scale_range,
-        )
-        _require(
-            min(self.crop_size) > 0,
-            "augmentation.crop_size",
-            "two positive numbers of pixels",
-            self.crop_size,
-        )
-        _require(
-            0 <= self.color_jitter <= 1, "augmentation.color_jitter", "between 0 and 1", self.color_jitter
-        )
-
 
 @dataclass(frozen=True)
 class ClassificationConfig:
@@ -201,16 +180,6 @@ class ClassificationConfig:
     """Shorter side in pixels of the validation images, of which the center is cut."""
     val_batch_size: int = 32
     """Images that the validation takes at a time, on each device."""
-
-    def __post_init__(self) -> None:
-        _require(
-            0 <= self.label_smoothing < 1,
-            "classification.label_smoothing",
-            "in [0, 1)",
-            self.label_smoothing,
-        )
-        for name in ("val_size", "val_batch_size"):
-            _require(getattr(self, name) > 0, f"classification.{name}", "positive", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -230,9 +199,6 @@ class TargetConfig:
     neighbor_offset_weight: float = 1.0
     """Factor of their weight in the loss of the offsets."""
 
-    def __post_init__(self) -> None:
-        _require(self.sigma > 0, "target.sigma", "positive", self.sigma)
-
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -246,9 +212,6 @@ class LossConfig:
     """Weight of the L1 error of the offsets (in pixels)."""
     top_k_fraction: float = 0.2
     """Part of the pixels, the hardest ones, that the cross entropy averages."""
-
-    def __post_init__(self) -> None:
-        _require(0 < self.top_k_fraction <= 1, "loss.top_k_fraction", "in (0, 1]", self.top_k_fraction)
 
 
 @dataclass(frozen=True)
@@ -280,25 +243,6 @@ class OptimConfig:
     """Weight decay of kernels, decoupled but for sgd; norms, biases and relative tables never decay."""
     gradient_clip: float | None = None
     """Largest norm of the gradient, or null for no limit."""
-
-    def __post_init__(self) -> None:
-        _require(self.lr > 0, "optim.lr", "positive", self.lr)
-        _require(self.max_steps > 0, "optim.max_steps", "positive", self.max_steps)
-        _require(
-            0 <= self.warmup_steps < self.max_steps,
-            "optim.warmup_steps",
-            "between 0 and max_steps",
-            self.warmup_steps,
-        )
-        _require(self.lookahead_steps > 0, "optim.lookahead_steps", "positive", self.lookahead_steps)
-        _require(0 <= self.momentum < 1, "optim.momentum", "in [0, 1)", self.momentum)
-        _require(
-            self.ema_decay is None or 0 <= self.ema_decay < 1,
-            "optim.ema_decay",
-            "null or in [0, 1)",
-            self.ema_decay,
-        )
-        _require(0 < self.lookahead_alpha <= 1, "optim.lookahead_alpha", "in (0, 1]", self.lookahead_alpha)
 
 
 @dataclass(frozen=True)
@@ -338,18 +282,6 @@ class TrainerConfig:
     """Checkpoint to go on from, or `last` for last.ckpt of the output folder if there is one."""
     progress_bar: bool = True
     """Show a progress bar."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "accumulate",
-            "num_nodes",
-            "val_interval",
-            "checkpoint_interval",
-            "log_interval",
-        ):
-            _require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
-        _require(self.num_workers >= 0, "trainer.num_workers", "zero or more", self.num_workers)
 
 
 @dataclass(frozen=True)
@@ -396,14 +328,7 @@ class Config:
     """From the outputs of the network to segments."""
 
     def __post_init__(self) -> None:
-        # At these steps fast and slow weights coincide, so what is measured and stored is one set of weights.
-        k = self.optim.lookahead_steps if self.optim.optimizer == "radam_lookahead" else 1
-        for name, steps in (
-            ("trainer.val_interval", self.trainer.val_interval),
-            ("trainer.checkpoint_interval", self.trainer.checkpoint_interval),
-            ("optim.max_steps", self.optim.max_steps),
-        ):
-            _require(steps % k == 0, name, f"a multiple of optim.lookahead_steps = {k}", steps)
+        require_rules(self)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

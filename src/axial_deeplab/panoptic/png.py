@@ -57,7 +57,7 @@ def _check_id_range(ids: IntArray) -> None:
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
         worst = ids.min() if ids.min() < 0 else ids.max()
         raise ValueError(
-            f"ids must be from 0 to {MAX_ID} to fit a color, got {worst}; number the segments anew"
+            f"ids must be from 0 to {MAX_ID} to fit a color, got {worst}; number the segments again"
         )
 
 

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from axial_deeplab.config.schema import Config, SplitConfig, config_from_dict, config_to_dict
+from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.panoptic.categories import Categories
@@ -302,9 +302,9 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
     num_images = len(task.train)
     parameters = sum(p.numel() for p in task.module.model.parameters())
     epochs = optim.max_steps * settings.batch_size / num_images
-    sets = f"learns from {_place(config.data.train)}, {num_images} images"
+    sets = f"learns from {config.data.train.place}, {num_images} images"
     if isinstance(task.val, Sized):
-        sets += f"; is validated on {_place(config.data.val)}, {len(task.val)} images"
+        sets += f"; is validated on {config.data.val.place}, {len(task.val)} images"
     return (
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters, {num_classes} categories\n"
         f"batch size {settings.batch_size} images in total = {trainer.world_size} devices x "
@@ -313,11 +313,6 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
         f"{sets}\n"
         f"{optim.max_steps} steps = {epochs:.1f} epochs; output {settings.output}"
     )
-
-
-def _place(split: SplitConfig) -> str:
-    """Return where a data set lies, for people to see that it is the one they mean."""
-    return " ".join(filter(None, (split.json or split.root or split.images, split.split)))
 
 
 def _write_config(config: Config, path: Path) -> None:

@@ -9,10 +9,13 @@ code is ever loaded.
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -20,12 +23,17 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.network_size import network_at_most
 from axial_deeplab.util.text import shortened
+from axial_deeplab.weights.metadata import check_metadata
 
 FORMAT = "axial-deeplab"
 _HALF_MAX = torch.finfo(torch.float16).max
 _ZIP_MAGIC = b"PK"
+# A network may have more than its file, which is then told by name; but not gigabytes more.
+_SPARE_NUMBERS, _SPARE_TENSORS = 2**24, 2**12
 
 
 def save_weights(
@@ -47,7 +55,7 @@ def save_weights(
         extra: further entries of the metadata that JSON can hold, such as `post_processing`.
 
     Raises:
-        ValueError: a tensor is not finite, or the model was not made by `create_model`, or is a fused copy.
+        ValueError: a tensor is not finite, or the model was not made by `create_model`, or is a folded copy.
         OSError: the file cannot be written.
     """
     config = getattr(model, "config", None)
@@ -56,7 +64,7 @@ def save_weights(
             f"model must be made by create_model, got {type(model).__name__} without config; build it by name"
         )
     if getattr(model, "is_fused", False):
-        raise ValueError("model must have its norms, got a fused copy; save the network that was fused")
+        raise ValueError("model must have its norms, got a folded copy; save the network that was folded")
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     refuse_not_finite("model", state)
     if half:
@@ -67,6 +75,19 @@ def save_weights(
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata=texts)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a file in order, which the library writes in another one each time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, dict[str, Any]]:
@@ -85,7 +106,7 @@ def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, d
     source = str(path)
     state, metadata = read_weights(path)
     categories = Categories.from_json(metadata.get("categories"), source=f"{source}: categories")
-    model = _build(source, metadata)
+    model = _build(source, metadata, state)
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -107,6 +128,11 @@ def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, d
             f"{source} must have one category for each of its {num_classes} classes, got {len(categories)}; "
             "write it again"
         )
+    if hasattr(model, "semantic_head"):
+        try:
+            PostProcessing.from_metadata(metadata, categories.thing_ids)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
     model.load_state_dict(state)
     return model.eval(), categories, metadata
 
@@ -127,11 +153,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     with path.open("rb") as file:
         magic = file.read(2)
     state, metadata = _read_checkpoint(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
-    if not isinstance(metadata.get("model"), Mapping) or not isinstance(metadata["model"].get("name"), str):
-        raise ValueError(
-            f"{path}: model must name a network and its arguments, got {metadata.get('model')!r}; "
-            "write the file again"
-        )
+    check_metadata(str(path), metadata)
     return state, metadata
 
 
@@ -166,7 +188,7 @@ def _parse_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
             continue
         try:
             metadata[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(
                 f"{path}: {name} must be JSON, got {text[:40]!r}; write the file again"
             ) from None
@@ -181,16 +203,35 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         # Of a path, torch.load would believe the suffix rather than the content.
-        with path.open("rb") as file:
+        with path.open("rb") as file, torch.serialization.safe_globals(_plain_types()):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path} must hold tensors and plain values only, got other Python objects; "
-            "such a file can run code, give one that holds tensors alone"
+            f"{path} must hold tensors and plain values only, got {_other_objects(path)}; such a file can "
+            f"run code: if you trust it, save its tensors alone, torch.save(torch.load('{path.name}', "
+            "weights_only=False)['state_dict'], 'tensors.pth') in Python, or whatever their key is"
         ) from None
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; copy it again") from None
+
+
+@cache
+def _plain_types() -> list[Any]:
+    """Return what NumPy's numbers are pickled as: they are plain values, too, and run nothing."""
+    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
+    restore = np.float64(0).__reduce__()[0]
+    # NumPy 1 has the function under the second name.
+    names = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
+    return [np.dtype, *dtypes, *((restore, name) for name in names)]
+
+
+def _other_objects(path: Path) -> str:
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # files of old versions of PyTorch, damaged ones
+        names = []
+    return shortened(names, 3) if names else "other Python objects"
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -212,14 +253,19 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state, metadata
 
 
-def _build(source: str, metadata: Mapping[str, Any]) -> Any:
+def _build(source: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+    most_numbers = _SPARE_NUMBERS + 4 * sum(tensor.numel() for tensor in state.values())
     try:
         # The initial values are overwritten: the caller's random numbers should not depend on them.
-        with torch.random.fork_rng(devices=[]):
-            return create_model(**metadata["model"])
-    except (ValueError, TypeError) as error:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with network_at_most(most_numbers, _SPARE_TENSORS + 4 * len(state)):
+                return create_model(**metadata["model"])
+    except Exception as error:  # arguments of wrong types fail anywhere
+        message = " ".join(str(error).split())
         raise ValueError(
-            f"{source}: model must be arguments of create_model, got an error: {error}"
+            f"{source}: model must be arguments of create_model, got an error: {message}; "
+            "write the file again"
         ) from None
 
 

@@ -117,7 +117,7 @@ def test_network_itself_still_trains() -> None:
 
 
 def test_fused_network_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="model must have its norms, got a fused copy"):
+    with pytest.raises(ValueError, match="model must have its norms, got a folded copy"):
         save_weights(tmp_path / "weights.safetensors", nano().fuse(), Categories([Category(7, "sky", False)]))
 
 

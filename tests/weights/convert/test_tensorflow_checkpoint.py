@@ -1,7 +1,9 @@
 """TensorFlow checkpoints: those that TensorFlow wrote are read bit for bit, damaged ones are refused."""
 
 import shutil
+import time
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axial_deeplab.weights.convert.binary import masked_crc32c
-from axial_deeplab.weights.convert.tensorflow_checkpoint import TensorFlowCheckpoint, is_checkpoint
-from tensorflow_files import block, message, signed, table, tensor_entry, write_index
+from axial_deeplab.weights.convert.tensorflow_checkpoint import (
+    BrokenFileError,
+    TensorFlowCheckpoint,
+    is_checkpoint,
+    masked_crc32c,
+    parse_message,
+    read_table,
+    read_varint,
+)
+from tensorflow_files import MAGIC, block, message, signed, table, tensor_entry, varint, write_index
 
 SHARDS = Path(__file__).parents[2] / "golden" / "tf_checkpoint_shards"
 FILES = sorted(SHARDS.glob("ckpt-7.*"))
@@ -223,3 +232,115 @@ def test_checksums_are_those_of_tensorflow():
     content = FILES[0].read_bytes()
     variable = TensorFlowCheckpoint(SHARDS).variables["encoder/_half"]
     assert masked_crc32c(content[variable.offset : variable.offset + variable.size]) == variable.checksum
+
+
+@pytest.mark.parametrize(
+    ("content", "crc"),
+    # RFC 3720, appendix B.4, and the customary check value.
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (b"123456789", 0xE3069283),
+    ],
+)
+def test_crc32c(content, crc):
+    assert masked_crc32c(content) == ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
+
+
+@pytest.mark.parametrize("size", [4095, 4096, 5003, 65_536, 65_537])
+def test_crc32c_in_lanes_is_that_of_single_bits(size):
+    content = np.random.default_rng(size).bytes(size)
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    assert masked_crc32c(content) == ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
+
+
+def test_large_checkpoints_are_checked_in_seconds():
+    content = np.random.default_rng(0).bytes(20_000_000)
+    start = time.process_time()
+    masked_crc32c(content)
+    assert time.process_time() - start < 1  # 0.1 s here
+
+
+def test_varints():
+    assert read_varint(b"\x07", 0) == (7, 1)
+    assert read_varint(b"x\xac\x02", 1) == (300, 3)
+    assert read_varint(b"\xff" * 9 + b"\x01", 0) == (2**64 - 1, 10)
+    with pytest.raises(BrokenFileError, match="a number that is cut off"):
+        read_varint(b"\xac", 0)
+    for too_long in (b"\xff" * 9 + b"\x02", b"\x80" * 11):
+        with pytest.raises(BrokenFileError, match="a number of more than 64 bits"):
+            read_varint(too_long, 0)
+
+
+def test_messages():
+    content = b"\x08\x96\x01" + b"\x12\x02hi" + b"\x1d\x01\0\0\0" + b"\x21" + b"\x02" + bytes(7) + b"\x12\x00"
+    assert parse_message(content) == {1: [150], 2: [b"hi", b""], 3: [1], 4: [2]}
+    for cut_off in (b"\x12\x03hi", b"\x1d\0", b"\x12" + b"\xff" * 9 + b"\x01"):
+        with pytest.raises(BrokenFileError, match="a text that is cut off"):
+            parse_message(cut_off)
+    with pytest.raises(BrokenFileError, match="a field of the unknown kind 3"):
+        parse_message(b"\x0b")
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes(content):
+    with suppress(BrokenFileError):
+        parse_message(content)
+
+
+ENTRIES = [(b"a", b"1"), (b"ab", b""), (b"b", b"3")]
+
+
+def test_blocks_and_their_order():
+    assert read_table(table(signed(block(ENTRIES[:2])), signed(block(ENTRIES[2:])))) == dict(ENTRIES)
+    assert read_table(table()) == {}
+
+
+def test_keys_that_share_a_beginning():
+    content = b"\0\3\1abc1" + b"\2\1\1d2" + b"\1\0\0" + bytes(4) + b"\1\0\0\0"
+    with pytest.raises(BrokenFileError, match="the key b'a' out of order"):
+        read_table(table(signed(content)))
+    content = content.replace(b"\1\0\0" + bytes(4), b"\1\1\0z" + bytes(4))
+    assert read_table(table(signed(content))) == {b"abc": b"1", b"abd": b"2", b"az": b""}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no table at its end"),
+        (b"hello" * 20, "no table at its end"),
+        (MAGIC.rjust(48, b"\xff"), "a number of more than 64 bits"),
+        (table(signed(block(ENTRIES)))[1:], "a wrong checksum of the block|a text that is cut off"),
+        (table(signed(block(ENTRIES), compression=1)), "a block of the unknown compression 1"),
+        (table(signed(block(ENTRIES, end=b"\xff\xff\xff\x7f"))), "that claims 2147483647 whole keys"),
+        (table(signed(b"")), "a block of 0 bytes that claims 0 whole keys"),
+        (table(signed(block(ENTRIES)), signed(block(ENTRIES))), "the key b'a' out of order"),
+        (table(signed(b"\1\1\0a" + bytes(4) + b"\1\0\0\0")), r"a key of 1 \+ 1 bytes"),
+        (
+            table(signed(b"\0" + varint(2**60) + b"\0a" + bytes(8))),
+            r"a key of 0 \+ 1152921504606846976 bytes",
+        ),
+        (table(signed(b"\0\1" + varint(2**60) + b"a" + bytes(8))), "a text that is cut off"),
+    ],
+)
+def test_refuses_false_tables(content, message):
+    with pytest.raises(BrokenFileError, match=message):
+        read_table(content)
+
+
+def test_keys_that_grow_do_not_fill_the_memory():
+    # Each key is the one before and one byte more: 4 bytes in the file, but longer and longer in memory.
+    entries = b"".join(varint(number) + b"\1\0a" for number in range(100_000))
+    content = table(signed(entries + bytes(4) + b"\1\0\0\0"))
+    tracemalloc.start()
+    with pytest.raises(BrokenFileError, match=r"a key of 4096 \+ 1 bytes"):
+        read_table(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6

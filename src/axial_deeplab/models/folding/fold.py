@@ -43,7 +43,7 @@ class Fusible(nn.Module):
         """
         if mode and self.is_fused:
             raise RuntimeError(
-                "mode must be False for a network without norms, got True; train the one that was fused"
+                "mode must be False for a network without norms, got True; train the one that was folded"
             )
         return super().train(mode)
 

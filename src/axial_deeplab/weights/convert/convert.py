@@ -1,5 +1,6 @@
 """Converting the weights of other projects into files of ours."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,12 @@ from axial_deeplab.weights.archives import is_archive, unpacked
 from axial_deeplab.weights.convert import deeplab2_names, first_author, torchvision
 from axial_deeplab.weights.convert.deeplab2_data_sets import DataSet, find_data_set
 from axial_deeplab.weights.convert.deeplab2_names import Array, ParameterSource, Sources
+from axial_deeplab.weights.convert.deeplab2_widths import deeplab2_widths
 from axial_deeplab.weights.convert.sources import WeightsSource, open_source
 from axial_deeplab.weights.file import save_weights
 
+# Of the standard deviation: rounding differs by less, other networks by more.
+NEAR = 0.1
 NAMES = {
     "first_author": first_author.first_author_names,
     "torchvision": torchvision.torchvision_names,
@@ -63,6 +67,8 @@ class ConversionReport:
         without_influence: tensors of the source that change no output.
         bookkeeping: what else the source holds: steps, optimizers and their slots.
         checks: comparisons with stored outputs.
+        entry: where in the file the tensors lie, see `WeightsSource`.
+        others: entries of the file with further weights.
     """
 
     num_converted: int
@@ -71,9 +77,13 @@ class ConversionReport:
     without_influence: tuple[str, ...]
     bookkeeping: tuple[str, ...]
     checks: tuple[Check, ...]
+    entry: str = ""
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.num_converted} tensors converted"]
+        lines = [f"{self.num_converted} tensors converted" + (f" from {self.entry}" if self.entry else "")]
+        if self.others:
+            lines.append(f"further weights, left out: {shortened(self.others)}; take them with --entry NAME")
         for label, names in (
             ("missing, left at their initial values", self.missing),
             ("unused", self.unused),
@@ -91,6 +101,7 @@ def convert(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     model: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     data_set: str | None = None,
@@ -110,8 +121,9 @@ def convert(
     Args:
         source: what `open_source` accepts, or an archive with one TensorFlow checkpoint.
         output: the file to write, usually `*.safetensors`.
+        entry: which weights of a file that has several, see `open_source`.
         model: name of the network; None infers it, which works for classifiers.
-        overrides: further arguments of `create_model`.
+        overrides: further arguments of `create_model`; widths and depths are inferred from the tensors.
         data_set: one of `DATA_SETS` that a panoptic network of deeplab2 was trained on; gives it the
             categories, crop size, post-processing and image size of deeplab2's configuration.
         categories: what the classes are, if not those of a data set; None numbers those of a classifier.
@@ -138,13 +150,13 @@ def convert(
     """
     settings = _data_set(data_set, categories, crop_size, post_processing or {})
     with _without_archive(Path(source)) as path:
-        opened = open_source(path)
+        opened = open_source(path, entry)
         network = _create(opened, model, overrides or {}, settings)
         categories = settings.categories or _numbered_categories(network)
         names = _names(opened, network, settings)
         num_converted, missing = fill(network, opened, names, progress=progress)
     used = {origin.name for origin in names.values()}
-    left = [name for name in opened.names if name not in used]
+    left = [name for name in opened.shapes if name not in used]
     silent = tuple(name for name in left if WITHOUT_INFLUENCE[opened.project](network, name))
     unused = tuple(name for name in left if name not in silent)
     _refuse_left_over(
@@ -158,7 +170,9 @@ def convert(
         PostProcessing.from_metadata(metadata, categories.thing_ids)  # refuses what is unknown
     checks = () if check is None else check_outputs(network, check, tolerance)
     save_weights(output, network, categories, half=half, extra=metadata)
-    return ConversionReport(num_converted, missing, unused, silent, opened.bookkeeping, checks)
+    return ConversionReport(
+        num_converted, missing, unused, silent, opened.bookkeeping, checks, opened.entry, opened.others
+    )
 
 
 def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: float) -> tuple[Check, ...]:
@@ -198,9 +212,18 @@ def check_outputs(network: nn.Module, path: str | os.PathLike[str], tolerance: f
     if not worst.difference <= tolerance:
         raise ValueError(
             f"{path}: {worst.name} must be within {tolerance:g} standard deviations of the network's, got "
-            f"{worst.difference:.1e}; choose the network that the weights were trained with"
+            f"{worst.difference:.1e}; {_looser(worst.difference)}choose the network that the weights were "
+            "trained with"
         )
     return tuple(checks)
+
+
+def _looser(difference: float) -> str:
+    """Return the advice of a tolerance that a small difference is within."""
+    if not difference <= NEAR:
+        return ""
+    step = 10.0 ** math.floor(math.log10(difference))
+    return f"give --tolerance {math.ceil(difference / step) * step:.0e} if that is near enough, or "
 
 
 @contextmanager
@@ -246,7 +269,7 @@ def _create(
     source: WeightsSource, model: str | None, overrides: Mapping[str, Any], settings: DataSet
 ) -> nn.Module:
     infer = INFERRED_ARGUMENTS.get(source.project)
-    inferred = {} if infer is None else infer(source.state)
+    inferred = {} if infer is None else infer(source.shapes)
     if model is not None:
         if inferred and _network_class(model) is not _network_class(inferred["name"]):
             raise ValueError(
@@ -262,6 +285,7 @@ def _create(
         inferred |= deeplab2_names.deeplab2_arguments(name, settings.crop_size, overrides)
         if settings.categories is not None and isinstance(find_entry(name), SegmentationEntry):
             inferred["num_classes"] = len(settings.categories)
+        inferred |= deeplab2_widths({**inferred, **overrides}, source.shapes)
     # What is missing keeps its initial values, which should be the same in every run.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -291,7 +315,6 @@ def fill(
     Raises:
         ValueError: a tensor has another shape, or is not of numbers.
     """
-    available = set(source.names)
     missing = []
     num_converted = 0
     for name, tensor in tqdm(
@@ -300,7 +323,7 @@ def fill(
         if name.endswith("num_batches_tracked"):
             continue
         origin = names.get(name)
-        if origin is None or origin.name not in available:
+        if origin is None or origin.name not in source.shapes:
             missing.append(name)
             continue
         theirs = source.read(origin.name)
@@ -308,12 +331,21 @@ def fill(
         if ours is None or ours.shape != tensor.shape:
             raise ValueError(
                 f"{source.path}: {origin.name} must make {name} of shape {tuple(tensor.shape)}, got "
-                f"{tuple(theirs.shape)} of type {theirs.dtype}; "
-                "choose the network that the weights were trained with"
+                f"{tuple(theirs.shape)} of type {theirs.dtype}; {_remedy(name, theirs)}"
             )
         tensor.copy_(torch.from_numpy(np.ascontiguousarray(ours)))
         num_converted += 1
     return num_converted, tuple(missing)
+
+
+def _remedy(name: str, theirs: Tensor) -> str:
+    """Return what to do about a tensor that does not make ours."""
+    network = "choose the network that the weights were trained with"
+    if not theirs.is_floating_point():
+        return network
+    if name.startswith(("semantic_head.final.", "classifier.")):
+        return "give the classes that they were trained with: --categories, or --set num_classes=N"
+    return f"{network}, or give its widths, such as --set width_multiplier=0.5"
 
 
 def _transformed(tensor: Tensor, origin: ParameterSource) -> Array | None:

@@ -1,7 +1,7 @@
 """The Axial-ResNet of the first author's PyTorch code, csrhddlam/axial-deeplab, such as `axial26s.pth`."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.weights.convert.deeplab2_names import Array, ParameterSource, Sources
 
+# No other network has a tensor of this name.
+MARK = "layer1.0.hight_block.relative"
 # Our name -> his, of whole modules; inside an attention layer the tensors have further differences.
 STEM = {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "classifier": "fc"}
 BLOCK = {
@@ -41,9 +43,9 @@ NAMES_BY_DEPTHS_AND_WIDTH: dict[tuple[tuple[int, ...], float], str] = {
 }
 
 
-def is_first_author(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict has the names of this code."""
-    return "layer1.0.hight_block.relative" in state
+def is_first_author(names: Collection[str]) -> bool:
+    """Return whether names of tensors are those of this code."""
+    return MARK in names
 
 
 def without_influence(model: nn.Module, name: str) -> bool:
@@ -51,20 +53,20 @@ def without_influence(model: nn.Module, name: str) -> bool:
     return WITHOUT_INFLUENCE.search(name) is not None
 
 
-def first_author_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments of `create_model` for a state dict."""
-    depths = count_blocks(state)
-    width = state["conv1.weight"].shape[0] / 64
-    tables = [tensor for name, tensor in state.items() if name.endswith(".relative")]
+def first_author_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the arguments of `create_model` for tensors of these shapes."""
+    depths = count_blocks(shapes)
+    width = shapes["conv1.weight"][0] / 64
+    lengths = [shape[1] for name, shape in shapes.items() if name.endswith(".relative")]
     return {
         "name": NAMES_BY_DEPTHS_AND_WIDTH.get((depths, width), "axial_resnet_s"),
-        "num_classes": state["fc.bias"].shape[0],
+        "num_classes": shapes["fc.bias"][0],
         "width_multiplier": width,
         "stem_multiplier": width,
         "depths": depths,
-        "num_heads": state["layer1.0.hight_block.bn_similarity.weight"].shape[0] // 3,
+        "num_heads": shapes["layer1.0.hight_block.bn_similarity.weight"][0] // 3,
         # The longest axis of the training; shorter tables are continued by their first and last rows.
-        "max_span": max((table.shape[1] + 1) // 2 for table in tables),
+        "max_span": (max(lengths) + 1) // 2,
         "stride_mode": "average_pool",
     }
 
@@ -108,10 +110,10 @@ def layer_names(layer: AxialAttention, path: str) -> Sources:
     return sources
 
 
-def count_blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+def count_blocks(names: Iterable[str]) -> tuple[int, ...]:
     """Return how many blocks the stages `layer1` to `layer4` have."""
     blocks = {
-        tuple(map(int, match.groups())) for name in state if (match := re.match(r"layer(\d)\.(\d+)\.", name))
+        tuple(map(int, match.groups())) for name in names if (match := re.match(r"layer(\d)\.(\d+)\.", name))
     }
     return tuple(sum(stage == number for number, _ in blocks) for stage in (1, 2, 3, 4))
 

@@ -1,25 +1,40 @@
 """TensorFlow checkpoints (`NAME.index` and `NAME.data-00000-of-00001`), read without TensorFlow.
 
-The index is a sorted table: its entry "" says how many files of data there are, the others say of each
-variable where it lies there, its type, its shape and its checksum.
+The index is a sorted table as in LevelDB: its entry "" says how many files of data there are, the others of
+each variable where it lies there, its type, its shape and its checksum, as protocol buffers. A table is a row
+of blocks and, at its end, a footer that points to the block of the index, whose values point to the
+blocks of the entries. A block holds keys in rising order, each as what it adds to the key before, and values.
+
+All of it may be handed any bytes: it raises `BrokenFileError`, and allocates in proportion to what it was
+handed.
 """
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-
-from axial_deeplab.weights.convert.binary import BrokenFileError, masked_crc32c, parse_message
-from axial_deeplab.weights.convert.sorted_table import read_table
 
 # What TensorFlow appends to the path of a variable in the tree of Python objects that was saved.
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # An index has about 100 bytes a variable.
 LARGEST_INDEX = 64 * 2**20
+_FOOTER_SIZE = 48
+_MAGIC = bytes.fromhex("57fb808b247547db")
+_TRAILER_SIZE = 5  # kind of compression, checksum
+# A key that only repeats the one before it costs few bytes, so the length must have a limit of its own.
+_LONGEST_KEY = 4096
+# Castagnoli's polynomial, its bits reversed, and the number that TensorFlow adds to a rotated checksum.
+_CASTAGNOLI = 0x82F63B78
+_MASK_DELTA = 0xA282EAD8
+# Fewer bytes are faster one by one than in lanes.
+_FEWEST_BYTES_IN_LANES = 4096
 
 # TensorFlow's numbers of its types (types.proto).
 DTYPES = {
@@ -37,6 +52,10 @@ DTYPES = {
     22: torch.uint32,
     23: torch.uint64,
 }
+
+
+class BrokenFileError(ValueError):
+    """The bytes are not what they should be; the message is the reason alone, to stand behind a path."""
 
 
 @dataclass(frozen=True)
@@ -221,3 +240,187 @@ def _broken(path: Path, reason: object) -> ValueError:
     return ValueError(
         f"{path} must be a file of a complete TensorFlow checkpoint, got {reason}; download or copy it again"
     )
+
+
+def read_table(content: bytes) -> dict[bytes, bytes]:
+    """Return the entries of a table, in rising order of their keys.
+
+    Args:
+        content: the whole file.
+
+    Raises:
+        BrokenFileError: it is not such a table, it was truncated, or a checksum is wrong.
+    """
+    if len(content) < _FOOTER_SIZE or not content.endswith(_MAGIC):
+        raise BrokenFileError("no table at its end")
+    footer = content[-_FOOTER_SIZE:]
+    _, position = _read_handle(footer, 0)  # of the block of filters, which TensorFlow leaves empty
+    index_handle, _ = _read_handle(footer, position)
+    entries: dict[bytes, bytes] = {}
+    last = None
+    for _, handle_bytes in _read_block(content, index_handle):
+        handle, _ = _read_handle(handle_bytes, 0)
+        for key, value in _read_block(content, handle):
+            # Rising keys also keep a block from being read more than once.
+            if last is not None and key <= last:
+                raise BrokenFileError(f"the key {key[:40]!r} out of order")
+            entries[key] = value
+            last = key
+    return entries
+
+
+def _read_handle(content: bytes, position: int) -> tuple[tuple[int, int], int]:
+    """Return offset and size of a block, and the position behind them."""
+    offset, position = read_varint(content, position)
+    size, position = read_varint(content, position)
+    return (offset, size), position
+
+
+def _read_block(table: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
+    offset, size = handle
+    stored, end = read_bytes(table, offset, size + 1)
+    checksum, _ = read_bytes(table, end, _TRAILER_SIZE - 1)
+    if masked_crc32c(stored) != int.from_bytes(checksum, "little"):
+        raise BrokenFileError(f"a wrong checksum of the block at byte {offset}")
+    block, compression = stored[:-1], stored[-1]
+    if compression:  # TensorFlow writes none: tensor_bundle.cc, TableBuilderOptions
+        raise BrokenFileError(f"a block of the unknown compression {compression}")
+    # The block ends with the places where keys are whole, which only a search needs, and their number.
+    num_restarts = int.from_bytes(block[-4:], "little")
+    entries_end = len(block) - 4 * (num_restarts + 1)
+    if entries_end < 0:
+        raise BrokenFileError(f"a block of {len(block)} bytes that claims {num_restarts} whole keys")
+    yield from _read_entries(block[:entries_end])
+
+
+def _read_entries(entries: bytes) -> Iterator[tuple[bytes, bytes]]:
+    key, position = b"", 0
+    while position < len(entries):
+        shared, position = read_varint(entries, position)
+        added, position = read_varint(entries, position)
+        value_size, position = read_varint(entries, position)
+        if shared > len(key) or shared + added > _LONGEST_KEY:
+            raise BrokenFileError(f"a key of {shared} + {added} bytes")
+        suffix, position = read_bytes(entries, position, added)
+        value, position = read_bytes(entries, position, value_size)
+        key = key[:shared] + suffix
+        yield key, value
+
+
+def read_varint(content: bytes, position: int) -> tuple[int, int]:
+    """Read an unsigned number of 7 bits a byte, the lowest first.
+
+    Returns:
+        The number, below 2^64, and the position behind it.
+
+    Raises:
+        BrokenFileError: the content ends within the number, or the number has more than 64 bits.
+    """
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(content):
+            raise BrokenFileError("a number that is cut off")
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+    if byte >= 0x80 or value >= 1 << 64:
+        raise BrokenFileError("a number of more than 64 bits")
+    return value, position
+
+
+def read_bytes(content: bytes, position: int, length: int) -> tuple[bytes, int]:
+    """Return so many bytes and the position behind them.
+
+    Raises:
+        BrokenFileError: there are fewer.
+    """
+    end = position + length
+    if end > len(content):
+        raise BrokenFileError("a text that is cut off")
+    return content[position:end], end
+
+
+def parse_message(content: bytes) -> dict[int, list[int | bytes]]:
+    """Split a protocol buffer into its fields.
+
+    Returns:
+        By the number of the field, its values in their order: unsigned numbers, or the bytes of texts and of
+        nested messages.
+
+    Raises:
+        BrokenFileError: the content is not a protocol buffer.
+    """
+    fields: dict[int, list[int | bytes]] = {}
+    position = 0
+    while position < len(content):
+        tag, position = read_varint(content, position)
+        number, kind = tag >> 3, tag & 7
+        value: int | bytes
+        if kind == 0:
+            value, position = read_varint(content, position)
+        elif kind == 2:
+            length, position = read_varint(content, position)
+            value, position = read_bytes(content, position, length)
+        elif kind in (1, 5):
+            fixed, position = read_bytes(content, position, 8 if kind == 1 else 4)
+            value = int.from_bytes(fixed, "little")
+        else:
+            raise BrokenFileError(f"a field of the unknown kind {kind}")
+        fields.setdefault(number, []).append(value)
+    return fields
+
+
+def masked_crc32c(content: bytes | bytearray) -> int:
+    """Return the checksum that TensorFlow stores: CRC-32C, rotated and shifted."""
+    data = np.frombuffer(content, np.uint8)
+    crc = 0xFFFFFFFF
+    in_lanes = 0
+    if len(data) >= _FEWEST_BYTES_IN_LANES:
+        # Lanes of equal length run side by side, and are as many as pay for the steps that join them.
+        num_lanes = 2 ** min(13, len(data).bit_length() - 9)
+        in_lanes = len(data) // num_lanes * num_lanes
+        crc = _crc_of_lanes(data[:in_lanes].reshape(num_lanes, -1), crc)
+    table = _crc_table().tolist()
+    for byte in content[in_lanes:]:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def _crc_of_lanes(lanes: NDArray[np.uint8], start: int) -> int:
+    """Return the remainder of lanes (a power of two, length) behind each other, and of what is before."""
+    table = _crc_table()
+    crcs = np.zeros(len(lanes), np.uint32)
+    crcs[0] = start
+    for column in np.ascontiguousarray(lanes.T):
+        crcs = table[crcs.astype(np.uint8) ^ column] ^ (crcs >> 8)
+    # The remainder is linear in its bits: what zero bytes make of each bit tells what they make of any.
+    bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
+    behind, by_zeros, zeros = bits, table[bits & 0xFF] ^ (bits >> 8), lanes.shape[1]
+    while zeros:
+        if zeros & 1:
+            behind = _applied(by_zeros, behind)
+        by_zeros, zeros = _applied(by_zeros, by_zeros), zeros >> 1
+    while len(crcs) > 1:
+        crcs = _applied(behind, crcs[0::2]) ^ crcs[1::2]
+        behind = _applied(behind, behind)
+    return int(crcs[0])
+
+
+def _applied(images: NDArray[np.uint32], crcs: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return what a linear map makes of remainders, from its images (32,) of the single bits."""
+    result = np.zeros_like(crcs)
+    for bit, image in enumerate(images):
+        result ^= (crcs >> bit & 1) * image
+    return result
+
+
+@cache
+def _crc_table() -> NDArray[np.uint32]:
+    """Return the remainders of all bytes (256,)."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, table >> 1 ^ np.uint32(_CASTAGNOLI), table >> 1)
+    return table.astype(np.uint32)

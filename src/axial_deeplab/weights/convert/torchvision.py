@@ -1,15 +1,17 @@
 """ResNet-50 and ResNet-101 as torchvision names their tensors; many other projects do the same."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from axial_deeplab.weights.convert.deeplab2_names import ParameterSource, Sources
 from axial_deeplab.weights.convert.first_author import count_blocks
 
+# The first tensor that a ResNet with basic blocks lacks.
+MARK = "layer1.0.conv3.weight"
 STEM = {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "classifier": "fc"}
 BLOCK = {
     "conv1.conv": "conv1",
@@ -23,9 +25,9 @@ BLOCK = {
 }
 
 
-def is_torchvision(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict has the names of a ResNet with bottleneck blocks."""
-    return {"conv1.weight", "layer1.0.conv3.weight", "layer4.0.downsample.1.weight"} <= state.keys()
+def is_torchvision(names: Collection[str]) -> bool:
+    """Return whether names of tensors are those of a ResNet with bottleneck blocks."""
+    return all(name in names for name in ("conv1.weight", MARK, "layer4.0.downsample.1.weight"))
 
 
 def without_influence(model: nn.Module, name: str) -> bool:
@@ -33,13 +35,13 @@ def without_influence(model: nn.Module, name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def torchvision_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments of `create_model` for a state dict."""
-    depths = count_blocks(state)
+def torchvision_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the arguments of `create_model` for tensors of these shapes."""
+    depths = count_blocks(shapes)
     arguments: dict[str, Any] = {"name": "resnet101" if depths == (3, 4, 23, 3) else "resnet50"}
-    if "fc.bias" in state:
-        arguments["num_classes"] = state["fc.bias"].shape[0]
-    width = state["conv1.weight"].shape[0] / 64
+    if "fc.bias" in shapes:
+        arguments["num_classes"] = shapes["fc.bias"][0]
+    width = shapes["conv1.weight"][0] / 64
     return arguments | {"depths": depths, "width_multiplier": width, "stem_multiplier": width}
 
 
