@@ -301,8 +301,8 @@ CASES = {
     ),
     "module_as_weights": Case(
         PREDICT,
-        "other Python objects",
-        "such a file can run code, give one that",
+        "got torch.nn.modules.linear.Linear; such a file can run code",
+        "save its tensors alone",
         lambda: torch.save(torch.nn.Linear(1, 1), "tiny.safetensors"),
     ),
     "state_dict_as_weights": Case(

@@ -1,6 +1,10 @@
 """Weights: what is written is read again, whatever fits is copied, and bad files are refused in one line."""
 
 import json
+import os
+import subprocess
+import sys
+import tracemalloc
 
 import pytest
 import safetensors
@@ -80,6 +84,28 @@ def test_metadata_is_readable_json(path):
         "isthing": 1,
     }
     assert json.loads(texts["model"])["name"] == "axial_deeplab_nano"
+
+
+PROGRAM = """
+import sys
+import torch
+from axial_deeplab import create_model, save_weights
+from axial_deeplab.panoptic.categories import Categories, Category
+
+torch.manual_seed(0)
+model = create_model("axial_resnet26_s", num_classes=1, width_multiplier=0.0625, num_heads=2, max_span=9)
+extra = {name: 1 for name in "notes \\u00e4 \\x01 license source training_data published".split()}
+save_weights(sys.argv[1], model, Categories([Category(1, "sky", False)]), extra=extra)
+"""
+
+
+def test_same_weights_same_bytes(tmp_path):
+    paths = [tmp_path / f"{seed}.safetensors" for seed in ("1", "2", "3")]
+    for path in paths:
+        environment = {**os.environ, "PYTHONHASHSEED": path.stem}
+        subprocess.run([sys.executable, "-c", PROGRAM, path], check=True, env=environment)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert load_weights(paths[0]).metadata["\u00e4"] == 1
 
 
 def test_half_precision_storage(tmp_path, path, model):
@@ -227,6 +253,46 @@ class TestBadFiles:
     def test_metadata(self, path, texts, message):
         with pytest.raises(ValueError, match=message):
             load_weights(self.rewritten(path, **texts))
+
+    @pytest.mark.parametrize(
+        ("section", "settings", "message"),
+        [
+            ("model", {"norm_eps": None}, "model.norm_eps must be of type int or float, got None"),
+            ("model", {"impl": {}}, "model.impl must be of type str"),
+            ("model", {"span": 10**30 + 1}, "model.span must be numbers up to 2147483647, no more than 6"),
+            ("model", {"norm_eps": float("nan")}, "model.norm_eps must be numbers up to 2147483647"),
+            ("model", {"depths": [[[[[[[[1]]]]]]]]}, "model.depths must be numbers .* than 6 deep"),
+            ("model", {"depths": [10**9, 1, 1, 1]}, "network must have at most .* tensors, got more at"),
+            ("model", {"width_multiplier": 100}, "network must have at most .* numbers in .* got more at"),
+            ("model", {"max_span": 10**6}, "network must have at most .* got more at rel_. of shape"),
+            ("model", {"num_classes": 2**31 - 1}, "model must be arguments of create_model, got an error"),
+            ("model", {"in_channels": 2**31 - 1}, "model must be arguments of create_model, got an"),
+            ("model", {"width_multiplier": 0}, "model must be arguments of create_model, got an error"),
+            ("post_processing", [1], r"post_processing must be settings by their names, got \[1\]"),
+            ("post_processing", {"top_k": "many"}, "post_processing.top_k must be of type int or null"),
+            ("post_processing", {"nms_kernel": None}, "post_processing.nms_kernel must be of type int, got"),
+            ("post_processing", {"nms_kernel": 0}, "weights.safetensors: nms_kernel must be 1 pixel"),
+            ("post_processing", {"void_ids": ["a"]}, "post_processing.void_ids must be a list of numbers"),
+            ("view", 3, "view must be settings by their names, got 3"),
+            ("view", {"scales": 1}, "view.scales must be of type list or tuple or null, got 1"),
+            ("view", {"long_side": 10**20}, "view.long_side must be numbers up to 2147483647"),
+            ("classification", {"crop_size": [1]}, "classification.crop_size must be a height and a width"),
+        ],
+    )
+    def test_values_of_metadata(self, path, section, settings, message):
+        with safetensors.safe_open(path, framework="pt") as file:
+            stored = json.loads(file.metadata().get(section, "{}"))
+        changed = {**stored, **settings} if isinstance(settings, dict) else settings
+        self.rewritten(path, **{section: json.dumps(changed)})
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=message):
+            load_weights(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+        tracemalloc.stop()
+
+    def test_deep_json(self, path):
+        with pytest.raises(ValueError, match="view must be JSON"):
+            load_weights(self.rewritten(path, view="[" * 100_000))
 
     def test_weights_of_another_model(self, path):
         def change(state):

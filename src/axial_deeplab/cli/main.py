@@ -84,6 +84,14 @@ def _run(words: Arguments) -> int:
     except (ValueError, OSError) as error:
         print(f"axial-deeplab: error: {_one_line(error)}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"axial-deeplab: error: {_beyond_memory(error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:  # of PyTorch, which has no type for it on CPUs
+        if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+            raise
+        print(f"axial-deeplab: error: {_beyond_memory(error)}", file=sys.stderr)
+        return 2
     except Terminated as stop:
         print(f"axial-deeplab: {stop.message}", file=sys.stderr)
         return EXIT_STATUS
@@ -91,6 +99,11 @@ def _run(words: Arguments) -> int:
         print("axial-deeplab: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _beyond_memory(error: BaseException) -> str:
+    reason = str(error).strip().splitlines()[:1]
+    return f"memory must suffice, got {(reason or ['too little'])[0]}; give smaller sizes, or fewer at a time"
 
 
 def _help() -> str:

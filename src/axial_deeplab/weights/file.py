@@ -9,6 +9,7 @@ code is ever loaded.
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,10 +25,13 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.text import shortened
+from axial_deeplab.weights.metadata import check_metadata, network_at_most
 
 FORMAT = "axial-deeplab"
 _HALF_MAX = torch.finfo(torch.float16).max
 _ZIP_MAGIC = b"PK"
+# A network may have more than its file, which is then told by name; but not gigabytes more.
+_SPARE_NUMBERS, _SPARE_TENSORS = 2**24, 2**12
 
 
 def save_weights(
@@ -69,6 +73,19 @@ def save_weights(
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata=texts)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a file in order, which the library writes in another one each time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, dict[str, Any]]:
@@ -87,7 +104,7 @@ def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, d
     source = str(path)
     state, metadata = read_weights(path)
     categories = Categories.from_json(metadata.get("categories"), source=f"{source}: categories")
-    model = _build(source, metadata)
+    model = _build(source, metadata, state)
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -129,11 +146,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     with path.open("rb") as file:
         magic = file.read(2)
     state, metadata = _read_checkpoint(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
-    if not isinstance(metadata.get("model"), Mapping) or not isinstance(metadata["model"].get("name"), str):
-        raise ValueError(
-            f"{path}: model must name a network and its arguments, got {metadata.get('model')!r}; "
-            "write the file again"
-        )
+    check_metadata(str(path), metadata)
     return state, metadata
 
 
@@ -168,7 +181,7 @@ def _parse_metadata(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
             continue
         try:
             metadata[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(
                 f"{path}: {name} must be JSON, got {text[:40]!r}; write the file again"
             ) from None
@@ -233,14 +246,19 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state, metadata
 
 
-def _build(source: str, metadata: Mapping[str, Any]) -> Any:
+def _build(source: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+    most_numbers = _SPARE_NUMBERS + 4 * sum(tensor.numel() for tensor in state.values())
     try:
         # The initial values are overwritten: the caller's random numbers should not depend on them.
-        with torch.random.fork_rng(devices=[]):
-            return create_model(**metadata["model"])
-    except (ValueError, TypeError) as error:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with network_at_most(most_numbers, _SPARE_TENSORS + 4 * len(state)):
+                return create_model(**metadata["model"])
+    except Exception as error:  # arguments of wrong types fail anywhere
+        message = " ".join(str(error).split())
         raise ValueError(
-            f"{source}: model must be arguments of create_model, got an error: {error}"
+            f"{source}: model must be arguments of create_model, got an error: {message}; "
+            "write the file again"
         ) from None
 
 
