@@ -70,7 +70,8 @@ def own_names() -> set[str]:
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "object.__setattr__":
-                names.add(ast.literal_eval(node.args[1]))  # in a frozen dataclass
+                if isinstance(node.args[1], ast.Constant):
+                    names.add(str(node.args[1].value))  # in a frozen dataclass
     return names - {"_version"}
 
 

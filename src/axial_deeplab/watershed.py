@@ -1,7 +1,8 @@
 """Grouping of pixels by a watershed: water rises around each center and meets between them."""
 
-from functools import partial
+from functools import cache, partial
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +43,16 @@ def group_by_watershed(centers: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor
     instances[~inside] = 0
     depths = -heatmap.float().cpu().numpy()
     if instances.any():
-        flood(np.ascontiguousarray(depths), instances, np.ascontiguousarray(inside))
+        _compiled_flood()(np.ascontiguousarray(depths), instances, np.ascontiguousarray(inside))
     return torch.from_numpy(instances).to(mask.device)
 
 
-@partial(compile_cached, partial(njit, nogil=True))
+@cache
+def _compiled_flood() -> Any:
+    signature = "void(float32[:, ::1], int64[:, ::1], boolean[:, ::1])"
+    return compile_cached(partial(njit, nogil=True), flood, signature)
+
+
 def flood(depths: NDArray[np.float32], instances: NDArray[np.int64], inside: NDArray[np.bool_]) -> None:
     """Let instances grow within a mask, the lowest pixels first.
 

@@ -106,7 +106,7 @@ def test_learns_colors_and_leaves_weights_that_evaluate_alike(
     capsys.readouterr()
     words = ["--format", "image_folder", "--root", str(colors), "--split", "val", "--device", "cpu"]
     assert main(["evaluate", "--weights", str(weights), *words]) == 0
-    assert capsys.readouterr().out == f"{result.to_text()}\n"
+    assert capsys.readouterr().out == f"{result.to_text()}\nmeasured on {colors} val\n"
     assert main(["evaluate", "--weights", str(weights), *words, "--report", str(weights.parent)]) == 2
     assert "with --format image_folder, got --report; leave it out" in capsys.readouterr().err
     assert best.top1 == pytest.approx(max(metrics["val/top1"]), abs=1e-4)

@@ -53,7 +53,8 @@ def test_create_model_reaches_few_files() -> None:
     houses = {file.split("/")[0] for file in files}
     assert houses <= {"__init__.py", "_moved.py", "util", "panoptic", "ops", "models", "weights"}
     weights = {file for file in files if file.startswith("weights/")}
-    assert weights == {f"weights/{name}.py" for name in ("__init__", "factory", "file", "matching", "names")}
+    names = ("__init__", "factory", "file", "matching", "metadata", "names")
+    assert weights == {f"weights/{name}.py" for name in names}
 
 
 def test_nothing_that_create_model_may_import_later_predicts_or_uploads() -> None:

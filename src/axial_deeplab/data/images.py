@@ -89,7 +89,8 @@ def read_image(
             "pip install imagecodecs, or save it uncompressed"
         )
     try:
-        complaint = value_range.complaint(stored.values, bits=stored.bits)
+        has_8_bits = stored.values.dtype == np.uint8  # as nearly all pictures, and then there is no range
+        complaint = None if has_8_bits else value_range.complaint(stored.values, bits=stored.bits)
         pixels = _as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -263,7 +264,9 @@ def _read_16_bit_color(file: BinaryIO) -> _Stored:
 
 def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3) as a viewer shows them, transparent ones on white."""
-    pixels = value_range.to_8_bits(stored.values, bits=stored.bits)
+    pixels = stored.values
+    if pixels.dtype != np.uint8:
+        pixels = value_range.to_8_bits(pixels, bits=stored.bits)
     if stored.white_is_zero:
         pixels = _WHITE - pixels
     if stored.alpha is not None and (stored.alpha != np.iinfo(stored.alpha.dtype).max).any():

@@ -23,11 +23,9 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.util.files import atomic_path
-from axial_deeplab.util.network_size import network_at_most
 from axial_deeplab.util.text import shortened
-from axial_deeplab.weights.metadata import check_metadata
+from axial_deeplab.weights.metadata import check_metadata, network_at_most
 
 FORMAT = "axial-deeplab"
 _HALF_MAX = torch.finfo(torch.float16).max
@@ -128,11 +126,6 @@ def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, d
             f"{source} must have one category for each of its {num_classes} classes, got {len(categories)}; "
             "write it again"
         )
-    if hasattr(model, "semantic_head"):
-        try:
-            PostProcessing.from_metadata(metadata, categories.thing_ids)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
     model.load_state_dict(state)
     return model.eval(), categories, metadata
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.weights import hub
 from axial_deeplab.weights.factory import path_of
 from axial_deeplab.weights.file import read_network
@@ -48,7 +49,7 @@ def load_weights(path_or_name: str | os.PathLike[str]) -> LoadedWeights:
         OSError: public weights cannot be downloaded.
         ValueError: the file has another format, is broken, or its tensors are not those of its network.
     """
-    return LoadedWeights(*read_network(path_of(path_or_name)))
+    return _loaded(path_of(path_or_name))
 
 
 def from_pretrained(
@@ -86,4 +87,14 @@ def from_pretrained(
         local_files_only=local_files_only,
         force_download=force_download,
     )
-    return LoadedWeights(*read_network(path))
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> LoadedWeights:
+    model, categories, metadata = read_network(path)
+    if hasattr(model, "semantic_head"):
+        try:
+            PostProcessing.from_metadata(metadata, categories.thing_ids)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return LoadedWeights(model, categories, metadata)

@@ -78,9 +78,13 @@ class InstanceReading:
             return
         whole = torn = 0
         for path in paths[:_LOOKED_AT]:
+            # What is wrong with a file is told where it is converted.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                numbers = self.read(path)
+                try:
+                    numbers = self.read(path)
+                except (ValueError, OSError):
+                    continue
             pieces = number_pieces(numbers)
             places = np.unique(pieces, return_index=True)[1]
             counts = np.unique(numbers.ravel()[places], return_counts=True)
