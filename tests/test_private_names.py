@@ -69,9 +69,8 @@ def own_names() -> set[str]:
                 names.add(node.attr)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "object.__setattr__":
-                if isinstance(node.args[1], ast.Constant):
-                    names.add(str(node.args[1].value))  # in a frozen dataclass
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "object.__setattr__":  # if frozen
+                names.update(word.value for word in node.args[1:2] if isinstance(word, ast.Constant))
     return names - {"_version"}
 
 

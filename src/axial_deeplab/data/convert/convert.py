@@ -74,13 +74,13 @@ def write_panoptic(
     """
     for image in images:
         require_text(image.file_name)
+    parts = _parts(images, hold_out)
     if not categories.stuff_ids:
         warnings.warn(
             "no category is stuff, so that void pixels teach nothing and a network sees things everywhere; "
             "give --background NAME unless every pixel has an instance",
             stacklevel=2,
         )
-    parts = _parts(images, hold_out)
     with (
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
