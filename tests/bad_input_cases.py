@@ -543,6 +543,47 @@ CASES = {
     ),
 }
 
+# Numbers that would take all memory, processes or time, or that are none.
+ENORMOUS = "1" + "0" * 30
+OPTIONS = {
+    PREDICT: ("max-size", "long-side", "nms-kernel", "top-k", "stuff-area", "thing-area"),
+    EVALUATE: (
+        "limit",
+        "num-workers",
+        "max-size",
+        "long-side",
+        "nms-kernel",
+        "top-k",
+        "stuff-area",
+        "thing-area",
+    ),
+    PQ: ("num-workers",),
+    f"{SCENES} --output scenes": ("num-images", "seed", "height", "width", "num-workers"),
+    f"dataset check {DATA}": ("num-workers",),
+    f"{CONVERT} --instances panoptic": ("void-label", "hold-out", "page", "threshold"),
+    "demo --output out": ("num-images",),
+    "models axial_resnet_s": ("span",),
+    "benchmark model axial_resnet_s": ("batch", "span", "rounds"),
+}
+FRACTIONS = {
+    PREDICT: ("center-threshold", "thing-threshold"),
+    EVALUATE: ("center-threshold", "thing-threshold"),
+}
+CASES |= {
+    f"{words.split()[0]}_{option}_{value}": Case(
+        f"{words} --{option} {value}", option.split("-")[0], f"got {value}" if value != "nan" else "--help"
+    )
+    for words, options in OPTIONS.items()
+    for option in options
+    for value in (ENORMOUS, f"-{ENORMOUS}", "nan")
+}
+CASES |= {
+    f"{words.split()[0]}_{option}_{value}": Case(f"{words} --{option} {value}", option.replace("-", "_"), "")
+    for words, options in FRACTIONS.items()
+    for option in options
+    for value in ("nan", "inf", "-1")
+}
+
 # Beside the files there is last.ckpt, of a training of one step with train.yaml.
 CASES_WITH_CHECKPOINT = {
     "new_run_into_the_folder_of_another": Case(

@@ -141,7 +141,7 @@ def test_help_explains_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
         ("trainer: {num_workers: -1}", "trainer.num_workers must be zero or more, got -1"),
         ("optim: {lr: .nan}", "optim.lr must be positive, got nan"),
         ("optim: {lr: .inf}", "optim.lr must be positive, got inf"),
-        ("optim: {poly_power: .nan}", "optim.poly_power must be a number, got nan"),
+        ("optim: {poly_power: .nan}", "optim.poly_power must be zero or more, got nan"),
         (f"optim: {{max_steps: {10**400}}}", "optim.max_steps must be at most 2147483647, got 1000000"),
         (f"trainer: {{seed: {2**63}}}", "trainer.seed must be at most 2147483647, got 9223372036854775808"),
         ("trainer: {num_workers: 1000000}", "trainer.num_workers must be at most 1000, got 1000000"),

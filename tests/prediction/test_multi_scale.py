@@ -125,7 +125,9 @@ def test_scales_are_numbers_or_a_name():
     assert parse_scales(["coco"]) == (0.5, 0.75, 1.0, 1.25, 1.5)
     assert parse_scales(["0.5", 1]) == (0.5, 1.0)
     for wrong in (["ade20k"], ["coco", "1"], [0.0], ["-1"], ["nan"], ["inf"], []):
-        with pytest.raises(ValueError, match=r"scales must be positive numbers or one of coco, cityscapes"):
+        with pytest.raises(
+            ValueError, match=r"scales must be positive numbers up to 1000 or one of coco, cityscapes"
+        ):
             parse_scales(wrong)
 
 

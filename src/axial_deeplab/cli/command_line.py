@@ -10,8 +10,21 @@ Arguments = list[str]
 Command = Callable[[Arguments], None]
 
 
+LARGEST = 2**31 - 1
+# Options -> their least and largest number, where others would take all memory, processes or time. Other
+# limits are checked, and told, where the numbers are used.
+LIMITS = {
+    **dict.fromkeys(("--num-workers", "--workers", "--threads"), (-LARGEST, 256)),
+    **dict.fromkeys(("--height", "--width", "--long-side", "--max-side"), (-LARGEST, 2**15)),
+    "--num-images": (-LARGEST, 10**6),
+    "--rounds": (-LARGEST, 10**6),
+    "--batch": (1, 2**16),
+    "--port": (0, 2**16 - 1),
+}
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser of one subcommand, whose errors are one line like all others."""
+    """A parser of one subcommand: its errors are one line like all others, its numbers have limits."""
 
     def __init__(self, function: Command) -> None:
         super().__init__(
@@ -19,9 +32,32 @@ class Parser(argparse.ArgumentParser):
             description=first_line(function),
         )
 
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Add an option; numbers that are too large for it, or none at all, are refused."""
+        if options.get("type") in (int, float):
+            options["type"] = _Limited(options["type"], *LIMITS.get(names[0], (-LARGEST, LARGEST)))
+        return super().add_argument(*names, **options)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the words of the command line."""
         raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+class _Limited:
+    """The type of an option: numbers from one limit to another."""
+
+    def __init__(self, kind: type[int] | type[float], least: int, most: int) -> None:
+        self.kind = kind
+        self.least = least
+        self.most = most
+        self.__name__ = kind.__name__  # argparse names it where a word is no number
+
+    def __call__(self, word: str) -> float:
+        value = self.kind(word)
+        if not self.least <= value <= self.most:
+            rule = f"at most {self.most}" if value > self.most else f"a number of at least {self.least}"
+            raise argparse.ArgumentTypeError(f"must be {rule}, got {word[:40]}")
+        return value
 
 
 def first_line(function: Command) -> str:

@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
     "optim.momentum": BELOW_1,
     "optim.ema_decay": ("null or in [0, 1)", BELOW_1[1]),
     "optim.weight_decay": NOT_NEGATIVE,
+    "optim.poly_power": NOT_NEGATIVE,
     "optim.gradient_clip": ("null or zero or more", NOT_NEGATIVE[1]),
     **{
         f"trainer.{name}": POSITIVE

@@ -14,13 +14,15 @@ SCALE_SETS: dict[str, tuple[float, ...]] = {
     "cityscapes": _TO_TWICE,
     "mapillary": _TO_TWICE,
 }
+# Larger images than this have no use, and no memory.
+LARGEST_SCALE = 1000
 
 
 def parse_scales(words: Sequence[str | float]) -> tuple[float, ...]:
     """Return scales that are given as numbers or as the name of a data set, whose scales the paper uses.
 
     Raises:
-        ValueError: a word is neither, or a scale is not positive.
+        ValueError: a word is neither, or a scale is not positive or larger than any use.
     """
     if len(words) == 1 and words[0] in SCALE_SETS:
         return SCALE_SETS[str(words[0])]
@@ -28,9 +30,9 @@ def parse_scales(words: Sequence[str | float]) -> tuple[float, ...]:
         scales = tuple(float(word) for word in words)
     except ValueError:
         scales = ()
-    if not scales or not all(0 < scale < float("inf") for scale in scales):
+    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
         raise ValueError(
-            f"scales must be positive numbers or one of {', '.join(SCALE_SETS)}, "
+            f"scales must be positive numbers up to {LARGEST_SCALE} or one of {', '.join(SCALE_SETS)}, "
             f"got {' '.join(map(str, words)) or 'none'}; 1 is the size of the image"
         )
     return scales

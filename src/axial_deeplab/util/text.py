@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+LONGEST_SIDE = 2**15
+
 
 def parse_size(text: str, name: str = "input") -> tuple[int, int]:
     """Return the height and width in pixels of, say, `1025x2049`; a single number is a square.
@@ -14,8 +16,11 @@ def parse_size(text: str, name: str = "input") -> tuple[int, int]:
         ValueError: the text is no such size.
     """
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"{name} must be HEIGHTxWIDTH in pixels, got {text}; write it as 1025x2049 or 224")
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= LONGEST_SIDE for part in parts):
+        raise ValueError(
+            f"{name} must be HEIGHTxWIDTH in pixels, got {text}; write it as 1025x2049 or 224, "
+            f"no side above {LONGEST_SIDE}"
+        )
     return int(parts[0]), int(parts[-1])
 
 
