@@ -13,12 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from axial_deeplab.grouping.nearest_center import find_nearest
+from axial_deeplab.grouping.watershed import group_by_watershed
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
-from axial_deeplab.watershed import group_by_watershed
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
 _INT32_MAX = 2**31 - 1
+
+# Logits of the classes (C, H, W), or (B, C, H, W).
+Logits = Tensor | UpsampledLogits
 
 
 def find_centers(
@@ -79,7 +84,7 @@ def strongest(
 def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
     """Assign each pixel to the center that is nearest to the pixel plus its offset.
 
-    Of equally near centers the first is taken. Needs O(K x H x W) time and O(H x W) memory.
+    Of equally near centers the first is taken. Needs O(H x W) memory.
 
     Shapes:
         centers (K, 2); offsets (2, H, W), both (y, x); mask (H, W); instances (H, W).
@@ -103,22 +108,33 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
     if mask is None:
         mask = torch.ones_like(instances, dtype=torch.bool)
     pixels = mask.flatten().nonzero()[:, 0]
-    y = offsets[0].float().flatten()[pixels] + pixels // width
-    x = offsets[1].float().flatten()[pixels] + pixels % width
+    offset_y, offset_x = (offset.float().flatten() for offset in offsets)
+    find = _find_in_grid if offsets.device.type == "cpu" else compare_all
+    for block in pixels.split(_block_elements(offsets)):
+        y = offset_y[block] + block // width
+        instances[block] = find(centers, y, offset_x[block] + block % width).add_(1)
+    return instances.view(height, width)
+
+
+def _find_in_grid(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    return torch.from_numpy(find_nearest(centers.float().numpy(), y.numpy(), x.numpy()))
+
+
+def compare_all(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Return the index of the nearest center (K, 2) of each point by comparing all, for GPUs; int64 (N,)."""
+    nearest = torch.empty_like(y, dtype=torch.int64)
     center_y, center_x = centers.to(y.dtype).unbind(1)
-    nearest = torch.empty_like(pixels)
-    step = max(1, _block_elements(offsets) // len(centers))
+    step = max(1, _block_elements(y) // len(centers))
     for start in range(0, len(y), step):
         block = slice(start, start + step)
         distance = (y[block, None] - center_y).square_()  # (step, K)
         along_x = x[block, None] - center_x
         distance.addcmul_(along_x, along_x)
         torch.argmin(distance, dim=1, out=nearest[block])
-    instances[pixels] = nearest.add_(1)
-    return instances.view(height, width)
+    return nearest
 
 
-def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
+def classify_pixels(semantic_logits: Logits, classes: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """Return the most probable class of each pixel and the logarithm of the sum of the exponentials of its
     logits.
 
@@ -127,24 +143,29 @@ def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         semantic_logits: any logits; logarithms of averaged probabilities serve as well.
+        classes: train ids to choose from; the class is a place in them. None for all.
 
     Returns:
-        The class (the smallest of equal ones), and what to subtract from a logit to get its log-probability.
+        The class (the first of equal ones), and what to subtract from a logit to get its log-probability.
     """
-    num_classes, height, width = semantic_logits.shape
+    if isinstance(semantic_logits, UpsampledLogits):
+        return semantic_logits.classify(classes)
+    height, width = semantic_logits.shape[1:]
+    chosen = range(len(semantic_logits)) if classes is None else list(classes)
     semantic = torch.empty(height, width, dtype=torch.int64, device=semantic_logits.device)
     log_partition = torch.empty(height, width, device=semantic_logits.device)
-    step = max(1, _block_elements(semantic_logits) // (num_classes * width))
+    step = max(1, _block_elements(semantic_logits) // (len(chosen) * width))
     for start in range(0, height, step):
-        rows = semantic_logits[:, start : start + step].float()
-        highest, semantic[start : start + step] = rows.max(dim=0)  # faster than argmax across strides
-        log_partition[start : start + step] = (rows - highest).exp_().sum(dim=0).log_() + highest
+        block = slice(start, start + step)
+        rows = (semantic_logits[:, block] if classes is None else semantic_logits[chosen, block]).float()
+        highest, semantic[block] = rows.max(dim=0)  # faster than argmax across strides
+        log_partition[block] = (rows - highest).exp_().sum(dim=0).log_() + highest
     return semantic, log_partition
 
 
 def apply_thing_threshold(
     semantic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     log_partition: Tensor,
     thing_ids: Sequence[int],
     threshold: float,
@@ -165,14 +186,14 @@ def apply_thing_threshold(
         The most probable of the thing classes, or of the others, at each pixel; `semantic` where there is
         only one of the two kinds.
     """
-    is_thing = _class_mask(thing_ids, len(semantic_logits), semantic.device)[:-1]
-    if bool(is_thing.all()) or not bool(is_thing.any()):
+    things = sorted(set(thing_ids))
+    others = [train_id for train_id in range(len(semantic_logits)) if train_id not in things]
+    if not things or not others:
         return semantic
-    ids = torch.arange(len(semantic_logits), device=semantic.device)
-    kinds = [ids[is_thing], ids[~is_thing]]
-    thing, other = (chosen[semantic_logits[chosen].argmax(dim=0)] for chosen in kinds)
-    log_probability = semantic_logits[kinds[0]].float().logsumexp(dim=0) - log_partition
-    return torch.where(log_probability.exp() > threshold, thing, other)
+    thing, thing_partition = classify_pixels(semantic_logits, things)
+    other, _ = classify_pixels(semantic_logits, others)
+    is_thing = (thing_partition - log_partition).exp() > threshold
+    return torch.where(is_thing, semantic.new_tensor(things)[thing], semantic.new_tensor(others)[other])
 
 
 def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_classes: int) -> Tensor:
@@ -284,7 +305,7 @@ def merge(
 
 def fill_void(
     panoptic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     centers: Tensor,
     offsets: Tensor,
     instance_values: Tensor,
@@ -311,15 +332,9 @@ def fill_void(
     void = panoptic == 0
     values = panoptic.unique()
     stuff_values = values[(values > 0) & (values % label_divisor == 0)]
-    filled = panoptic.clone()
     if len(stuff_values):
-        candidates = stuff_values.long() // label_divisor - 1
-        step = max(1, _block_elements(panoptic) // (len(candidates) * panoptic.shape[1]))
-        for start in range(0, len(panoptic), step):
-            rows = slice(start, start + step)
-            best = stuff_values[semantic_logits[candidates, rows].float().max(dim=0).indices]
-            filled[rows] = torch.where(void[rows], best, panoptic[rows])
-        return filled
+        best, _ = classify_pixels(semantic_logits, (stuff_values.long() // label_divisor - 1).tolist())
+        return torch.where(void, stuff_values[best], panoptic)
     present = instance_values[1:] > 0
     instances = group_pixels(centers[present], offsets, void)
     present_values = torch.cat([instance_values[:1], instance_values[1:][present]])
@@ -328,7 +343,7 @@ def fill_void(
 
 def describe_segments(
     panoptic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     log_partition: Tensor,
     confidences: Mapping[int, float],
     label_divisor: int = LABEL_DIVISOR,
@@ -354,7 +369,7 @@ def describe_segments(
     height, width = panoptic.shape
     values, index = panoptic.unique(return_inverse=True)
     train_ids = (values.long() // label_divisor - 1).clamp(min=0)  # void: any class, it is left out below
-    chosen = semantic_logits.gather(0, train_ids[index][None])[0].float()
+    chosen = _chosen_logits(semantic_logits, train_ids[index])
     probability = chosen.sub_(log_partition).exp_()
     sums = torch.bincount(index.flatten(), weights=probability.flatten().double(), minlength=len(values))
     num = len(values)
@@ -378,6 +393,13 @@ def describe_segments(
         for (value, area, x, y, w, h), mean in zip(table, means, strict=True)
         if value != 0
     )
+
+
+def _chosen_logits(semantic_logits: Logits, classes: Tensor) -> Tensor:
+    """Return the logit of one class (H, W) at each pixel, float32."""
+    if isinstance(semantic_logits, UpsampledLogits):
+        return semantic_logits.at(classes)
+    return semantic_logits.gather(0, classes[None])[0].float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -516,7 +538,7 @@ class PostProcessing:
         return cls(thing_ids, **{**stored, **knobs})
 
     @torch.no_grad()
-    def __call__(self, outputs: Mapping[str, Tensor]) -> list[PanopticOutput]:
+    def __call__(self, outputs: Mapping[str, Logits]) -> list[PanopticOutput]:
         """Process each image of a batch.
 
         Shapes:
@@ -532,9 +554,10 @@ class PostProcessing:
             ValueError: an output is missing, has a wrong shape or is not finite, or the classes do not fit.
         """
         logits, heatmap, offsets = self._checked(outputs)
-        return [self._process(*image) for image in zip(logits, heatmap[:, 0], offsets, strict=True)]
+        images = range(len(logits))
+        return [self._process(logits[index], heatmap[index, 0], offsets[index]) for index in images]
 
-    def _process(self, logits: Tensor, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
+    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
         num_classes = len(logits)
         semantic, log_partition = classify_pixels(logits)
         finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
@@ -557,7 +580,7 @@ class PostProcessing:
         if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.
             centers, confidences = centers.new_zeros(1, 2), confidences.new_ones(1)
-        thing_pixels = _class_mask(self.thing_ids, num_classes, logits.device)[semantic]
+        thing_pixels = _class_mask(self.thing_ids, num_classes, semantic.device)[semantic]
         if self.grouping == "watershed" and has_centers:
             instances = group_by_watershed(centers, heatmap, thing_pixels)
         else:
@@ -579,7 +602,7 @@ class PostProcessing:
         segments = describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
         return PanopticOutput(panoptic, segments, semantic, num_left_out)
 
-    def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _checked(self, outputs: Mapping[str, Any]) -> tuple[Logits, Tensor, Tensor]:
         names = ("semantic_logits", "center_heatmap", "offsets")
         missing = [name for name in names if name not in outputs]
         if missing:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
+from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_of_left_out
+from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -239,7 +241,7 @@ def predict_panoptic_batch(
 
 
 def _post_processed(
-    outputs: Mapping[str, Tensor], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
+    outputs: Mapping[str, Logits], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
@@ -457,21 +459,24 @@ def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
-def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
+def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Logits]:
     """Return the outputs for images (B, H, W, C)."""
     num_images, height, width = images.shape[:3]
     num_classes = getattr(model, "config", {}).get("num_classes", 1)
     # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
     maps = 1 + max(view.scales) ** 2 + (len(view.scales) > 1 or view.flip)
+    once = view.scales == (1.0,) and not view.flip
+    stays_small = once and device.type == "cpu" and type(model).forward is PanopticDeepLab.forward
+    if stays_small:
+        num_classes //= 16
     _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)
     pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     try:
         with torch.no_grad():
             pixels = match_channels(model, pixels.to(device))
-            if view.scales == (1.0,) and not view.flip:
-                outputs = dict(model(pixels))
-            else:
-                outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
+            if stays_small:
+                return _outputs_at_low_resolution(cast(PanopticDeepLab, model), pixels)
+            outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
@@ -479,7 +484,16 @@ def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View)
     if device.type not in ("cpu", "cuda"):
         # Post-processing sums in double precision, which such devices lack.
         outputs = {name: output.cpu() for name, output in outputs.items()}
-    return outputs
+    return dict(outputs)
+
+
+def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[str, Logits]:
+    """Return the outputs of a network on the CPU, the logits as small as the network makes them."""
+    maps = model.decode(model.encode(pixels))
+    height, width = pixels.shape[-2:]
+    logits = maps.pop("semantic_logits").float()
+    upsampled = UpsampledLogits(logits, model.padded_size(height, width), (height, width))
+    return {"semantic_logits": upsampled, **model.resized(maps, (height, width))}
 
 
 def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
