@@ -2,8 +2,9 @@
 
 Noise is the worst case: every pixel has a class of its own, and 200 centers lie anywhere. The structured
 scene is a drawn one, with its true centers and offsets, and logits that are wrong at a tenth of the
-pixels. The maps have 133 classes at a quarter of the resolution, as networks make them, and 50 centers. Each case runs in a process of its own, so that its peak is its own; the inputs do not count.
-Where others keep the processors busy, the time of the processor tells more than that of the clock.
+pixels. The maps have 133 classes at a quarter of the resolution, as networks make them, and 50 centers.
+Each case runs in a process of its own, so that its peak is its own; the inputs do not count. Where others
+keep the processors busy, the time of the processor tells more than that of the clock.
 
     python benchmarks/post_processing.py
     OMP_NUM_THREADS=1 python benchmarks/post_processing.py --height 1025 --width 2049 --json times.json
