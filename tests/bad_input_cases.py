@@ -133,6 +133,8 @@ CASES = {
     # The command line itself.
     "unknown_command": Case("evalute", "evalute", "must be one of train, evaluate"),
     "unknown_option": Case(f"{PREDICT} --colour", "--colour", "see axial-deeplab predict --help"),
+    "check_of_no_range": Case(f"dataset check {DATA} --value-range dark", "value_range", 'write "bits 12"'),
+    "check_of_a_falling_range": Case(f"dataset check {DATA} --value-range 9,3", "'9,3'", "rising order"),
     "option_without_value": Case(f"{PREDICT} --top-k", "--top-k", "expected one argument"),
     "option_of_wrong_type": Case(f"{PREDICT} --top-k many", "--top-k", "invalid int value: 'many'"),
     "top_k_0": Case(f"{PREDICT} --top-k 0", "top_k", "must be"),
@@ -598,6 +600,11 @@ CASES_WITH_CHECKPOINT = {
         f"{TRAIN} --resume last.ckpt --model.span 7",
         "model.span must be 9 as in last.ckpt, got 7",
         "leave it",
+    ),
+    "resume_with_another_value_range": Case(
+        f"{TRAIN} --resume last.ckpt --data.value_range 0,4095",
+        "data.value_range must be full as in last.ckpt, got 0,4095",
+        "leave it, or start a new run",
     ),
     "resume_on_other_classes": Case(
         f"{TRAIN} --resume last.ckpt",

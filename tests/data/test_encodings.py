@@ -1,8 +1,10 @@
 """One picture in many encodings: the network sees what a viewer shows, as it does of the plain PNG."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from axial_deeplab.data.images import read_image, to_rgb
+from axial_deeplab.data.image_warnings import told_together
+from axial_deeplab.data.images import picture_size, read_image, to_rgb, warn_of_images
 from axial_deeplab.data.value_range import ValueRange
 
 HEIGHT, WIDTH = 24, 20
@@ -267,3 +270,32 @@ def test_other_tiffs_are_refused_by_their_cause(tmp_path: Path, write: Write, me
     write(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=rf"a\.tif .*{message}"):
         read_image(tmp_path / "a.tif")
+
+
+def test_many_pictures_of_a_small_range_are_told_once(tmp_path: Path) -> None:
+    for number in range(5):
+        DARK["twelve.png"](tmp_path / f"{number}.png")
+    paths = sorted(tmp_path.iterdir())
+    told = r"^5 images, of which the first: .*0\.png uses 6\.\d% .*bits 12"
+    with pytest.warns(UserWarning, match=told) as caught:
+        warn_of_images(paths)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match=told) as caught, told_together(), ThreadPoolExecutor(3) as pool:
+        list(pool.map(read_image, paths))
+    assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_leave_the_filters_of_warnings_alone(tmp_path: Path) -> None:
+    Image.fromarray(COLORS).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_image, [tmp_path / "a.png"] * 200))
+    assert list(warnings.filters) == before
+
+
+def test_a_size_needs_no_range(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 5), np.float32))
+    assert picture_size(tmp_path / "a.tif") == (3, 5)
+    with pytest.raises(ValueError, match=r"a\.tif must be 5 x 4 pixels .*got 3 x 5"):
+        picture_size(tmp_path / "a.tif", size=(5, 4))

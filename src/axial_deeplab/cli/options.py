@@ -72,12 +72,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
         "(default: as the weights were trained)",
     )
-    parser.add_argument(
-        "--value-range",
-        metavar="RULE",
-        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
-        '"percentiles 1 99", or two numbers "0 4095" (default: as the weights were trained)',
-    )
+    add_value_range(parser, "as the weights were trained")
     if views:
         parser.add_argument(
             "--scales",
@@ -104,6 +99,16 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         "--grouping",
         choices=("offsets", "watershed"),
         help="what gives pixels to centers: their offsets, or a watershed of the heatmap",
+    )
+
+
+def add_value_range(parser: Parser, default: str) -> None:
+    """Add the option of the range of values; the help tells its default."""
+    parser.add_argument(
+        "--value-range",
+        metavar="RULE",
+        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
+        f'"percentiles 1 99", or two numbers "0 4095" (default: {default})',
     )
 
 

@@ -5,13 +5,15 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from axial_deeplab.data.image_warnings import ImageWarning, told_together
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 from axial_deeplab.data.value_range import FULL, ValueRange
 
@@ -32,6 +34,12 @@ DAMAGED = (
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
+# Images that are looked at before a training reads them all: what is odd in one is odd in most.
+_LOOKED_AT = 20
+
+# Large pictures are read without a word up to Pillow's limit, which is an error. Set once: the
+# filters are shared by all threads, which must not change them while others read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class _Stored(NamedTuple):
@@ -81,6 +89,16 @@ def read_image(
             not.
         OSError: the file cannot be opened.
     """
+    pixels, notes = read_with_notes(path, size=size, value_range=value_range)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return pixels
+
+
+def read_with_notes(
+    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, value_range: ValueRange = FULL
+) -> tuple[NDArray[np.uint8], list[ImageWarning]]:
+    """Read an image file as `read_image` does; return its pixels and the warnings, without giving them."""
     with open(path, "rb") as file, naming_damage(path):
         stored = _read(file)
     if stored.is_coarse and value_range.kind != "full":
@@ -94,10 +112,50 @@ def read_image(
         pixels = _as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    for text in (complaint, stored.more):
-        if text is not None:
-            warnings.warn(f"{path} {text}", stacklevel=2)
-    turned = _turned(pixels, stored.orientation)
+    notes = {"range": complaint, "pages": stored.more}
+    return _fitted(pixels, stored.orientation, size, path), [
+        ImageWarning(path, text, kind) for kind, text in notes.items() if text is not None
+    ]
+
+
+def picture_size(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Decode an image file, whatever the range of its values; return its (height, width) in pixels.
+
+    Args:
+        path: see `read_image`.
+        size: see `read_image`.
+
+    Raises:
+        ValueError: the file is no complete image, or its size is another, turned or not.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb") as file, naming_damage(path):
+        stored = _read(file)
+    if stored.more is not None:
+        warnings.warn(ImageWarning(path, stored.more, "pages"), stacklevel=2)
+    height, width = _fitted(stored.values, stored.orientation, size, path).shape[:2]
+    return height, width
+
+
+def warn_of_images(files: Sequence[Path], value_range: ValueRange = FULL) -> None:
+    """Look at some image files, evenly spaced among all, and tell what is odd in them.
+
+    Args:
+        files: image files; those that cannot be read are passed over.
+        value_range: see `read_image`.
+    """
+    step = max(1, -(-len(files) // _LOOKED_AT))
+    with told_together():
+        for path in files[::step]:
+            with contextlib.suppress(ValueError, OSError):
+                read_image(path, value_range=value_range)
+
+
+def _fitted(
+    pixels: NDArray[Any], orientation: int, size: tuple[int, int] | None, path: str | os.PathLike[str]
+) -> NDArray[Any]:
+    """Return the pixels (H, W, C) upright, or as they lie if only that is the size that is asked for."""
+    turned = _turned(pixels, orientation)
     if size is None or turned.shape[:2] == tuple(size):
         pixels = np.ascontiguousarray(turned)
     if size is not None and pixels.shape[:2] != tuple(size):
@@ -123,9 +181,7 @@ def naming_damage(
         ValueError: the file is damaged, too large, or of a kind that cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     except Image.DecompressionBombError:
         raise ValueError(
             f"{path} must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the limit of the reader "
@@ -277,7 +333,7 @@ def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return the pixels (H, W, C) upright; orientations 5 to 8 lie on their side."""
     if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)

@@ -109,6 +109,11 @@ class PanopticDataset(Dataset[Sample]):
         """Whether the images have panoptic maps."""
         return all(record.ground_truth is not None for record in self.records)
 
+    @property
+    def image_files(self) -> list[Path]:
+        """The files of the images."""
+        return [record.image for record in self.records]
+
     def __len__(self) -> int:
         return len(self.records)
 

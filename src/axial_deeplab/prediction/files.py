@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
+from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
@@ -200,8 +201,8 @@ def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """Keep predictors from warning of each image."""
-    with warnings.catch_warnings():
+    """Keep predictors from warning of each image: what is odd in the files is told together at the end."""
+    with told_together(), warnings.catch_warnings():
         warnings.simplefilter("ignore", CentersLeftOutWarning)
         yield
 

@@ -17,7 +17,8 @@ from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.image_warnings import told_together
+from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, require_text
 from axial_deeplab.panoptic.map import Panoptic, measure_segments
@@ -82,6 +83,7 @@ def write_panoptic(
             stacklevel=2,
         )
     with (
+        told_together(),
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
     ):
@@ -143,7 +145,7 @@ def maps_to_convert(
             for kind, paths in maps.items()
         }
         height, width = next(iter(read.values())).shape
-        read_image(files[name], size=(height, width))  # Refuses other sizes.
+        picture_size(files[name], size=(height, width))  # Refuses other sizes.
         return panoptic_from_maps(
             read.get("semantic"),
             read.get("instances"),
@@ -189,7 +191,7 @@ def masks_to_convert(
 
     def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
-        size = read_image(path).shape[:2]
+        size = picture_size(path)
         found = [
             Mask(pixels, thing)
             for mask in list_files(folder, MAP_SUFFIXES)
@@ -240,7 +242,7 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
             ids, annotation = cityscapes_annotation(
                 read_id_map(path), image_id=record.image_id, file_name=name, source=path
             )
-            read_image(record.image, size=(ids.shape[0], ids.shape[1]))  # Refuses other sizes.
+            picture_size(record.image, size=(ids.shape[0], ids.shape[1]))  # Refuses other sizes.
             values, _, boxes = measure_segments(ids)
             box_of_id = dict(zip(values.tolist(), boxes.tolist(), strict=True))
             segments = [

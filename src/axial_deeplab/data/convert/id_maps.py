@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 
@@ -43,8 +44,6 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
             "save the ids as greyscale, not as colors"
         )
     if num_pages > 1 and page is None:
-        warnings.warn(
-            f"{path} has {num_pages} pages, of which the first is read; give another with --page",
-            stacklevel=2,
-        )
+        text = f"has {num_pages} pages, of which the first is read; give another with --page"
+        warnings.warn(ImageWarning(path, text, "pages of a map"), stacklevel=2)
     return pixels.astype(np.int32)
