@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from axial_deeplab.data.image_warnings import ImageWarning, told_together
+from axial_deeplab.data.screen_colors import exponent_of_gamma, in_srgb
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 from axial_deeplab.data.value_range import FULL, ValueRange
+from axial_deeplab.data.wide_images import (
+    WideValues,
+    has_16_bit_color,
+    read_16_bit_png,
+    read_wide_jpeg_2000,
+    read_wide_ppm,
+)
 
 # Pillow knows more formats; some start programs that draw their pages.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
@@ -54,6 +62,8 @@ class _Stored(NamedTuple):
         premultiplied: whether the values are multiplied with alpha.
         is_coarse: whether only the upper 8 bits of the values are there.
         more: what the file has beside this picture, for a warning.
+        profile: ICC profile of the colors; None for those of usual screens.
+        exponent: of the values from 0 to 1, as the gamma of the file asks for.
     """
 
     values: NDArray[Any]
@@ -64,6 +74,8 @@ class _Stored(NamedTuple):
     premultiplied: bool = False
     is_coarse: bool = False
     more: str | None = None
+    profile: bytes | None = None
+    exponent: float = 1.0
 
 
 def read_image(
@@ -75,9 +87,10 @@ def read_image(
     and labeling tools do, unless its annotation was made on the stored pixels, as `size` tells. Where the
     size cannot tell (half a turn, mirrors, squares), it is turned.
 
-    Greyscale is repeated, palettes and CMYK are converted, and what is transparent is laid on white. Of
-    several pages or frames the first is read, with a warning; a page that is marked as a preview does not
-    count. A picture that hardly suits the range of values gets a warning, too.
+    Greyscale is repeated, palettes and CMYK are converted, colors of an ICC profile and the gamma of a PNG
+    become those of usual screens (sRGB), and what is transparent is laid on white. Of several pages or frames
+    the first is read, with a warning; a page that is marked as a preview does not count. A picture that
+    hardly suits the range of values gets a warning, too.
 
     Args:
         path: a file of one of `FORMATS`.
@@ -242,12 +255,27 @@ def _read(file: BinaryIO) -> _Stored:
         return _read_tiff(file)
     file.seek(0)
     image: Image.Image = Image.open(file, formats=FORMATS)
-    if image.format == "PNG" and _has_16_bit_color(file):
-        return _read_16_bit_color(file)
-    image.load()
+    wide = _read_wide(file, image)
+    if wide is not None:
+        stored = _Stored(
+            wide.values, wide.alpha, bits=wide.bits, profile=image.info.get("icc_profile"),
+            exponent=exponent_of_gamma(image),
+        )  # fmt: skip
+    else:
+        image.load()
+        stored = _of_pillow(image)
     more = "has several frames, of which only the first is read; save the others as files of their own"
     several = image.format != "MPO" and getattr(image, "is_animated", False)
-    return _of_pillow(image)._replace(orientation=_orientation(image), more=more if several else None)
+    return stored._replace(orientation=_orientation(image), more=more if several else None)
+
+
+def _read_wide(file: BinaryIO, image: Image.Image) -> WideValues | None:
+    """Read a picture of more than 8 bits of which Pillow would drop some; None for all others."""
+    if image.format == "PNG":
+        return read_16_bit_png(file) if has_16_bit_color(file) else None
+    if image.format == "PPM":
+        return read_wide_ppm(file)
+    return read_wide_jpeg_2000(file, image) if image.format == "JPEG2000" else None
 
 
 def _read_tiff(file: BinaryIO) -> _Stored:
@@ -267,7 +295,7 @@ def _read_tiff(file: BinaryIO) -> _Stored:
     else:
         stored = _Stored(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
-            page.premultiplied, page.is_coarse,
+            page.premultiplied, page.is_coarse, profile=page.profile,
         )  # fmt: skip
     more = (
         f"has {page.num_pages} pages, of which only the first is read; save the others as files of their own"
@@ -276,46 +304,22 @@ def _read_tiff(file: BinaryIO) -> _Stored:
 
 
 def _of_pillow(image: Image.Image) -> _Stored:
+    profile, exponent = image.info.get("icc_profile"), exponent_of_gamma(image)
     if image.mode[0] in "IF":
-        return _Stored(np.asarray(image)[..., None])
+        values, key = np.asarray(image), image.info.get("transparency")
+        alpha = None if key is None else np.where(values == key, 0, 0xFFFF).astype(np.uint16)
+        return _Stored(values[..., None], alpha, profile=profile, exponent=exponent)
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("RGBA"))
-        return _Stored(pixels[..., :3], pixels[..., 3])
+        return _Stored(pixels[..., :3], pixels[..., 3], profile=profile, exponent=exponent)
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all for Adobe's, which store the inks inverted.
         image = Image.fromarray(_WHITE - np.asarray(image), "CMYK")
-    return _Stored(np.array(image if image.mode == "RGB" else image.convert("RGB")))
-
-
-def _has_16_bit_color(file: BinaryIO) -> bool:
-    """Whether a PNG has 16 bits for each of several channels, of which Pillow drops 8."""
-    file.seek(24)
-    depth, color_type = file.read(2)
-    file.seek(0)
-    return depth == 16 and color_type != 0
-
-
-def _read_16_bit_color(file: BinaryIO) -> _Stored:
-    """Let Pillow decode the upper bytes, and the lower ones as if they were those of the other byte order."""
-    image = Image.open(file, formats=["PNG"])
-    (tile,) = image.tile
-    layout, key = str(tile.args), image.info.get("transparency")
-    has_grey = layout == "LA;16B"
-    if has_grey:
-        image.tile = [tile._replace(args="RGBA")]  # four bytes a pixel, two channels of two
-        bytes_ = np.asarray(image).astype(np.uint16)
-        values = bytes_[..., ::2] << 8 | bytes_[..., 1::2]
-    else:
-        upper = np.asarray(image).astype(np.uint16)
-        file.seek(0)
-        image = Image.open(file, formats=["PNG"])
-        image.tile = [tile._replace(args=layout.replace("16B", "16L"))]
-        values = upper << 8 | np.asarray(image)
-    colors = 1 if has_grey else 3
-    alpha = values[..., colors] if values.shape[2] > colors else None
-    if alpha is None and isinstance(key, tuple):
-        alpha = np.where((values == np.array(key)).all(axis=2), 0, 0xFFFF).astype(np.uint16)
-    return _Stored(values[..., :colors], alpha, _orientation(image))
+    if image.mode in ("CMYK", "LAB"):
+        return _Stored(np.array(in_srgb(image, profile)))
+    if image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return _Stored(np.atleast_3d(np.array(image)), profile=profile, exponent=exponent)
 
 
 def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
@@ -325,6 +329,13 @@ def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
         pixels = value_range.to_8_bits(pixels, bits=stored.bits)
     if stored.white_is_zero:
         pixels = _WHITE - pixels
+    if stored.exponent != 1:
+        pixels = np.rint((np.arange(_WHITE + 1) / _WHITE) ** stored.exponent * _WHITE).astype(np.uint8)[
+            pixels
+        ]
+    if stored.profile:
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        pixels = np.array(in_srgb(image, stored.profile))
     if stored.alpha is not None and (stored.alpha != np.iinfo(stored.alpha.dtype).max).any():
         alpha = FULL.to_8_bits(stored.alpha)[..., None].astype(np.uint16)
         light = pixels.astype(np.uint16) * (_WHITE if stored.premultiplied else alpha)

@@ -37,6 +37,7 @@ class TiffPage(NamedTuple):
         bits: bits of a value.
         orientation: as in EXIF, 1 for upright.
         is_coarse: whether only the upper 8 bits of the values could be decoded.
+        profile: ICC profile of the colors.
     """
 
     place: int
@@ -48,6 +49,7 @@ class TiffPage(NamedTuple):
     bits: int = 8
     orientation: int = 1
     is_coarse: bool = False
+    profile: bytes | None = None
 
 
 def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
@@ -123,6 +125,7 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
         white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
         bits=page.bitspersample,
         orientation=1 if orientation is None else int(orientation.value),
+        profile=page.iccprofile,
     )
     try:
         values = page.asarray()
