@@ -318,7 +318,7 @@ def test_pages_and_frames_are_named(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match=r"a\.gif has several frames, of which only the first is read"):
+    with pytest.warns(UserWarning, match=r"a\.gif has 2 frames, of which only the first is read"):
         read_image(tmp_path / "a.gif")
 
 
@@ -370,3 +370,14 @@ def test_a_size_needs_no_range(tmp_path: Path) -> None:
     assert picture_size(tmp_path / "a.tif") == (3, 5)
     with pytest.raises(ValueError, match=r"a\.tif must be 5 x 4 pixels .*got 3 x 5"):
         picture_size(tmp_path / "a.tif", size=(5, 4))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_a_page_is_the_picture(tmp_path: Path, name: str) -> None:
+    pages = [Image.fromarray(each) for each in (255 - GREY, GREY)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / name, page=2)[..., 0], GREY)
+    assert picture_size(tmp_path / name, page=1) == GREY.shape
+    with pytest.raises(ValueError, match=rf"{name} must have page 3, got 2"):
+        read_image(tmp_path / name, page=3)

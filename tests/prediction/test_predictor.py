@@ -145,6 +145,13 @@ class TestPredictor:
                 prediction = everything(pixels)
             assert (len(prediction.segments), prediction.num_left_out) == (90, 0)
 
+    def test_a_page_of_a_file(self, predictor, tmp_path):
+        pages = [Image.fromarray(each) for each in (picture(), picture()[::-1])]
+        pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+        second = Predictor(LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", page=2)
+        np.testing.assert_array_equal(second(tmp_path / "a.tif").image, picture()[::-1])
+        assert second.settings != predictor.settings
+
     def test_the_image_is_a_copy(self, predictor):
         frame = picture()
         tensor = torch.from_numpy(picture()).permute(2, 0, 1)

@@ -159,7 +159,9 @@ def _convert(arguments: Arguments) -> None:
         metavar="T",
         help="maps, masks: values up to T are no instance (for soft edges; default: 0)",
     )
-    parser.add_argument("--page", type=int, metavar="N", help="maps, masks: page of TIFF files, from 1 on")
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="maps, masks and their photographs: page of TIFF files"
+    )
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
     parser.add_argument(
         "--categories",

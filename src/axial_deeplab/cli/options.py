@@ -132,6 +132,8 @@ def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
         from axial_deeplab.prediction.multi_scale import parse_scales
 
         given["scales"] = parse_scales(options.scales)
+    if getattr(options, "page", None) is not None:
+        given["page"] = options.page
     if getattr(options, "flip", False):
         given["flip"] = True
     return {"device": options.device, **given}

@@ -42,6 +42,7 @@ DAMAGED = (
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
+_ONE_IS_READ = "of which only the first is read; give another with --page, or save them as files of their own"
 # Images that are looked at before a training reads them all: what is odd in one is odd in most.
 _LOOKED_AT = 20
 
@@ -79,7 +80,11 @@ class _Stored(NamedTuple):
 
 
 def read_image(
-    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, value_range: ValueRange = FULL
+    path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    value_range: ValueRange = FULL,
+    page: int | None = None,
 ) -> NDArray[np.uint8]:
     """Read an image file as RGB, uint8 (H, W, 3), upright, as a viewer shows it.
 
@@ -96,24 +101,29 @@ def read_image(
         path: a file of one of `FORMATS`.
         size: (height, width) in pixels that an annotation asks for; None takes the upright size.
         value_range: which values are black and white where a channel has more than 8 bits.
+        page: page or frame of the file, from 1 on; None takes the first.
 
     Raises:
-        ValueError: the file is no complete image, its pixels have no range, or its size is another, turned or
-            not.
+        ValueError: the file is no complete image or lacks the page, its pixels have no range, or its size is
+            another, turned or not.
         OSError: the file cannot be opened.
     """
-    pixels, notes = read_with_notes(path, size=size, value_range=value_range)
+    pixels, notes = read_with_notes(path, size=size, value_range=value_range, page=page)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return pixels
 
 
 def read_with_notes(
-    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, value_range: ValueRange = FULL
+    path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    value_range: ValueRange = FULL,
+    page: int | None = None,
 ) -> tuple[NDArray[np.uint8], list[ImageWarning]]:
     """Read an image file as `read_image` does; return its pixels and the warnings, without giving them."""
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file)
+        stored = _read(file, page)
     if stored.is_coarse and value_range.kind != "full":
         raise ValueError(
             f"{path}: value range {value_range.rule} needs all bits of this compressed TIFF; "
@@ -131,19 +141,22 @@ def read_with_notes(
     ]
 
 
-def picture_size(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> tuple[int, int]:
+def picture_size(
+    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, page: int | None = None
+) -> tuple[int, int]:
     """Decode an image file, whatever the range of its values; return its (height, width) in pixels.
 
     Args:
         path: see `read_image`.
         size: see `read_image`.
+        page: see `read_image`.
 
     Raises:
         ValueError: the file is no complete image, or its size is another, turned or not.
         OSError: the file cannot be opened.
     """
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file)
+        stored = _read(file, page)
     if stored.more is not None:
         warnings.warn(ImageWarning(path, stored.more, "pages"), stacklevel=2)
     height, width = _fitted(stored.values, stored.orientation, size, path).shape[:2]
@@ -250,11 +263,15 @@ def to_rgb(image: Image.Image, *, value_range: ValueRange = FULL) -> NDArray[np.
     return _as_shown(_of_pillow(image), value_range)
 
 
-def _read(file: BinaryIO) -> _Stored:
+def _read(file: BinaryIO, page: int | None) -> _Stored:
     if file.read(4) in MAGIC:
-        return _read_tiff(file)
+        return _read_tiff(file, page)
     file.seek(0)
     image: Image.Image = Image.open(file, formats=FORMATS)
+    number = getattr(image, "n_frames", 1)
+    if page is not None and not 1 <= page <= number:
+        raise UnsupportedImageError(f"must have page {page}, got {number}; give another --page, or none")
+    image.seek((page or 1) - 1)
     wide = _read_wide(file, image)
     if wide is not None:
         stored = _Stored(
@@ -264,8 +281,8 @@ def _read(file: BinaryIO) -> _Stored:
     else:
         image.load()
         stored = _of_pillow(image)
-    more = "has several frames, of which only the first is read; save the others as files of their own"
-    several = image.format != "MPO" and getattr(image, "is_animated", False)
+    more = f"has {number} frames, {_ONE_IS_READ}"
+    several = image.format != "MPO" and number > 1 and page is None
     return stored._replace(orientation=_orientation(image), more=more if several else None)
 
 
@@ -278,8 +295,8 @@ def _read_wide(file: BinaryIO, image: Image.Image) -> WideValues | None:
     return read_wide_jpeg_2000(file, image) if image.format == "JPEG2000" else None
 
 
-def _read_tiff(file: BinaryIO) -> _Stored:
-    page = read_tiff(file)
+def _read_tiff(file: BinaryIO, number: int | None) -> _Stored:
+    page = read_tiff(file, number=number)
     if page.values is None:
         file.seek(0)
         try:
@@ -297,10 +314,8 @@ def _read_tiff(file: BinaryIO) -> _Stored:
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
             page.premultiplied, page.is_coarse, profile=page.profile,
         )  # fmt: skip
-    more = (
-        f"has {page.num_pages} pages, of which only the first is read; save the others as files of their own"
-    )
-    return stored._replace(more=more if page.num_pages > 1 else None)
+    more = f"has {page.num_pages} pages, {_ONE_IS_READ}"
+    return stored._replace(more=more if page.num_pages > 1 and number is None else None)
 
 
 def _of_pillow(image: Image.Image) -> _Stored:

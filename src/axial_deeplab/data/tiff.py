@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -82,6 +83,45 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         if not pixels or _pillow_reads(page):
             return TiffPage(place, len(pictures))
         return _decoded(page, TiffPage(place, len(pictures)), file)
+
+
+def save_page(source: Path, number: int, target: Path) -> None:
+    """Write one page of a TIFF file as a file of its own, with the values that it has.
+
+    Args:
+        source: the file.
+        number: which page, from 1 on, without previews.
+        target: the file to write.
+
+    Raises:
+        ValueError: there is no such page, or it is of a kind that cannot be read.
+        OSError: a file cannot be read or written.
+    """
+    import tifffile
+
+    with source.open("rb") as file:
+        place = read_tiff(file, number=number, pixels=False).place
+        file.seek(0)
+        with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages[place]
+            if not _pillow_reads(page):
+                planes = {"planarconfig": page.planarconfig} if page.samplesperpixel > 1 else {}
+                extra = {"extrasamples": page.extrasamples} if page.extrasamples else {}
+                icc = {"iccprofile": page.iccprofile} if page.iccprofile else {}
+                tifffile.imwrite(
+                    target, page.asarray(), photometric=page.photometric, **planes, **extra, **icc
+                )
+                return
+        file.seek(0)
+        with Image.open(file, formats=["TIFF"]) as image:
+            image.seek(place)
+            image.save(target, format="TIFF", save_all=False)
+
+
+def has_pages(path: Path) -> bool:
+    """Whether an image file is a TIFF of several pages."""
+    with path.open("rb") as file:
+        return file.read(4) in MAGIC and read_tiff(file, pixels=False).num_pages > 1
 
 
 @contextlib.contextmanager

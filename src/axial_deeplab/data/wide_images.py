@@ -61,27 +61,40 @@ def read_16_bit_png(file: BinaryIO) -> WideValues:
 
 def read_wide_ppm(file: BinaryIO) -> WideValues | None:
     """Read a PPM or PGM file of more than 8 bits, of which Pillow drops some; None if it has 8."""
+    values, white = read_ppm(file) or (None, 0)
+    if values is None or white <= 0xFF:
+        file.seek(0)
+        return None
+    bits = white.bit_length()
+    highest = 2**bits - 1
+    if white != highest:
+        values = (np.minimum(values, white).astype(np.uint32) * highest // white).astype(np.uint16)
+    return WideValues(values, bits=bits)
+
+
+def read_ppm(file: BinaryIO) -> tuple[NDArray[np.uint16], int] | None:
+    """Return the values (H, W, 1 or 3) of a PPM or PGM file as they are, and which one is white.
+
+    Pillow stretches them, so that white is 255 or 65535. None for files of one bit, and for others.
+    """
     file.seek(0)
     content = file.read()
     header = _PPM_HEADER.match(content)
     kind, width, height, white = map(int, header.groups()) if header else (0, 0, 0, 0)
-    if header is None or not 0xFF < white <= 0xFFFF:
-        file.seek(0)
+    if header is None or not 0 < white <= 0xFFFF:
         return None
     channels = 3 if kind in (3, 6) else 1
     count = width * height * channels
     if kind in (2, 3):
         values = np.array(content[header.end() :].split(maxsplit=count)[:count], dtype=np.uint16)
     else:
-        stored = content[header.end() : header.end() + 2 * count]
-        values = np.frombuffer(stored[: len(stored) // 2 * 2], ">u2").astype(np.uint16)
+        kind_of_value = np.dtype(">u2" if white > 0xFF else "u1")
+        stored = content[header.end() :][: count * kind_of_value.itemsize]
+        whole = len(stored) // kind_of_value.itemsize * kind_of_value.itemsize
+        values = np.frombuffer(stored[:whole], kind_of_value).astype(np.uint16)
     if len(values) < count:
         raise ValueError(f"{len(values)} of {count} values, for the file is cut off")
-    bits = white.bit_length()
-    highest = 2**bits - 1
-    if white != highest:
-        values = (np.minimum(values, white).astype(np.uint32) * highest // white).astype(np.uint16)
-    return WideValues(values.reshape(height, width, channels), bits=bits)
+    return values.reshape(height, width, channels), white
 
 
 def read_wide_jpeg_2000(file: BinaryIO, image: Image.Image) -> WideValues | None:

@@ -142,6 +142,7 @@ class View:
             `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
             None keeps it.
         value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
+        page: page of image files that have several, from 1 on; None takes the first, with a warning.
 
     Raises:
         ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
@@ -152,11 +153,14 @@ class View:
     flip: bool = False
     long_side: int | None = None
     value_range: str = FULL.rule
+    page: int | None = None
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
         ValueRange(self.value_range)  # refuses what is none
+        if self.page is not None and self.page < 1:
+            raise ValueError(f"page must be at least 1, got {self.page}; correct --page")
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -290,6 +294,7 @@ class Predictor:
         flip: bool = False,
         long_side: int | None = None,
         value_range: str | None = None,
+        page: int | None = None,
         **knobs: Any,
     ) -> None:
         if scales is not None:
@@ -313,6 +318,7 @@ class Predictor:
             max_size=max_size,
             value_range=value_range,
         )
+        self.view = dataclasses.replace(self.view, page=page)
         self.model = fuse(loaded.model).to(self.device)
 
     @overload
@@ -352,7 +358,7 @@ class Predictor:
             OSError: a file cannot be opened.
         """
         value_range = ValueRange(self.view.value_range)
-        pixels = [_as_array(image, value_range) for image in images]
+        pixels = [_as_array(image, value_range, self.view.page) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
@@ -434,10 +440,10 @@ def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
     )
 
 
-def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange, page: int | None = None) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), value_range=value_range)
+        return read_image(Path(image), value_range=value_range, page=page)
     if isinstance(image, Image.Image):
         return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)

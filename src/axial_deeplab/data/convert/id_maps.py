@@ -10,6 +10,7 @@ from PIL import Image
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
+from axial_deeplab.data.wide_images import read_ppm
 
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
@@ -37,7 +38,8 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         with Image.open(file, formats=FORMATS) as image:
             image.seek(place)
             mode = image.mode
-            pixels = np.asarray(image)
+            raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
+            pixels = np.asarray(image) if raw is None else raw[0][..., 0]
     if mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "
