@@ -60,6 +60,19 @@ def with_alpha(values: np.ndarray) -> np.ndarray:
     return np.dstack([values, alpha])
 
 
+def without_mark_of_alpha(values: np.ndarray) -> Write:
+    """Write four bands as OpenCV does, without a word on the fourth."""
+
+    def write(path: Path) -> None:
+        tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unassalpha"])
+        tag = struct.pack("<HHI", 338, 3, 1)
+        content = path.read_bytes()
+        assert content.count(tag) == 1
+        path.write_bytes(content.replace(tag, struct.pack("<HHI", 65000, 3, 1)))
+
+    return write
+
+
 def palette_with_a_hole() -> Image.Image:
     image = Image.fromarray(np.where(HIDDEN == 0, 0, 1).astype(np.uint8), "P")
     image.putpalette([0, 0, 0, 10, 200, 90])
@@ -161,6 +174,10 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
         tiff(with_alpha(WIDE_COLORS) * (HIDDEN[..., None] // 255), **RGB, extrasamples=["assocalpha"]),
         ON_WHITE,
     ),
+    "unmarked_alpha.tif": (without_mark_of_alpha(with_alpha(COLORS)), ON_WHITE),
+    "unmarked_alpha16.tif": (without_mark_of_alpha(with_alpha(WIDE_COLORS)), ON_WHITE),
+    "lzma8.tif": (tiff(COLORS, **RGB, compression="lzma"), COLORS),
+    "deflate_tiles8.tif": (tiff(COLORS, **RGB, compression="zlib", tile=(16, 16)), COLORS),
     "four_bands.tif": (tiff(np.dstack([COLORS, GREY]), **RGB, extrasamples=["unspecified"]), COLORS),
     "preview.tif": (preview_first, COLORS),
     "cmyk.tif": (pillow(Image.fromarray(CMYK, "CMYK")), COLORS),

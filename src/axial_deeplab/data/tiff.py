@@ -15,6 +15,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
 _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION = 274
+# None, those of fax machines, LZW, JPEG, Deflate, PackBits: every Pillow has them, and other ones by chance.
+_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
 # Tags that are odd are no news to those who want the picture.
@@ -141,6 +143,8 @@ def _is_preview(page: Any) -> bool:
 
 def _pillow_reads(page: Any) -> bool:
     """Whether Pillow gives what a viewer shows: 8 unsigned bits at most, and color models that it knows."""
+    if int(page.compression) not in _COMPRESSIONS:
+        return False
     if int(page.photometric) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return True
     samples = page.samplesperpixel
@@ -152,6 +156,8 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
     bands = page.samplesperpixel
     colors = 3 if bands == 3 or int(page.photometric) == _RGB else 1
     extra = [int(kind) for kind in page.extrasamples]
+    if not extra and bands == 4 and int(page.photometric) == _RGB:
+        extra = [_UNASSOCIATED_ALPHA]  # OpenCV does not say so, and viewers take it for that
     has_alpha = bands > colors and extra[:1] in ([_ASSOCIATED_ALPHA], [_UNASSOCIATED_ALPHA])
     if bands < colors or (bands > colors + has_alpha and colors == 1) or page.imagedepth > 1:
         what = f"{bands} bands" if page.imagedepth == 1 else f"{page.imagedepth} planes of depth"
@@ -169,11 +175,12 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
     )
     try:
         values = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         values = _decoded_by_pillow(page, found.place, file)
-        found = found._replace(orientation=1, is_coarse=bands > 1)  # which Pillow has turned
+        # Which Pillow has turned.
+        found = found._replace(orientation=1, is_coarse=bands > 1 and page.dtype != np.uint8)
     else:
         if bands > 1 and page.axes.startswith("S"):  # plane by plane
             values = np.moveaxis(values, 0, 2)
@@ -197,6 +204,8 @@ def _decoded_by_pillow(page: Any, place: int, file: BinaryIO) -> NDArray[Any]:
         raise missing from None
     if page.samplesperpixel == 1 and mode in ("L", "I", "F", "I;16", "I;16B", "I;16L"):
         return values.astype(page.dtype)
+    if mode == "RGB" and page.dtype == np.uint8:
+        return values
     if mode == "RGB" and page.dtype == np.uint16:
         return values.astype(np.uint16) * 257  # of 16 bits Pillow keeps the upper 8
     raise missing
