@@ -89,6 +89,12 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
     knobs.add_argument("--top-k", type=_top_k, metavar="K", help="most centers of an image, or all")
     knobs.add_argument(
+        "--top-k-area",
+        type=int,
+        metavar="A",
+        help="pixels that --top-k is for: larger images have more centers",
+    )
+    knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
     knobs.add_argument("--thing-area", type=int, metavar="A", help="instances of fewer pixels become void")
@@ -122,7 +128,7 @@ def _top_k(word: str) -> int | str:
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
-        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k"),
+        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k", "top_k_area"),
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

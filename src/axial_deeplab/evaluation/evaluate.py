@@ -169,7 +169,7 @@ class PanopticEvaluator:
     def compute(self) -> EvaluationResult:
         """Return the quality of all images so far; warn of images with more objects than `top_k`."""
         network_ms, post_processing_ms, left_out = zip(*self.images or [(0.0, 0.0, 0)], strict=True)
-        warn_of_left_out(left_out, self.post_processing.top_k)
+        warn_of_left_out(left_out, self.post_processing.top_k, self.post_processing.top_k_area)
         return EvaluationResult(
             self.panoptic_quality.compute(),
             self.semantic_iou.compute(),

@@ -90,7 +90,8 @@ class PredictedFiles:
 
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
-        warn_of_left_out(self.num_left_out, predictor.post_processing.top_k, stacklevel=3)
+        knobs = predictor.post_processing
+        warn_of_left_out(self.num_left_out, knobs.top_k, knobs.top_k_area, stacklevel=3)
         doubt = doubt_of_scores(self.scores)
         if doubt and not self.failures:
             names = shortened(predictor.categories.names)

@@ -134,8 +134,8 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` and `thing_area` still count pixels at the size
-            that it would have else. None never reduces.
+            the map is enlarged to the image; `stuff_area`, `thing_area` and `top_k_area` still count pixels
+            at the size that it would have else. None never reduces.
         scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
@@ -237,6 +237,7 @@ def predict_panoptic_batch(
                 post_processing,
                 stuff_area=round(post_processing.stuff_area * part),
                 thing_area=round(post_processing.thing_area * part),
+                top_k_area=post_processing.top_k_area and max(1, round(post_processing.top_k_area * part)),
             )
             predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
@@ -360,7 +361,8 @@ class Predictor:
         value_range = ValueRange(self.view.value_range)
         pixels = [_as_array(image, value_range, self.view.page) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
-        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
+        knobs = self.post_processing
+        warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
     @property
