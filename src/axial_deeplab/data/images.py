@@ -64,7 +64,7 @@ class _Stored(NamedTuple):
         is_coarse: whether only the upper 8 bits of the values are there.
         more: what the file has beside this picture, for a warning.
         profile: ICC profile of the colors; None for those of usual screens.
-        exponent: of the values from 0 to 1, as the gamma of the file asks for.
+        exponent: power of the values from 0 to 1, as the gamma of the file asks for.
     """
 
     values: NDArray[Any]

@@ -11,6 +11,7 @@ from axial_deeplab.data.tiff import UnsupportedImageError
 
 _GAP = rb"(?:\s|#[^\n]*\n)"
 _PPM_HEADER = re.compile(rb"P([2356])" + 3 * (_GAP + rb"+(\d{1,9})") + _GAP)
+_LONGEST_HEADER = 2**16  # with comments
 
 
 class WideValues(NamedTuple):
@@ -61,10 +62,14 @@ def read_16_bit_png(file: BinaryIO) -> WideValues:
 
 def read_wide_ppm(file: BinaryIO) -> WideValues | None:
     """Read a PPM or PGM file of more than 8 bits, of which Pillow drops some; None if it has 8."""
-    values, white = read_ppm(file) or (None, 0)
-    if values is None or white <= 0xFF:
-        file.seek(0)
+    file.seek(0)
+    header = _PPM_HEADER.match(file.read(_LONGEST_HEADER))
+    is_wide = header is not None and int(header[4]) > 0xFF
+    read = read_ppm(file) if is_wide else None
+    file.seek(0)
+    if read is None:
         return None
+    values, white = read
     bits = white.bit_length()
     highest = 2**bits - 1
     if white != highest:
