@@ -77,6 +77,6 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int, value_range: Va
     changes = []
     if mode != "RGB":
         changes.append(f"converted from {mode} to RGB")
-    if pixels.shape[:2] != (height, width):
+    if pixels.shape[:2] == (width, height) != (height, width):
         changes.append("turned upright as its EXIF tag says")
     return Picture(pixels, label, (*changes, *(f"it {note.text}" for note in notes)))
