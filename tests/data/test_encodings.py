@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from axial_deeplab.data.image_warnings import told_together
-from axial_deeplab.data.images import picture_size, read_image, to_rgb, warn_of_images
+from axial_deeplab.data.images import naming_damage, picture_size, read_image, to_rgb, warn_of_images
 from axial_deeplab.data.value_range import ValueRange
 
 HEIGHT, WIDTH = 24, 20
@@ -176,6 +176,10 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
     ),
     "unmarked_alpha.tif": (without_mark_of_alpha(with_alpha(COLORS)), ON_WHITE),
     "unmarked_alpha16.tif": (without_mark_of_alpha(with_alpha(WIDE_COLORS)), ON_WHITE),
+    "one_bit_lzma.tif": (
+        tiff(GREY > 127, photometric="minisblack", compression="lzma"),
+        np.where(GREY > 127, 255, 0).astype(np.uint8),
+    ),
     "lzma8.tif": (tiff(COLORS, **RGB, compression="lzma"), COLORS),
     "deflate_tiles8.tif": (tiff(COLORS, **RGB, compression="zlib", tile=(16, 16)), COLORS),
     "four_bands.tif": (tiff(np.dstack([COLORS, GREY]), **RGB, extrasamples=["unspecified"]), COLORS),
@@ -387,6 +391,20 @@ def test_a_size_needs_no_range(tmp_path: Path) -> None:
     assert picture_size(tmp_path / "a.tif") == (3, 5)
     with pytest.raises(ValueError, match=r"a\.tif must be 5 x 4 pixels .*got 3 x 5"):
         picture_size(tmp_path / "a.tif", size=(5, 4))
+
+
+def test_a_tiff_that_is_higher_than_its_values_is_damaged(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", WIDE, metadata=None, software=None)
+    content = (tmp_path / "a.tif").read_bytes()
+    height = next(pack for kind in (3, 4) if (pack := struct.pack("<HHII", 257, kind, 1, HEIGHT)) in content)
+    (tmp_path / "a.tif").write_bytes(content.replace(height, height[:8] + struct.pack("<I", 60_000)))
+    with pytest.raises(ValueError, match=r"a\.tif must be a complete image, got: a damaged TIFF"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_picture_beyond_the_memory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.tif must fit into memory"), naming_damage("a.tif"):
+        raise MemoryError
 
 
 @pytest.mark.filterwarnings("error")

@@ -34,6 +34,11 @@ DAMAGED = (
     SyntaxError,
     ValueError,
     EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -213,6 +218,11 @@ def naming_damage(
             f"{path} must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the limit of the reader "
             "(twice PIL.Image.MAX_IMAGE_PIXELS), got more; cut it into tiles, or reduce it"
         ) from None
+    except MemoryError:
+        raise ValueError(
+            f"{path} must fit into memory, got more than there is (or a damaged file); cut it into tiles, or "
+            "reduce it"
+        ) from None
     except UnsupportedImageError as error:
         raise ValueError(f"{path} {error}") from None
     except DAMAGED as error:
@@ -345,9 +355,8 @@ def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
     if stored.white_is_zero:
         pixels = _WHITE - pixels
     if stored.exponent != 1:
-        pixels = np.rint((np.arange(_WHITE + 1) / _WHITE) ** stored.exponent * _WHITE).astype(np.uint8)[
-            pixels
-        ]
+        brightness = (np.arange(_WHITE + 1) / _WHITE) ** stored.exponent
+        pixels = np.rint(brightness * _WHITE).astype(np.uint8)[pixels]
     if stored.profile:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         pixels = np.array(in_srgb(image, stored.profile))

@@ -80,7 +80,9 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         place = pictures[(number or 1) - 1]
         page: Any = pages[place]
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
-        if page.imagewidth * page.imagelength > limit:
+        values = page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel
+        tile = page.tilewidth * page.tilelength * page.tiledepth
+        if page.imagewidth * page.imagelength > limit or max(values // 8, tile) > limit:
             raise Image.DecompressionBombError
         if not pixels or _pillow_reads(page):
             return TiffPage(place, len(pictures))
@@ -143,10 +145,10 @@ def _is_preview(page: Any) -> bool:
 
 def _pillow_reads(page: Any) -> bool:
     """Whether Pillow gives what a viewer shows: 8 unsigned bits at most, and color models that it knows."""
-    if int(page.compression) not in _COMPRESSIONS:
-        return False
     if int(page.photometric) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return True
+    if int(page.compression) not in _COMPRESSIONS:
+        return False
     samples = page.samplesperpixel
     usual = samples in (3, 4) if int(page.photometric) == _RGB else samples == 1
     return usual and page.bitspersample <= 8 and int(page.sampleformat) in (1, 4)
@@ -185,6 +187,10 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
         if bands > 1 and page.axes.startswith("S"):  # plane by plane
             values = np.moveaxis(values, 0, 2)
     values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[:2] != (page.imagelength, page.imagewidth) or not values.size:
+        raise ValueError(f"values of the shape {values.shape}")
+    if page.bitspersample < 8:
+        values = (values.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
     alpha = values[..., colors] if has_alpha and values.shape[2] > colors else None
     return found._replace(values=values[..., :colors], alpha=alpha)
 
