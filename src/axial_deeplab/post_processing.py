@@ -431,21 +431,30 @@ class CentersLeftOutWarning(UserWarning):
     """Images have more objects than `top_k`."""
 
 
-def warn_of_left_out(numbers: Iterable[int], top_k: int | None, *, stacklevel: int = 2) -> None:
+def warn_of_left_out(
+    numbers: Iterable[int], top_k: int | None, top_k_area: int | None = None, *, stacklevel: int = 2
+) -> None:
     """Tell that images have more objects than are found.
 
     Args:
         numbers: centers left out, of each image.
         top_k: how many were kept.
+        top_k_area: pixels of an image that `top_k` is for; None for any number.
         stacklevel: as for `warnings.warn`, from the caller.
     """
     crowded = [number for number in numbers if number]
     if crowded and top_k is not None:
         most = top_k + max(crowded)
         which = "an image has" if len(crowded) == 1 else f"{len(crowded)} images have up to"
+        if top_k_area is None:
+            found, kept = f"{most} centers of objects", f"{top_k}"
+            such = f", such as {most},", f"{most}"
+        else:
+            found = f"{max(crowded)} centers of objects more than are kept"
+            kept, such = f"{top_k} for each {top_k_area} pixels", ("", "NUMBER")
         text = (
-            f"{which} {most} centers of objects: {top_k} are kept, and their segments swell over the others; "
-            f"give a larger --top-k, such as {most}, or --top-k all (in Python top_k={most} or None)"
+            f"{which} {found}: {kept} are kept, and their segments swell over the others; "
+            f"give a larger --top-k{such[0]} or --top-k all (in Python top_k={such[1]} or None)"
         )
         warnings.warn(text, CentersLeftOutWarning, stacklevel=stacklevel + 1)
 
@@ -460,6 +469,8 @@ class PostProcessing:
         center_threshold: centers are strictly higher in the heatmap, at least 0.
         nms_kernel: side in pixels of the square in which a center must be the highest.
         top_k: most centers of an image, or None for all.
+        top_k_area: pixels of an image that `top_k` is for, so that larger ones, such as mosaics, have more in
+            proportion; None keeps the number for images of any size.
         strict_top_k: keep only centers strictly higher than the k-th, as the public implementations do.
         stuff_area: stuff segments of fewer pixels become void.
         thing_area: instances of fewer pixels become void.
@@ -485,6 +496,7 @@ class PostProcessing:
     center_threshold: float = 0.1
     nms_kernel: int = 7
     top_k: int | None = 200
+    top_k_area: int | None = None
     strict_top_k: bool = False
     stuff_area: int = 4096
     thing_area: int = 0
@@ -508,6 +520,12 @@ class PostProcessing:
         _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
         is_number = k is None or 1 <= k <= _INT32_MAX
         _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
+        _require(
+            "top_k_area",
+            self.top_k_area is None or 1 <= self.top_k_area <= _INT32_MAX,
+            "1 pixel to 2^31 - 1, or None for any size",
+            self.top_k_area,
+        )
         for name in ("stuff_area", "thing_area"):
             area = getattr(self, name)
             _require(name, 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
@@ -557,6 +575,12 @@ class PostProcessing:
         images = range(len(logits))
         return [self._process(logits[index], heatmap[index, 0], offsets[index]) for index in images]
 
+    def most_centers(self, height: int, width: int) -> int | None:
+        """Return how many centers an image of this size has at most; None for any number."""
+        if self.top_k is None or self.top_k_area is None:
+            return self.top_k
+        return max(self.top_k, -(-self.top_k * height * width // self.top_k_area))
+
     def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
         num_classes = len(logits)
         semantic, log_partition = classify_pixels(logits)
@@ -574,8 +598,9 @@ class PostProcessing:
             nms_kernel=self.nms_kernel,
             top_k=None,
         )
-        num_left_out = 0 if self.top_k is None else max(0, len(centers) - self.top_k)
-        centers, confidences = strongest(centers, confidences, self.top_k, strict=self.strict_top_k)
+        most = self.most_centers(heatmap.shape[0], heatmap.shape[1])
+        num_left_out = 0 if most is None else max(0, len(centers) - most)
+        centers, confidences = strongest(centers, confidences, most, strict=self.strict_top_k)
         has_centers = len(centers) > 0
         if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.

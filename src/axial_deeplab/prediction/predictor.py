@@ -136,14 +136,15 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` and `thing_area` still count pixels at the size
-            that it would have else. None never reduces.
+            the map is enlarged to the image; `stuff_area`, `thing_area` and `top_k_area` still count pixels
+            at the size that it would have else. None never reduces.
         scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
             `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
             None keeps it.
         value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
+        page: page of image files that have several, from 1 on; None takes the first, with a warning.
 
     Raises:
         ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
@@ -154,11 +155,14 @@ class View:
     flip: bool = False
     long_side: int | None = None
     value_range: str = FULL.rule
+    page: int | None = None
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
         ValueRange(self.value_range)  # refuses what is none
+        if self.page is not None and self.page < 1:
+            raise ValueError(f"page must be at least 1, got {self.page}; correct --page")
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -235,6 +239,7 @@ def predict_panoptic_batch(
                 post_processing,
                 stuff_area=round(post_processing.stuff_area * part),
                 thing_area=round(post_processing.thing_area * part),
+                top_k_area=post_processing.top_k_area and max(1, round(post_processing.top_k_area * part)),
             )
             predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
@@ -292,6 +297,7 @@ class Predictor:
         flip: bool = False,
         long_side: int | None = None,
         value_range: str | None = None,
+        page: int | None = None,
         **knobs: Any,
     ) -> None:
         if scales is not None:
@@ -315,6 +321,7 @@ class Predictor:
             max_size=max_size,
             value_range=value_range,
         )
+        self.view = dataclasses.replace(self.view, page=page)
         self.model = fuse(loaded.model).to(self.device)
 
     @overload
@@ -354,9 +361,10 @@ class Predictor:
             OSError: a file cannot be opened.
         """
         value_range = ValueRange(self.view.value_range)
-        pixels = [_as_array(image, value_range) for image in images]
+        pixels = [_as_array(image, value_range, self.view.page) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
-        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
+        knobs = self.post_processing
+        warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
     @property
@@ -436,10 +444,10 @@ def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
     )
 
 
-def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange, page: int | None = None) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), value_range=value_range)
+        return read_image(Path(image), value_range=value_range, page=page)
     if isinstance(image, Image.Image):
         return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
