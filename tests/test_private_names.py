@@ -1,12 +1,12 @@
 """The private names of PyTorch that we lean on stand in one list, each with the test that guards it."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))}
 
 RECOMPUTATION = "tests/models/test_recomputation.py::test_network_recomputes_its_stem_too"
 PACKED = "tests/models/folding/test_packed_pointwise.py::test_equals_a_convolution"
@@ -58,10 +58,16 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Return the files of the package, parsed."""
+    return {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))}
+
+
 def own_names() -> set[str]:
     """Return what our code defines itself; `_version` is also an attribute of tensors."""
     names = set()
-    for tree in TREES.values():
+    for tree in trees().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names.add(node.name)
@@ -77,7 +83,7 @@ def own_names() -> set[str]:
 def used_names() -> dict[str, str]:
     """Return the private names of others that the code uses, and one place of each."""
     own, used = own_names(), {}
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             names: list[str] = []
             if isinstance(node, ast.Attribute):
