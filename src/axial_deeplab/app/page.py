@@ -122,11 +122,7 @@ class Page:
         self.message = gr.HTML(_note(HINT_TO_START), elem_id="message")
         with gr.Column(visible=False, elem_id="result") as self.result:
             self.overlay = gr.Image(
-                show_label=False,
-                interactive=False,
-                buttons=[],
-                format="png",
-                elem_id="overlay",
+                show_label=False, interactive=False, buttons=[], format="png", elem_id="overlay"
             )
             self.links = gr.HTML(elem_id="downloads")
             with gr.Accordion("Attention", elem_id="attention"):

@@ -135,9 +135,7 @@ def evaluate_classifier(
         )
     settings = loaded.metadata.get("classification") or {}
     data = replace(
-        data,
-        val_limit=limit or data.val_limit,
-        value_range=settings.get("value_range", data.value_range),
+        data, val_limit=limit or data.val_limit, value_range=settings.get("value_range", data.value_range)
     )
     dataset = open_image_folder(data, "val", classes=loaded.categories.names)
     crops = ClassificationValidationSet(dataset, central_crop(loaded.metadata))

@@ -176,12 +176,7 @@ def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _write(
-    picture: Image.Image,
-    label: Label,
-    font: Font,
-    shift: tuple[float, float],
-) -> None:
+def _write(picture: Image.Image, label: Label, font: Font, shift: tuple[float, float]) -> None:
     left, top, right, bottom = label.box
     tile = picture.crop(label.box)
     dark = Image.new("RGB", tile.size, tuple(channel * 2 // 5 for channel in label.color))

@@ -13,9 +13,7 @@ _CENTER_COLOR = (60, 220, 255)
 
 
 def draw_center_heatmap(
-    image: NDArray[np.uint8],
-    center_heatmap: NDArray[np.floating],
-    centers: Sequence[tuple[int, int]] = (),
+    image: NDArray[np.uint8], center_heatmap: NDArray[np.floating], centers: Sequence[tuple[int, int]] = ()
 ) -> Image.Image:
     """Draw the heatmap of centers over the darkened grey image.
 
@@ -41,10 +39,7 @@ def draw_center_heatmap(
 
 
 def draw_offsets(
-    offsets: NDArray[np.floating],
-    mask: NDArray[np.bool_] | None = None,
-    *,
-    longest: float | None = None,
+    offsets: NDArray[np.floating], mask: NDArray[np.bool_] | None = None, *, longest: float | None = None
 ) -> Image.Image:
     """Draw a field of offsets: the hue is the direction to the center, the brightness the distance.
 

@@ -54,13 +54,7 @@ class AttentionBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        stride: int = 1,
-        attention: WindowOptions,
-        norm: Norm = NORM,
+        self, in_channels: int, width: int, *, stride: int = 1, attention: WindowOptions, norm: Norm = NORM
     ) -> None:
         super().__init__()
         out_channels = EXPANSION * width

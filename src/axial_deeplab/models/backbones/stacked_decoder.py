@@ -30,11 +30,7 @@ class StackedDecoder(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: Mapping[int, int],
-        make_block: Callable[[int, int], nn.Module],
-        *,
-        norm: Norm = NORM,
+        self, channels: Mapping[int, int], make_block: Callable[[int, int], nn.Module], *, norm: Norm = NORM
     ) -> None:
         super().__init__()
         down = sorted(channels)

@@ -86,13 +86,7 @@ class Xception71(Backbone):
     Xception-71.
     """
 
-    def __init__(
-        self,
-        *,
-        backbone: BackboneOptions = BACKBONE,
-        norm: Norm = NORM,
-        **keywords: Any,
-    ) -> None:
+    def __init__(self, *, backbone: BackboneOptions = BACKBONE, norm: Norm = NORM, **keywords: Any) -> None:
         backbone, norm = with_keywords(keywords, backbone, norm)
         stages = (ENTRY_2, ENTRY_3, ENTRY_AND_MIDDLE_4, EXIT_5)
 

@@ -44,8 +44,7 @@ class ConvNorm(nn.Sequential):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
         )
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=convolution,
-            norm=BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum),
+            conv=convolution, norm=BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum)
         )
         if activation:
             layers["relu"] = ReLU(inplace=True)
@@ -96,12 +95,7 @@ class SeparableConv(nn.Sequential):
             activation=activation,
             norm=norm,
         )
-        pointwise = ConvNorm(
-            in_channels,
-            out_channels,
-            activation=activation,
-            norm=norm,
-        )
+        pointwise = ConvNorm(in_channels, out_channels, activation=activation, norm=norm)
         super().__init__(OrderedDict(depthwise=depthwise, pointwise=pointwise))
 
 

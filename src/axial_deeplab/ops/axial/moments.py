@@ -159,12 +159,7 @@ def _run(entry: str, q: Tensor, k: Tensor, moments: Tensor, *grads: Tensor) -> N
     # Heads that share cache lines are taken together.
     together = min(-(-heads // threads), max(1, layout.CACHE_LINE // head_dim))
     call.set_numbers(
-        BATCH=batch,
-        LENGTH=length,
-        LINES=lines,
-        HEADS=heads,
-        HEAD_DIM=head_dim,
-        CHUNKS=-(-heads // together),
+        BATCH=batch, LENGTH=length, LINES=lines, HEADS=heads, HEAD_DIM=head_dim, CHUNKS=-(-heads // together)
     )
     call.set_scratch(layout.moments_scratch_size(length, head_dim, together), threads)
     call.set_addresses(MOMENTS=moments)

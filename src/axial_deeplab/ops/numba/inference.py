@@ -93,8 +93,7 @@ def attend_heads(
     q_table = simd.advance(layout.tensor_at(arguments, REL_Q, like), margin + reach)
     k_table = simd.advance(layout.tensor_at(arguments, REL_K, like), margin + reach)
     v_table = simd.advance(
-        layout.tensor_at(arguments, REL_V, like),
-        (group * distances + margin + reach) * padded * LANES,
+        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * LANES
     )
     scale = simd.advance(layout.tensor_at(arguments, SCALE, like), group * LANES)
     for term in range(3):

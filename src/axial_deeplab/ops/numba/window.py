@@ -204,8 +204,7 @@ def attend_from_row(
     scale = simd.fill(queries, simd.load_scalar(layout.tensor_at(arguments, layout.SCALE, like), head))
     unit = (image * simd.load_scalar(arguments, layout.HEADS) + head) * sizes.height + y
     maxima = simd.advance(
-        layout.tensor_at(arguments, layout.MAXIMA, like),
-        unit * layout.whole_vectors(sizes.width),
+        layout.tensor_at(arguments, layout.MAXIMA, like), unit * layout.whole_vectors(sizes.width)
     )
     content = layout.tensor_of_unit(arguments, layout.CONTENT, image, y, head, like)
     positional = layout.tensor_of_unit(arguments, layout.POSITIONAL, image, y, head, like)

@@ -95,8 +95,7 @@ def differentiate_row(
     scale = simd.fill(queries, simd.load_scalar(layout.tensor_at(arguments, layout.SCALE, like), head))
     unit = (image * simd.load_scalar(arguments, layout.HEADS) + head) * sizes.height + y
     maxima = simd.advance(
-        layout.tensor_at(arguments, layout.MAXIMA, like),
-        unit * layout.whole_vectors(sizes.width),
+        layout.tensor_at(arguments, layout.MAXIMA, like), unit * layout.whole_vectors(sizes.width)
     )
     window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
     window.pack_row(arguments, layout.CONTENT, image, y, head, sizes.value_dim, grad_content, like)

@@ -147,17 +147,7 @@ def backward_kernel(
                     q_band, k_band, v_band = bands
                 else:
                     q_band, k_band, v_band = load_bands(
-                        rel_q,
-                        rel_k,
-                        rel_v,
-                        query,
-                        key,
-                        max_distance,
-                        HEAD_DIM,
-                        VALUE_DIM,
-                        D,
-                        V,
-                        BLOCK,
+                        rel_q, rel_k, rel_v, query, key, max_distance, HEAD_DIM, VALUE_DIM, D, V, BLOCK
                     )
                     band_rows = band_distances(query, key, BLOCK) + reach
 

@@ -93,17 +93,7 @@ def forward_kernel(
                 q_band, k_band, v_band = bands
             else:
                 q_band, k_band, v_band = load_bands(
-                    rel_q,
-                    rel_k,
-                    rel_v,
-                    first_query,
-                    key,
-                    max_distance,
-                    HEAD_DIM,
-                    VALUE_DIM,
-                    D,
-                    V,
-                    BLOCK,
+                    rel_q, rel_k, rel_v, first_query, key, max_distance, HEAD_DIM, VALUE_DIM, D, V, BLOCK
                 )
             valid = (p < length)[None, :] & (tl.abs(p[None, :] - o[:, None]) <= reach)
             logits = logits_of_tile(

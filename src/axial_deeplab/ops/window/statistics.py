@@ -19,13 +19,7 @@ from axial_deeplab.ops.window.reference import (
 
 
 def local_logit_moments(
-    q: Tensor,
-    k: Tensor,
-    rel_q: Tensor | None,
-    rel_k: Tensor | None,
-    *,
-    kernel_size: int,
-    impl: str = "auto",
+    q: Tensor, k: Tensor, rel_q: Tensor | None, rel_k: Tensor | None, *, kernel_size: int, impl: str = "auto"
 ) -> tuple[Tensor, Tensor]:
     """Mean and mean square of q_o·k_p, q_o·r^q_{p-o}, k_p·r^k_{p-o} over all images and pairs (o, p).
 

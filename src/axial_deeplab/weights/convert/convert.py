@@ -28,10 +28,7 @@ from axial_deeplab.weights.file import save_weights
 
 # Of the standard deviation: rounding differs by less, other networks by more.
 NEAR = 0.1
-NAMES = {
-    "first_author": first_author.first_author_names,
-    "torchvision": torchvision.torchvision_names,
-}
+NAMES = {"first_author": first_author.first_author_names, "torchvision": torchvision.torchvision_names}
 WITHOUT_INFLUENCE = {
     "deeplab2": deeplab2_names.without_influence,
     "first_author": first_author.without_influence,

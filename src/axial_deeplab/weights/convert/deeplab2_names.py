@@ -27,12 +27,7 @@ from axial_deeplab.models.blocks.switchable_convolution import (
 from axial_deeplab.models.decoders import ASPP, ConvDecoder
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.panoptic import PanopticDeepLab
-from axial_deeplab.models.registry import (
-    DEEPLAB2_NORM,
-    DEEPLAB2_PANOPTIC,
-    SegmentationEntry,
-    find_entry,
-)
+from axial_deeplab.models.registry import DEEPLAB2_NORM, DEEPLAB2_PANOPTIC, SegmentationEntry, find_entry
 
 Array = NDArray[Any]
 
