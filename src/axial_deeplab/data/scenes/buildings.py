@@ -65,7 +65,6 @@ class Front:
 
 def street_front(
     canvas: Canvas,
-    rng: np.random.Generator,
     plane: Plane,
     long: float,
     floors: int,
@@ -79,8 +78,7 @@ def street_front(
     """Draw a street front.
 
     Args:
-        canvas: the canvas.
-        rng: the source of chance.
+        canvas: what it is drawn on.
         plane: map from meters (along the front, up) to pixels.
         long: meters of the front.
         floors: number of floors.
@@ -90,6 +88,7 @@ def street_front(
         gable: whether a pitched roof stands on the wall.
         end: the plane of the wall around the corner, where the viewer can see it.
     """
+    rng = canvas.rng
     style = draw_style(rng)
     tall = 3.9 + 3.1 * (floors - 1)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
@@ -124,13 +123,12 @@ def street_front(
     front.box(0.0, 0.0, long, 0.5, shade(style.wall, 0.75))
     front.polygon(rectangle(-0.2, tall - 0.35, long + 0.2, tall + 0.12), shade(style.wall, 1.12))
     front.box(0.0, tall - 0.5, long, tall - 0.35, shade(style.wall, 0.7))
-    _windows(front, rng, style, long, floors, detail)
-    _ground_floor(front, rng, style, long, detail)
+    _windows(front, style, long, floors, detail)
+    _ground_floor(front, style, long, detail)
 
 
-def _windows(
-    front: Front, rng: np.random.Generator, style: Style, long: float, floors: int, detail: float
-) -> None:
+def _windows(front: Front, style: Style, long: float, floors: int, detail: float) -> None:
+    rng = front.canvas.rng
     bays = max(int(long / rng.uniform(2.1, 3.0)), 1)
     bay = long / bays
     lamps = front.canvas.light.lamps
@@ -170,7 +168,8 @@ def _windows(
             front.box(0.0, base - 0.12, long, base + 0.04, shade(style.wall, 0.84))
 
 
-def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: float, detail: float) -> None:
+def _ground_floor(front: Front, style: Style, long: float, detail: float) -> None:
+    rng = front.canvas.rng
     lamps = front.canvas.light.lamps
     shop = rng.random() < 0.5
     door = rng.uniform(0.5, max(long - 1.8, 0.6))
@@ -206,8 +205,9 @@ def _ground_floor(front: Front, rng: np.random.Generator, style: Style, long: fl
     front.box(door, 0.0, door + 1.1, 2.35, pick(rng, "doors", 0.1))
 
 
-def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale: float, haze: float) -> None:
+def house(canvas: Canvas, x: float, row: float, scale: float, haze: float) -> None:
     """Draw a free-standing house or barn, seen on a corner."""
+    rng = canvas.rng
     style = draw_style(rng)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
     long, side, tall, high = (
@@ -258,16 +258,9 @@ def house(canvas: Canvas, rng: np.random.Generator, x: float, row: float, scale:
         gable.box(-0.65 * side, 1.1 + 2.6 * floor, -0.4 * side, 2.2 + 2.6 * floor, style.glass)
 
 
-def skyline(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    base: float,
-    tall: float,
-    depth: float,
-    left: float,
-    right: float,
-) -> None:
+def skyline(canvas: Canvas, base: float, tall: float, depth: float, left: float, right: float) -> None:
     """Draw the blocks of a far town between two columns (pixels)."""
+    rng = canvas.rng
     haze = canvas.light.haze(depth, 0.6)
     number = canvas.own(Owner("building", fine=0.02, medium=0.03))
     x = left

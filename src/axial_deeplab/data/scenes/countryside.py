@@ -6,7 +6,7 @@ from axial_deeplab.data.scenes import buildings
 from axial_deeplab.data.scenes.canvas import Canvas, Owner, Point, rectangle, smooth
 from axial_deeplab.data.scenes.drawings import pick
 from axial_deeplab.data.scenes.landscape import meadow_color, water
-from axial_deeplab.data.scenes.light import Light, either_side, shade
+from axial_deeplab.data.scenes.light import either_side, shade
 from axial_deeplab.data.scenes.setting import (
     asphalt_color,
     draw_backdrop,
@@ -14,7 +14,6 @@ from axial_deeplab.data.scenes.setting import (
     lay_patch,
     lay_plain,
     mark_lanes,
-    open_stage,
     plant_beside,
     put_close_up,
     put_traffic,
@@ -25,21 +24,17 @@ from axial_deeplab.data.scenes.setting import (
 from axial_deeplab.data.scenes.stage import Stage
 
 
-def country_road(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def country_road(stage: Stage) -> None:
     """A road through grassland or a desert."""
-    canvas, stage = open_stage(height, width, light, rng, (0.36, 0.5), (1.5, 3.0))
-    camera = canvas.camera
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
     desert = rng.random() < 0.35
     draw_backdrop(
-        canvas,
-        stage,
-        rng,
-        {"mountains": 0.85, "hills": 0.0 if desert else 0.5, "forest": 0.1 if desert else 0.5},
+        stage, {"mountains": 0.85, "hills": 0.0 if desert else 0.5, "forest": 0.1 if desert else 0.5}
     )
     lay_plain(
         canvas, "sand" if desert else "grass", sand_color(rng) if desert else meadow_color(rng, stage.autumn)
     )
-    nearest = camera.depth_at(float(height)) * 0.7
+    nearest = camera.depth_at(float(canvas.height)) * 0.7
     road = rng.uniform(2.8, 3.8)
     if rng.random() < 0.5:
         shoulder = meadow_color(rng, True) if desert else sand_color(rng)
@@ -59,9 +54,9 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
                 rng.uniform(1.0, 1.8) * (1.0 if rng.random() < 0.6 else 3.0),
             )
         else:
-            plant_beside(stage, rng, lateral, 9.0, 55.0)
-    put_close_up(canvas, stage, rng, ["car_end", "person", "sheep", "dog", "balloon"], 0.2)
-    put_traffic(canvas, stage, rng, road, int(rng.integers(2, 5)))
+            plant_beside(stage, lateral, 9.0, 55.0)
+    put_close_up(stage, ["car_end", "person", "sheep", "dog", "balloon"], 0.2)
+    put_traffic(stage, road, int(rng.integers(2, 5)))
 
     def beside(name: str) -> tuple[float, float]:
         gap = 1.2 if name == "sign" else rng.uniform(1.5, 9.0)
@@ -75,28 +70,15 @@ def country_road(height: int, width: int, light: Light, rng: np.random.Generator
     )
     if rng.random() < 0.3:
         x, row = camera.project((road + rng.uniform(4, 12)) * either_side(rng), 0.0, rng.uniform(15, 35))
-        buildings_row = row
-        stage.later(
-            row,
-            lambda: buildings.house(
-                canvas,
-                rng,
-                x,
-                buildings_row,
-                camera.scale_at(buildings_row),
-                light.haze(camera.depth_at(buildings_row), 0.6),
-            ),
-        )
-    send_up(canvas, stage, rng, camera.horizon * 0.8, balloons=0.3, birds=0.35)
-    stage.finish()
-    return canvas
+        _put_house(stage, row, x)
+    send_up(stage, camera.horizon * 0.8, balloons=0.3, birds=0.35)
 
 
-def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def meadow(stage: Stage) -> None:
     """Hills, meadows, sheep, a farm, perhaps a brook or a track."""
-    canvas, stage = open_stage(height, width, light, rng, (0.34, 0.5), (1.6, 3.2))
-    camera = canvas.camera
-    draw_backdrop(canvas, stage, rng, {"mountains": 0.65, "hills": 0.7, "forest": 0.6})
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
+    height, width = canvas.height, canvas.width
+    draw_backdrop(stage, {"mountains": 0.65, "hills": 0.7, "forest": 0.6})
     grass = meadow_color(rng, stage.autumn)
     lay_plain(canvas, "grass", grass)
     span = height - camera.horizon
@@ -122,7 +104,7 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
             shade(grass, 0.6),
             0.1,
         )
-        water(canvas, rng, pond, (62, 104, 118), top, top + tall)
+        water(canvas, pond, (62, 104, 118), top, top + tall)
         for _ in range(rng.integers(1, 4)):
             stage.put(
                 "swimming_bird",
@@ -131,9 +113,10 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
                 scale=height * rng.uniform(0.05, 0.08),
             )
     elif extra < 0.6:
-        _winding_track(canvas, rng)
+        _winding_track(canvas)
     if rng.random() < 0.5:
-        _put_house(stage, camera.horizon + rng.uniform(0.1, 0.2) * span, rng.uniform(0.1, 0.9) * width)
+        row, x = camera.horizon + rng.uniform(0.1, 0.2) * span, rng.uniform(0.1, 0.9) * width
+        _put_house(stage, row, x, 0.028 * height)
     for _ in range(rng.integers(1, 6)):
         kind = str(rng.choice(["broadleaf", "conifer", "poplar", "bush"], p=[0.5, 0.25, 0.1, 0.15]))
         row = camera.horizon + rng.uniform(0.06, 0.45) * span
@@ -143,7 +126,7 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
             row,
             rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(5, 9),
         )
-    put_close_up(canvas, stage, rng, ["sheep", "dog", "person", "balloon", "sheep"], 0.22)
+    put_close_up(stage, ["sheep", "dog", "person", "balloon", "sheep"], 0.22)
     if rng.random() < 0.25:
         stage.put_crowd(
             "sheep",
@@ -151,25 +134,24 @@ def meadow(height: int, width: int, light: Light, rng: np.random.Generator) -> C
             camera.horizon + rng.uniform(0.16, 0.24) * span,
             int(rng.integers(7, 13)),
         )
-    spot = ground_spot(canvas, rng, 0.92, 0.2)
+    spot = ground_spot(canvas, 0.92, 0.2)
     stage.put_some(
         ["sheep", "person", "dog", "standing_bird"], [0.6, 0.18, 0.14, 0.08], spot, int(rng.integers(3, 9))
     )
     if rng.random() < 0.3:
         stage.put_odd_object(*spot(""))
-    send_up(canvas, stage, rng, camera.horizon * 0.85, balloons=0.45, birds=0.35)
-    stage.finish()
-    return canvas
+    send_up(stage, camera.horizon * 0.85, balloons=0.45, birds=0.35)
 
 
-def _put_house(stage: Stage, row: float, x: float) -> None:
+def _put_house(stage: Stage, row: float, x: float, least_scale: float = 0.0) -> None:
     canvas = stage.canvas
-    scale = max(canvas.camera.scale_at(row), 0.028 * canvas.height)
+    scale = max(canvas.camera.scale_at(row), least_scale)
     haze = canvas.light.haze(canvas.camera.depth_at(row), 0.6)
-    stage.later(row, lambda: buildings.house(canvas, stage.rng, x, row, scale, haze))
+    stage.later(row, lambda: buildings.house(canvas, x, row, scale, haze))
 
 
-def _winding_track(canvas: Canvas, rng: np.random.Generator) -> None:
+def _winding_track(canvas: Canvas) -> None:
+    rng = canvas.rng
     camera = canvas.camera
     lateral, swing, turn = rng.uniform(-3, 3), rng.uniform(1.5, 5), rng.uniform(0, 6)
     half = rng.uniform(1.1, 1.8)
@@ -183,21 +165,17 @@ def _winding_track(canvas: Canvas, rng: np.random.Generator) -> None:
     )
 
 
-def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def seaside(stage: Stage) -> None:
     """The sea or a lake with boats, seen from a beach or a green shore."""
-    canvas, stage = open_stage(height, width, light, rng, (0.28, 0.46), (2.2, 4.2))
-    camera = canvas.camera
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
+    height, width = canvas.height, canvas.width
     lake = rng.random() < 0.45
-    draw_backdrop(
-        canvas, stage, rng, {"mountains": 0.9, "forest": 0.9} if lake else {"mountains": 0.4, "skyline": 0.2}
-    )
+    draw_backdrop(stage, {"mountains": 0.9, "forest": 0.9} if lake else {"mountains": 0.4, "skyline": 0.2})
     span = height - camera.horizon
     shore = camera.horizon + rng.uniform(0.42, 0.68) * span
     color = pick(rng, "water", 0.06)
     wide = width + 2.0
-    water(
-        canvas, rng, rectangle(-2.0, camera.horizon, wide, height + 2.0), color, camera.horizon, float(height)
-    )
+    water(canvas, rectangle(-2.0, camera.horizon, wide, height + 2.0), color, camera.horizon, float(height))
     slant, waves, turn = (
         rng.uniform(-0.1, 0.1) * height,
         rng.uniform(0.01, 0.025) * height,
@@ -229,8 +207,8 @@ def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> 
             shore + rng.uniform(0.1, 0.35) * span,
             rng.uniform(3.6, 6.5),
         )
-    put_close_up(canvas, stage, rng, ["person", "dog", "standing_bird"], 0.16)
-    _boats(canvas, stage, rng, shore)
+    put_close_up(stage, ["person", "dog", "standing_bird"], 0.16)
+    _boats(stage, shore)
 
     def on_shore(_: str) -> tuple[float, float]:
         low = shore + abs(slant) / 2 + 2 * waves + 0.05 * height
@@ -239,12 +217,11 @@ def seaside(height: int, width: int, light: Light, rng: np.random.Generator) -> 
     stage.put_some(["person", "dog", "standing_bird"], [0.6, 0.22, 0.18], on_shore, int(rng.integers(1, 6)))
     if rng.random() < 0.35:
         stage.put_odd_object(*on_shore(""))
-    send_up(canvas, stage, rng, camera.horizon * 0.85, balloons=0.2, birds=0.6)
-    stage.finish()
-    return canvas
+    send_up(stage, camera.horizon * 0.85, balloons=0.2, birds=0.6)
 
 
-def _boats(canvas: Canvas, stage: Stage, rng: np.random.Generator, shore: float) -> None:
+def _boats(stage: Stage, shore: float) -> None:
+    canvas, rng = stage.canvas, stage.rng
     camera = canvas.camera
 
     def afloat(_: str) -> tuple[float, float]:

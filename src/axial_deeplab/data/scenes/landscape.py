@@ -12,8 +12,9 @@ from axial_deeplab.data.scenes.light import Color, hsv, mix, shade, vary
 from axial_deeplab.data.scenes.noise import fractal
 
 
-def sky(canvas: Canvas, rng: np.random.Generator) -> None:
+def sky(canvas: Canvas) -> None:
     """Paint the whole picture as sky: a gradient, the glow around the sun, and clouds."""
+    rng = canvas.rng
     light, height, width = canvas.light, canvas.height, canvas.width
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     ramp = np.clip(rows * height / max(canvas.camera.horizon, 1.0), 0, 1) ** 1.2
@@ -83,8 +84,9 @@ def outline_of(line: NDArray[np.float32], bottom: float) -> list[Point]:
     ]
 
 
-def mountains(canvas: Canvas, rng: np.random.Generator, base: float, rise: float) -> None:
+def mountains(canvas: Canvas, base: float, rise: float) -> None:
     """Draw one or two mountain ranges whose relief is lit from the side, some with snow."""
+    rng = canvas.rng
     light, width = canvas.light, canvas.width
     rock = pick(rng, "rocks", 0.06)
     snowy = rng.random() < 0.5
@@ -122,10 +124,9 @@ def mountains(canvas: Canvas, rng: np.random.Generator, base: float, rise: float
         )
 
 
-def hills(
-    canvas: Canvas, rng: np.random.Generator, base: float, rise: float, color: Color, depth: float
-) -> None:
+def hills(canvas: Canvas, base: float, rise: float, color: Color, depth: float) -> None:
     """Draw a rounded hill ridge of grass behind the plain, with fields and hedges on it."""
+    rng = canvas.rng
     light = canvas.light
     line = ridge(rng, canvas.width, base, rise, canvas.width * 0.45, 2, 0.3)
     color = vary(rng, color, 0.08)
@@ -150,10 +151,9 @@ def hills(
             canvas.mark(smooth(patch, 1), vary(rng, color, 0.16), light.haze(depth, 0.6))
 
 
-def water(
-    canvas: Canvas, rng: np.random.Generator, outline: list[Point], near: Color, top: float, bottom: float
-) -> None:
+def water(canvas: Canvas, outline: list[Point], near: Color, top: float, bottom: float) -> None:
     """Draw water that mirrors the sky far off and shows its own color nearby, with ripples."""
+    rng = canvas.rng
     light = canvas.light
     mirror = mix(light.skyline, light.zenith, 0.25)
     shown = light.lit(near)
@@ -284,17 +284,9 @@ def foliage(rng: np.random.Generator, autumn: bool) -> Color:
     return pick(rng, "autumn_leaves" if autumn and rng.random() < 0.75 else "leaves", 0.1)
 
 
-def tree(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    kind: str,
-    x: float,
-    row: float,
-    tall: float,
-    color: Color,
-    haze: float,
-) -> None:
+def tree(canvas: Canvas, kind: str, x: float, row: float, tall: float, color: Color, haze: float) -> None:
     """Draw a tree `tall` pixels high, and the shadow at its foot."""
+    rng = canvas.rng
     number = canvas.own(Owner("tree", fine=0.1, medium=0.06))
     canvas.shadow(x - 0.12 * canvas.light.sun * tall, row, 0.3 * tall, 0.05 * tall)
     TREES[kind](Pen(canvas, number, x, row, tall, flip=rng.random() < 0.5, haze=haze), rng, color)
@@ -302,7 +294,6 @@ def tree(
 
 def forest(
     canvas: Canvas,
-    rng: np.random.Generator,
     base: float,
     tall: float,
     autumn: bool,
@@ -312,6 +303,7 @@ def forest(
     right: float = 1.0,
 ) -> None:
     """Draw a band of far trees between two columns (shares of the width)."""
+    rng = canvas.rng
     number = canvas.own(Owner("tree", fine=0.1, medium=0.08))
     haze = canvas.light.haze(depth, 0.6)
     pointed = rng.random() < 0.4

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.scenes.canvas import Canvas, Owner
-from axial_deeplab.data.scenes.layouts import LAYOUTS, SHARES
+from axial_deeplab.data.scenes.layouts import LAYOUTS
 from axial_deeplab.data.scenes.light import draw_light
 from axial_deeplab.data.scenes.noise import grain
+from axial_deeplab.data.scenes.setting import open_stage
 
 # Pixels below which a segment is left unlabeled: instances, groups, and stuff (of a picture of 256 x 384).
 LEAST_THING, LEAST_CROWD, LEAST_STUFF = 28, 120, 160
@@ -80,8 +81,12 @@ def draw_scene(seed: tuple[int, int] | np.random.SeedSequence, height: int = 256
     if isinstance(seed, tuple) and min(seed) < 0:
         raise ValueError(f"seed must be at least 0, got {min(seed)}; choose a natural number")
     rng = np.random.default_rng(seed)
-    layout = str(rng.choice(list(LAYOUTS), p=SHARES))
-    canvas = LAYOUTS[layout](height, width, draw_light(rng), rng)
+    layout = str(rng.choice(list(LAYOUTS), p=[each.share for each in LAYOUTS.values()]))
+    draw, _, horizon, eye = LAYOUTS[layout]
+    stage = open_stage(height, width, draw_light(rng), rng, horizon, eye)
+    draw(stage)
+    stage.finish()
+    canvas = stage.canvas
     picture, owners = canvas.finish()
     image, owners = _photograph(picture, owners, canvas, rng)
     ids, segments = _annotate(owners, canvas.owners)

@@ -19,7 +19,7 @@ def open_stage(
     rng: np.random.Generator,
     horizon: tuple[float, float],
     eye: tuple[float, float],
-) -> tuple[Canvas, Stage]:
+) -> Stage:
     """Set up the camera and paint the sky."""
     camera = Camera(
         rng.uniform(*horizon) * height,
@@ -28,8 +28,8 @@ def open_stage(
         rng.uniform(*eye),
     )
     canvas = Canvas(height, width, camera, light, rng)
-    sky(canvas, rng)
-    return canvas, Stage(canvas, rng, autumn=rng.random() < 0.22)
+    sky(canvas)
+    return Stage(canvas, autumn=rng.random() < 0.22)
 
 
 def lay_plain(canvas: Canvas, category: str, color: Color) -> None:
@@ -65,18 +65,18 @@ def sand_color(rng: np.random.Generator) -> Color:
     return pick(rng, "sand", 0.04)
 
 
-def draw_backdrop(canvas: Canvas, stage: Stage, rng: np.random.Generator, chance: dict[str, float]) -> None:
+def draw_backdrop(stage: Stage, chance: dict[str, float]) -> None:
     """Draw what closes the view at the horizon."""
+    canvas, rng = stage.canvas, stage.rng
     base, tall = canvas.camera.horizon + 1.0, canvas.height
     if rng.random() < chance.get("mountains", 0.0):
-        mountains(canvas, rng, base, tall * rng.uniform(0.16, 0.32))
+        mountains(canvas, base, tall * rng.uniform(0.16, 0.32))
     if rng.random() < chance.get("hills", 0.0):
-        hills(canvas, rng, base, tall * rng.uniform(0.06, 0.13), meadow_color(rng, stage.autumn), 500.0)
+        hills(canvas, base, tall * rng.uniform(0.06, 0.13), meadow_color(rng, stage.autumn), 500.0)
     if rng.random() < chance.get("skyline", 0.0):
         left = rng.uniform(-0.1, 0.4) * canvas.width
         buildings.skyline(
             canvas,
-            rng,
             base,
             tall * rng.uniform(0.16, 0.3),
             250.0,
@@ -87,21 +87,13 @@ def draw_backdrop(canvas: Canvas, stage: Stage, rng: np.random.Generator, chance
         left = 0.0 if rng.random() < 0.6 else rng.uniform(0.1, 0.5)
         right = 1.05 if rng.random() < 0.6 else rng.uniform(left + 0.35, 1.05)
         forest(
-            canvas,
-            rng,
-            base + 0.5,
-            tall * rng.uniform(0.06, 0.12),
-            stage.autumn,
-            160.0,
-            left=left,
-            right=right,
+            canvas, base + 0.5, tall * rng.uniform(0.06, 0.12), stage.autumn, 160.0, left=left, right=right
         )
 
 
-def ground_spot(
-    canvas: Canvas, rng: np.random.Generator, nearest: float, farthest: float
-) -> Callable[[str], tuple[float, float]]:
+def ground_spot(canvas: Canvas, nearest: float, farthest: float) -> Callable[[str], tuple[float, float]]:
     """Return a chooser of spots between two rows (shares of the way from horizon to bottom)."""
+    rng = canvas.rng
     camera = canvas.camera
     span = canvas.height - camera.horizon
 
@@ -112,10 +104,9 @@ def ground_spot(
     return spot
 
 
-def send_up(
-    canvas: Canvas, stage: Stage, rng: np.random.Generator, ceiling: float, *, balloons: float, birds: float
-) -> None:
+def send_up(stage: Stage, ceiling: float, *, balloons: float, birds: float) -> None:
     """Send up balloons and birds above a row."""
+    canvas, rng = stage.canvas, stage.rng
     height, width = canvas.height, canvas.width
     if rng.random() < balloons:
         for _ in range(rng.integers(1, 4)):
@@ -129,10 +120,9 @@ def send_up(
             stage.put_bird(rng.uniform(0.05, 0.95) * width, rng.uniform(0.1, 0.9) * ceiling, wide)
 
 
-def put_close_up(
-    canvas: Canvas, stage: Stage, rng: np.random.Generator, names: list[str], chance: float
-) -> None:
+def put_close_up(stage: Stage, names: list[str], chance: float) -> None:
     """Now and then put something that fills most of the picture's height."""
+    canvas, rng = stage.canvas, stage.rng
     if rng.random() >= chance:
         return
     name = names[rng.integers(len(names))]
@@ -158,15 +148,10 @@ def put_close_up(
     )
 
 
-def strip(camera: Camera, left: float, right: float, nearest: float) -> list[Point]:
-    """Return the outline of a strip of ground between two lines (meters to the side) to the horizon."""
-    far = 900.0
-    return [
-        camera.project(left, 0.0, nearest),
-        camera.project(left, 0.0, far),
-        camera.project(right, 0.0, far),
-        camera.project(right, 0.0, nearest),
-    ]
+def strip(camera: Camera, left: float, right: float, nearest: float, farthest: float = 900.0) -> list[Point]:
+    """Return the outline of a strip of ground between two lines (meters to the side) and two depths."""
+    corners = ((left, nearest), (left, farthest), (right, farthest), (right, nearest))
+    return [camera.project(lateral, 0.0, depth) for lateral, depth in corners]
 
 
 def mark_lanes(canvas: Canvas, half: float, nearest: float) -> None:
@@ -176,19 +161,13 @@ def mark_lanes(canvas: Canvas, half: float, nearest: float) -> None:
         canvas.mark(strip(camera, edge - 0.07, edge + 0.07, nearest), white, 0.1)
     depth = nearest
     while depth < 70:
-        ends = (depth, depth + 2.5)
-        outline = [
-            camera.project(-0.08, 0.0, ends[0]),
-            camera.project(-0.08, 0.0, ends[1]),
-            camera.project(0.08, 0.0, ends[1]),
-            camera.project(0.08, 0.0, ends[0]),
-        ]
-        canvas.mark(outline, white, canvas.light.haze(depth, 0.7))
+        canvas.mark(strip(camera, -0.08, 0.08, depth, depth + 2.5), white, canvas.light.haze(depth, 0.7))
         depth += 6.0
 
 
-def put_traffic(canvas: Canvas, stage: Stage, rng: np.random.Generator, half: float, count: int) -> None:
+def put_traffic(stage: Stage, half: float, count: int) -> None:
     """Put cars and buses on the two lanes of a road that runs to the horizon."""
+    canvas, rng = stage.canvas, stage.rng
     camera = canvas.camera
 
     def lane(_: str) -> tuple[float, float]:
@@ -198,10 +177,9 @@ def put_traffic(canvas: Canvas, stage: Stage, rng: np.random.Generator, half: fl
     stage.put_some(["car_end", "bus_end"], [0.76, 0.24], lane, count)
 
 
-def plant_beside(
-    stage: Stage, rng: np.random.Generator, lateral: float, nearest: float, farthest: float
-) -> None:
+def plant_beside(stage: Stage, lateral: float, nearest: float, farthest: float) -> None:
     """Plant a tree or bush at a side (meters) and a random depth."""
+    rng = stage.rng
     x, row = stage.canvas.camera.project(lateral, 0.0, rng.uniform(nearest, farthest))
     kind = str(rng.choice(["broadleaf", "conifer", "poplar", "bush"], p=[0.45, 0.3, 0.1, 0.15]))
     meters = rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(4.5, 9.0)

@@ -72,12 +72,11 @@ class Stage:
 
     Args:
         canvas: the canvas.
-        rng: the source of chance.
         autumn: whether the leaves have turned.
     """
 
-    def __init__(self, canvas: Canvas, rng: np.random.Generator, autumn: bool) -> None:
-        self.canvas, self.rng, self.autumn = canvas, rng, autumn
+    def __init__(self, canvas: Canvas, autumn: bool) -> None:
+        self.canvas, self.rng, self.autumn = canvas, canvas.rng, autumn
         self._queue: list[tuple[float, Callable[[], None]]] = []
         self._taken: list[tuple[str, Box]] = []
         self.num_things = 0
@@ -219,7 +218,7 @@ class Stage:
         self._taken.append(("tree", (x - half, row - tall, x + half, row)))
         haze = canvas.light.haze(canvas.camera.depth_at(row), 0.6)
         color: Color = hsv(rng.uniform(0.24, 0.3), 0.55, 0.5) if kind == "palm" else self._leaves(kind)
-        self.later(row - 0.01, lambda: tree(canvas, rng, kind, x, row, tall, color, haze))
+        self.later(row - 0.01, lambda: tree(canvas, kind, x, row, tall, color, haze))
 
     def _leaves(self, kind: str) -> Color:
         if kind == "conifer":
@@ -236,12 +235,11 @@ class Stage:
         if scale < 6 or not self._is_free("void", box):
             return
         self._taken.append(("void", box))
-        self.later(row, lambda: _odd_object(canvas, rng, kind, x, row, scale))
+        self.later(row, lambda: _odd_object(canvas, kind, x, row, scale))
 
 
-def _odd_object(
-    canvas: Canvas, rng: np.random.Generator, kind: str, x: float, row: float, scale: float
-) -> None:
+def _odd_object(canvas: Canvas, kind: str, x: float, row: float, scale: float) -> None:
+    rng = canvas.rng
     pen = Pen(
         canvas,
         canvas.own(Owner(None, fine=0.04, medium=0.05)),

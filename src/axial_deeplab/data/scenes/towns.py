@@ -5,7 +5,7 @@ import numpy as np
 from axial_deeplab.data.scenes import buildings
 from axial_deeplab.data.scenes.canvas import Canvas, Point, rectangle
 from axial_deeplab.data.scenes.landscape import meadow_color
-from axial_deeplab.data.scenes.light import Light, either_side
+from axial_deeplab.data.scenes.light import either_side
 from axial_deeplab.data.scenes.setting import (
     asphalt_color,
     draw_backdrop,
@@ -13,7 +13,6 @@ from axial_deeplab.data.scenes.setting import (
     lay_patch,
     lay_plain,
     mark_lanes,
-    open_stage,
     plant_beside,
     put_close_up,
     put_traffic,
@@ -24,17 +23,17 @@ from axial_deeplab.data.scenes.setting import (
 from axial_deeplab.data.scenes.stage import Stage
 
 
-def street(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def street(stage: Stage) -> None:
     """A street seen from across: a row of fronts, pavement, road, and the near pavement or a park's edge."""
-    canvas, stage = open_stage(height, width, light, rng, (0.44, 0.55), (1.8, 2.8))
-    camera = canvas.camera
-    draw_backdrop(canvas, stage, rng, {"forest": 0.6, "hills": 0.3})
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
+    height, width = canvas.height, canvas.width
+    draw_backdrop(stage, {"forest": 0.6, "hills": 0.3})
     foot = camera.horizon + rng.uniform(0.11, 0.17) * height
     scale, depth = camera.scale_at(foot), camera.depth_at(foot)
     near_kerb = camera.row_at(depth * rng.uniform(0.42, 0.52))
     far_kerb = camera.row_at(depth * rng.uniform(0.83, 0.9))
     lay_plain(canvas, "pavement", slab_color(rng))
-    _row_of_fronts(canvas, stage, rng, foot, scale)
+    _row_of_fronts(stage, foot, scale)
     asphalt = asphalt_color(rng)
     wide = width + 2.0
     lay_patch(canvas, "road", asphalt, rectangle(-2.0, far_kerb, wide, near_kerb))
@@ -57,14 +56,13 @@ def street(height: int, width: int, light: Light, rng: np.random.Generator) -> C
                 far_kerb - 1.5,
                 rng.uniform(4.5, 7.5),
             )
-    put_close_up(canvas, stage, rng, ["person", "dog", "standing_bird", "car_side"], 0.15)
-    _street_things(canvas, stage, rng, foot, far_kerb, near_kerb)
-    send_up(canvas, stage, rng, 0.3 * height, balloons=0.12, birds=0.3)
-    stage.finish()
-    return canvas
+    put_close_up(stage, ["person", "dog", "standing_bird", "car_side"], 0.15)
+    _street_things(stage, foot, far_kerb, near_kerb)
+    send_up(stage, 0.3 * height, balloons=0.12, birds=0.3)
 
 
-def _row_of_fronts(canvas: Canvas, stage: Stage, rng: np.random.Generator, foot: float, scale: float) -> None:
+def _row_of_fronts(stage: Stage, foot: float, scale: float) -> None:
+    canvas, rng = stage.canvas, stage.rng
     haze = canvas.light.haze(canvas.camera.depth_at(foot), 0.55)
     x = -rng.uniform(0, 6) * scale
     while x < canvas.width:
@@ -81,7 +79,6 @@ def _row_of_fronts(canvas: Canvas, stage: Stage, rng: np.random.Generator, foot:
         floors = int(rng.choice([2, 3, 4], p=[0.45, 0.4, 0.15]))
         buildings.street_front(
             canvas,
-            rng,
             plane,
             long,
             floors,
@@ -94,9 +91,8 @@ def _row_of_fronts(canvas: Canvas, stage: Stage, rng: np.random.Generator, foot:
     canvas.shadow(canvas.width / 2, foot, canvas.width, 0.4 * scale)
 
 
-def _street_things(
-    canvas: Canvas, stage: Stage, rng: np.random.Generator, foot: float, far_kerb: float, near_kerb: float
-) -> None:
+def _street_things(stage: Stage, foot: float, far_kerb: float, near_kerb: float) -> None:
+    canvas, rng = stage.canvas, stage.rng
     width, height = canvas.width, canvas.height
     drive_left = rng.random() < 0.5
     lanes = [
@@ -133,17 +129,17 @@ def _street_things(
         )
 
 
-def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def avenue(stage: Stage) -> None:
     """A street that runs to its vanishing point between two rows of fronts."""
-    canvas, stage = open_stage(height, width, light, rng, (0.4, 0.54), (1.7, 3.6))
-    camera = canvas.camera
-    draw_backdrop(canvas, stage, rng, {"mountains": 0.35, "forest": 0.8, "skyline": 0.3})
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
+    height = canvas.height
+    draw_backdrop(stage, {"mountains": 0.35, "forest": 0.8, "skyline": 0.3})
     road, walk = rng.uniform(3.2, 4.4), rng.uniform(2.6, 4.2)
     lay_plain(canvas, "pavement", slab_color(rng))
     nearest = camera.depth_at(float(height)) * 0.7
     for side in (-1, 1):
         if rng.random() < 0.82:
-            _side_of_fronts(canvas, rng, side * (road + walk), nearest)
+            _side_of_fronts(canvas, side * (road + walk), nearest)
         else:
             lay_patch(
                 canvas,
@@ -152,7 +148,7 @@ def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> C
                 strip(camera, side * (road + walk), side * 200.0, nearest),
             )
             for _ in range(rng.integers(3, 7)):
-                plant_beside(stage, rng, side * rng.uniform(road + walk + 1, road + walk + 9), 9.0, 50.0)
+                plant_beside(stage, side * rng.uniform(road + walk + 1, road + walk + 9), 9.0, 50.0)
     lay_patch(canvas, "road", asphalt_color(rng), strip(camera, -road, road, nearest))
     mark_lanes(canvas, road, nearest)
     if rng.random() < 0.5:
@@ -161,8 +157,8 @@ def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> C
                 if rng.random() < 0.7:
                     x, row = camera.project(side * (road + 0.7), 0.0, float(depth))
                     stage.put_tree("broadleaf", x, row, rng.uniform(4.0, 6.0))
-    put_close_up(canvas, stage, rng, ["person", "dog", "car_end", "standing_bird"], 0.13)
-    put_traffic(canvas, stage, rng, road, int(rng.integers(2, 6)))
+    put_close_up(stage, ["person", "dog", "car_end", "standing_bird"], 0.13)
+    put_traffic(stage, road, int(rng.integers(2, 6)))
 
     def beside(_: str) -> tuple[float, float]:
         depth = rng.uniform(6, 26)
@@ -174,12 +170,11 @@ def avenue(height: int, width: int, light: Light, rng: np.random.Generator) -> C
     if rng.random() < 0.15:
         x, row = camera.project((road + walk / 2) * either_side(rng), 0.0, rng.uniform(20, 30))
         stage.put_crowd("person", x, row, int(rng.integers(6, 9)))
-    send_up(canvas, stage, rng, 0.3 * height, balloons=0.15, birds=0.3)
-    stage.finish()
-    return canvas
+    send_up(stage, 0.3 * height, balloons=0.15, birds=0.3)
 
 
-def _side_of_fronts(canvas: Canvas, rng: np.random.Generator, lateral: float, nearest: float) -> None:
+def _side_of_fronts(canvas: Canvas, lateral: float, nearest: float) -> None:
+    rng = canvas.rng
     camera, light = canvas.camera, canvas.light
     dim = 1.0 if light.sun * lateral < 0 else 0.78
     fronts: list[tuple[float, float]] = []
@@ -199,7 +194,6 @@ def _side_of_fronts(canvas: Canvas, rng: np.random.Generator, lateral: float, ne
         floors = int(rng.choice([2, 3, 4, 5], p=[0.3, 0.35, 0.25, 0.1]))
         buildings.street_front(
             canvas,
-            rng,
             plane,
             long,
             floors,
@@ -210,11 +204,11 @@ def _side_of_fronts(canvas: Canvas, rng: np.random.Generator, lateral: float, ne
         )
 
 
-def park(height: int, width: int, light: Light, rng: np.random.Generator) -> Canvas:
+def park(stage: Stage) -> None:
     """Lawns, a path, trees, a town behind them."""
-    canvas, stage = open_stage(height, width, light, rng, (0.34, 0.48), (1.6, 2.8))
-    camera = canvas.camera
-    draw_backdrop(canvas, stage, rng, {"skyline": 0.85, "forest": 0.8})
+    canvas, camera, rng = stage.canvas, stage.canvas.camera, stage.rng
+    height, width = canvas.height, canvas.width
+    draw_backdrop(stage, {"skyline": 0.85, "forest": 0.8})
     lay_plain(canvas, "grass", meadow_color(rng, stage.autumn))
     span = height - camera.horizon
     if rng.random() < 0.5:
@@ -247,8 +241,8 @@ def park(height: int, width: int, light: Light, rng: np.random.Generator) -> Can
             row,
             rng.uniform(1.0, 1.8) if kind == "bush" else rng.uniform(4, 7.5),
         )
-    put_close_up(canvas, stage, rng, ["person", "dog", "dog", "standing_bird", "balloon"], 0.25)
-    spot = ground_spot(canvas, rng, 0.95, 0.22)
+    put_close_up(stage, ["person", "dog", "dog", "standing_bird", "balloon"], 0.25)
+    spot = ground_spot(canvas, 0.95, 0.22)
     if rng.random() < 0.2:
         stage.put_crowd(
             "person", rng.uniform(0.2, 0.8) * width, camera.horizon + 0.24 * span, int(rng.integers(8, 14))
@@ -258,6 +252,4 @@ def park(height: int, width: int, light: Light, rng: np.random.Generator) -> Can
     )
     if rng.random() < 0.45:
         stage.put_odd_object(*spot(""))
-    send_up(canvas, stage, rng, camera.horizon * 0.8, balloons=0.3, birds=0.35)
-    stage.finish()
-    return canvas
+    send_up(stage, camera.horizon * 0.8, balloons=0.3, birds=0.35)
