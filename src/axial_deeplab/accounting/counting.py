@@ -10,8 +10,9 @@ m².
 """
 
 import copy
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -56,14 +57,10 @@ class MultiplyAdds:
         return self.products + MADDS_PER_LOGIT * self.logits + MADDS_PER_ELEMENT * self.elements
 
     def __add__(self, other: "MultiplyAdds") -> "MultiplyAdds":
-        return MultiplyAdds(
-            self.products + other.products, self.logits + other.logits, self.elements + other.elements
-        )
+        return MultiplyAdds(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: "MultiplyAdds") -> "MultiplyAdds":
-        return MultiplyAdds(
-            self.products - other.products, self.logits - other.logits, self.elements - other.elements
-        )
+        return MultiplyAdds(*map(operator.sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)

@@ -79,19 +79,27 @@ def first_author_names(model: nn.Module) -> Sources:
         head together; one relative table has the rows of q, k and v behind each other, those of q and v in
         the other direction; the output norm alternates content and position.
     """
+    return renamed_modules(model, BLOCK)
+
+
+def renamed_modules(model: nn.Module, block_names: Mapping[str, str]) -> Sources:
+    """Return the source of each tensor of a residual network whose stages are `layer1` to `layer4`.
+
+    Args:
+        model: the network.
+        block_names: name of a module in a residual block -> its name in the source.
+    """
     sources: Sources = {}
     for name, module in model.named_modules():
         block = re.fullmatch(r"res(\d)\.(\d+)\.(\w+|\w+\.\w+)", name)
         if name in STEM:
-            below = _unchanged(module, STEM[name])
-        elif block and block[3] in BLOCK:
-            path = f"layer{int(block[1]) - 1}.{block[2]}.{BLOCK[block[3]]}"
-            below = (
-                layer_names(module, path) if isinstance(module, AxialAttention) else _unchanged(module, path)
-            )
+            path = STEM[name]
+        elif block and block[3] in block_names:
+            path = f"layer{int(block[1]) - 1}.{block[2]}.{block_names[block[3]]}"
         else:
             continue
-        sources |= {f"{name}.{key}": source for key, source in below.items()}
+        names = layer_names if isinstance(module, AxialAttention) else _unchanged
+        sources |= {f"{name}.{key}": source for key, source in names(module, path).items()}
     return sources
 
 

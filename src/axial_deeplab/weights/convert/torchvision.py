@@ -1,18 +1,15 @@
 """ResNet-50 and ResNet-101 as torchvision names their tensors; many other projects do the same."""
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from axial_deeplab.weights.convert.deeplab2_names import ParameterSource, Sources
-from axial_deeplab.weights.convert.first_author import count_blocks
+from axial_deeplab.weights.convert.deeplab2_names import Sources
+from axial_deeplab.weights.convert.first_author import count_blocks, renamed_modules
 
 # The first tensor that a ResNet with basic blocks lacks.
 MARK = "layer1.0.conv3.weight"
-STEM = {"stem.conv1.conv": "conv1", "stem.conv1.norm": "bn1", "classifier": "fc"}
 BLOCK = {
     "conv1.conv": "conv1",
     "conv1.norm": "bn1",
@@ -47,16 +44,4 @@ def torchvision_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
 
 def torchvision_names(model: nn.Module) -> Sources:
     """Return the source of each tensor of a `ResNet` in a state dict of torchvision."""
-    sources = {}
-    for name in model.state_dict():
-        module, _, kind = name.rpartition(".")
-        block = re.fullmatch(r"res(\d)\.(\d+)\.(\w+\.\w+)", module)
-        if kind == "num_batches_tracked":
-            continue
-        if module in STEM:
-            sources[name] = ParameterSource(f"{STEM[module]}.{kind}", np.asarray)
-        elif block and block[3] in BLOCK:
-            sources[name] = ParameterSource(
-                f"layer{int(block[1]) - 1}.{block[2]}.{BLOCK[block[3]]}.{kind}", np.asarray
-            )
-    return sources
+    return renamed_modules(model, BLOCK)
