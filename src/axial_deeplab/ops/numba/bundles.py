@@ -78,8 +78,7 @@ def prefetch_bundle(arguments: Pointer, tensors: int, starts: Pointer, like: Sca
     They lie too far apart for the processor to foresee.
     """
     for tensor in range(layout.Q, layout.Q + tensors * (layout.K - layout.Q), layout.K - layout.Q):
-        of_values = tensor in (layout.V, layout.CONTENT, layout.POSITIONAL, layout.GRAD_V)
-        width = simd.load_scalar(arguments, layout.VALUE_DIM if of_values else layout.HEAD_DIM)
+        width = layout.channels_of(arguments, tensor)
         source = layout.tensor_at(arguments, tensor, like)
         lanes = starts_in(starts, tensor)
         for row in range(simd.load_scalar(arguments, layout.LENGTH)):

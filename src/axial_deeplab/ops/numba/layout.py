@@ -253,6 +253,13 @@ def tensor_of_unit(
 
 
 @kernel
+def channels_of(arguments: Pointer, tensor: int) -> int:
+    """The channels that a head has in a tensor."""
+    of_values = tensor in (V, CONTENT, POSITIONAL, GRAD_V)
+    return load_scalar(arguments, VALUE_DIM if of_values else HEAD_DIM)
+
+
+@kernel
 def position_stride(arguments: Pointer, tensor: int) -> int:
     return load_scalar(arguments, tensor + 2)
 

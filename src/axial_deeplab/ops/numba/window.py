@@ -21,44 +21,26 @@ from axial_deeplab.ops.numba.simd import LANES, ROWS
 
 @kernel
 def pack_row(
-    arguments: Pointer,
-    tensor: int,
-    image: int,
-    row: int,
-    head: int,
-    width: int,
-    target: Pointer,
-    like: Scalar,
+    arguments: Pointer, tensor: int, image: int, row: int, head: int, target: Pointer, like: Scalar
 ) -> None:
     """Copy a row of a tensor (W, channels) to (channels, W), behind a margin."""
     source = layout.tensor_of_unit(arguments, tensor, image, row, head, like)
-    reach = simd.load_scalar(arguments, layout.REACH)
-    length = simd.load_scalar(arguments, layout.LENGTH)
-    pitch = layout.columns_pitch(length, reach)
-    layout.transpose_rows(
-        source, layout.position_stride(arguments, tensor), simd.advance(target, reach), pitch, length, width
-    )
+    stride, width = layout.position_stride(arguments, tensor), layout.channels_of(arguments, tensor)
+    length, reach, _, _ = layout.lengths(arguments)
+    packed, pitch = simd.advance(target, reach), layout.columns_pitch(length, reach)
+    layout.transpose_rows(source, stride, packed, pitch, length, width)
 
 
 @kernel
 def unpack_row(
-    arguments: Pointer,
-    tensor: int,
-    image: int,
-    row: int,
-    head: int,
-    width: int,
-    source: Pointer,
-    like: Scalar,
+    arguments: Pointer, tensor: int, image: int, row: int, head: int, source: Pointer, like: Scalar
 ) -> None:
     """Copy (channels, W), behind a margin, to a row of a tensor (W, channels)."""
     target = layout.tensor_of_unit(arguments, tensor, image, row, head, like)
-    reach = simd.load_scalar(arguments, layout.REACH)
-    length = simd.load_scalar(arguments, layout.LENGTH)
-    pitch = layout.columns_pitch(length, reach)
-    layout.transpose_rows(
-        simd.advance(source, reach), pitch, target, layout.position_stride(arguments, tensor), width, length
-    )
+    stride, width = layout.position_stride(arguments, tensor), layout.channels_of(arguments, tensor)
+    length, reach, _, _ = layout.lengths(arguments)
+    packed, pitch = simd.advance(source, reach), layout.columns_pitch(length, reach)
+    layout.transpose_rows(packed, pitch, target, stride, width, length)
 
 
 class WindowSizes(NamedTuple):
@@ -108,6 +90,19 @@ def window_sizes(arguments: Pointer) -> WindowSizes:
         layout.whole_tiles(side),
         layout.offsets(reach, row_reach),
     )
+
+
+@kernel
+def pack_rows(
+    arguments: Pointer, image: int, head: int, start: int, stop: int, keys: Pointer, like: Scalar
+) -> None:
+    """Pack rows start ... stop - 1 of the keys, and of the values behind them, each in its slot."""
+    sizes = window_sizes(arguments)
+    values = simd.advance(keys, sizes.slots * sizes.key_row)
+    for row in range(start, stop):
+        slot = row % sizes.slots
+        pack_row(arguments, layout.K, image, row, head, simd.advance(keys, slot * sizes.key_row), like)
+        pack_row(arguments, layout.V, image, row, head, simd.advance(values, slot * sizes.value_row), like)
 
 
 @kernel
@@ -208,7 +203,7 @@ def attend_from_row(
     )
     content = layout.tensor_of_unit(arguments, layout.CONTENT, image, y, head, like)
     positional = layout.tensor_of_unit(arguments, layout.POSITIONAL, image, y, head, like)
-    pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
+    pack_row(arguments, layout.Q, image, y, head, queries, like)
 
     top, bottom = max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)
     for x in range(0, sizes.width, LANES):
@@ -276,7 +271,6 @@ def attend_to_windows(address: int, like: Scalar) -> None:
     mark_columns(borders, sizes.reach, sizes.width, 0.0, -math.inf)  # is added to logits
     scratch = simd.advance(borders, sizes.pitch)
     keys = simd.advance(scratch, sizes.key_row)
-    values = simd.advance(keys, sizes.slots * sizes.key_row)
 
     units = simd.load_scalar(arguments, layout.BATCH) * heads * sizes.height
     chunks = simd.load_scalar(arguments, layout.CHUNKS)
@@ -288,11 +282,8 @@ def attend_to_windows(address: int, like: Scalar) -> None:
             image, head, y = unit // (heads * sizes.height), unit // sizes.height % heads, unit % sizes.height
             if unit == start or y == 0:
                 packed = max(0, y - sizes.row_reach)
-            for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                target = simd.advance(keys, row % sizes.slots * sizes.key_row)
-                pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
-                target = simd.advance(values, row % sizes.slots * sizes.value_row)
-                pack_row(arguments, layout.V, image, row, head, sizes.value_dim, target, like)
-                packed = row + 1
+            stop = min(sizes.height, y + sizes.row_reach + 1)
+            pack_rows(arguments, image, head, packed, stop, keys, like)
+            packed = stop
             attend_from_row(arguments, image, y, head, scratch, borders, like)
         chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))

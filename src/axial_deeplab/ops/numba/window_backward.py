@@ -91,16 +91,20 @@ def differentiate_row(
     weights = simd.advance(scale_sums, LANES + margin)
     grad_logits = simd.advance(weights, sizes.offsets * weight_pitch)
 
+    grads = grad_logits, grad_logits, grad_logits
+    rows = window_gradients.Rows(queries, keys, grad_queries, grad_keys)
+    sums = q_sums, k_sums, scale_sums
+
     tables = window.tables_of_head(arguments, sizes, head, like)
     scale = simd.fill(queries, simd.load_scalar(layout.tensor_at(arguments, layout.SCALE, like), head))
     unit = (image * simd.load_scalar(arguments, layout.HEADS) + head) * sizes.height + y
     maxima = simd.advance(
         layout.tensor_at(arguments, layout.MAXIMA, like), unit * layout.whole_vectors(sizes.width)
     )
-    window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
-    window.pack_row(arguments, layout.CONTENT, image, y, head, sizes.value_dim, grad_content, like)
+    window.pack_row(arguments, layout.Q, image, y, head, queries, like)
+    window.pack_row(arguments, layout.CONTENT, image, y, head, grad_content, like)
     if tables.has_v:
-        window.pack_row(arguments, layout.POSITIONAL, image, y, head, sizes.value_dim, grad_positional, like)
+        window.pack_row(arguments, layout.POSITIONAL, image, y, head, grad_positional, like)
 
     top, bottom = max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)
     for first in range(0, sizes.width, layout.SEGMENT):
@@ -140,29 +144,9 @@ def differentiate_row(
                 sizes.side,
             )
 
-        window_gradients.add_segment_gradients(
-            arguments,
-            y,
-            first,
-            last,
-            grad_logits,
-            grad_logits,
-            grad_logits,
-            queries,
-            keys,
-            tables.q,
-            tables.k,
-            tables.has_q,
-            tables.has_k,
-            scale,
-            grad_queries,
-            grad_keys,
-            q_sums,
-            k_sums,
-            scale_sums,
-        )
+        window_gradients.add_segment_gradients(sizes, tables, y, first, last, grads, rows, scale, sums)
         num_queries = layout.whole_vectors(last - first)
-        one = simd.fill(queries, 1.0)
+        one, dim = simd.fill(queries, 1.0), sizes.value_dim
         for row in range(top, bottom):
             start = (row - y + sizes.row_reach) * sizes.row_offsets
             attention = simd.advance(weights, start * weight_pitch)
@@ -170,27 +154,16 @@ def differentiate_row(
                 layout.clear(simd.advance(attention, t * weight_pitch + num_queries), margin)
                 if tables.has_v:
                     near = simd.advance(grad_positional, sizes.reach + first)
-                    sums = simd.advance(v_sums, (start + t) * sizes.padded_dim * LANES)
+                    of_table = simd.advance(v_sums, (start + t) * sizes.padded_dim * LANES)
                     products = simd.advance(attention, t * weight_pitch)
                     window_gradients.add_outer_products(
-                        products, near, sizes.pitch, num_queries, sizes.value_dim, sums
+                        products, near, sizes.pitch, num_queries, sizes.value_dim, of_table
                     )
             target = simd.advance(grad_values, row % sizes.slots * sizes.value_row)
             window_gradients.add_row_gradients(
-                attention,
-                attention,
-                grad_content,
-                tables.v,
-                False,
-                one,
-                sizes.value_dim,
-                sizes.reach,
-                sizes.width,
-                first,
-                last,
-                target,
+                sizes, attention, attention, grad_content, tables.v, False, one, dim, first, last, target
             )
-    window.unpack_row(arguments, layout.GRAD_Q, image, y, head, sizes.head_dim, grad_queries, like)
+    window.unpack_row(arguments, layout.GRAD_Q, image, y, head, grad_queries, like)
 
 
 @merged
@@ -203,12 +176,7 @@ def differentiate_windows(address: int, like: Scalar) -> None:
     borders = layout.scratch_of_thread(arguments, like)
     window.mark_columns(borders, sizes.reach, sizes.width, 0.0, -math.inf)  # is added to logits
     scratch = simd.advance(borders, sizes.pitch)
-    values = simd.advance(scratch, sizes.slots * sizes.key_row)
-    grad_keys = simd.advance(values, sizes.slots * sizes.value_row)
-    grad_values = simd.advance(grad_keys, sizes.slots * sizes.key_row)
-    lane_sums = simd.advance(
-        grad_values, sizes.slots * sizes.value_row + 2 * (sizes.key_row + sizes.value_row)
-    )
+    lane_sums = simd.advance(scratch, 2 * (sizes.slots + 1) * (sizes.key_row + sizes.value_row))
 
     chunks = simd.load_scalar(arguments, layout.CHUNKS)
     groups = chunks // heads
@@ -218,27 +186,12 @@ def differentiate_windows(address: int, like: Scalar) -> None:
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed, finished = 0, 0
             for y in range(sizes.height):
-                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot, value_slot = row % sizes.slots * sizes.key_row, row % sizes.slots * sizes.value_row
-                    target = simd.advance(scratch, slot)
-                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
-                    target = simd.advance(values, value_slot)
-                    window.pack_row(arguments, layout.V, image, row, head, sizes.value_dim, target, like)
-                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
-                    layout.clear(simd.advance(grad_values, value_slot), sizes.value_row)
-                    packed = row + 1
+                stop = min(sizes.height, y + sizes.row_reach + 1)
+                window_gradients.begin_rows(arguments, image, head, packed, stop, scratch, like)
+                packed = stop
                 differentiate_row(arguments, image, y, head, scratch, borders, like)
                 behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                for row in range(finished, behind):
-                    slot = row % sizes.slots
-                    grad_row = simd.advance(grad_keys, slot * sizes.key_row)
-                    window.unpack_row(
-                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, grad_row, like
-                    )
-                    grad_row = simd.advance(grad_values, slot * sizes.value_row)
-                    window.unpack_row(
-                        arguments, layout.GRAD_V, image, row, head, sizes.value_dim, grad_row, like
-                    )
-                    finished = row + 1
+                window_gradients.finish_rows(arguments, image, head, finished, behind, scratch, like)
+                finished = max(finished, behind)
         window_gradients.finish_table_grads(arguments, chunk, lane_sums, like)
         chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))

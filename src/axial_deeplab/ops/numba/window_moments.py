@@ -43,7 +43,7 @@ def add_moments_of_row(
     sums = simd.advance(queries, sizes.key_row)
     rows = simd.advance(sums, 6 * LANES)
     tables = window.tables_of_head(arguments, sizes, head, like)
-    window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
+    window.pack_row(arguments, layout.Q, image, y, head, queries, like)
     for x in range(0, sizes.width, LANES):
         for row in range(max(0, y - sizes.row_reach), min(sizes.height, y + sizes.row_reach + 1)):
             first = (row - y + sizes.row_reach) * sizes.row_offsets
@@ -89,10 +89,14 @@ def differentiate_moments_of_row(
     query_grads = simd.advance(content_grads, sizes.offsets * grad_pitch)
     key_grads = simd.advance(query_grads, sizes.offsets * grad_pitch)
 
+    grads = content_grads, query_grads, key_grads
+    rows = window_gradients.Rows(queries, keys, grad_queries, grad_keys)
+    sums = q_sums, k_sums, unused_sums
+
     tables = window.tables_of_head(arguments, sizes, head, like)
     factors = simd.advance(layout.tensor_at(arguments, layout.MOMENTS, like), 6 * head)
     one = simd.fill(queries, 1.0)
-    window.pack_row(arguments, layout.Q, image, y, head, sizes.head_dim, queries, like)
+    window.pack_row(arguments, layout.Q, image, y, head, queries, like)
     for first in range(0, sizes.width, layout.SEGMENT):
         last = min(first + layout.SEGMENT, sizes.width)
         for x in range(first, last, LANES):
@@ -113,28 +117,8 @@ def differentiate_moments_of_row(
                     simd.store_rows(content_grads, at, grad_pitch, gradient_of(terms[0], factors, 0, exist))
                     simd.store_rows(query_grads, at, grad_pitch, gradient_of(terms[1], factors, 1, exist))
                     simd.store_rows(key_grads, at, grad_pitch, gradient_of(terms[2], factors, 2, exist))
-        window_gradients.add_segment_gradients(
-            arguments,
-            y,
-            first,
-            last,
-            content_grads,
-            query_grads,
-            key_grads,
-            queries,
-            keys,
-            tables.q,
-            tables.k,
-            tables.has_q,
-            tables.has_k,
-            one,
-            grad_queries,
-            grad_keys,
-            q_sums,
-            k_sums,
-            unused_sums,
-        )
-    window.unpack_row(arguments, layout.GRAD_Q, image, y, head, sizes.head_dim, grad_queries, like)
+        window_gradients.add_segment_gradients(sizes, tables, y, first, last, grads, rows, one, sums)
+    window.unpack_row(arguments, layout.GRAD_Q, image, y, head, grad_queries, like)
 
 
 @merged
@@ -156,10 +140,9 @@ def window_moments(address: int, like: Scalar) -> None:
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed = 0
             for y in range(sizes.height):
-                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    target = simd.advance(scratch, row % sizes.slots * sizes.key_row)
-                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
-                    packed = row + 1
+                stop = min(sizes.height, y + sizes.row_reach + 1)
+                window.pack_rows(arguments, image, head, packed, stop, scratch, like)
+                packed = stop
                 add_moments_of_row(arguments, image, y, head, scratch, existing, like)
         moments = simd.advance(layout.tensor_at(arguments, layout.MOMENTS, like), 6 * chunk)
         for i in range(6):
@@ -178,8 +161,7 @@ def window_moments_backward(address: int, like: Scalar) -> None:
     existing = layout.scratch_of_thread(arguments, like)
     window.mark_columns(existing, sizes.reach, sizes.width, 1.0, 0.0)
     scratch = simd.advance(existing, sizes.pitch)
-    grad_keys = simd.advance(scratch, sizes.slots * sizes.key_row)
-    lane_sums = simd.advance(grad_keys, (sizes.slots + 2) * sizes.key_row)
+    lane_sums = simd.advance(scratch, 2 * (sizes.slots + 1) * sizes.key_row)
     chunks = simd.load_scalar(arguments, layout.CHUNKS)
     groups = chunks // heads
     chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
@@ -188,19 +170,12 @@ def window_moments_backward(address: int, like: Scalar) -> None:
         for image in range(batch * group // groups, batch * (group + 1) // groups):
             packed, finished = 0, 0
             for y in range(sizes.height):
-                for row in range(packed, min(sizes.height, y + sizes.row_reach + 1)):
-                    slot = row % sizes.slots * sizes.key_row
-                    target = simd.advance(scratch, slot)
-                    window.pack_row(arguments, layout.K, image, row, head, sizes.head_dim, target, like)
-                    layout.clear(simd.advance(grad_keys, slot), sizes.key_row)
-                    packed = row + 1
+                stop = min(sizes.height, y + sizes.row_reach + 1)
+                window_gradients.begin_rows(arguments, image, head, packed, stop, scratch, like)
+                packed = stop
                 differentiate_moments_of_row(arguments, image, y, head, scratch, existing, like)
                 behind = sizes.height if y + 1 == sizes.height else y + 1 - sizes.row_reach
-                for row in range(finished, behind):
-                    source = simd.advance(grad_keys, row % sizes.slots * sizes.key_row)
-                    window.unpack_row(
-                        arguments, layout.GRAD_K, image, row, head, sizes.head_dim, source, like
-                    )
-                    finished = row + 1
+                window_gradients.finish_rows(arguments, image, head, finished, behind, scratch, like)
+                finished = max(finished, behind)
         window_gradients.finish_table_grads(arguments, chunk, lane_sums, like)
         chunk = simd.take_ticket(simd.advance(arguments, layout.NEXT_CHUNK))
