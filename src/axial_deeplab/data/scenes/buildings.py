@@ -210,12 +210,10 @@ def house(canvas: Canvas, x: float, row: float, scale: float, haze: float) -> No
     rng = canvas.rng
     style = draw_style(rng)
     number = canvas.own(Owner("building", fine=0.035, medium=0.035))
-    long, side, tall, high = (
-        rng.uniform(6, 10),
-        rng.uniform(2.5, 4.5),
-        float(rng.choice([3.2, 3.4, 5.6])),
-        rng.uniform(2.0, 3.4),
-    )
+    long = rng.uniform(6, 10)
+    side = rng.uniform(2.5, 4.5)
+    tall = float(rng.choice([3.2, 3.4, 5.6]))
+    high = rng.uniform(2.0, 3.4)
     turn = either_side(rng)
 
     def plane(u: float, v: float) -> Point:

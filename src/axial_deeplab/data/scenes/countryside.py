@@ -176,11 +176,9 @@ def seaside(stage: Stage) -> None:
     color = pick(rng, "water", 0.06)
     wide = width + 2.0
     water(canvas, rectangle(-2.0, camera.horizon, wide, height + 2.0), color, camera.horizon, float(height))
-    slant, waves, turn = (
-        rng.uniform(-0.1, 0.1) * height,
-        rng.uniform(0.01, 0.025) * height,
-        rng.uniform(0, 6),
-    )
+    slant = rng.uniform(-0.1, 0.1) * height
+    waves = rng.uniform(0.01, 0.025) * height
+    turn = rng.uniform(0, 6)
     xs = np.linspace(-2, wide, 40)
     line = [
         (

@@ -130,10 +130,8 @@ def hills(canvas: Canvas, base: float, rise: float, color: Color, depth: float) 
     light = canvas.light
     line = ridge(rng, canvas.width, base, rise, canvas.width * 0.45, 2, 0.3)
     color = vary(rng, color, 0.08)
-    low, high = (
-        light.lit(shade(color, 0.94), light.haze(depth, 0.6)),
-        light.lit(shade(color, 1.1), light.haze(depth, 0.6)),
-    )
+    low = light.lit(shade(color, 0.94), light.haze(depth, 0.6))
+    high = light.lit(shade(color, 1.1), light.haze(depth, 0.6))
     number = canvas.own(Owner("grass", fine=0.03, medium=0.05))
     canvas.fill(number, outline_of(line, base + 1), canvas.row_gradient([(base - rise, high), (base, low)]))
     for _ in range(rng.integers(2, 6)):

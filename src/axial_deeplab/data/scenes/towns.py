@@ -212,11 +212,9 @@ def park(stage: Stage) -> None:
     lay_plain(canvas, "grass", meadow_color(rng, stage.autumn))
     span = height - camera.horizon
     if rng.random() < 0.5:
-        nearest, half, lateral = (
-            camera.depth_at(float(height)) * 0.7,
-            rng.uniform(1.2, 2.4),
-            rng.uniform(-2, 2),
-        )
+        nearest = camera.depth_at(float(height)) * 0.7
+        half = rng.uniform(1.2, 2.4)
+        lateral = rng.uniform(-2, 2)
         lay_patch(canvas, "pavement", slab_color(rng), strip(camera, lateral - half, lateral + half, nearest))
     else:
         top = camera.horizon + rng.uniform(0.3, 0.5) * span

@@ -208,10 +208,8 @@ def balloon(pen: Pen, rng: np.random.Generator) -> None:
     """Draw a hot-air balloon of 20 m from the basket to the top."""
     base, other, third = rng.random(), hsv(rng.random(), rng.uniform(0.5, 0.85), 0.95), (248, 240, 220)
     palette = [hsv(base, 0.8, 0.88), other, third] if rng.random() < 0.5 else [hsv(base, 0.8, 0.88), third]
-    gores, pattern = (
-        int(rng.choice([8, 10, 12])),
-        str(rng.choice(["gores", "bands", "checks"], p=[0.5, 0.25, 0.25])),
-    )
+    gores = int(rng.choice([8, 10, 12]))
+    pattern = str(rng.choice(["gores", "bands", "checks"], p=[0.5, 0.25, 0.25]))
     pen.draw("balloon_basket")
     edges = [7.6 * math.sin(math.pi * (k / gores - 0.5)) for k in range(gores + 1)]
     for row, ((v0, r0), (v1, r1)) in enumerate(pairwise(drawings()["balloon_levels"])):
