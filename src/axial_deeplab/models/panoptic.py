@@ -116,21 +116,16 @@ class PanopticDeepLab(Fusible):
             semantic_aspp, instance_aspp = (
                 aspp_channels if isinstance(aspp_channels, tuple) else (aspp_channels,) * 2
             )
-            self.semantic_decoder: nn.Module = ConvDecoder(
-                backbone.feature_channels,
+            of_dual = partial(ConvDecoder, backbone.feature_channels, options=dual, norm=norm)
+            self.semantic_decoder: nn.Module = of_dual(
                 channels=semantic_channels,
                 aspp_channels=semantic_aspp,
                 low_level_channels=semantic_low_level_channels,
-                options=dual,
-                norm=norm,
             )
-            self.instance_decoder = ConvDecoder(
-                backbone.feature_channels,
+            self.instance_decoder = of_dual(
                 channels=instance_channels,
                 aspp_channels=instance_aspp,
                 low_level_channels=instance_low_level_channels,
-                options=dual,
-                norm=norm,
             )
             hidden_channels: tuple[int | None, int | None] = (
                 semantic_head_channels or semantic_channels,
