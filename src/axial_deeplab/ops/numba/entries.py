@@ -29,62 +29,20 @@ def entry_points(like: np.floating[Any], version: int) -> dict[str, Callable[[in
     the sources: code of other sources is then never taken from the cache.
     """
 
-    def expand_tables_entry(address: int) -> None:
-        if version:
-            expand_tables(address, like)
-
-    def forward_entry(address: int) -> None:
-        if version:
-            forward(address, like)
-
-    def infer_entry(address: int) -> None:
-        if version:
-            infer(address, like)
-
-    def backward_entry(address: int) -> None:
-        if version:
-            backward(address, like)
-
-    def collect_table_grads_entry(address: int) -> None:
-        if version:
-            collect_table_grads(address, like)
-
-    def moments_entry(address: int) -> None:
-        if version:
-            moments(address, like)
-
-    def moments_backward_entry(address: int) -> None:
-        if version:
-            moments_backward(address, like)
-
-    def window_moments_entry(address: int) -> None:
-        if version:
-            window_moments(address, like)
-
-    def window_moments_backward_entry(address: int) -> None:
-        if version:
-            window_moments_backward(address, like)
-
-    def window_entry(address: int) -> None:
-        if version:
-            attend_to_windows(address, like)
-
-    def window_backward_entry(address: int) -> None:
-        if version:
-            differentiate_windows(address, like)
-
     return {
-        "expand_tables": expand_tables_entry,
-        "forward": forward_entry,
-        "infer": infer_entry,
-        "backward": backward_entry,
-        "collect_table_grads": collect_table_grads_entry,
-        "moments": moments_entry,
-        "moments_backward": moments_backward_entry,
-        "window": window_entry,
-        "window_backward": window_backward_entry,
-        "window_moments": window_moments_entry,
-        "window_moments_backward": window_moments_backward_entry,
+        "expand_tables": lambda address: expand_tables(address, like) if version else None,
+        "forward": lambda address: forward(address, like) if version else None,
+        "infer": lambda address: infer(address, like) if version else None,
+        "backward": lambda address: backward(address, like) if version else None,
+        "collect_table_grads": lambda address: collect_table_grads(address, like) if version else None,
+        "moments": lambda address: moments(address, like) if version else None,
+        "moments_backward": lambda address: moments_backward(address, like) if version else None,
+        "window": lambda address: attend_to_windows(address, like) if version else None,
+        "window_backward": lambda address: differentiate_windows(address, like) if version else None,
+        "window_moments": lambda address: window_moments(address, like) if version else None,
+        "window_moments_backward": lambda address: (
+            window_moments_backward(address, like) if version else None
+        ),
     }
 
 

@@ -67,11 +67,9 @@ def attend_heads(
     arguments: Pointer, image: int, line: int, group: int, scratch: Pointer, like: Scalar
 ) -> None:
     """The outputs of one unit."""
-    length, reach, stride = (
-        simd.load_scalar(arguments, LENGTH),
-        simd.load_scalar(arguments, REACH),
-        simd.load_scalar(arguments, STRIDE),
-    )
+    length = simd.load_scalar(arguments, LENGTH)
+    reach = simd.load_scalar(arguments, REACH)
+    stride = simd.load_scalar(arguments, STRIDE)
     head_dim, value_dim = simd.load_scalar(arguments, HEAD_DIM), simd.load_scalar(arguments, VALUE_DIM)
     heads = simd.load_scalar(arguments, GROUPS) * LANES
     queries = (length + stride - 1) // stride

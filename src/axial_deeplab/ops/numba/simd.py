@@ -15,6 +15,8 @@ from functools import wraps
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite.ir import IRBuilder as Builder  # type: ignore[import-untyped]
+from llvmlite.ir import Value
 from numba import extending, types
 from numba.extending import models, register_model
 from numpy.polynomial import Chebyshev, Polynomial
@@ -67,7 +69,7 @@ def _item_size(dtype: types.Float) -> int:
     return int(dtype.bitwidth) // 8
 
 
-def _repeat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+def _repeat(builder: Builder, scalar: Value) -> Value:
     """A vector of `LANES` equal numbers."""
     vector_type = ir.VectorType(scalar.type, LANES)
     first = builder.insert_element(
@@ -81,9 +83,7 @@ def _constant(vector_type: ir.VectorType, number: float) -> ir.Constant:
     return ir.Constant(vector_type, [number] * LANES)
 
 
-def _call(
-    builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value, **options: Any
-) -> ir.Value:
+def _call(builder: Builder, name: str, result: ir.Type, *arguments: Value, **options: Any) -> Value:
     function_type = ir.FunctionType(result, [argument.type for argument in arguments])
     function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
     return builder.call(function, arguments, **options)
@@ -93,19 +93,19 @@ def _suffix(dtype: types.Float) -> str:
     return f"v{LANES}f{dtype.bitwidth}"
 
 
-def _fma(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+def _fma(builder: Builder, dtype: types.Float, a: Value, b: Value, c: Value) -> Value:
     # fmuladd, not fma: a processor without the instruction multiplies and adds instead of calling a function.
     return _call(builder, f"llvm.fmuladd.{_suffix(dtype)}", _ir_vector(dtype), a, b, c)
 
 
-def _rows(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+def _rows(builder: Builder, value: Value) -> list[Value]:
     """The vectors of a tile; those of a vector are `ROWS` times itself."""
     if isinstance(value.type, ir.ArrayType):
         return [builder.extract_value(value, row) for row in range(ROWS)]
     return [value] * ROWS
 
 
-def _tile(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
+def _tile(builder: Builder, rows: list[Value]) -> Value:
     tile = ir.Constant(ir.ArrayType(rows[0].type, ROWS), ir.Undefined)
     for index, row in enumerate(rows):
         tile = builder.insert_value(tile, row, index)
@@ -129,7 +129,7 @@ def _instruction(signature: Callable[..., Any]) -> Callable[[Callable[..., Any]]
         def typed(typing_context: Any, *operands: Any) -> Any:
             dtype = getattr(operands[0], "dtype", None)
 
-            def code(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
+            def code(context: Any, builder: Builder, _: Any, arguments: Any) -> Value:
                 result = generate(builder, dtype, *arguments)
                 return context.get_dummy_value() if result is None else result
 
@@ -143,14 +143,14 @@ def _instruction(signature: Callable[..., Any]) -> Callable[[Callable[..., Any]]
     return decorate
 
 
-def _elementwise(operation: Callable[..., ir.Value], summary: str) -> Any:
+def _elementwise(operation: Callable[..., Value], summary: str) -> Any:
     """What applies `operation(builder, dtype, *vectors)` to vectors, or to each row of tiles."""
 
     def result(*operands: Any) -> Any:
         return next((each for each in operands if isinstance(each, TileType)), operands[0])(*operands)
 
     @wraps(operation)
-    def apply(builder: ir.IRBuilder, dtype: Any, *values: ir.Value) -> ir.Value:
+    def apply(builder: Builder, dtype: Any, *values: Value) -> Value:
         if not any(isinstance(value.type, ir.ArrayType) for value in values):
             return operation(builder, dtype, *values)
         rows = zip(*(_rows(builder, value) for value in values), strict=True)
@@ -167,34 +167,32 @@ def _elementwise(operation: Callable[..., ir.Value], summary: str) -> Any:
 def pointer_like(typing_context: Any, address: Any, like: Any) -> Any:
     """The integer `address` as a pointer to numbers of the type of the scalar `like`."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Builder, signature: Any, arguments: Any) -> Value:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like)(types.int64, like), generate
 
 
 @_instruction(lambda pointer, _: pointer(pointer, types.int64))
-def advance(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, count: ir.Value) -> ir.Value:
+def advance(builder: Builder, dtype: Any, pointer: Value, count: Value) -> Value:
     """The pointer `count` numbers further."""
     return builder.gep(pointer, [count])
 
 
 @_instruction(lambda pointer, _: pointer.dtype(pointer, types.int64))
-def load_scalar(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+def load_scalar(builder: Builder, dtype: Any, pointer: Value, index: Value) -> Value:
     """The number at `pointer[index]`."""
     return builder.load(builder.gep(pointer, [index]))
 
 
 @_instruction(lambda pointer, *_: types.void(pointer, types.int64, pointer.dtype))
-def store_scalar(
-    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, number: ir.Value
-) -> None:
+def store_scalar(builder: Builder, dtype: Any, pointer: Value, index: Value, number: Value) -> None:
     """Set `pointer[index]`."""
     builder.store(number, builder.gep(pointer, [index]))
 
 
 @_instruction(lambda pointer, _: types.void(pointer, types.int64))
-def prefetch(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> None:
+def prefetch(builder: Builder, dtype: Any, pointer: Value, index: Value) -> None:
     """Bring `pointer[index]` into the cache while other work goes on."""
     narrow = ir.IntType(32)
     address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
@@ -205,7 +203,7 @@ def prefetch(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Val
 
 
 @_instruction(lambda pointer: types.int64(pointer))
-def take_ticket(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value) -> ir.Value:
+def take_ticket(builder: Builder, dtype: Any, pointer: Value) -> Value:
     """Return the int64 at `pointer` and increment it atomically: the next piece of work of a shared list."""
     return builder.atomic_rmw("add", pointer, ir.Constant(_INDEX, 1), "seq_cst")
 
@@ -213,71 +211,61 @@ def take_ticket(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value) -> ir.Valu
 # --- loads and stores ---------------------------------------------------------------------------------------
 
 
-def _row_elements(
-    builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, pitch: ir.Value
-) -> list[ir.Value]:
+def _row_elements(builder: Builder, pointer: Value, index: Value, pitch: Value) -> list[Value]:
     """The addresses of `pointer[index + row * pitch]`."""
     indices = [builder.add(index, builder.mul(pitch, ir.Constant(_INDEX, row))) for row in range(ROWS)]
     return [builder.gep(pointer, [row_index]) for row_index in indices]
 
 
-def _load(builder: ir.IRBuilder, dtype: types.Float, element: ir.Value) -> ir.Value:
+def _load(builder: Builder, dtype: types.Float, element: Value) -> Value:
     return builder.load(builder.bitcast(element, _ir_vector(dtype).as_pointer()), align=_item_size(dtype))
 
 
-def _store(builder: ir.IRBuilder, dtype: types.Float, vector: ir.Value, element: ir.Value) -> None:
+def _store(builder: Builder, dtype: types.Float, vector: Value, element: Value) -> None:
     builder.store(vector, builder.bitcast(element, _ir_vector(dtype).as_pointer()), align=_item_size(dtype))
 
 
 @_instruction(lambda pointer, _: VectorType(pointer.dtype)(pointer, types.int64))
-def load(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+def load(builder: Builder, dtype: Any, pointer: Value, index: Value) -> Value:
     """The vector `pointer[index : index + LANES]`."""
     return _load(builder, dtype, builder.gep(pointer, [index]))
 
 
 @_instruction(lambda pointer, _, vector: types.void(pointer, types.int64, vector))
-def store(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, vector: ir.Value) -> None:
+def store(builder: Builder, dtype: Any, pointer: Value, index: Value, vector: Value) -> None:
     """Set `pointer[index : index + LANES]`."""
     _store(builder, dtype, vector, builder.gep(pointer, [index]))
 
 
 @_instruction(lambda pointer, *_: TileType(pointer.dtype)(pointer, types.int64, types.int64))
-def load_rows(
-    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value
-) -> ir.Value:
+def load_rows(builder: Builder, dtype: Any, pointer: Value, index: Value, pitch: Value) -> Value:
     """The tile whose row i is the vector at `pointer[index + i * pitch]`."""
     elements = _row_elements(builder, pointer, index, pitch)
     return _tile(builder, [_load(builder, dtype, element) for element in elements])
 
 
 @_instruction(lambda pointer, *_: TileType(pointer.dtype)(pointer, types.int64, types.int64))
-def splat_rows(
-    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value
-) -> ir.Value:
+def splat_rows(builder: Builder, dtype: Any, pointer: Value, index: Value, pitch: Value) -> Value:
     """The tile whose row i is the number `pointer[index + i * pitch]` in every lane."""
     elements = _row_elements(builder, pointer, index, pitch)
     return _tile(builder, [_repeat(builder, builder.load(element)) for element in elements])
 
 
 @_instruction(lambda pointer, index, pitch, tile: types.void(pointer, types.int64, types.int64, tile))
-def store_rows(
-    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, index: ir.Value, pitch: ir.Value, tile: ir.Value
-) -> None:
+def store_rows(builder: Builder, dtype: Any, pointer: Value, index: Value, pitch: Value, tile: Value) -> None:
     """Store row i of the tile at `pointer[index + i * pitch]`."""
     elements = _row_elements(builder, pointer, index, pitch)
     for element, vector in zip(elements, _rows(builder, tile), strict=True):
         _store(builder, dtype, vector, element)
 
 
-def _lane_elements(
-    builder: ir.IRBuilder, pointer: ir.Value, starts: ir.Value, index: ir.Value
-) -> list[ir.Value]:
+def _lane_elements(builder: Builder, pointer: Value, starts: Value, index: Value) -> list[Value]:
     """The addresses of `pointer[starts[i] + index]`."""
     lanes = [builder.load(builder.gep(starts, [ir.Constant(_INDEX, lane)])) for lane in range(LANES)]
     return [builder.gep(pointer, [builder.add(start, index)]) for start in lanes]
 
 
-def _transposed(builder: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value]:
+def _transposed(builder: Builder, vectors: list[Value]) -> list[Value]:
     """Element i of vector j is element j of vector i: in three steps, each of which pairs vectors up."""
     narrow = ir.IntType(32)
     half = LANES // 2
@@ -290,9 +278,7 @@ def _transposed(builder: ir.IRBuilder, vectors: list[ir.Value]) -> list[ir.Value
 
 
 @_instruction(lambda pointer, starts, _: VectorType(pointer.dtype)(pointer, starts, types.int64))
-def load_lanes(
-    builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, starts: ir.Value, index: ir.Value
-) -> ir.Value:
+def load_lanes(builder: Builder, dtype: Any, pointer: Value, starts: Value, index: Value) -> Value:
     """The vector whose lane i is the number `pointer[starts[i] + index]`."""
     vector = ir.Constant(_ir_vector(dtype), ir.Undefined)
     for lane, element in enumerate(_lane_elements(builder, pointer, starts, index)):
@@ -305,13 +291,13 @@ def load_lanes(
     lambda source, starts, _, target, __: types.void(source, starts, types.int64, target, types.int64)
 )
 def gather_square(
-    builder: ir.IRBuilder,
+    builder: Builder,
     dtype: Any,
-    source: ir.Value,
-    starts: ir.Value,
-    index: ir.Value,
-    target: ir.Value,
-    target_index: ir.Value,
+    source: Value,
+    starts: Value,
+    index: Value,
+    target: Value,
+    target_index: Value,
 ) -> None:
     """Set vector j at `target[target_index]` to what `load_lanes` returns for index + j, `LANES` times."""
     elements = _lane_elements(builder, source, starts, index)
@@ -325,13 +311,13 @@ def gather_square(
     lambda source, _, target, starts, __: types.void(source, types.int64, target, starts, types.int64)
 )
 def scatter_square(
-    builder: ir.IRBuilder,
+    builder: Builder,
     dtype: Any,
-    source: ir.Value,
-    source_index: ir.Value,
-    target: ir.Value,
-    starts: ir.Value,
-    index: ir.Value,
+    source: Value,
+    source_index: Value,
+    target: Value,
+    starts: Value,
+    index: Value,
 ) -> None:
     """Set `target[starts[i] + index + j]` to lane i of vector j at `source[source_index]`."""
     first = builder.gep(source, [source_index])
@@ -342,25 +328,25 @@ def scatter_square(
 
 
 @_instruction(lambda pointer, _: TileType(pointer.dtype)(pointer, pointer.dtype))
-def fill_tile(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, number: ir.Value) -> ir.Value:
+def fill_tile(builder: Builder, dtype: Any, pointer: Value, number: Value) -> Value:
     """A tile of the type that `pointer` points to, `number` everywhere."""
     return _tile(builder, [_repeat(builder, number)] * ROWS)
 
 
 @_instruction(lambda pointer, _: VectorType(pointer.dtype)(pointer, pointer.dtype))
-def fill(builder: ir.IRBuilder, dtype: Any, pointer: ir.Value, number: ir.Value) -> ir.Value:
+def fill(builder: Builder, dtype: Any, pointer: Value, number: Value) -> Value:
     """A vector of the type that `pointer` points to, `number` in every lane."""
     return _repeat(builder, number)
 
 
 @_instruction(lambda tile, first: tile(tile, first))
-def shift_down(builder: ir.IRBuilder, dtype: Any, tile: ir.Value, first: ir.Value) -> ir.Value:
+def shift_down(builder: Builder, dtype: Any, tile: Value, first: Value) -> Value:
     """The tile whose row 0 is the vector `first` and whose row i is row i - 1 of `tile`."""
     return _tile(builder, [first, *_rows(builder, tile)[:-1]])
 
 
 @_instruction(lambda tile, last: tile(tile, last))
-def shift_up(builder: ir.IRBuilder, dtype: Any, tile: ir.Value, last: ir.Value) -> ir.Value:
+def shift_up(builder: Builder, dtype: Any, tile: Value, last: Value) -> Value:
     """The tile whose last row is the vector `last` and whose row i is row i + 1 of `tile`."""
     return _tile(builder, [*_rows(builder, tile)[1:], last])
 
@@ -368,11 +354,11 @@ def shift_up(builder: ir.IRBuilder, dtype: Any, tile: ir.Value, last: ir.Value) 
 # --- arithmetic ---------------------------------------------------------------------------------------------
 
 
-def _maximum(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value, b: ir.Value) -> ir.Value:
+def _maximum(builder: Builder, dtype: types.Float, a: Value, b: Value) -> Value:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-def _reciprocal(builder: ir.IRBuilder, dtype: types.Float, a: ir.Value) -> ir.Value:
+def _reciprocal(builder: Builder, dtype: types.Float, a: Value) -> Value:
     return builder.fdiv(_constant(a.type, 1.0), a)
 
 
@@ -385,7 +371,7 @@ reciprocal = _elementwise(_reciprocal, "1 / a")
 
 
 @_instruction(lambda vector: vector.dtype(vector))
-def sum_lanes(builder: ir.IRBuilder, dtype: Any, vector: ir.Value) -> ir.Value:
+def sum_lanes(builder: Builder, dtype: Any, vector: Value) -> Value:
     """The sum of the lanes of a vector."""
     scalar = _ir_float(dtype)
     name = f"llvm.vector.reduce.fadd.{_suffix(dtype)}"
@@ -393,7 +379,7 @@ def sum_lanes(builder: ir.IRBuilder, dtype: Any, vector: ir.Value) -> ir.Value:
 
 
 @_instruction(lambda tile: VectorType(tile.dtype)(tile))
-def sum_rows(builder: ir.IRBuilder, dtype: Any, tile: ir.Value) -> ir.Value:
+def sum_rows(builder: Builder, dtype: Any, tile: Value) -> Value:
     """The vector that is the sum of the rows of a tile."""
     total, *others = _rows(builder, tile)
     for row in others:
@@ -402,9 +388,7 @@ def sum_rows(builder: ir.IRBuilder, dtype: Any, tile: ir.Value) -> ir.Value:
 
 
 @_instruction(lambda tile, *_: tile(tile, types.int64, types.int64, types.int64))
-def keep_rows(
-    builder: ir.IRBuilder, dtype: Any, tile: ir.Value, first: ir.Value, step: ir.Value, last: ir.Value
-) -> ir.Value:
+def keep_rows(builder: Builder, dtype: Any, tile: Value, first: Value, step: Value, last: Value) -> Value:
     """Set row i to -inf unless first - i * step is in 0 ... last."""
     outside = _constant(_ir_vector(dtype), float("-inf"))
     rows = []
@@ -430,7 +414,7 @@ def _exp2_coefficients(degree: int) -> list[float]:
     return [float(number) for number in series.convert(kind=Polynomial).coef[::-1]]
 
 
-def _exp2(builder: ir.IRBuilder, dtype: types.Float, x: ir.Value) -> ir.Value:
+def _exp2(builder: Builder, dtype: types.Float, x: Value) -> Value:
     bits = int(dtype.bitwidth)
     integers = ir.VectorType(ir.IntType(bits), LANES)
     lowest = _constant(x.type, _EXP2_LOWEST[bits])

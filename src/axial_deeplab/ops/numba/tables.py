@@ -45,10 +45,8 @@ def collect_table_grads(address: int, like: Scalar) -> None:
     for chunk in range(1, simd.load_scalar(arguments, layout.CHUNKS)):
         for i in range(0, size, LANES):
             simd.store(grads, i, simd.add(simd.load(grads, i), simd.load(grads, chunk * size + i)))
-    reach, max_distance = (
-        simd.load_scalar(arguments, layout.REACH),
-        simd.load_scalar(arguments, layout.MAX_DISTANCE),
-    )
+    reach = simd.load_scalar(arguments, layout.REACH)
+    max_distance = simd.load_scalar(arguments, layout.MAX_DISTANCE)
     for table in range(3):
         width = simd.load_scalar(arguments, layout.VALUE_DIM if table == 2 else layout.HEAD_DIM)
         target = simd.load_scalar(arguments, layout.GRAD_REL_Q + table)

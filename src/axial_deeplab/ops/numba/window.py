@@ -66,10 +66,8 @@ class WindowSizes(NamedTuple):
 @merged
 def window_sizes(arguments: Pointer) -> WindowSizes:
     width, reach, head_dim, value_dim = layout.lengths(arguments)
-    height, row_reach = (
-        simd.load_scalar(arguments, layout.LINES),
-        simd.load_scalar(arguments, layout.ROW_REACH),
-    )
+    height = simd.load_scalar(arguments, layout.LINES)
+    row_reach = simd.load_scalar(arguments, layout.ROW_REACH)
     key_dim, padded_dim = layout.whole_tiles(head_dim), layout.whole_tiles(value_dim)
     pitch = layout.columns_pitch(width, reach)
     side = 2 * reach + 1
@@ -128,11 +126,9 @@ class HeadTables(NamedTuple):
 
 @merged
 def tables_of_head(arguments: Pointer, sizes: WindowSizes, head: int, like: Scalar) -> HeadTables:
-    q, k, v = (
-        simd.load_scalar(arguments, layout.REL_Q),
-        simd.load_scalar(arguments, layout.REL_K),
-        simd.load_scalar(arguments, layout.REL_V),
-    )
+    q = simd.load_scalar(arguments, layout.REL_Q)
+    k = simd.load_scalar(arguments, layout.REL_K)
+    v = simd.load_scalar(arguments, layout.REL_V)
     key_table, value_table = head * sizes.offsets * sizes.key_dim, head * sizes.offsets * sizes.padded_dim
     return HeadTables(
         simd.advance(simd.pointer_like(q, like), key_table),
