@@ -46,8 +46,14 @@ def same(found: Segments, wanted: Segments) -> bool:
 
 
 OUTLINES = scene.expected()
+# Of a tool without groups, each part of the pair is an object.
+APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
 SCENES = {
     "labelme": ("labelme", OUTLINES),
+    "yolo": ("yolo", OUTLINES),
+    "via": ("via2", APART),
+    "via3": ("via3", APART),
+    "cvat": ("cvat", OUTLINES),
 }
 
 
@@ -69,10 +75,10 @@ def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
     code, printed = convert(capsys, source, "--output", tmp_path / "out")
     assert code == 0, printed
     assert f"{source}: read as " in printed
-    assert f"({kind})" in printed
+    assert f"({kind.strip('23')})" in printed
     assert main(["dataset", "check", str(source), "--background", "rest"]) == 0
     printed = capsys.readouterr().out
-    assert f"({kind})" in printed
+    assert f"({kind.strip('23')})" in printed
     assert "2 images" in printed
 
 
@@ -117,6 +123,43 @@ BAD = [
         "shapes[1] ('cell') points must be pairs of",
     ),
     ("labelme", "a.json", '"group_id": 1', '"group_id": {}', "shapes[2] ('pair') group_id must be a number"),
+    ("yolo", "labels/train/a.txt", "0 0", "x 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "0 0 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "\n1 0", "\n7 0", "a.txt: line 3 must have a class of the 2 names, got 7"),
+    ("yolo", "labels/train/a.txt", "\n1 0", "\n1 60", "a.txt: line 3 x and y must be parts of width and"),
+    ("yolo", "data.yaml", "0: cell", "0: [", "data.yaml must be a YAML file"),
+    ("via", "project.json", '"polygon"', "5", "a.png: regions[0] name must be of type str, got 5"),
+    (
+        "via",
+        "project.json",
+        '"all_points_x": [1, ',
+        '"all_points_x": [',
+        "regions[0] must have as many x as y",
+    ),
+    (
+        "via",
+        "project.json",
+        '"all_points_x": [1, ',
+        '"all_points_x": [{}, ',
+        "regions[0] points must be pairs",
+    ),
+    ("via", "project.json", '{"kind": "0"}', "{}", "regions[0] kind must be its class, got None"),
+    ("via", "project.json", '"width": 2', '"width": "2"', "regions[3] width must be of type int or float"),
+    ("via", "project.json", '"filename": "b', '"filename": "../b/', "its picture '../b/.png' must be in"),
+    ("via3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
+    ("via3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
+    ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 1 ('cell') points must be pairs of"),
+    ("cvat", "annotations.xml", 'rle="0', 'rle="1', "a.png: mask 2 ('cell') rle must be the lengths of runs"),
+    ("cvat", "annotations.xml", 'xtl="14"', "", "a.png: box 4 ('pair') xtl must be a number, got ''"),
+    ("cvat", "annotations.xml", 'label="cell"', 'label=""', "a.png: polygon 1 label must be a class"),
+    ("cvat", "annotations.xml", "</image>", "", "annotations.xml must be an XML file, got: mismatched tag"),
+    (
+        "cvat",
+        "annotations.xml",
+        "<annotations>",
+        '<!DOCTYPE a [<!ENTITY b "c">]>\n<annotations>',
+        "a DOCTYPE",
+    ),
     ("labelme", "a.json", '"a.png"', '"../../c.png"', "a.json: its picture '../../c.png' must be in"),
     ("labelme", "a.json", '"imageHeight": 12', '"imageHeight": 13', "must be 13 x 16 pixels"),
 ]
@@ -176,3 +219,59 @@ def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (code, "--format must be one of labelme" in printed) == (2, True)
     code, printed = convert(capsys, tmp_path / "none", *words, "labelme")
     assert (code, "which does not exist" in printed) == (2, True)
+
+
+def test_turned_shapes_of_via_and_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    via = shutil.copytree(FIXTURES / "via2", tmp_path / "via")
+    old = '"name": "rect", "x": 14, "y": 1, "width": 2, "height": 3'
+    edited(via / "project.json", old, '"name": "ellipse", "cx": 8, "cy": 6, "rx": 5, "ry": 2, "theta": 0.5')
+    cvat = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
+    box = 'box label="pair" occluded="0" xtl="14" ytl="1" xbr="16" ybr="4"'
+    values = f'ellipse label="pair" cx="8" cy="6" rx="5" ry="2" rotation="{np.rad2deg(0.5)}"'
+    edited(cvat / "annotations.xml", box, values)
+    edited(cvat / "annotations.xml", "</box>", "</ellipse>")
+    y, x = np.mgrid[:12, :16] + 0.5 - np.array([6, 8])[:, None, None]
+    along, across = x * np.cos(0.5) + y * np.sin(0.5), y * np.cos(0.5) - x * np.sin(0.5)
+    turned = (along / 5) ** 2 + (across / 2) ** 2 < 1
+    for root in (via, cvat):
+        (found,) = [
+            s
+            for name, s in segments_of(capsys, root, output=tmp_path / f"{root.name}_out").items()
+            if name.endswith("a.png")
+        ]
+        pixels = np.any([pixels for name, pixels in found if name == "pair"], axis=0)
+        seen = pixels | np.any([pixels for name, pixels in found if name == "cell"], axis=0)
+        assert (turned <= seen).all()  # nothing of it is void, and what others do not cover is its own
+        assert (pixels & ~mask(PAIR[0]) <= turned).all()
+        assert (turned & ~mask(CELL, HOLE) & ~mask(OVER) <= pixels).all()
+
+
+def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (root / "data.yaml").unlink()
+    with (root / "labels/train/a.txt").open("a") as file:
+        file.write("1 0.5 0.5 0.1 0.1\n")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert "1 boxes and points, which are no outlines, left out" in printed
+    categories = json.loads((tmp_path / "out/panoptic.json").read_text())["categories"]
+    assert [entry["name"] for entry in categories] == ["class_0", "class_1"]
+    (root / "labels/train/a.txt").write_text("1 0.5 0.5 0.1 0.1\n")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out2")
+    assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
+
+
+def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    shutil.copytree(root / "images/train", root / "images/val")
+    shutil.copytree(root / "labels/train", root / "labels/val")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out", "--copy-images")
+    assert code == 0, printed
+    assert {path.parent.name for path in (tmp_path / "out").rglob("panoptic.json")} == {"train", "val"}
+    code, printed = convert(capsys, root, "--output", tmp_path / "out2", "--hold-out", 2)
+    assert (code, "hold_out must not be given for data that has parts already" in printed) == (2, True)
+
+
+def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = convert(capsys, FIXTURES / "via2", "--output", tmp_path / "out", "--format", "labelme")
+    assert (code, "this is a VIA project; give --format via" in printed) == (2, True)

@@ -3,13 +3,16 @@
 from pathlib import Path
 from types import ModuleType
 
-from axial_deeplab.data.convert.kinds import labelme
+from axial_deeplab.data.convert.kinds import cvat, labelme, via, yolo
 from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert
 
 # What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
 # it.
 KINDS: dict[str, ModuleType] = {
     "labelme": labelme,
+    "via": via,
+    "cvat": cvat,
+    "yolo": yolo,
 }
 
 
