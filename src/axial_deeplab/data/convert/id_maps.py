@@ -37,6 +37,8 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
             image.seek(place)
             mode = image.mode
             pixels = np.asarray(image)
+    if mode == "F" and (pixels == np.rint(pixels)).all() and np.abs(pixels).max(initial=0) < 2**24:
+        mode = "I"  # as ImageJ keeps more than 16 bits
     if mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "

@@ -229,14 +229,16 @@ class Photos:
     Args:
         folder: folder of the pictures and of subfolders with pictures.
         exclude: subfolders that have none, such as those of masks.
+        endings: what names of files end with that are none, without their suffix.
     """
 
-    def __init__(self, folder: Path, *, exclude: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, *, exclude: Collection[str] = (), endings: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._used: set[Path] = set()
         self._by_name: dict[str, list[Path]] = {}
         for path in list_files(folder, SUFFIXES, recursive=True):
-            if not set(exclude) & set(path.relative_to(folder).parts[:-1]):
+            inside = path.relative_to(folder).parts[:-1]
+            if not set(exclude) & set(inside) and not path.stem.endswith(endings):
                 for name in (path.name, path.stem + "/"):  # "/" is in no name of a file
                     self._by_name.setdefault(spelled_alike(name), []).append(path)
 

@@ -3,7 +3,16 @@
 from pathlib import Path
 from types import ModuleType
 
-from axial_deeplab.data.convert.kinds import cvat, labelme, via, yolo
+from axial_deeplab.data.convert.kinds import (
+    cvat,
+    label_maps,
+    label_studio,
+    labelme,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert
 
 # What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
@@ -12,7 +21,11 @@ KINDS: dict[str, ModuleType] = {
     "labelme": labelme,
     "via": via,
     "cvat": cvat,
+    "label-studio": label_studio,
+    "supervisely": supervisely,
+    "voc": voc,
     "yolo": yolo,
+    "label-maps": label_maps,
 }
 
 
