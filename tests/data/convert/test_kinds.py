@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,8 @@ def same(found: Segments, wanted: Segments) -> bool:
 OUTLINES = scene.expected()
 # Of a tool without groups, each part of the pair is an object.
 APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
+# The package that a kind is read with, if it is an extra.
+EXTRAS = {"imagej": "roifile", "coco": "pycocotools"}
 SCENES = {
     "labelme": ("labelme", OUTLINES),
     "yolo": ("yolo", OUTLINES),
@@ -57,6 +61,9 @@ SCENES = {
     "label-studio": ("label_studio", OUTLINES),
     "supervisely": ("supervisely", OUTLINES),
     "voc": ("voc", OUTLINES),
+    "coco": ("roboflow", OUTLINES),
+    "qupath": ("qupath", OUTLINES),
+    "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
 }
@@ -66,6 +73,8 @@ SCENES = {
 def test_the_scene_of_a_tool_is_read_to_the_pixel(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
     source, wanted = SCENES[kind]
     found = segments_of(capsys, FIXTURES / source, output=tmp_path / "out")
     named = {Path(name).name: segments for name, segments in found.items()}
@@ -76,6 +85,8 @@ def test_the_scene_of_a_tool_is_read_to_the_pixel(
 
 @pytest.mark.parametrize("kind", SCENES)
 def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
     source = FIXTURES / SCENES[kind][0]
     code, printed = convert(capsys, source, "--output", tmp_path / "out")
     assert code == 0, printed
@@ -218,6 +229,24 @@ BAD = [
         '"exterior": [',
         "more points",
     ),
+    ("coco", "train/_annotations.coco.json", '"counts": "', '"counts": "!', "annotations[0] counts must be"),
+    (
+        "coco",
+        "train/_annotations.coco.json",
+        '"file_name": "a',
+        '"file_name": "c',
+        "its picture 'train/c.png'",
+    ),
+    ("coco", "valid/_annotations.coco.json", '"cell"', '"cells"', "must have the categories of"),
+    (
+        "qupath",
+        "a.geojson",
+        "[[[1, 1]",
+        '[[["", 1]',
+        "a.geojson: features[0] ('cell') points must be pairs of",
+    ),
+    ("qupath", "a.geojson", '"name": "cell"', '"name": 5', "features[0] classification must have a text as"),
+    ("qupath", "a.geojson", '"geometry"', '"geo"', "a.geojson: features[0] geometry must be of type dict"),
     ("voc", "labelmap.txt", "pair:::", "pair:1,2:::", "labelmap.txt: line 4 must be name:red,green,blue"),
     ("voc", "labelmap.txt", "pair:::\n", "", "a.png must have only colors of classes, got (0, 128, 0)"),
     ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 1 ('cell') points must be pairs of"),
@@ -347,3 +376,36 @@ def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, FIXTURES / "via2", "--output", tmp_path / "out", "--format", "labelme")
     assert (code, "this is a VIA project; give --format via" in printed) == (2, True)
+
+
+def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its names are paths of its own, its categories begin at 0, its brushes are gone."""
+    pytest.importorskip("pycocotools")
+    found = segments_of(capsys, FIXTURES / "label_studio_coco", output=tmp_path / "out")
+    assert found["images/b.png"] == []
+    assert [name for name, _ in found["images/a.png"]] == ["cell", "cell", "pair", "pair"]
+    assert same([found["images/a.png"][1]], [("cell", mask(OVER))])
+    document = json.loads((tmp_path / "out/panoptic.json").read_text())
+    assert [entry["id"] for entry in document["categories"]] == [0, 1]
+
+
+def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
+        archive.writestr("../0004.roi", b"Iout of order")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "a_RoiSet.zip: ../0004.roi must be a ROI of ImageJ, got" in printed) == (2, True)
+    (root / "b.zip").write_bytes(b"PK")
+    (root / "a_RoiSet.zip").unlink()
+    shutil.copy(FIXTURES / "imagej" / "a_RoiSet.zip", root)
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
+
+
+def test_roi_sets_without_roifile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "roifile", None)
+    code, printed = convert(capsys, FIXTURES / "imagej", "--output", tmp_path / "out")
+    assert (code, 'pip install "axial-deeplab[imagej]"' in printed) == (2, True)

@@ -5,6 +5,7 @@ A reader of one kind of files (`kinds/`) makes `LabeledImage`s; `shapes_to_conve
 """
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ from axial_deeplab.panoptic.coco_json import spelled_alike
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.text import shortened
 
+# Folders of parts that are to stay apart, and what those are called in what is written.
+PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+# What Label Studio writes in front of the names of uploads.
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 # Files of a folder that tell its kind.
 _LOOKED_AT = 8
 
@@ -264,7 +269,26 @@ class Photos:
 
     def knows(self, name: str) -> bool:
         """Return whether a picture of this name, without its folders, is there."""
-        return spelled_alike(_parts(name)[-1]) in self._by_name
+        last = spelled_alike(_parts(name)[-1])
+        return last in self._by_name or _UPLOADED.sub("", last) in self._by_name
+
+    def knows_stem(self, name: str) -> bool:
+        """Return whether a picture of this name without its suffix is there."""
+        return spelled_alike(_parts(name)[-1]) + "/" in self._by_name
+
+    def only(self) -> Path:
+        """Return the only picture.
+
+        Raises:
+            FileNotFoundError: there are others, or none.
+        """
+        paths = {path for paths in self._by_name.values() for path in paths}
+        if len(paths) != 1:
+            raise FileNotFoundError(
+                f"{self.folder} must have the one picture of the file, got {len(paths)}; name the file as it"
+            )
+        self._used |= paths
+        return paths.pop()
 
     def warn_of_others(self, source: Path) -> None:
         """Warn of pictures in the folder that no annotation names."""
@@ -277,6 +301,8 @@ class Photos:
 
     def _found(self, name: str, where: str, kind: Callable[[Path], str], ending: str = "") -> Path:
         parts = [spelled_alike(part) for part in _parts(name)]
+        if parts[-1] + ending not in self._by_name:
+            parts[-1] = _UPLOADED.sub("", parts[-1])
         candidates = self._by_name.get(parts[-1] + ending, [])
 
         def alike(path: Path) -> int:

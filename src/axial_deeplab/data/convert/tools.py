@@ -4,10 +4,13 @@ from pathlib import Path
 from types import ModuleType
 
 from axial_deeplab.data.convert.kinds import (
+    coco,
     cvat,
+    imagej,
     label_maps,
     label_studio,
     labelme,
+    qupath,
     supervisely,
     via,
     voc,
@@ -22,6 +25,9 @@ KINDS: dict[str, ModuleType] = {
     "via": via,
     "cvat": cvat,
     "label-studio": label_studio,
+    "coco": coco,
+    "qupath": qupath,
+    "imagej": imagej,
     "supervisely": supervisely,
     "voc": voc,
     "yolo": yolo,

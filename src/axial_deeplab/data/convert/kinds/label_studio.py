@@ -6,9 +6,8 @@ Source:
     eight hexadecimal digits in front of their names.
 """
 
-import re
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -33,7 +32,6 @@ from axial_deeplab.panoptic.coco_json import field, load_json
 TITLE = "a Label Studio JSON export"
 
 _KINDS = ("polygon", "brush", "rectangle", "ellipse")
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 
 
 def recognize(source: Path) -> bool:
@@ -95,10 +93,8 @@ def _photo(task: Any, photos: Photos, where: str) -> Path:
         address = urlparse(name)
         local = parse_qs(address.query).get("d")
         name = unquote(local[0] if local else address.path)
-        path = PurePosixPath(name.replace("\\", "/"))
-        for each in (path, path.with_name(_UPLOAD.sub("", path.name)) if path.name else path):
-            if photos.knows(each.as_posix()):
-                return photos.find(each.as_posix(), where)
+        if photos.knows(name):
+            return photos.find(name, where)
     raise FileNotFoundError(
         f"{where}: its picture {', '.join(map(repr, names))} must be in {photos.folder}, got none; "
         "add it, or give "

@@ -13,6 +13,7 @@ import yaml
 
 from axial_deeplab.data.convert.outlines import ring
 from axial_deeplab.data.convert.shapes import (
+    PARTS,
     LabeledImage,
     LeftOut,
     Photos,
@@ -30,7 +31,6 @@ TITLE = "a YOLO data set"
 
 # Parts of the image that outlines may leave it, as rounding does.
 _OUTSIDE = 0.01
-_PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
 def recognize(source: Path) -> bool:
@@ -78,7 +78,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
 
 def _image(photo: Path, photos: Photos, source: Path, shapes: list[Shape]) -> LabeledImage:
     name = photos.file_name(photo)
-    part = next((_PARTS[part] for part in PurePosixPath(name).parts[:-1] if part in _PARTS), "")
+    part = next((PARTS[part] for part in PurePosixPath(name).parts[:-1] if part in PARTS), "")
     return LabeledImage(photo, name, shapes, source, part=part)
 
 
