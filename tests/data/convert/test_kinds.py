@@ -48,6 +48,12 @@ def same(found: Segments, wanted: Segments) -> bool:
 
 
 OUTLINES = scene.expected()
+
+
+def named(*names: str) -> Segments:
+    return [(name, pixels) for name, (_, pixels) in zip(names, OUTLINES, strict=True)]
+
+
 # Of a tool without groups, each part of the pair is an object.
 APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
 # The package that a kind is read with, if it is an extra.
@@ -63,6 +69,9 @@ SCENES = {
     "voc": ("voc", OUTLINES),
     "coco": ("roboflow", OUTLINES),
     "qupath": ("qupath", OUTLINES),
+    "kitti-step": ("kitti_step", named("person", "person", "car")),
+    "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
+    "ade20k": ("ade20k", OUTLINES),
     "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
@@ -409,3 +418,41 @@ def test_roi_sets_without_roifile(
     monkeypatch.setitem(sys.modules, "roifile", None)
     code, printed = convert(capsys, FIXTURES / "imagej", "--output", tmp_path / "out")
     assert (code, 'pip install "axial-deeplab[imagej]"' in printed) == (2, True)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian")])
+def test_crowds_of_data_sets(
+    kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(capsys, FIXTURES / kind, "--output", tmp_path / "out")[0] == 0
+    document = json.loads((tmp_path / "out/panoptic.json").read_text())
+    (number,) = [entry["id"] for entry in document["categories"] if entry["name"] == name]
+    segments = document["annotations"][0]["segments_info"]
+    crowds = [s["area"] for s in segments if s["iscrowd"]]
+    assert crowds == [int(mask(OVER).sum())]
+    assert sum(s["category_id"] == number for s in segments) == 2
+
+
+def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = FIXTURES / "two_channel"
+    code, printed = convert(capsys, root / "maps", "--output", tmp_path / "out")
+    assert (code, "--categories and --images must be given for two-channel PNG files" in printed) == (2, True)
+    words = (root / "maps", "--images", root / "images", "--categories", root / "categories.json")
+    assert same(segments_of(capsys, *words, output=tmp_path / "out")["a.png"], OUTLINES)
+
+
+def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = {"kitti_step": "panoptic_maps/0002/a.png", "bdd100k": "bitmasks/a.png", "ade20k": "a_seg.png"}
+    maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}
+    for name, file in maps.items():
+        root = shutil.copytree(FIXTURES / name, tmp_path / name)
+        content = (root / file).read_bytes()
+        (root / file).write_bytes(content[:50])
+        words = (root, "--format", next(kind for kind, scene in SCENES.items() if scene[0] == name))
+        code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+        assert code == 2
+        assert Path(file).name in printed, printed
+    root = shutil.copytree(FIXTURES / "ade20k", tmp_path / "ade")
+    edited(root / "a.json", '"name_ndx": 513', '"name_ndx": 514')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "a_seg.png must have only classes that its JSON names, got 513" in printed) == (2, True)

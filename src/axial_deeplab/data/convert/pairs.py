@@ -1,5 +1,6 @@
 """Pictures with maps of classes and instances, whatever a tool calls them, as images to convert."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
-from axial_deeplab.data.convert.shapes import ToConvert
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.convert.shapes import PARTS, ToConvert
+from axial_deeplab.data.images import naming_damage, read_image
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic
 
@@ -60,3 +62,35 @@ def _draw(image: MappedImage, *, categories: Categories, void: int | None) -> Pa
     semantic, instances = image.read()
     read_image(image.path, size=(instances.shape[0], instances.shape[1]))  # Refuses other sizes.
     return panoptic_from_maps(semantic, instances, categories, void_label=void, source=image.source)
+
+
+def read_channels(path: Path, number: int) -> NDArray[np.int32]:
+    """Read the values (H, W, number) of a PNG whose channels are numbers, not colors.
+
+    Raises:
+        ValueError: the file is damaged, or has other channels.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file, naming_damage(path, "a complete PNG of numbers", "export it again"):
+        image = Image.open(file, formats=["PNG"])
+        values = np.asarray(image)
+    if values.dtype != np.uint8 or values.shape[2:] != (number,):
+        raise ValueError(
+            f"{path} must be a PNG of {number} channels of 8 bits, got mode {image.mode}; give the "
+            "maps, not pictures"
+        )
+    return values.astype(np.int32)
+
+
+def channels_of_first(paths: Sequence[Path], number: int) -> NDArray[np.int32] | None:
+    """Return the values (N, number) of the first maps, to tell their kind; None if none is such a map."""
+    found = []
+    for path in paths[:3]:
+        with contextlib.suppress(ValueError, OSError):  # what is damaged is told where it is read
+            found.append(read_channels(path, number).reshape(-1, number))
+    return np.concatenate(found) if found else None
+
+
+def part_of(path: Path, folder: Path) -> str:
+    """Return the part that the folders of a file name, such as train."""
+    return next((PARTS[name] for name in path.relative_to(folder).parts[:-1] if name in PARTS), "")

@@ -4,14 +4,18 @@ from pathlib import Path
 from types import ModuleType
 
 from axial_deeplab.data.convert.kinds import (
+    ade20k,
+    bdd100k,
     coco,
     cvat,
     imagej,
+    kitti_step,
     label_maps,
     label_studio,
     labelme,
     qupath,
     supervisely,
+    two_channel,
     via,
     voc,
     yolo,
@@ -31,7 +35,11 @@ KINDS: dict[str, ModuleType] = {
     "supervisely": supervisely,
     "voc": voc,
     "yolo": yolo,
+    "ade20k": ade20k,
+    "kitti-step": kitti_step,
     "label-maps": label_maps,
+    "bdd100k": bdd100k,
+    "two-channel": two_channel,
 }
 
 
