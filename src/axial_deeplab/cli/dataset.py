@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,8 +195,7 @@ def _convert(arguments: Arguments) -> None:
     if options.source not in CONVERSIONS:
         _convert_source(options)
         return
-    if options.format is not None:
-        raise ValueError(f"--format must be given with a SOURCE, got it for {options.source}; leave it out")
+    _refuse_options(options, ("format", "stuff", "attribute"), f"with a SOURCE, got it for {options.source}")
     options.kind = options.source
     from axial_deeplab.data.cityscapes import CityscapesDataset
     from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
@@ -248,13 +248,25 @@ def _convert(arguments: Arguments) -> None:
 
 
 def _convert_source(options: argparse.Namespace) -> None:
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.shapes import folder_of
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
-    kind, (images, categories) = read(source, _reading_options(options), options.format)
+    others = ("semantic", "instances", "masks", "json", "root", "split", "annotations")
+    _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
+    reading = InstanceReading(options.page, options.threshold, options.connected_components)
+    wanted = replace(_reading_options(options), reading=reading)
+    kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
     _write(images, categories, options, options.images or folder_of(source))
+
+
+def _refuse_options(options: argparse.Namespace, names: tuple[str, ...], where: str) -> None:
+    """Refuse options that would have no effect."""
+    for name in names:
+        if getattr(options, name):
+            raise ValueError(f"--{name} must be given {where}; leave it out")
 
 
 def _write(

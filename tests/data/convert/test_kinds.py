@@ -435,10 +435,29 @@ def test_crowds_of_data_sets(
 
 def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = FIXTURES / "two_channel"
-    code, printed = convert(capsys, root / "maps", "--output", tmp_path / "out")
+    code, printed = convert(capsys, root / "maps", "--format", "two-channel", "--output", tmp_path / "out")
     assert (code, "--categories and --images must be given for two-channel PNG files" in printed) == (2, True)
     words = (root / "maps", "--images", root / "images", "--categories", root / "categories.json")
+    words = (*words, "--format", "two-channel")
     assert same(segments_of(capsys, *words, output=tmp_path / "out")["a.png"], OUTLINES)
+
+
+def test_what_was_converted_is_no_kind_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (FIXTURES / "labelme", "--output", tmp_path / "out", "--copy-images", "--background", "rest")
+    assert convert(capsys, *words)[0] == 0
+    assert main(["dataset", "check", str(tmp_path / "out")]) == 0
+    assert "read as" not in capsys.readouterr().out
+
+
+def test_a_folder_of_masks_of_single_objects_is_no_label_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(FIXTURES / "stardist" / "images", tmp_path / "bowl" / "images")
+    shutil.copytree(FIXTURES / "stardist" / "masks", tmp_path / "bowl" / "masks")
+    for path in (tmp_path / "bowl" / "masks").iterdir():
+        path.rename(path.with_stem(f"object_{path.stem}"))
+    code, printed = convert(capsys, tmp_path / "bowl", "--output", tmp_path / "out")
+    assert (code, "must be of a kind that is recognized" in printed) == (2, True)
 
 
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.convert import UnwrittenImage
+from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.outlines import Ring, fill
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, list_files
@@ -47,6 +48,7 @@ class ReadOptions:
         background: stuff where nothing is drawn, a class of the files or a new one; None makes that void.
         stuff: classes of the files that are stuff; all others are things.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
+        reading: how maps of instances are read.
 
     Raises:
         ValueError: categories are given in two ways.
@@ -58,6 +60,7 @@ class ReadOptions:
     background: str | None = None
     stuff: Sequence[str] = ()
     attribute: str | None = None
+    reading: InstanceReading = InstanceReading()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
         if self.categories is not None and self.stuff:

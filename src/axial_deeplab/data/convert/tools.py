@@ -41,11 +41,14 @@ KINDS: dict[str, ModuleType] = {
     "bdd100k": bdd100k,
     "two-channel": two_channel,
 }
+# COCO's own PNG files have no blue either, as long as their ids are small.
+_BY_NAME_ALONE = ("two-channel",)
 
 
 def recognize(source: Path) -> str | None:
-    """Return the kind of a file or folder, None if it is none of `KINDS`."""
-    return next((kind for kind, reader in KINDS.items() if reader.recognize(source)), None)
+    """Return the kind of a file or folder, None if it is none of `KINDS`, or one that must be named."""
+    kinds = (kind for kind in KINDS if kind not in _BY_NAME_ALONE)
+    return next((kind for kind in kinds if KINDS[kind].recognize(source)), None)
 
 
 def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[str, ToConvert]:

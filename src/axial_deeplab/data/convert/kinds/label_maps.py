@@ -12,7 +12,7 @@ from axial_deeplab.data.convert.convert import MAP_SUFFIXES
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
-from axial_deeplab.data.image_files import list_files
+from axial_deeplab.data.image_files import SUFFIXES, list_files
 
 TITLE = "a folder of label maps"
 
@@ -42,14 +42,15 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         OSError: a picture is missing.
     """
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
-    reading = InstanceReading()
     maps = _maps(source)
     images = []
     for name, path in maps.items():
         photo = photos.find_stem(name, str(path))
-        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path, reading)))
+        images.append(
+            MappedImage(photo, photos.file_name(photo), path, partial(_read, path, options.reading))
+        )
     photos.warn_of_others(source)
-    reading.warn_of_pieces(list(maps.values()))
+    options.reading.warn_of_pieces(list(maps.values()))
     categories = options.label_space([options.thing or "object"], source)
     options.background_of(categories)
     return maps_to_images(images, categories, None, source)
@@ -58,15 +59,26 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
 def _maps(folder: Path) -> dict[str, Path]:
     """Return the map of each picture by the path of that without its suffix."""
     found: dict[str, Path] = {}
+    fitting: dict[Path, bool] = {}
     for path in list_files(folder, MAP_SUFFIXES, recursive=True):
         place = path.relative_to(folder)
         ending = next((ending for ending in _ENDINGS if path.stem.endswith(ending)), None)
         if ending is not None:
             found[place.with_name(path.stem.removesuffix(ending)).as_posix()] = path
-        elif "masks" in place.parts[:-1] and (path.parent.parent / "images").is_dir():
+        elif path.parent.name == "masks":
+            if path.parent not in fitting:
+                fitting[path.parent] = _has_pictures(path.parent)
+            if not fitting[path.parent]:
+                continue
             parts = ["images" if part == "masks" else part for part in place.with_suffix("").parts]
             found[PurePosixPath(*parts).as_posix()] = path
     return found
+
+
+def _has_pictures(masks: Path) -> bool:
+    """Tell whether the folder images beside has a picture of the name of one of the maps."""
+    pictures = {path.stem for path in list_files(masks.parent / "images", SUFFIXES)}
+    return any(path.stem in pictures for path in list_files(masks, MAP_SUFFIXES))
 
 
 def _read(path: Path, reading: InstanceReading) -> Maps:
