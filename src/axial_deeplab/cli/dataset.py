@@ -205,6 +205,7 @@ def _convert(arguments: Arguments) -> None:
         write_cityscapes,
     )
     from axial_deeplab.data.convert.instance_maps import InstanceReading
+    from axial_deeplab.data.convert.tools import KINDS, recognize
 
     progress = sys.stderr.isatty()
     needed = {
@@ -227,6 +228,11 @@ def _convert(arguments: Arguments) -> None:
         print(f"{len(split)} images written to {options.output}")
         return
     if options.kind == "coco-instances":
+        kind = recognize(Path(options.json))
+        if kind not in (None, "coco"):
+            raise ValueError(
+                f"{options.json} must be a COCO instances JSON, got {KINDS[kind].TITLE}; give it as SOURCE"
+            )
         images, categories = coco_instances_to_convert(
             options.json, options.images, background=options.background
         )

@@ -12,6 +12,7 @@ import pytest
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.convert.shapes import Photos
 from dataset_conversion import convert
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -150,6 +151,8 @@ BAD = [
     ("labelme", "a.json", '"group_id": 1', '"group_id": {}', "shapes[2] ('pair') group_id must be a number"),
     ("yolo", "labels/train/a.txt", "0 0", "x 0", "a.txt: line 1 must be the number of a class and pairs"),
     ("yolo", "labels/train/a.txt", "0 0", "0 0 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "nan 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "inf 0", "a.txt: line 1 must be the number of a class and pairs"),
     ("yolo", "labels/train/a.txt", "\n1 0", "\n7 0", "a.txt: line 3 must have a class of the 2 names, got 7"),
     ("yolo", "labels/train/a.txt", "\n1 0", "\n1 60", "a.txt: line 3 x and y must be parts of width and"),
     ("yolo", "data.yaml", "0: cell", "0: [", "data.yaml must be a YAML file"),
@@ -258,8 +261,16 @@ BAD = [
     ("qupath", "a.geojson", '"geometry"', '"geo"', "a.geojson: features[0] geometry must be of type dict"),
     ("voc", "labelmap.txt", "pair:::", "pair:1,2:::", "labelmap.txt: line 4 must be name:red,green,blue"),
     ("voc", "labelmap.txt", "pair:::\n", "", "a.png must have only colors of classes, got (0, 128, 0)"),
+    ("label-studio", "export.json", '"original_width": 16', '"original_width": 17', "task 1 must be of one"),
     ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 1 ('cell') points must be pairs of"),
     ("cvat", "annotations.xml", 'rle="0', 'rle="1', "a.png: mask 2 ('cell') rle must be the lengths of runs"),
+    (
+        "cvat",
+        "annotations.xml",
+        'width="6"',
+        'width="99999999"',
+        "mask 2 ('cell') rle must be the lengths of",
+    ),
     ("cvat", "annotations.xml", 'xtl="14"', "", "a.png: box 4 ('pair') xtl must be a number, got ''"),
     ("cvat", "annotations.xml", 'label="cell"', 'label=""', "a.png: polygon 1 label must be a class"),
     ("cvat", "annotations.xml", "</image>", "", "annotations.xml must be an XML file, got: mismatched tag"),
@@ -475,3 +486,51 @@ def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.Capt
     edited(root / "a.json", '"name_ndx": 513', '"name_ndx": 514')
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert (code, "a_seg.png must have only classes that its JSON names, got 513" in printed) == (2, True)
+
+
+def test_what_lies_on_top_is_as_the_tool_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """LabelMe draws the later on top, ultralytics the smaller."""
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    document = json.loads((root / "a.json").read_text())
+    document["shapes"].reverse()
+    (root / "a.json").write_text(json.dumps(document))
+    found = segments_of(capsys, root, output=tmp_path / "labelme_out")["a.png"]
+    assert same(
+        [e for e in found if e[0] == "cell"],
+        [("cell", mask(CELL, HOLE)), ("cell", mask(OVER) & ~mask(CELL, HOLE))],
+    )
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    labels = root / "labels/train/a.txt"
+    labels.write_text("\n".join(reversed(labels.read_text().splitlines())))
+    found = segments_of(capsys, root, output=tmp_path / "yolo_out")["images/train/a.png"]
+    assert same(found, OUTLINES)
+
+
+def test_coco_instances_of_another_tool_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    via = FIXTURES / "via2"
+    words = ("coco-instances", "--images", via, "--json", via / "project.json", "--output", tmp_path / "out")
+    code, printed = convert(capsys, *words)
+    assert (code, "must be a COCO instances JSON, got a VIA project; give it as SOURCE" in printed) == (
+        2,
+        True,
+    )
+
+
+def test_pictures_are_found_by_the_end_of_their_path_and_never_outside(tmp_path: Path) -> None:
+    for name in ("a.png", "more/a.png", "more/B\u00e9.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FIXTURES / "labelme" / "a.png", tmp_path / "in" / name)
+    shutil.copy(FIXTURES / "labelme" / "a.png", tmp_path / "c.png")
+    photos = Photos(tmp_path / "in")
+    for name, wanted in {
+        "a.png": "a.png",
+        "/somewhere/else/a.png": "a.png",
+        "C:\\Users\\me\\more\\a.png": "more/a.png",
+        "../more/A.PNG": "more/a.png",
+        "be\u0301.png": "more/B\u00e9.png",
+        "0a1b2c3d-a.png": "a.png",
+    }.items():
+        assert photos.file_name(photos.find(name, "file")) == wanted
+    for name in ("../c.png", str(tmp_path / "c.png"), "", "..", "d.png"):
+        with pytest.raises(FileNotFoundError, match=r"^file: its picture .* must be in .*, got none; add it"):
+            photos.find(name, "file")

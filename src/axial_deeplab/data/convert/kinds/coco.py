@@ -78,4 +78,5 @@ def _is_coco(document: Any) -> bool:
     if not isinstance(document, dict) or not {"images", "annotations", "categories"} <= set(document):
         return False
     annotations = document["annotations"]
-    return not (isinstance(annotations, list) and annotations and "segments_info" in annotations[0])
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    return not (isinstance(first, dict) and "segments_info" in first)

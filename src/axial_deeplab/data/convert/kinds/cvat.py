@@ -25,6 +25,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.data.convert.xml import read_xml
+from axial_deeplab.util.text import LONGEST_SIDE
 
 TITLE = "a CVAT for images export"
 
@@ -138,7 +139,7 @@ def _unpacked(text: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]
         runs = [int(word) for word in text.split(",")]
     except ValueError:
         runs = [-1]
-    if min(size) < 1 or min(runs) < 0 or sum(runs) != size[0] * size[1]:
+    if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or min(runs) < 0 or sum(runs) != size[0] * size[1]:
         raise ValueError(
             f"{where} rle must be the lengths of runs over {size[0]} x {size[1]} pixels, got {text[:40]!r}; "
             "correct the file"

@@ -8,7 +8,7 @@ Source:
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlparse
 
 import numpy as np
@@ -28,6 +28,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.util.text import shortened
 
 TITLE = "a Label Studio JSON export"
 
@@ -74,11 +75,22 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
                 for number, region in enumerate(regions)
                 if (shape := _shape(region, f"{where}: result[{number}]", options, left_out)) is not None
             ]
-            sizes = {(r["original_height"], r["original_width"]) for r in regions if r.get("original_height")}
-            size = sizes.pop() if len(sizes) == 1 else None
-            images.append(LabeledImage(photo, photos.file_name(photo), shapes, path, size))
+            sizes = {each.size for each in shapes}
+            if len(sizes) > 1:
+                raise ValueError(
+                    f"{where} must be of one size, got {shortened(sorted(sizes))}; export it again"
+                )
+            size = next(iter(sizes), None)
+            images.append(LabeledImage(photo, photos.file_name(photo), [e.shape for e in shapes], path, size))
     left_out.warn()
     return shapes_to_convert(images, options, source, in_order=True)
+
+
+class _Region(NamedTuple):
+    """A shape, and the (height, width) in pixels of the picture that it was drawn on."""
+
+    shape: Shape
+    size: tuple[int, int]
 
 
 def _is_export(document: Any) -> bool:
@@ -102,7 +114,7 @@ def _photo(task: Any, photos: Photos, where: str) -> Path:
     )
 
 
-def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> Shape | None:
+def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> _Region | None:
     kind = field(region, "type", str, where).removesuffix("labels")
     if kind not in _KINDS or not isinstance(region.get("value"), dict):
         left_out.add("regions that are no polygon, brush, rectangle or ellipse", where)
@@ -116,9 +128,10 @@ def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> 
     height, width = (field(region, key, int, where) for key in ("original_height", "original_width"))
     if kind == "brush":
         packed = field(value, "rle", list, where)
-        return Shape(name, where, mask=partial(_unpacked, packed, (height, width), where))
+        shape = Shape(name, where, mask=partial(_unpacked, packed, (height, width), where))
+        return _Region(shape, (height, width))
     scale = np.array([width, height]) / 100
-    return Shape(name, where, (_outline(kind, value, scale, where),))
+    return _Region(Shape(name, where, (_outline(kind, value, scale, where),)), (height, width))
 
 
 def _outline(kind: str, value: dict[str, Any], scale: NDArray[np.float64], where: str) -> Ring:

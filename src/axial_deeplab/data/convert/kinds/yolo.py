@@ -96,7 +96,11 @@ def _is_line(path: Path) -> bool:
         numbers = [float(word) for word in words]
     except ValueError:
         return False
-    return len(numbers) >= 5 and numbers[0] == int(numbers[0]) >= 0
+    return len(numbers) >= 5 and _is_class(numbers[0])
+
+
+def _is_class(number: float) -> bool:
+    return number.is_integer() and number >= 0
 
 
 def _names(source: Path, folder: Path) -> dict[int, str]:
@@ -135,7 +139,7 @@ def _shapes(path: Path, names: dict[int, str], left_out: LeftOut) -> list[Shape]
             numbers = [float(word) for word in words]
         except ValueError:
             numbers = []
-        if not numbers or numbers[0] != int(numbers[0]) or numbers[0] < 0 or len(numbers) % 2 == 0:
+        if not numbers or not _is_class(numbers[0]) or len(numbers) % 2 == 0:
             raise ValueError(
                 f"{where} must be the number of a class and pairs of x and y, got {line[:60]!r}; "
                 "correct the file"
