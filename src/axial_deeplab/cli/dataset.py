@@ -111,9 +111,12 @@ def _found(folder: Path, options: argparse.Namespace) -> "list[tuple[str, DataCo
     """Return the name of each data set in a folder, and the settings that open it; or the files of a tool."""
     from axial_deeplab.data.convert.tools import KINDS, read, recognize
     from axial_deeplab.data.convert.unwritten import UnwrittenDataset
-    from axial_deeplab.data.discover import find_datasets
+    from axial_deeplab.data.discover import find_datasets, has_known_layout
 
-    if options.format is None and (not folder.exists() or recognize(folder) is None):
+    # First what training reads: to look for other kinds is to open each JSON.
+    if options.format is None and (
+        not folder.exists() or has_known_layout(folder) or recognize(folder) is None
+    ):
         return [*find_datasets(folder)]
     kind, (images, categories) = read(folder, _reading_options(options), options.format)
     print(f"{folder}: read as {KINDS[kind].TITLE} ({kind})")

@@ -357,11 +357,9 @@ def folder_of(source: Path) -> Path:
 
 
 def any_json(source: Path, is_kind: Callable[[Any], bool]) -> bool:
-    """Tell whether one of the first JSON files of a source is of a kind."""
-    return any(
-        is_kind(_json_or_none(path, path.stat().st_mtime_ns))
-        for path in files_of(source, ".json")[:_LOOKED_AT]
-    )
+    """Tell whether one of the JSON files of a source is of a kind; of many, the smallest are looked at."""
+    files = sorted(files_of(source, ".json"), key=lambda path: path.stat().st_size)
+    return any(is_kind(_json_or_none(path, path.stat().st_mtime_ns)) for path in files[:_LOOKED_AT])
 
 
 @lru_cache(maxsize=_LOOKED_AT)
