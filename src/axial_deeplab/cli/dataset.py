@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axial_deeplab.cli.command_line import Arguments, Parser
+from axial_deeplab.cli.options import add_value_range
 
 if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
     from axial_deeplab.data.convert.convert import UnwrittenImage
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
+    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.panoptic.categories import Categories
 
 # More lines help nobody; what is wrong with one file is often wrong with all.
@@ -54,6 +56,7 @@ def _check(arguments: Arguments) -> None:
     parser.add_argument(
         "--picture", metavar="FILE", help="draw images of each data set beside their ground truth"
     )
+    add_value_range(parser, "full")
     parser.add_argument(
         "--num-workers", type=int, default=0, help="processes that read (default: %(default)s, this one)"
     )
@@ -62,6 +65,7 @@ def _check(arguments: Arguments) -> None:
     from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
     from axial_deeplab.data.check.report import DatasetReport
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
+    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.util.files import atomic_path
 
     has_files = bool(options.panoptic or options.json or (options.images and not options.folders))
@@ -75,6 +79,9 @@ def _check(arguments: Arguments) -> None:
     if has_files:
         val = SplitConfig(images=options.images, panoptic=options.panoptic, json=options.json)
         found.append((str(options.json), DataConfig(val=val)))
+    if options.value_range is not None:
+        value_range = ValueRange(options.value_range)  # refuses what is none
+        found = [(name, _with_value_range(data, value_range)) for name, data in found]
     if not found:
         raise ValueError(
             "data set must be given by DIR, or by --images, --panoptic and --json, got none; add it"
@@ -121,6 +128,17 @@ def _found(folder: Path, options: argparse.Namespace) -> "list[tuple[str, DataCo
     kind, (images, categories) = read(folder, _reading_options(options), options.format)
     print(f"{folder}: read as {KINDS[kind].TITLE} ({kind})")
     return [(str(folder), UnwrittenDataset(images, categories))]
+
+
+def _with_value_range(
+    data: "DataConfig | PanopticDataset", value_range: "ValueRange"
+) -> "DataConfig | PanopticDataset":
+    from axial_deeplab.config.schema import DataConfig
+
+    if isinstance(data, DataConfig):
+        return replace(data, value_range=value_range.rule)
+    data.value_range = value_range
+    return data
 
 
 def scenes(arguments: Arguments) -> None:
@@ -181,7 +199,9 @@ def _convert(arguments: Arguments) -> None:
         metavar="T",
         help="maps, masks: values up to T are no instance (for soft edges; default: 0)",
     )
-    parser.add_argument("--page", type=int, metavar="N", help="maps, masks: page of TIFF files, from 1 on")
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="maps, masks and their photographs: page of TIFF files"
+    )
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
     parser.add_argument("--json", metavar="FILE", help="coco-instances: the instances JSON")
     parser.add_argument("--root", metavar="DIR", help="cityscapes: folder that has leftImg8bit")
