@@ -282,9 +282,9 @@ def _convert_source(options: argparse.Namespace) -> None:
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
-    others = ("semantic", "instances", "masks", "json", "root", "split", "annotations")
+    others = ("semantic", "instances", "masks", "json", "root", "split", "annotations", "page")
     _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
-    reading = InstanceReading(options.page, options.threshold, options.connected_components)
+    reading = InstanceReading(None, options.threshold, options.connected_components)
     wanted = replace(_reading_options(options), reading=reading)
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
@@ -534,3 +535,16 @@ def test_pictures_are_found_by_the_end_of_their_path_and_never_outside(tmp_path:
     for name in ("../c.png", str(tmp_path / "c.png"), "", "..", "d.png"):
         with pytest.raises(FileNotFoundError, match=r"^file: its picture .* must be in .*, got none; add it"):
             photos.find(name, "file")
+
+
+def test_pictures_of_any_range_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "stardist", tmp_path / "stardist")
+    for path in sorted((root / "images").iterdir()):
+        path.unlink()
+        tifffile.imwrite(
+            path.with_suffix(".tif"), np.linspace(0, 1, 12 * 16, dtype=np.float32).reshape(12, 16)
+        )
+    code, printed = convert(capsys, root, "--thing", "nucleus", "--output", tmp_path / "out")
+    assert code == 0, printed
+    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2")
+    assert (code, "--page must be given with maps" in printed) == (2, True)

@@ -13,7 +13,7 @@ from PIL import Image
 from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.data.convert.shapes import PARTS, ToConvert
-from axial_deeplab.data.images import naming_damage, read_image
+from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic
 
@@ -60,7 +60,7 @@ def maps_to_images(
 
 def _draw(image: MappedImage, *, categories: Categories, void: int | None) -> Panoptic:
     semantic, instances = image.read()
-    read_image(image.path, size=(instances.shape[0], instances.shape[1]))  # Refuses other sizes.
+    picture_size(image.path, size=(instances.shape[0], instances.shape[1]))  # Refuses other sizes.
     return panoptic_from_maps(semantic, instances, categories, void_label=void, source=image.source)
 
 

@@ -21,7 +21,7 @@ from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.outlines import Ring, fill
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, list_files
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import spelled_alike
 from axial_deeplab.panoptic.map import Panoptic
@@ -215,8 +215,7 @@ def shapes_to_convert(
 
 
 def _draw(image: LabeledImage, *, categories: Categories, background: int | None, in_order: bool) -> Panoptic:
-    pixels = read_image(image.path, size=image.size)  # Refuses other sizes.
-    size = (pixels.shape[0], pixels.shape[1])
+    size = picture_size(image.path, size=image.size)  # Refuses other sizes.
     masks = []
     for shape in image.shapes:
         corner, inside = shape.draw(size)

@@ -16,7 +16,7 @@ from PIL import Image
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, text_of
 from axial_deeplab.data.image_files import list_files
-from axial_deeplab.data.images import FORMATS, naming_damage, read_image
+from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
 
 TITLE = "a Pascal VOC folder"
@@ -153,7 +153,7 @@ def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], 
 
 
 def _nothing(photo: Path, background: int) -> Maps:
-    shape = read_image(photo).shape[:2]
+    shape = picture_size(photo)
     return np.full(shape, background, np.int32), np.zeros(shape, np.int32)
 
 
