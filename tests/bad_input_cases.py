@@ -383,6 +383,26 @@ CASES = {
         "add the segments to the JSON",
         edited(lambda d: d["annotations"][0]["segments_info"].pop()),
     ),
+    "source_that_does_not_exist": Case(
+        "dataset convert labels --output out", "got labels, which does not exist", "correct the path"
+    ),
+    "source_of_no_kind": Case("dataset convert images --output out", "images must be of a kind", "--format"),
+    "source_of_another_kind": Case(
+        "dataset convert images --output out --format via", "images must be a VIA project", "correct the path"
+    ),
+    "source_packed": Case(
+        "dataset convert a.zip --output out",
+        "SOURCE must be unpacked",
+        "give its folder",
+        write("a.zip", "PK"),
+    ),
+    "format_unknown": Case(
+        "dataset convert images --output out --format paint", "--format must be one of labelme", "got paint"
+    ),
+    "format_of_maps": Case(f"{CONVERT} --format via", "--format must be given with a SOURCE", "leave it out"),
+    "maps_of_a_source": Case(
+        "dataset convert images --output out --instances m", "--instances must be given with", "leave it out"
+    ),
     "path_out_of_the_folder": Case(
         EVALUATE, "'../1.jpg'", "without '..'", edited(lambda d: d["images"][1].update(file_name="../1.jpg"))
     ),

@@ -1,5 +1,6 @@
 """The commands of the tutorial, run as they stand on a few small images."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,32 @@ SHORT = [
 
 
 def write_photos(folder: Path) -> None:
-    """Draw squares on noise, and the map of their numbers."""
+    """Draw squares on noise, and save their corners as LabelMe does."""
     random = np.random.default_rng(0)
-    for kind in ("photos", "instances"):
-        (folder / kind).mkdir()
+    folder.mkdir()
     for name in "abcdefgh":
         image = random.integers(0, 90, (64, 64, 3), dtype=np.uint8)
-        instances = np.zeros((64, 64), dtype=np.uint8)
-        for number, (y, x) in enumerate(((5, 8), (30, 12), (24, 40)), start=1):
+        shapes = []
+        for y, x in ((5, 8), (30, 12), (24, 40)):
             image[y : y + 16, x : x + 16] += 120
-            instances[y : y + 16, x : x + 16] = number
-        Image.fromarray(image).save(folder / "photos" / f"{name}.jpg")
-        Image.fromarray(instances).save(folder / "instances" / f"{name}.png")
+            corners = [[x, y], [x + 16, y], [x + 16, y + 16], [x, y + 16]]
+            shapes.append(
+                {
+                    "label": "nucleus",
+                    "points": corners,
+                    "group_id": None,
+                    "shape_type": "polygon",
+                    "flags": {},
+                }
+            )
+        Image.fromarray(image).save(folder / f"{name}.jpg")
+        document = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"{name}.jpg"}
+        document |= {"imageData": None, "imageHeight": 64, "imageWidth": 64}
+        (folder / f"{name}.json").write_text(json.dumps(document))
 
 
 def test_tutorial(tmp_path, monkeypatch, capsys):
-    write_photos(tmp_path)
+    write_photos(tmp_path / "labeled")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     commands = shown_commands(ROOT / "docs" / "tutorial.md")

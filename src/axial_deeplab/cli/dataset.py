@@ -10,6 +10,11 @@ from axial_deeplab.cli.command_line import Arguments, Parser
 from axial_deeplab.cli.options import add_value_range
 
 if TYPE_CHECKING:
+    from axial_deeplab.config.schema import DataConfig
+    from axial_deeplab.data.convert.convert import UnwrittenImage
+    from axial_deeplab.data.convert.shapes import ReadOptions
+    from axial_deeplab.data.panoptic_dataset import PanopticDataset
+    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.panoptic.categories import Categories
 
 # More lines help nobody; what is wrong with one file is often wrong with all.
@@ -37,8 +42,13 @@ def _check(arguments: Arguments) -> None:
     parser.description = (
         "Read every file of data sets, tell what is in them and what is wrong, and how to fix it."
     )
-    parser.add_argument("folders", nargs="*", metavar="DIR", help="of a data set, or of several")
-    parser.add_argument("--images", metavar="DIR", help="instead of DIR: folder of the photographs")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        metavar="DIR",
+        help="of a data set, or of several; also what dataset convert takes as SOURCE",
+    )
+    _add_reading_options(parser)
     parser.add_argument(
         "--panoptic", metavar="DIR", help="folder of the panoptic PNG files; without it images alone are read"
     )
@@ -54,36 +64,36 @@ def _check(arguments: Arguments) -> None:
     from axial_deeplab.config.schema import DataConfig, SplitConfig
     from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
     from axial_deeplab.data.check.report import DatasetReport
-    from axial_deeplab.data.discover import FoundDataset, find_datasets
+    from axial_deeplab.data.panoptic_dataset import PanopticDataset
     from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.util.files import atomic_path
 
-    has_files = bool(options.images or options.panoptic or options.json)
+    has_files = bool(options.panoptic or options.json or (options.images and not options.folders))
     if has_files and not (options.images and options.json):
         raise ValueError(
             "data set must be given by --images and --json together, got one of them; add the other"
         )
-    found = [each for folder in options.folders for each in find_datasets(folder)]
+    found: list[tuple[str, DataConfig | PanopticDataset]] = [
+        each for folder in options.folders for each in _found(Path(folder), options)
+    ]
     if has_files:
         val = SplitConfig(images=options.images, panoptic=options.panoptic, json=options.json)
-        found.append(FoundDataset(str(options.json), DataConfig(val=val)))
+        found.append((str(options.json), DataConfig(val=val)))
     if options.value_range is not None:
-        value_range = ValueRange(options.value_range).rule  # refuses what is none
-        found = [each._replace(data=replace(each.data, value_range=value_range)) for each in found]
+        value_range = ValueRange(options.value_range)  # refuses what is none
+        found = [(name, _with_value_range(data, value_range)) for name, data in found]
     if not found:
         raise ValueError(
             "data set must be given by DIR, or by --images, --panoptic and --json, got none; add it"
         )
     reports = []
-    for place, each in enumerate(found):
+    for place, (name, data) in enumerate(found):
         try:
-            report = check_dataset(
-                each.data, each.name, num_workers=options.num_workers, progress=sys.stderr.isatty()
-            )
+            report = check_dataset(data, name, num_workers=options.num_workers, progress=sys.stderr.isatty())
         except (ValueError, OSError) as error:
             if len(found) == 1:
                 raise
-            report = DatasetReport(each.name, (), (str(error),), ())  # The others are examined all the same.
+            report = DatasetReport(name, (), (str(error),), ())  # The others are examined all the same.
         print(f"{report.to_text()}\n")
         _print_lines("note", report.notes)
         _print_lines("problem", report.problems)
@@ -91,7 +101,7 @@ def _check(arguments: Arguments) -> None:
         if options.picture and report.has_ground_truth:
             path = _numbered(Path(options.picture), place if len(found) > 1 else None)
             with atomic_path(path) as temporary:
-                draw_samples(each.data).save(temporary)
+                draw_samples(data).save(temporary)
             print(f"picture: {path}")
     differences, notes = differing_classes(reports)
     _print_lines("note", [*shared_images(reports), *notes])
@@ -102,6 +112,33 @@ def _check(arguments: Arguments) -> None:
             f"data set must be free of problems, got {number}; correct the files that are named above"
         )
     print("no problems")
+
+
+def _found(folder: Path, options: argparse.Namespace) -> "list[tuple[str, DataConfig | PanopticDataset]]":
+    """Return the name of each data set in a folder, and the settings that open it; or the files of a tool."""
+    from axial_deeplab.data.convert.tools import KINDS, read, recognize
+    from axial_deeplab.data.convert.unwritten import UnwrittenDataset
+    from axial_deeplab.data.discover import find_datasets, has_known_layout
+
+    # First what training reads: to look for other kinds is to open each JSON.
+    if options.format is None and (
+        not folder.exists() or has_known_layout(folder) or recognize(folder) is None
+    ):
+        return [*find_datasets(folder)]
+    kind, (images, categories) = read(folder, _reading_options(options), options.format)
+    print(f"{folder}: read as {KINDS[kind].TITLE} ({kind})")
+    return [(str(folder), UnwrittenDataset(images, categories))]
+
+
+def _with_value_range(
+    data: "DataConfig | PanopticDataset", value_range: "ValueRange"
+) -> "DataConfig | PanopticDataset":
+    from axial_deeplab.config.schema import DataConfig
+
+    if isinstance(data, DataConfig):
+        return replace(data, value_range=value_range.rule)
+    data.value_range = value_range
+    return data
 
 
 def scenes(arguments: Arguments) -> None:
@@ -132,13 +169,16 @@ def _convert(arguments: Arguments) -> None:
     parser.prog += " convert"
     parser.description = "Write a data set in COCO panoptic format: panoptic/ and panoptic.json."
     parser.add_argument(
-        "kind",
-        choices=CONVERSIONS,
-        help="maps: a PNG of category ids and one of instance numbers for each image; masks: a folder of "
-        "masks for each image; coco-instances: polygons and run lengths; cityscapes: its folders",
+        "source",
+        metavar="SOURCE",
+        help="folder or file as a labeling tool exported it; or one of maps: a PNG of category ids "
+        "and one of "
+        "instance numbers for each image; masks: a folder of masks for each image; coco-instances: "
+        "polygons and "
+        "run lengths; cityscapes: its folders",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
-    parser.add_argument("--images", metavar="DIR", help="folder of the photographs; not for cityscapes")
+    _add_reading_options(parser)
     parser.add_argument("--semantic", metavar="DIR", help="maps: folder of PNG files of category ids")
     parser.add_argument("--instances", metavar="DIR", help="maps: folder of PNG files of instance numbers")
     parser.add_argument(
@@ -163,13 +203,6 @@ def _convert(arguments: Arguments) -> None:
         "--page", type=int, metavar="N", help="maps, masks and their photographs: page of TIFF files"
     )
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
-    parser.add_argument(
-        "--categories",
-        metavar="FILE",
-        help="maps: JSON list of id, name, isthing; or --thing and --background",
-    )
-    parser.add_argument("--thing", metavar="NAME", help="maps, masks: what all instances are")
-    parser.add_argument("--background", metavar="NAME", help="stuff where no instance is (default: void)")
     parser.add_argument("--json", metavar="FILE", help="coco-instances: the instances JSON")
     parser.add_argument("--root", metavar="DIR", help="cityscapes: folder that has leftImg8bit")
     parser.add_argument("--split", metavar="NAME", help="cityscapes: train, val or train_extra")
@@ -182,15 +215,20 @@ def _convert(arguments: Arguments) -> None:
         help="write train/ and val/; a hash of the name sends about one image in N to val/",
     )
     options = parser.parse_args(arguments)
+    if options.source not in CONVERSIONS:
+        _convert_source(options)
+        return
+    _refuse_options(options, ("format", "stuff", "attribute"), f"with a SOURCE, got it for {options.source}")
+    options.kind = options.source
     from axial_deeplab.data.cityscapes import CityscapesDataset
     from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
     from axial_deeplab.data.convert.convert import (
         maps_to_convert,
         masks_to_convert,
         write_cityscapes,
-        write_panoptic,
     )
     from axial_deeplab.data.convert.instance_maps import InstanceReading
+    from axial_deeplab.data.convert.tools import KINDS, recognize
 
     progress = sys.stderr.isatty()
     needed = {
@@ -213,6 +251,11 @@ def _convert(arguments: Arguments) -> None:
         print(f"{len(split)} images written to {options.output}")
         return
     if options.kind == "coco-instances":
+        kind = recognize(Path(options.json))
+        if kind not in (None, "coco"):
+            raise ValueError(
+                f"{options.json} must be a COCO instances JSON, got {KINDS[kind].TITLE}; give it as SOURCE"
+            )
         images, categories = coco_instances_to_convert(
             options.json, options.images, background=options.background
         )
@@ -230,26 +273,89 @@ def _convert(arguments: Arguments) -> None:
                 void_label=options.void_label,
                 reading=reading,
             )
+    _write(images, categories, options, options.images)
+
+
+def _convert_source(options: argparse.Namespace) -> None:
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
+    from axial_deeplab.data.convert.shapes import folder_of
+    from axial_deeplab.data.convert.tools import KINDS, read
+
+    source = Path(options.source)
+    others = ("semantic", "instances", "masks", "json", "root", "split", "annotations", "page")
+    _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
+    reading = InstanceReading(None, options.threshold, options.connected_components)
+    wanted = replace(_reading_options(options), reading=reading)
+    kind, (images, categories) = read(source, wanted, options.format)
+    print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
+    _write(images, categories, options, options.images or folder_of(source))
+
+
+def _refuse_options(options: argparse.Namespace, names: tuple[str, ...], where: str) -> None:
+    """Refuse options that would have no effect."""
+    for name in names:
+        if getattr(options, name):
+            raise ValueError(f"--{name} must be given {where}; leave it out")
+
+
+def _write(
+    images: "list[UnwrittenImage]", categories: "Categories", options: argparse.Namespace, photographs: object
+) -> None:
+    from axial_deeplab.data.convert.convert import write_panoptic
+
     write_panoptic(
         images,
         categories,
         options.output,
         copy_images=options.copy_images,
         hold_out=options.hold_out,
-        progress=progress,
+        progress=sys.stderr.isatty(),
     )
     print(f"{len(images)} images written to {options.output}")
     if not options.copy_images:
         print(
-            f"the photographs stay in {options.images}: name that folder in training (--data.train.images), "
+            f"the photographs stay in {photographs}: name that folder in training (--data.train.images), "
             "or convert with --copy-images"
         )
+
+
+def _add_reading_options(parser: Parser) -> None:
+    parser.add_argument("--format", metavar="KIND", help="kind of SOURCE (default: it is recognized)")
+    parser.add_argument("--images", metavar="DIR", help="folder of the photographs, if not beside SOURCE")
+    parser.add_argument(
+        "--categories",
+        metavar="FILE",
+        help="JSON list of id, name, isthing; or --thing, --stuff and --background",
+    )
+    parser.add_argument("--thing", metavar="NAME", help="what instances without a class are (SOURCE: object)")
+    parser.add_argument("--background", metavar="NAME", help="stuff where no instance is (default: void)")
+    parser.add_argument(
+        "--stuff", metavar="NAME", nargs="+", default=[], help="classes of SOURCE that are stuff, not things"
+    )
+    parser.add_argument(
+        "--attribute", metavar="NAME", help="attribute of SOURCE's shapes that is their class"
+    )
+
+
+def _reading_options(options: argparse.Namespace) -> "ReadOptions":
+    from axial_deeplab.data.convert.shapes import ReadOptions
+    from axial_deeplab.data.convert.tools import KINDS
+
+    if options.format is not None and options.format not in KINDS:
+        raise ValueError(f"--format must be one of {', '.join(KINDS)}, got {options.format}; correct it")
+    return ReadOptions(
+        images=None if options.images is None else Path(options.images),
+        categories=None if options.categories is None else _categories_of_file(options.categories),
+        thing=options.thing,
+        background=options.background,
+        stuff=options.stuff,
+        attribute=options.attribute,
+    )
 
 
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
     from axial_deeplab.panoptic.categories import Categories, Category
-    from axial_deeplab.panoptic.coco_json import load_json
 
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
@@ -258,10 +364,17 @@ def _categories(options: argparse.Namespace) -> "Categories":
         return Categories(
             [Category(number, name, name == options.thing) for number, name in enumerate(names, start=1)]
         )
-    entries = load_json(Path(options.categories), types=(dict, list))
+    return _categories_of_file(options.categories)
+
+
+def _categories_of_file(path: str) -> "Categories":
+    from axial_deeplab.panoptic.categories import Categories
+    from axial_deeplab.panoptic.coco_json import load_json
+
+    entries = load_json(Path(path), types=(dict, list))
     if isinstance(entries, dict):
         entries = entries.get("categories")
-    return Categories.from_json(entries, source=options.categories)
+    return Categories.from_json(entries, source=path)
 
 
 def _print_lines(kind: str, lines: list[str]) -> None:

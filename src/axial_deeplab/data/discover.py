@@ -22,6 +22,12 @@ class FoundDataset(NamedTuple):
     data: DataConfig
 
 
+def has_known_layout(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder, or one in it, has a data set that training reads; class folders do not count."""
+    places = [Path(folder), *_subfolders(Path(folder))]
+    return any(True for place in places for _ in _at(place))
+
+
 def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
     """Return the data sets in a folder, or one level below it.
 

@@ -219,16 +219,17 @@ class NamedFiles:
             if found not in self._names:
                 names: dict[str, list[str]] = {}
                 for name in os.listdir(found) if found.is_dir() else ():
-                    names.setdefault(_spelled_alike(name), []).append(name)
+                    names.setdefault(spelled_alike(name), []).append(name)
                 self._names[found] = names
-            alike = self._names[found].get(_spelled_alike(part), [])
+            alike = self._names[found].get(spelled_alike(part), [])
             if part not in alike and len(alike) != 1:
                 return None
             found = found / (part if part in alike else alike[0])
         return found
 
 
-def _spelled_alike(name: str) -> str:
+def spelled_alike(name: str) -> str:
+    """Return what names share that differ in capitals, or in how accents are composed, alone."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -33,12 +33,12 @@ S = TypeVar("S")
 
 
 def check_dataset(
-    data: DataConfig, name: str, *, num_workers: int = 0, progress: bool = False
+    data: DataConfig | PanopticDataset, name: str, *, num_workers: int = 0, progress: bool = False
 ) -> DatasetReport:
     """Read every image and every annotation of a data set, and tell what is there and what is wrong.
 
     Args:
-        data: the settings that open it, as the part val.
+        data: the settings that open it, as the part val; or the data set itself.
         name: what the report calls it.
         num_workers: processes that read; 0 reads in this one.
         progress: show a progress bar.
@@ -54,7 +54,7 @@ def check_dataset(
         raise ValueError(f"num_workers must be at least 0, got {num_workers}; 0 reads in this process")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        if data.format == "image_folder":
+        if isinstance(data, DataConfig) and data.format == "image_folder":
             folder = open_image_folder(data, "val")
             findings = _examined(
                 partial(_examine_classified, folder), len(folder), num_workers, progress, name
@@ -63,7 +63,11 @@ def check_dataset(
             return ClassFolderReport(name, findings, (), notes, folder.classes)
         problems: list[str] = []
         try:
-            dataset = open_dataset(data, "val", images_only=_gives_images_alone(data), problems=problems)
+            dataset = (
+                open_dataset(data, "val", images_only=_gives_images_alone(data), problems=problems)
+                if isinstance(data, DataConfig)
+                else data
+            )
         except (ValueError, OSError) as error:
             if not problems:
                 raise
@@ -123,18 +127,18 @@ def differing_classes(reports: Sequence[DatasetReport]) -> tuple[list[str], list
     return problems, notes
 
 
-def draw_samples(data: DataConfig, *, num_images: int = 4) -> Image.Image:
+def draw_samples(data: DataConfig | PanopticDataset, *, num_images: int = 4) -> Image.Image:
     """Draw images, evenly spaced over the data set, beside their ground truth.
 
     Args:
-        data: the settings that open it, as the part val.
+        data: the settings that open it, as the part val; or the data set itself.
         num_images: how many.
 
     Raises:
         ValueError: there is no image with ground truth that can be read.
         OSError: a folder or the JSON is missing.
     """
-    dataset = open_dataset(data, "val", problems=[])
+    dataset = open_dataset(data, "val", problems=[]) if isinstance(data, DataConfig) else data
     rows = []
     for place in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).round().astype(int).tolist():
         try:

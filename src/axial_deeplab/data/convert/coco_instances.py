@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -35,7 +35,12 @@ FARTHEST = 1e5
 
 
 def coco_instances_to_convert(
-    json: str | os.PathLike[str], images: str | os.PathLike[str], *, background: str | None = None
+    json: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    *,
+    background: str | None = None,
+    stuff: Collection[str] = (),
+    find: Callable[[str], Path] | None = None,
 ) -> tuple[list[UnwrittenImage], Categories]:
     """Read a COCO instances JSON.
 
@@ -46,9 +51,11 @@ def coco_instances_to_convert(
         json: the file, with polygons, run lengths or compressed run lengths.
         images: folder of the images.
         background: name of a stuff category for the pixels without instance; None makes them void.
+        stuff: categories of the file that are stuff.
+        find: gives the path of an image in that folder by its name; None takes the names as they are.
 
     Returns:
-        The images in the order of the file, and the categories, all of them things but the background.
+        The images in the order of the file, and the categories, all of them things but the stuff.
 
     Raises:
         ValueError: pycocotools is missing, the JSON is not valid, an annotation has no image or category, or
@@ -62,14 +69,14 @@ def coco_instances_to_convert(
     if not entries:
         raise ValueError(f"{path}: images must list at least one image, got none; add them")
     outlines = list_of(document, "annotations", path)
-    categories = _categories(document, outlines, path, background)
-    files = NamedFiles(images)
-    photos = {image_id: files.path(image.file_name) for image_id, image in entries.items()}
+    categories = _categories(document, outlines, path, background, stuff)
+    find_photo = find or NamedFiles(images).path
+    photos = {image_id: find_photo(image.file_name) for image_id, image in entries.items()}
     for photo in photos.values():
         if not photo.is_file():
             raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
     annotations = _annotations_of_images(outlines, entries, categories, path)
-    background_id = categories.stuff_ids[0] if background is not None else None
+    background_id = categories.names.index(background) if background is not None else None
 
     def annotate(image_id: ImageId) -> Panoptic:
         size = picture_size(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
@@ -78,10 +85,15 @@ def coco_instances_to_convert(
             for each in annotations[image_id]
         ]
         return panoptic_from_masks(
-            masks, size, background=background_id, source=f"{path} (image {image_id!r})"
+            masks,
+            size,
+            background=background_id,
+            stuff=categories.stuff_ids,
+            source=f"{path} (image {image_id!r})",
         )
 
-    _warn_of_unlisted(Path(images), set(photos.values()), path)
+    if find is None:
+        _warn_of_unlisted(Path(images), set(photos.values()), path)
     unwritten = [
         UnwrittenImage(photo, photo.relative_to(images).as_posix(), partial(annotate, image_id), image_id)
         for image_id, photo in photos.items()
@@ -151,15 +163,21 @@ def _warn_of_unlisted(folder: Path, listed: set[Path], json: Path) -> None:
 
 
 def _categories(
-    document: dict[str, Any], outlines: list[Any], path: Path, background: str | None
+    document: dict[str, Any],
+    outlines: list[Any],
+    path: Path,
+    background: str | None,
+    stuff: Collection[str],
 ) -> Categories:
-    """Return the categories, all of them things but the background.
+    """Return the categories, all of them things but the stuff.
 
     Left out, with a warning, is what exporters put in front and no annotation has: the name of the project
     as a root that all others name as supercategory, or a name that occurs again.
     """
     entries = [
-        {**entry, "isthing": 1} if isinstance(entry, dict) else entry
+        {**entry, "isthing": int(entry.get("name") not in (*stuff, background))}
+        if isinstance(entry, dict)
+        else entry
         for entry in list_of(document, "categories", path)
     ]
     used = {whole_number(each.get("category_id")) for each in outlines if isinstance(each, dict)}
@@ -171,7 +189,12 @@ def _categories(
             stacklevel=3,
         )
     things = Categories.from_json(kept, source=f"{path}: categories")
-    if background is None:
+    for name in stuff:
+        if name not in things.names:
+            raise ValueError(
+                f"--stuff must be a class of {path} ({shortened(things.names)}), got {name!r}; correct it"
+            )
+    if background is None or background in things.names:
         return things
     try:
         return Categories([*things, Category(max(things.ids) + 1, background, False)])

@@ -42,6 +42,7 @@ class UnwrittenImage(NamedTuple):
         annotate: makes its panoptic map.
         image_id: None numbers the images 1, 2, ...
         page: page of the file, from 1 on, if it is not the only one.
+        part: `train`, `val` ... where the source has parts that are to stay apart.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class UnwrittenImage(NamedTuple):
     annotate: Callable[[], Panoptic]
     image_id: ImageId | None = None
     page: int | None = None
+    part: str = ""
 
 
 def write_panoptic(
@@ -276,8 +278,17 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
 
 
 def _parts(images: Sequence[UnwrittenImage], hold_out: int | None) -> dict[str, Sequence[UnwrittenImage]]:
+    parts = dict.fromkeys(image.part for image in images)
+    if len(parts) > 1 and hold_out is None:
+        return {part: [image for image in images if image.part == part] for part in parts}
     if hold_out is None:
         return {"": images}
+    if len(parts) > 1:
+        raise ValueError(
+            f"hold_out must not be given for data that has parts already ({', '.join(parts)}), got "
+            f"{hold_out}; "
+            "leave it out"
+        )
     if hold_out < 2:
         raise ValueError(f"hold_out must be at least 2, got {hold_out}; 5 holds out a fifth of the images")
     is_val = [_hash(image.file_name) % hold_out == 0 for image in images]

@@ -40,6 +40,8 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
             mode = image.mode
             raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
             pixels = np.asarray(image) if raw is None else raw[0][..., 0]
+    if mode == "F" and (pixels == np.rint(pixels)).all() and np.abs(pixels).max(initial=0) < 2**24:
+        mode = "I"  # as ImageJ keeps more than 16 bits
     if mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "

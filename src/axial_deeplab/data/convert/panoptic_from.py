@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +26,21 @@ Source = str | os.PathLike[str]
 
 
 class Mask(NamedTuple):
-    """A segment as a mask (H, W) of its own, with its class; masks of an image may overlap."""
+    """A segment, or a part of one, as a mask of its own; masks of an image may overlap.
+
+    Args:
+        pixels: the mask (h, w), of the image or of a window in it.
+        train_id: its class; None makes its pixels void.
+        is_crowd: whether it is many things that nobody told apart.
+        corner: (top, left) of the window in the image.
+        part_of: what masks of one class and one segment share; None for a segment of its own.
+    """
 
     pixels: NDArray[np.bool_]
-    train_id: int
+    train_id: int | None
     is_crowd: bool = False
+    corner: tuple[int, int] | None = None
+    part_of: Hashable = None
 
 
 def panoptic_from_maps(
@@ -98,14 +109,18 @@ def panoptic_from_masks(
     size: tuple[int, int],
     *,
     background: int | None = None,
+    stuff: Collection[int] = (),
+    in_order: bool = False,
     source: Source = "image",
 ) -> Panoptic:
     """Lay masks over each other: the smaller on top of the larger, crowds below all.
 
     Args:
-        masks: the segments, each of the size of the image.
+        masks: the segments, each of the size of the image or with its corner.
         size: (height, width) of the image in pixels.
         background: train id of the stuff that no mask covers; None makes it void.
+        stuff: train ids of stuff, all masks of which are one segment.
+        in_order: lay the later on top of the earlier instead, whatever their sizes.
         source: what messages call the image.
 
     Returns:
@@ -116,18 +131,36 @@ def panoptic_from_masks(
     """
     panoptic = np.full(size, VOID if background is None else panoptic_id(background), np.int32)
     next_instance: dict[int, int] = {}
-    order = sorted(range(len(masks)), key=lambda i: (not masks[i].is_crowd, -int(masks[i].pixels.sum()), i))
-    ids = {}
+    ids: list[int] = []
+    id_of_parts: dict[tuple[int, Hashable], int] = {}
+    areas: Counter[int] = Counter()
     for place, mask in enumerate(masks):
-        check_size(mask.pixels.shape, size, f"{source} (mask {place + 1})")
-        next_instance.setdefault(mask.train_id, 1)
-        ids[place] = _numbered(mask.train_id, next_instance, source)
-    for place in order:
-        panoptic[masks[place].pixels] = ids[place]
+        if mask.corner is None:
+            check_size(mask.pixels.shape, size, f"{source} (mask {place + 1})")
+        value = VOID
+        if mask.train_id in stuff and mask.train_id is not None:
+            value = panoptic_id(mask.train_id)
+        elif mask.train_id is not None:
+            key = (mask.train_id, place if mask.part_of is None else (mask.part_of,))
+            next_instance.setdefault(mask.train_id, 1)
+            value = id_of_parts.get(key) or _numbered(mask.train_id, next_instance, source)
+            id_of_parts[key] = value
+        ids.append(value)
+        areas[value] += int(mask.pixels.sum())
+    order = range(len(masks))
+    for place in (
+        order if in_order else sorted(order, key=lambda i: (not masks[i].is_crowd, -areas[ids[i]], i))
+    ):
+        top, left = masks[place].corner or (0, 0)
+        height, width = masks[place].pixels.shape
+        panoptic[top : top + height, left : left + width][masks[place].pixels] = ids[place]
     segments = _segments(panoptic, {ids[place] for place, mask in enumerate(masks) if mask.is_crowd})
-    hidden = len(ids.keys()) - sum(segment.id in ids.values() for segment in segments)
+    hidden = len(set(ids) - {VOID} - {segment.id for segment in segments})
     if hidden:
-        warnings.warn(f"{source}: {hidden} masks are empty or hidden by smaller ones; left out", stacklevel=2)
+        on_top = "later" if in_order else "smaller"
+        warnings.warn(
+            f"{source}: {hidden} masks are empty or hidden by {on_top} ones; left out", stacklevel=2
+        )
     return Panoptic(panoptic, segments)
 
 

@@ -1,0 +1,77 @@
+"""BDD100K's bit masks: the class in red, flags in green, the number in blue and alpha.
+
+Source:
+    bdd100k, doc/source/format.rst and `label/label.py`: class 0 is the background; of the flags 1 means
+    ignored, here void, and 2 a crowd.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from axial_deeplab.data.convert.pairs import (
+    MappedImage,
+    Maps,
+    channels_of_first,
+    maps_to_images,
+    part_of,
+    read_channels,
+)
+from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
+from axial_deeplab.data.image_files import list_files
+from axial_deeplab.data.labels.bdd100k import INSTANCES, PANOPTIC
+from axial_deeplab.panoptic.categories import Categories, Category
+
+TITLE = "the bit masks of BDD100K"
+
+_IGNORED, _CROWD = 1, 2
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a folder is of this kind."""
+    if not source.is_dir():
+        return False
+    maps = _maps(source)
+    values = channels_of_first(maps, 4)
+    return values is not None and bool(
+        (values[:, 0] <= max(PANOPTIC.ids)).all() and (values[:, 1] < 16).all()
+    )
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read a folder of bit masks.
+
+    Raises:
+        ValueError: a map is damaged or has other classes; the message names it.
+        OSError: a picture is missing.
+    """
+    maps = _maps(source)
+    photos = Photos(options.images or source, exclude=("bitmasks",))
+    is_panoptic = "pan_seg" in (*source.resolve().parts, *maps[0].relative_to(source).parts)
+    categories = options.categories or (PANOPTIC if is_panoptic else INSTANCES)
+    if options.background is not None and options.background not in categories.names:
+        background = Category(max(categories.ids) + 1, options.background, False)
+        categories = Categories([*categories, background])
+    background_id = options.background_of(categories)
+    void = max(categories.ids) + 1
+    nothing = void if background_id is None else categories[background_id].id
+    images = []
+    for path in maps:
+        photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
+        read_maps = partial(_read, path, nothing, void)
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part_of(path, source)))
+    return maps_to_images(images, categories, void, source)
+
+
+def _maps(source: Path) -> list[Path]:
+    files = list_files(source, (".png",), recursive=True)
+    return [path for path in files if "bitmasks" in path.parts] or files
+
+
+def _read(path: Path, nothing: int, void: int) -> Maps:
+    category, flags, high, low = np.moveaxis(read_channels(path, 4), 2, 0)
+    semantic = np.where(category == 0, nothing, category)
+    semantic = np.where(flags & _IGNORED, void, semantic).astype(np.int32)
+    # Instances keep their number, from 1 on so that none is a crowd by chance.
+    return semantic, np.where(flags & _CROWD, 0, (high << 8 | low) + 1).astype(np.int32)

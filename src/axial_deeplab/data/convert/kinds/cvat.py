@@ -1,0 +1,147 @@
+"""CVAT for images 1.1: one XML file with the shapes of all pictures.
+
+Source:
+    CVAT, docs "XML annotation format": a greater z_order lies on top, of equal ones the later; shapes of one
+    label and group are one object; angles are degrees, clockwise; runs of a mask begin with those outside.
+"""
+
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
+from axial_deeplab.data.convert.shapes import (
+    LabeledImage,
+    LeftOut,
+    Photos,
+    ReadOptions,
+    Shape,
+    ToConvert,
+    files_of,
+    folder_of,
+    shapes_to_convert,
+)
+from axial_deeplab.data.convert.xml import read_xml
+from axial_deeplab.util.text import LONGEST_SIDE
+
+TITLE = "a CVAT for images export"
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a file or folder is of this kind."""
+    return bool(_files(source))
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read annotations.xml, or a folder with it.
+
+    Raises:
+        ValueError: the file is damaged, the message names it and the shape.
+        OSError: a picture is missing.
+    """
+    photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    images, names = [], []
+    for path in _files(source):
+        root = read_xml(path)
+        if root.find("track") is not None:
+            raise ValueError(
+                f"{path} must be of images, got the tracks of a video; export CVAT for images 1.1"
+            )
+        names += [label.text for label in root.iterfind("meta//labels/label/name") if label.text]
+        for entry in root.iterfind("image"):
+            name = entry.get("name") or ""
+            photo = photos.find(name, str(path))
+            size = tuple(int(_number(entry, key, f"{path}: {name}")) for key in ("height", "width"))
+            shapes = [
+                (_number(child, "z_order", where, "0"), shape)
+                for place, child in enumerate(entry)
+                if (shape := _shape(child, where := f"{path}: {name}: {child.tag} {place + 1}", left_out))
+            ]
+            shapes.sort(key=lambda pair: pair[0])
+            ordered = [shape for _, shape in shapes]
+            images.append(LabeledImage(photo, photos.file_name(photo), ordered, path, (size[0], size[1])))
+    left_out.warn()
+    photos.warn_of_others(source)
+    return shapes_to_convert(images, options, source, names=names, in_order=True)
+
+
+def _files(source: Path) -> list[Path]:
+    """Return the files that begin as CVAT writes them, before anything is parsed."""
+    found = []
+    for path in files_of(source, ".xml"):
+        with path.open("rb") as file:
+            start = file.read(4000)
+        if b"<annotations>" in start and (b"<version>" in start or b"<image " in start):
+            found.append(path)
+    return found
+
+
+def _shape(entry: Element, where: str, left_out: LeftOut) -> Shape | None:
+    if entry.tag == "tag":
+        return None
+    label = entry.get("label")
+    if not label:
+        raise ValueError(f"{where} label must be a class, got {label!r}; correct the file")
+    where = f"{where} ({label!r})"
+    group = entry.get("group_id") or "0"
+    part_of = None if group == "0" else group
+    if entry.tag == "mask":
+        left, top, width, height = (
+            int(_number(entry, key, where)) for key in ("left", "top", "width", "height")
+        )
+        pixels = _unpacked(entry.get("rle") or "", (height, width), where)
+        return Shape(label, where, mask=lambda: pixels, corner=(top, left), part_of=part_of)
+    outline = _outline(entry, where)
+    if outline is None:
+        left_out.add("points, lines and cuboids, which have no area,", where)
+        return None
+    return Shape(label, where, (outline,), part_of=part_of)
+
+
+def _outline(entry: Element, where: str) -> Ring | None:
+    turned = _number(entry, "rotation", where, "0")
+    if entry.tag == "polygon":
+        try:
+            pairs: Any = [
+                [float(x) for x in pair.split(",")] for pair in (entry.get("points") or "").split(";")
+            ]
+        except ValueError:
+            pairs = entry.get("points")
+        points = ring(pairs, where)
+        if len(points) < 3:
+            raise ValueError(f"{where} must have three or more points, got {len(points)}; remove it")
+        return points
+    if entry.tag == "box":
+        left, top, right, bottom = (_number(entry, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
+        return rectangle(left, top, right, bottom, turned, where=where)
+    if entry.tag == "ellipse":
+        x, y, radius_x, radius_y = (_number(entry, key, where) for key in ("cx", "cy", "rx", "ry"))
+        return ellipse(x, y, radius_x, radius_y, turned, where=where)
+    return None
+
+
+def _number(entry: Element, key: str, where: str, missing: str = "") -> float:
+    text = entry.get(key, missing)
+    try:
+        value = float(text)
+        if not abs(value) < 1e9:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{where} {key} must be a number, got {text!r}; correct the file") from None
+    return value
+
+
+def _unpacked(text: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
+    try:
+        runs = [int(word) for word in text.split(",")]
+    except ValueError:
+        runs = [-1]
+    if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or min(runs) < 0 or sum(runs) != size[0] * size[1]:
+        raise ValueError(
+            f"{where} rle must be the lengths of runs over {size[0]} x {size[1]} pixels, got {text[:40]!r}; "
+            "correct the file"
+        )
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)

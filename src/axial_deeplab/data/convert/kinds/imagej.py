@@ -1,0 +1,117 @@
+"""ImageJ: a ROI set (ZIP) or a single ROI for each picture, under its name.
+
+Source:
+    ImageJ, `RoiDecoder`, read by roifile: coordinates are edges of pixels; a composite has holes and parts.
+    ROIs have no class and no order, so that the smaller lies on top.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from axial_deeplab.data.convert.outlines import ellipse, ring
+from axial_deeplab.data.convert.shapes import (
+    LabeledImage,
+    LeftOut,
+    Photos,
+    ReadOptions,
+    Shape,
+    ToConvert,
+    files_of,
+    folder_of,
+    shapes_to_convert,
+)
+
+TITLE = "a ROI set of ImageJ"
+
+# Bytes of a ROI, unpacked.
+_LARGEST = 2**24
+_SET = re.compile(r"[ _-]*(roi[ _-]?set|rois?)[ _-]*", re.IGNORECASE)
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a file or folder is of this kind."""
+    return any(
+        path.suffix.lower() == ".roi" or any(name.lower().endswith(".roi") for name in _names(path))
+        for path in files_of(source, ".roi", ".zip")
+    )
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read a ROI set, or a folder of ROI sets.
+
+    Raises:
+        ValueError: roifile is missing, or a file is damaged, the message names it and the ROI.
+        OSError: a picture is missing.
+    """
+    photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    images = []
+    for path in files_of(source, ".roi", ".zip"):
+        stem = path.relative_to(folder_of(source)).with_suffix("").as_posix()
+        bare = _SET.sub("", path.stem)
+        name = stem if photos.knows_stem(stem) or not bare else stem[: -len(path.stem)] + bare
+        photo = photos.only() if not bare else photos.find_stem(name, str(path))
+        shapes = [
+            shape
+            for roi, content in _rois(path)
+            if (shape := _shape(content, f"{path}: {roi}", options.thing or "object", left_out)) is not None
+        ]
+        images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
+    left_out.warn()
+    photos.warn_of_others(source)
+    return shapes_to_convert(images, options, source, names=[options.thing or "object"])
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return []
+
+
+def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each ROI; nothing is unpacked to a file."""
+    if path.suffix.lower() == ".roi":
+        yield path.name, path.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.lower().endswith(".roi"):
+                    if entry.file_size > _LARGEST:
+                        raise ValueError(
+                            f"{path}: {entry.filename} must have at most {_LARGEST} bytes, got "
+                            f"{entry.file_size}; "
+                            "remove it"
+                        )
+                    yield entry.filename, archive.read(entry)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} must be a ZIP file of ROIs, got: {error}; save it again") from None
+
+
+def _shape(content: bytes, where: str, name: str, left_out: LeftOut) -> Shape | None:
+    try:
+        from roifile import ROI_TYPE, ImagejRoi
+    except ImportError:
+        raise ValueError(
+            'ROI sets need the package roifile, which is missing; pip install "axial-deeplab[imagej]"'
+        ) from None
+    try:
+        roi: Any = ImagejRoi.frombytes(content)
+        lines = roi.coordinates(multi=True)
+    except Exception as error:  # roifile does not say what it raises of damaged files
+        raise ValueError(f"{where} must be a ROI of ImageJ, got: {error!r}; save it again") from None
+    areas = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
+    if roi.roitype not in areas:
+        left_out.add("points, lines and angles, which have no area,", where)
+        return None
+    if roi.roitype == ROI_TYPE.OVAL and not roi.composite and len(roi.coordinates()) > 0:
+        left, top, right, bottom = (float(v) for v in (roi.left, roi.top, roi.right, roi.bottom))
+        outline = ellipse(
+            (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2, where=where
+        )
+        return Shape(name, where, (outline,))
+    return Shape(name, where, tuple(ring(line.tolist(), where) for line in lines))

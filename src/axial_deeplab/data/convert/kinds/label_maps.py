@@ -1,0 +1,85 @@
+"""Label maps beside the pictures, as cellpose and StarDist write them: 0 is nothing, 1, 2, ... objects.
+
+Source:
+    cellpose, `io.save_masks`: a_cp_masks.png, a_masks.tif, and of an empty picture a TIFF alone; a_seg.npy is
+    a pickle, which is not opened. StarDist's examples: the same names in the folders images and masks.
+"""
+
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from axial_deeplab.data.convert.convert import MAP_SUFFIXES
+from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
+from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
+from axial_deeplab.data.image_files import SUFFIXES, list_files
+
+TITLE = "a folder of label maps"
+
+_ENDINGS = ("_cp_masks", "_masks")
+_OTHERS = (
+    *_ENDINGS,
+    "_flows",
+    "_dP",
+    "_cellprob",
+    "_cp_output",
+    "_outlines",
+    "_flows_cp_masks",
+    "_outlines_cp_masks",
+)
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a folder is of this kind."""
+    return source.is_dir() and bool(_maps(source))
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read a folder of pictures and maps.
+
+    Raises:
+        ValueError: a map is damaged, the message names it.
+        OSError: a picture is missing.
+    """
+    photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
+    maps = _maps(source)
+    images = []
+    for name, path in maps.items():
+        photo = photos.find_stem(name, str(path))
+        images.append(
+            MappedImage(photo, photos.file_name(photo), path, partial(_read, path, options.reading))
+        )
+    photos.warn_of_others(source)
+    options.reading.warn_of_pieces(list(maps.values()))
+    categories = options.label_space([options.thing or "object"], source)
+    options.background_of(categories)
+    return maps_to_images(images, categories, None, source)
+
+
+def _maps(folder: Path) -> dict[str, Path]:
+    """Return the map of each picture by the path of that without its suffix."""
+    found: dict[str, Path] = {}
+    fitting: dict[Path, bool] = {}
+    for path in list_files(folder, MAP_SUFFIXES, recursive=True):
+        place = path.relative_to(folder)
+        ending = next((ending for ending in _ENDINGS if path.stem.endswith(ending)), None)
+        if ending is not None:
+            found[place.with_name(path.stem.removesuffix(ending)).as_posix()] = path
+        elif path.parent.name == "masks":
+            if path.parent not in fitting:
+                fitting[path.parent] = _has_pictures(path.parent)
+            if not fitting[path.parent]:
+                continue
+            parts = ["images" if part == "masks" else part for part in place.with_suffix("").parts]
+            found[PurePosixPath(*parts).as_posix()] = path
+    return found
+
+
+def _has_pictures(masks: Path) -> bool:
+    """Tell whether the folder images beside has a picture of the name of one of the maps."""
+    pictures = {path.stem for path in list_files(masks.parent / "images", SUFFIXES)}
+    return any(path.stem in pictures for path in list_files(masks, MAP_SUFFIXES))
+
+
+def _read(path: Path, reading: InstanceReading) -> Maps:
+    return None, reading.read(path)

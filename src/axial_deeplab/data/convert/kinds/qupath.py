@@ -1,0 +1,97 @@
+"""QuPath: a GeoJSON with the objects of each picture, under its name.
+
+Source:
+    QuPath, "Export objects as GeoJSON", and RFC 7946: coordinates are edges of pixels; the lines after the
+    first of a polygon are holes; a MultiPolygon is one object of several parts. They have no order, so that
+    the smaller lies on top.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from axial_deeplab.data.convert.outlines import ring
+from axial_deeplab.data.convert.shapes import (
+    LabeledImage,
+    LeftOut,
+    Photos,
+    ReadOptions,
+    Shape,
+    ToConvert,
+    files_of,
+    folder_of,
+    shapes_to_convert,
+)
+from axial_deeplab.panoptic.coco_json import field, load_json
+
+TITLE = "a GeoJSON of QuPath"
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a file or folder is of this kind."""
+    return any(_is_geojson(path) for path in files_of(source, ".geojson", ".json")[:8])
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read a file or a folder of files, each under the name of its picture.
+
+    Raises:
+        ValueError: a file is damaged, the message names it and the object.
+        OSError: a picture is missing.
+    """
+    photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    images = []
+    for path in files_of(source, ".geojson", ".json"):
+        document = load_json(path, types=(dict, list))
+        if not _is_geojson(path):
+            left_out.add("JSON files of another kind", path.name)
+            continue
+        name = path.relative_to(folder_of(source)).with_suffix("").as_posix()
+        photo = photos.find(name, str(path)) if photos.knows(name) else photos.find_stem(name, str(path))
+        features = document
+        if isinstance(document, dict):
+            is_one = document.get("type") == "Feature"
+            features = [document] if is_one else field(document, "features", list, f"{path}:")
+        shapes = [
+            shape
+            for place, feature in enumerate(features)
+            for shape in _shapes(feature, f"{path}: features[{place}]", options, left_out)
+        ]
+        images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
+    left_out.warn()
+    photos.warn_of_others(source)
+    return shapes_to_convert(images, options, source)
+
+
+def _is_geojson(path: Path) -> bool:
+    if path.suffix.lower() == ".geojson":
+        return True
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    first = document[0] if isinstance(document, list) and document else document
+    return isinstance(first, dict) and first.get("type") in ("Feature", "FeatureCollection")
+
+
+def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
+    geometry = field(feature, "geometry", dict, where)
+    properties = feature.get("properties") or {}
+    kind = properties.get("classification") if isinstance(properties, dict) else None
+    name = kind.get("name") if isinstance(kind, dict) else None
+    if isinstance(kind, dict) and name is None and isinstance(kind.get("names"), list):
+        name = ": ".join(map(str, kind["names"]))
+    if not isinstance(name, str | None):
+        raise ValueError(f"{where} classification must have a text as name, got {name!r}; correct the file")
+    name = name or options.thing or "object"
+    where = f"{where} ({name!r})"
+    kind = field(geometry, "type", str, where)
+    if kind not in ("Polygon", "MultiPolygon"):
+        left_out.add("points and lines, which have no area,", where)
+        return []
+    parts = field(geometry, "coordinates", list, where)
+    parts = [parts] if kind == "Polygon" else parts
+    if not all(isinstance(part, list) and part for part in parts):
+        raise ValueError(f"{where} coordinates must be lists of lines, got an empty one; correct the file")
+    key = where if len(parts) > 1 else None
+    return [Shape(name, where, tuple(ring(line, where) for line in part), part_of=key) for part in parts]

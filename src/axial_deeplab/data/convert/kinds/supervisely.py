@@ -1,0 +1,115 @@
+"""Supervisely: a project of data sets, with a JSON for each picture.
+
+Source:
+    Supervisely, "JSON annotation format": later objects lie on top; polygons have holes; a bitmap is a PNG,
+    compressed, in base64, at its origin; coordinates are edges of pixels, as its labeling tool has them.
+"""
+
+import base64
+import binascii
+import io
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from axial_deeplab.data.convert.outlines import rectangle, ring
+from axial_deeplab.data.convert.shapes import (
+    LabeledImage,
+    LeftOut,
+    Photos,
+    ReadOptions,
+    Shape,
+    ToConvert,
+    files_of,
+    folder_of,
+    shapes_to_convert,
+)
+from axial_deeplab.data.images import DAMAGED
+from axial_deeplab.panoptic.coco_json import field, list_of, load_json
+
+TITLE = "a Supervisely project"
+
+# Bytes of a bitmap, unpacked: a PNG larger than that is none of a picture.
+_LARGEST = 2**28
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a folder is of this kind."""
+    return source.is_dir() and (source / "meta.json").is_file() and any(source.glob("*/ann"))
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read the folder of a project.
+
+    Raises:
+        ValueError: a file is damaged, the message names it and the object.
+        OSError: a picture is missing.
+    """
+    photos, left_out = Photos(options.images or folder_of(source), exclude=("ann",)), LeftOut(source)
+    meta = source / "meta.json"
+    classes = list_of(load_json(meta), "classes", meta)
+    names = [field(entry, "title", str, f"{meta}: classes[{place}]") for place, entry in enumerate(classes)]
+    images = []
+    for path in files_of(source, ".json"):
+        if path.parent.name != "ann":
+            continue
+        document = load_json(path)
+        photo = photos.find(f"{path.parent.parent.name}/img/{path.stem}", str(path))
+        size = field(document, "size", dict, f"{path}:")
+        height, width = (field(size, key, int, f"{path}: size") for key in ("height", "width"))
+        shapes = [
+            shape
+            for place, entry in enumerate(list_of(document, "objects", path))
+            if (shape := _shape(entry, f"{path}: objects[{place}]", left_out)) is not None
+        ]
+        images.append(LabeledImage(photo, photos.file_name(photo), shapes, path, (height, width)))
+    left_out.warn()
+    return shapes_to_convert(images, options, source, names=names, in_order=True)
+
+
+def _shape(entry: Any, where: str, left_out: LeftOut) -> Shape | None:
+    name = field(entry, "classTitle", str, where)
+    where = f"{where} ({name!r})"
+    kind = field(entry, "geometryType", str, where)
+    # A key that objects share says that they are one, on several pictures or on one.
+    part_of = entry.get("objectKey") or entry.get("instance") or None
+    if not isinstance(part_of, str | None):
+        raise ValueError(f"{where} instance must be a text, got {part_of!r}; correct the file")
+    if kind == "bitmap":
+        bitmap = field(entry, "bitmap", dict, where)
+        corner = field(bitmap, "origin", list, where)
+        if len(corner) != 2 or not all(isinstance(value, int) for value in corner):
+            raise ValueError(f"{where} origin must be x and y, got {corner!r}; correct the file")
+        pixels = partial(_bitmap, field(bitmap, "data", str, where), where)
+        return Shape(name, where, mask=pixels, corner=(corner[1], corner[0]), part_of=part_of)
+    if kind not in ("polygon", "rectangle"):
+        left_out.add("objects that are no polygon, rectangle or bitmap", where)
+        return None
+    points = field(entry, "points", dict, where)
+    exterior = ring(field(points, "exterior", list, where), where)
+    if len(exterior) < (3 if kind == "polygon" else 2):
+        raise ValueError(f"{where} exterior must have more points, got {len(exterior)}; remove it")
+    if kind == "rectangle":
+        (left, top), (right, bottom) = exterior[:2].tolist()
+        return Shape(name, where, (rectangle(left, top, right, bottom, where=where),), part_of=part_of)
+    holes = [ring(hole, where) for hole in field(points, "interior", list, where)]
+    return Shape(name, where, (exterior, *holes), part_of=part_of)
+
+
+def _bitmap(text: str, where: str) -> NDArray[np.bool_]:
+    try:
+        content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), _LARGEST)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            has_alpha = image.has_transparency_data
+            pixels = np.asarray(image.convert("RGBA"))
+    except (binascii.Error, *DAMAGED) as error:
+        raise ValueError(
+            f"{where} bitmap must be a compressed PNG in base64, got: {error}; export it again"
+        ) from None
+    painted: NDArray[np.bool_] = pixels[..., 3] > 0 if has_alpha else pixels[..., 0] > 0
+    return painted

@@ -1,0 +1,57 @@
+"""panopticapi's two-channel PNG: the class in red, the number of the segment in green.
+
+Source:
+    panopticapi, `converters/2channels2panoptic_coco_format.py`: class 0 is void; equal class and number are
+    one segment, 0 is a number like others. The classes are in a JSON of their own.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from axial_deeplab.data.convert.pairs import (
+    MappedImage,
+    Maps,
+    channels_of_first,
+    maps_to_images,
+    part_of,
+    read_channels,
+)
+from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
+from axial_deeplab.data.image_files import list_files
+
+TITLE = "a folder of two-channel PNG files"
+
+
+def recognize(source: Path) -> bool:
+    """Tell whether a folder is of this kind: no blue, but green, in any of the first files."""
+    if not source.is_dir():
+        return False
+    values = channels_of_first(list_files(source, (".png",), recursive=True), 3)
+    return values is not None and not values[:, 2].any() and bool(values[:, 1].any())
+
+
+def read(source: Path, options: ReadOptions) -> ToConvert:
+    """Read a folder of maps.
+
+    Raises:
+        ValueError: the categories are not given, or a map is damaged; the message names it.
+        OSError: a picture is missing.
+    """
+    if options.categories is None or options.images is None:
+        raise ValueError(
+            "--categories and --images must be given for two-channel PNG files, which name no classes and "
+            "lie apart from the pictures, got one of them or none; add them"
+        )
+    photos = Photos(options.images)
+    images = []
+    for path in list_files(source, (".png",), recursive=True):
+        photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
+        images.append(
+            MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part_of(path, source))
+        )
+    return maps_to_images(images, options.categories, 0, source)
+
+
+def _read(path: Path) -> Maps:
+    values = read_channels(path, 3)
+    return values[..., 0], values[..., 1] + 1

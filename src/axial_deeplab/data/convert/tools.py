@@ -1,0 +1,91 @@
+"""The kinds of files that are converted: which one a file or folder is, and reading it."""
+
+from pathlib import Path
+from types import ModuleType
+
+from axial_deeplab.data.convert.kinds import (
+    ade20k,
+    bdd100k,
+    coco,
+    cvat,
+    imagej,
+    kitti_step,
+    label_maps,
+    label_studio,
+    labelme,
+    qupath,
+    supervisely,
+    two_channel,
+    via,
+    voc,
+    yolo,
+)
+from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert
+
+# What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
+# it.
+KINDS: dict[str, ModuleType] = {
+    "labelme": labelme,
+    "via": via,
+    "cvat": cvat,
+    "label-studio": label_studio,
+    "coco": coco,
+    "qupath": qupath,
+    "imagej": imagej,
+    "supervisely": supervisely,
+    "voc": voc,
+    "yolo": yolo,
+    "ade20k": ade20k,
+    "kitti-step": kitti_step,
+    "label-maps": label_maps,
+    "bdd100k": bdd100k,
+    "two-channel": two_channel,
+}
+# COCO's own PNG files have no blue either, as long as their ids are small.
+_BY_NAME_ALONE = ("two-channel",)
+
+
+def recognize(source: Path) -> str | None:
+    """Return the kind of a file or folder, None if it is none of `KINDS`, or one that must be named."""
+    kinds = (kind for kind in KINDS if kind not in _BY_NAME_ALONE)
+    return next((kind for kind in kinds if KINDS[kind].recognize(source)), None)
+
+
+def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[str, ToConvert]:
+    """Read the files of a tool.
+
+    Args:
+        source: folder or file as the tool exported it.
+        options: what its files do not say.
+        kind: one of `KINDS`; None recognizes it.
+
+    Returns:
+        The kind, the images to convert and their categories.
+
+    Raises:
+        ValueError: the source is of no kind or of another one, or a file is damaged.
+        OSError: a file is missing.
+    """
+    if not source.exists():
+        raise FileNotFoundError(
+            f"SOURCE must be the folder or file that a tool exported, got {source}, which does not exist; "
+            "correct the path"
+        )
+    if source.suffix.lower() == ".zip" and kind is None and recognize(source) is None:
+        raise ValueError(f"SOURCE must be unpacked, got {source}; unpack it, and give its folder")
+    if kind is None:
+        kind = recognize(source)
+        if kind is None:
+            raise ValueError(
+                f"{source} must be of a kind that is recognized ({', '.join(KINDS)}), got none of them; "
+                "give --format KIND, or see docs/data.md for folders of maps and masks"
+            )
+    elif not KINDS[kind].recognize(source):
+        other = recognize(source)
+        what = (
+            f"this is {KINDS[other].TITLE}; give --format {other}"
+            if other
+            else "nothing of it; correct the path"
+        )
+        raise ValueError(f"{source} must be {KINDS[kind].TITLE}, got no such files: {what}")
+    return kind, KINDS[kind].read(source, options)

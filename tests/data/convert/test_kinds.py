@@ -1,0 +1,550 @@
+"""The files of labeling tools, written by the tools themselves (`fixtures/`), are read to the pixel."""
+
+import importlib.util
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from axial_deeplab.cli.main import main
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.convert.shapes import Photos
+from dataset_conversion import convert
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SPEC = importlib.util.spec_from_file_location("scene", FIXTURES / "scene.py")
+assert SPEC is not None
+scene = importlib.util.module_from_spec(SPEC)
+assert SPEC.loader is not None
+SPEC.loader.exec_module(scene)
+CELL, HOLE, OVER, PAIR, mask = scene.CELL, scene.HOLE, scene.OVER, scene.PAIR, scene.mask
+
+Segments = list[tuple[str, np.ndarray]]
+
+
+def segments_of(capsys: pytest.CaptureFixture[str], *words: object, output: Path) -> dict[str, Segments]:
+    """Convert, and return the class and the pixels of each segment of each image."""
+    code, printed = convert(capsys, *words, "--output", output, "--copy-images")
+    assert code == 0, printed
+    found = {}
+    for root in sorted(path.parent for path in output.rglob("panoptic.json")):
+        dataset = CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json")
+        for sample in dataset:
+            assert sample.panoptic is not None
+            found[sample.file_name] = [
+                (dataset.categories.names[s.train_id], sample.panoptic == s.id) for s in sample.segments
+            ]
+    return found
+
+
+def same(found: Segments, wanted: Segments) -> bool:
+    def key(entry: tuple[str, np.ndarray]) -> tuple[str, bytes]:
+        return entry[0], entry[1].tobytes()
+
+    return sorted(map(key, found)) == sorted(map(key, wanted))
+
+
+OUTLINES = scene.expected()
+
+
+def named(*names: str) -> Segments:
+    return [(name, pixels) for name, (_, pixels) in zip(names, OUTLINES, strict=True)]
+
+
+# Of a tool without groups, each part of the pair is an object.
+APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
+# The package that a kind is read with, if it is an extra.
+EXTRAS = {"imagej": "roifile", "coco": "pycocotools"}
+SCENES = {
+    "labelme": ("labelme", OUTLINES),
+    "yolo": ("yolo", OUTLINES),
+    "via": ("via2", APART),
+    "via3": ("via3", APART),
+    "cvat": ("cvat", OUTLINES),
+    "label-studio": ("label_studio", OUTLINES),
+    "supervisely": ("supervisely", OUTLINES),
+    "voc": ("voc", OUTLINES),
+    "coco": ("roboflow", OUTLINES),
+    "qupath": ("qupath", OUTLINES),
+    "kitti-step": ("kitti_step", named("person", "person", "car")),
+    "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
+    "ade20k": ("ade20k", OUTLINES),
+    "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
+    "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
+    "label-maps2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
+}
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_the_scene_of_a_tool_is_read_to_the_pixel(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    source, wanted = SCENES[kind]
+    found = segments_of(capsys, FIXTURES / source, output=tmp_path / "out")
+    named = {Path(name).name: segments for name, segments in found.items()}
+    assert sorted(named) == ["a.png", "b.png"]
+    assert same(named["a.png"], wanted), [(name, pixels.astype(int)) for name, pixels in named["a.png"]]
+    assert named["b.png"] == []
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    source = FIXTURES / SCENES[kind][0]
+    code, printed = convert(capsys, source, "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert f"{source}: read as " in printed
+    assert f"({kind.strip('23')})" in printed
+    assert main(["dataset", "check", str(source), "--background", "rest"]) == 0
+    printed = capsys.readouterr().out
+    assert f"({kind.strip('23')})" in printed
+    assert "2 images" in printed
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, path
+    path.write_text(text.replace(old, new, 1))
+
+
+# Kind, file, what is replaced in it by what, what the one line must say.
+BAD = [
+    ("labelme", "a.json", '"cell"', '""', "a.json: shapes[0] ('') label must be a text, got an empty one"),
+    ("labelme", "a.json", '"cell"', "5", "a.json: shapes[0] label must be of type str, got 5"),
+    ("labelme", "a.json", '"mask": "iVBO', '"mask": "', "shapes[0] ('cell') mask must be a PNG in base64"),
+    (
+        "labelme",
+        "a.json",
+        '"rectangle"',
+        '"circles"',
+        "shapes[3] ('pair') shape_type must have polygon, rect",
+    ),
+    ("labelme", "a.json", '"rectangle"', '"polygon"', "shapes[3] ('pair') polygon must have three or more"),
+    (
+        "labelme",
+        "a.json",
+        "[\n          5,",
+        '[\n          "x",',
+        "shapes[1] ('cell') points must be pairs of",
+    ),
+    (
+        "labelme",
+        "a.json",
+        "[\n          5,",
+        "[\n          1e9,",
+        "shapes[1] ('cell') points must be pairs of",
+    ),
+    (
+        "labelme",
+        "a.json",
+        "[\n          5,",
+        "[\n          NaN,",
+        "shapes[1] ('cell') points must be pairs of",
+    ),
+    ("labelme", "a.json", '"group_id": 1', '"group_id": {}', "shapes[2] ('pair') group_id must be a number"),
+    ("yolo", "labels/train/a.txt", "0 0", "x 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "0 0 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "nan 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "0 0", "inf 0", "a.txt: line 1 must be the number of a class and pairs"),
+    ("yolo", "labels/train/a.txt", "\n1 0", "\n7 0", "a.txt: line 3 must have a class of the 2 names, got 7"),
+    ("yolo", "labels/train/a.txt", "\n1 0", "\n1 60", "a.txt: line 3 x and y must be parts of width and"),
+    ("yolo", "data.yaml", "0: cell", "0: [", "data.yaml must be a YAML file"),
+    ("via", "project.json", '"polygon"', "5", "a.png: regions[0] name must be of type str, got 5"),
+    (
+        "via",
+        "project.json",
+        '"all_points_x": [1, ',
+        '"all_points_x": [',
+        "regions[0] must have as many x as y",
+    ),
+    (
+        "via",
+        "project.json",
+        '"all_points_x": [1, ',
+        '"all_points_x": [{}, ',
+        "regions[0] points must be pairs",
+    ),
+    ("via", "project.json", '{"kind": "0"}', "{}", "regions[0] kind must be its class, got None"),
+    ("via", "project.json", '"width": 2', '"width": "2"', "regions[3] width must be of type int or float"),
+    ("via", "project.json", '"filename": "b', '"filename": "../b/', "its picture '../b/.png' must be in"),
+    ("via3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
+    ("via3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
+    (
+        "label-studio",
+        "export.json",
+        '"rle": [0',
+        '"rle": [300',
+        "result[0] ('cell') rle must be the packed RGBA",
+    ),
+    (
+        "label-studio",
+        "export.json",
+        '"rle": [0',
+        '"rle": [9',
+        "result[0] ('cell') rle must be the packed RGBA",
+    ),
+    ("label-studio", "export.json", "[[31.25", '[["x"', "task 1: result[1] ('cell') points must be pairs of"),
+    (
+        "label-studio",
+        "export.json",
+        '["cell"]',
+        '[["cell"]]',
+        "result[0] brushlabels must be a list of classes",
+    ),
+    (
+        "label-studio",
+        "export.json",
+        "3e-b.png",
+        "3e-c.png",
+        "task 2: its picture '/data/upload/1/0a1b2c3e-c.p",
+    ),
+    (
+        "label-studio",
+        "export.json",
+        '"original_width": 16',
+        '"original_width": "16"',
+        "original_width must be",
+    ),
+    (
+        "supervisely",
+        "scene/ann/a.png.json",
+        '"interior": [[[3, 3]',
+        '"interior": [[["", 3]',
+        "objects[0] ('cell')",
+    ),
+    (
+        "supervisely",
+        "scene/ann/a.png.json",
+        '"data": "eJ',
+        '"data": "e',
+        "objects[2] ('pair') bitmap must be",
+    ),
+    (
+        "supervisely",
+        "scene/ann/a.png.json",
+        '"origin": [11',
+        '"origin": [1.5',
+        "origin must be x and y, got [1.5",
+    ),
+    ("supervisely", "scene/ann/a.png.json", '"height": 12', '"height": 11', "must be 11 x 16 pixels"),
+    (
+        "supervisely",
+        "scene/ann/a.png.json",
+        '"exterior": [[1, 1], [7, 1], [7, 7], ',
+        '"exterior": [',
+        "more points",
+    ),
+    ("coco", "train/_annotations.coco.json", '"counts": "', '"counts": "!', "annotations[0] counts must be"),
+    (
+        "coco",
+        "train/_annotations.coco.json",
+        '"file_name": "a',
+        '"file_name": "c',
+        "its picture 'train/c.png'",
+    ),
+    ("coco", "valid/_annotations.coco.json", '"cell"', '"cells"', "must have the categories of"),
+    (
+        "qupath",
+        "a.geojson",
+        "[[[1, 1]",
+        '[[["", 1]',
+        "a.geojson: features[0] ('cell') points must be pairs of",
+    ),
+    ("qupath", "a.geojson", '"name": "cell"', '"name": 5', "features[0] classification must have a text as"),
+    ("qupath", "a.geojson", '"geometry"', '"geo"', "a.geojson: features[0] geometry must be of type dict"),
+    ("voc", "labelmap.txt", "pair:::", "pair:1,2:::", "labelmap.txt: line 4 must be name:red,green,blue"),
+    ("voc", "labelmap.txt", "pair:::\n", "", "a.png must have only colors of classes, got (0, 128, 0)"),
+    ("label-studio", "export.json", '"original_width": 16', '"original_width": 17', "task 1 must be of one"),
+    ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 1 ('cell') points must be pairs of"),
+    ("cvat", "annotations.xml", 'rle="0', 'rle="1', "a.png: mask 2 ('cell') rle must be the lengths of runs"),
+    (
+        "cvat",
+        "annotations.xml",
+        'width="6"',
+        'width="99999999"',
+        "mask 2 ('cell') rle must be the lengths of",
+    ),
+    ("cvat", "annotations.xml", 'xtl="14"', "", "a.png: box 4 ('pair') xtl must be a number, got ''"),
+    ("cvat", "annotations.xml", 'label="cell"', 'label=""', "a.png: polygon 1 label must be a class"),
+    ("cvat", "annotations.xml", "</image>", "", "annotations.xml must be an XML file, got: mismatched tag"),
+    (
+        "cvat",
+        "annotations.xml",
+        "<annotations>",
+        '<!DOCTYPE a [<!ENTITY b "c">]>\n<annotations>',
+        "a DOCTYPE",
+    ),
+    ("labelme", "a.json", '"a.png"', '"../../c.png"', "a.json: its picture '../../c.png' must be in"),
+    ("labelme", "a.json", '"imageHeight": 12', '"imageHeight": 13', "must be 13 x 16 pixels"),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "old", "new", "message"), BAD, ids=range(len(BAD)))
+def test_bad_files_are_named_in_one_line(
+    kind: str, file: str, old: str, new: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / kind)
+    edited(tmp_path / kind / file, old, new)
+    code, printed = convert(capsys, tmp_path / kind, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_labelme_knows_void_background_and_stuff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    document = json.loads((root / "a.json").read_text())
+    document["shapes"][1]["label"] = "__ignore__"
+    (root / "a.json").write_text(json.dumps(document))
+    words = (root, "--background", "rest", "--stuff", "pair")
+    found = segments_of(capsys, *words, output=tmp_path / "out")
+    cell, pair = mask(CELL, HOLE) & ~mask(OVER), mask(*PAIR)
+    assert same(found["a.png"], [("cell", cell), ("pair", pair), ("rest", ~(cell | pair | mask(OVER)))])
+    assert [(name, pixels.all()) for name, pixels in found["b.png"]] == [("rest", True)]
+
+
+def test_what_has_no_area_and_no_annotation_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"rectangle"', '"line"')
+    shutil.copy(root / "a.png", root / "c.png")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "1 points and lines, which have no area, left out" in printed
+    assert "1 pictures have no annotation" in printed
+
+
+def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"rectangle"', '"circle"')
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    y, x = np.mgrid[:12, :16] + 0.5
+    circle = (x - 14) ** 2 + (y - 1) ** 2 < 2**2 + 3**2  # about (14, 1), through (16, 4)
+    assert same([e for e in found["a.png"] if e[0] == "pair"], [("pair", mask(PAIR[0]) | circle)])
+
+
+def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+    assert (code, "must be of a kind that is recognized" in printed) == (2, True)
+    words = ("--output", tmp_path / "out", "--format")
+    code, printed = convert(capsys, tmp_path, *words, "paint")
+    assert (code, "--format must be one of labelme" in printed) == (2, True)
+    code, printed = convert(capsys, tmp_path / "none", *words, "labelme")
+    assert (code, "which does not exist" in printed) == (2, True)
+
+
+def test_turned_shapes_of_via_and_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    via = shutil.copytree(FIXTURES / "via2", tmp_path / "via")
+    old = '"name": "rect", "x": 14, "y": 1, "width": 2, "height": 3'
+    edited(via / "project.json", old, '"name": "ellipse", "cx": 8, "cy": 6, "rx": 5, "ry": 2, "theta": 0.5')
+    cvat = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
+    box = 'box label="pair" occluded="0" xtl="14" ytl="1" xbr="16" ybr="4"'
+    values = f'ellipse label="pair" cx="8" cy="6" rx="5" ry="2" rotation="{np.rad2deg(0.5)}"'
+    edited(cvat / "annotations.xml", box, values)
+    edited(cvat / "annotations.xml", "</box>", "</ellipse>")
+    y, x = np.mgrid[:12, :16] + 0.5 - np.array([6, 8])[:, None, None]
+    along, across = x * np.cos(0.5) + y * np.sin(0.5), y * np.cos(0.5) - x * np.sin(0.5)
+    turned = (along / 5) ** 2 + (across / 2) ** 2 < 1
+    for root in (via, cvat):
+        (found,) = [
+            s
+            for name, s in segments_of(capsys, root, output=tmp_path / f"{root.name}_out").items()
+            if name.endswith("a.png")
+        ]
+        pixels = np.any([pixels for name, pixels in found if name == "pair"], axis=0)
+        seen = pixels | np.any([pixels for name, pixels in found if name == "cell"], axis=0)
+        assert (turned <= seen).all()  # nothing of it is void, and what others do not cover is its own
+        assert (pixels & ~mask(PAIR[0]) <= turned).all()
+        assert (turned & ~mask(CELL, HOLE) & ~mask(OVER) <= pixels).all()
+
+
+def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (root / "data.yaml").unlink()
+    with (root / "labels/train/a.txt").open("a") as file:
+        file.write("1 0.5 0.5 0.1 0.1\n")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert "1 boxes and points, which are no outlines, left out" in printed
+    categories = json.loads((tmp_path / "out/panoptic.json").read_text())["categories"]
+    assert [entry["name"] for entry in categories] == ["class_0", "class_1"]
+    (root / "labels/train/a.txt").write_text("1 0.5 0.5 0.1 0.1\n")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out2")
+    assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
+
+
+def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    shutil.copytree(root / "images/train", root / "images/val")
+    shutil.copytree(root / "labels/train", root / "labels/val")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out", "--copy-images")
+    assert code == 0, printed
+    assert {path.parent.name for path in (tmp_path / "out").rglob("panoptic.json")} == {"train", "val"}
+    code, printed = convert(capsys, root, "--output", tmp_path / "out2", "--hold-out", 2)
+    assert (code, "hold_out must not be given for data that has parts already" in printed) == (2, True)
+
+
+def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = convert(capsys, FIXTURES / "via2", "--output", tmp_path / "out", "--format", "labelme")
+    assert (code, "this is a VIA project; give --format via" in printed) == (2, True)
+
+
+def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its names are paths of its own, its categories begin at 0, its brushes are gone."""
+    pytest.importorskip("pycocotools")
+    found = segments_of(capsys, FIXTURES / "label_studio_coco", output=tmp_path / "out")
+    assert found["images/b.png"] == []
+    assert [name for name, _ in found["images/a.png"]] == ["cell", "cell", "pair", "pair"]
+    assert same([found["images/a.png"][1]], [("cell", mask(OVER))])
+    document = json.loads((tmp_path / "out/panoptic.json").read_text())
+    assert [entry["id"] for entry in document["categories"]] == [0, 1]
+
+
+def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
+        archive.writestr("../0004.roi", b"Iout of order")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "a_RoiSet.zip: ../0004.roi must be a ROI of ImageJ, got" in printed) == (2, True)
+    (root / "b.zip").write_bytes(b"PK")
+    (root / "a_RoiSet.zip").unlink()
+    shutil.copy(FIXTURES / "imagej" / "a_RoiSet.zip", root)
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
+
+
+def test_roi_sets_without_roifile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "roifile", None)
+    code, printed = convert(capsys, FIXTURES / "imagej", "--output", tmp_path / "out")
+    assert (code, 'pip install "axial-deeplab[imagej]"' in printed) == (2, True)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian")])
+def test_crowds_of_data_sets(
+    kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(capsys, FIXTURES / kind, "--output", tmp_path / "out")[0] == 0
+    document = json.loads((tmp_path / "out/panoptic.json").read_text())
+    (number,) = [entry["id"] for entry in document["categories"] if entry["name"] == name]
+    segments = document["annotations"][0]["segments_info"]
+    crowds = [s["area"] for s in segments if s["iscrowd"]]
+    assert crowds == [int(mask(OVER).sum())]
+    assert sum(s["category_id"] == number for s in segments) == 2
+
+
+def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = FIXTURES / "two_channel"
+    code, printed = convert(capsys, root / "maps", "--format", "two-channel", "--output", tmp_path / "out")
+    assert (code, "--categories and --images must be given for two-channel PNG files" in printed) == (2, True)
+    words = (root / "maps", "--images", root / "images", "--categories", root / "categories.json")
+    words = (*words, "--format", "two-channel")
+    assert same(segments_of(capsys, *words, output=tmp_path / "out")["a.png"], OUTLINES)
+
+
+def test_what_was_converted_is_no_kind_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (FIXTURES / "labelme", "--output", tmp_path / "out", "--copy-images", "--background", "rest")
+    assert convert(capsys, *words)[0] == 0
+    assert main(["dataset", "check", str(tmp_path / "out")]) == 0
+    assert "read as" not in capsys.readouterr().out
+
+
+def test_a_folder_of_masks_of_single_objects_is_no_label_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(FIXTURES / "stardist" / "images", tmp_path / "bowl" / "images")
+    shutil.copytree(FIXTURES / "stardist" / "masks", tmp_path / "bowl" / "masks")
+    for path in (tmp_path / "bowl" / "masks").iterdir():
+        path.rename(path.with_stem(f"object_{path.stem}"))
+    code, printed = convert(capsys, tmp_path / "bowl", "--output", tmp_path / "out")
+    assert (code, "must be of a kind that is recognized" in printed) == (2, True)
+
+
+def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = {"kitti_step": "panoptic_maps/0002/a.png", "bdd100k": "bitmasks/a.png", "ade20k": "a_seg.png"}
+    maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}
+    for name, file in maps.items():
+        root = shutil.copytree(FIXTURES / name, tmp_path / name)
+        content = (root / file).read_bytes()
+        (root / file).write_bytes(content[:50])
+        words = (root, "--format", next(kind for kind, scene in SCENES.items() if scene[0] == name))
+        code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+        assert code == 2
+        assert Path(file).name in printed, printed
+    root = shutil.copytree(FIXTURES / "ade20k", tmp_path / "ade")
+    edited(root / "a.json", '"name_ndx": 513', '"name_ndx": 514')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "a_seg.png must have only classes that its JSON names, got 513" in printed) == (2, True)
+
+
+def test_what_lies_on_top_is_as_the_tool_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """LabelMe draws the later on top, ultralytics the smaller."""
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    document = json.loads((root / "a.json").read_text())
+    document["shapes"].reverse()
+    (root / "a.json").write_text(json.dumps(document))
+    found = segments_of(capsys, root, output=tmp_path / "labelme_out")["a.png"]
+    assert same(
+        [e for e in found if e[0] == "cell"],
+        [("cell", mask(CELL, HOLE)), ("cell", mask(OVER) & ~mask(CELL, HOLE))],
+    )
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    labels = root / "labels/train/a.txt"
+    labels.write_text("\n".join(reversed(labels.read_text().splitlines())))
+    found = segments_of(capsys, root, output=tmp_path / "yolo_out")["images/train/a.png"]
+    assert same(found, OUTLINES)
+
+
+def test_coco_instances_of_another_tool_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    via = FIXTURES / "via2"
+    words = ("coco-instances", "--images", via, "--json", via / "project.json", "--output", tmp_path / "out")
+    code, printed = convert(capsys, *words)
+    assert (code, "must be a COCO instances JSON, got a VIA project; give it as SOURCE" in printed) == (
+        2,
+        True,
+    )
+
+
+def test_pictures_are_found_by_the_end_of_their_path_and_never_outside(tmp_path: Path) -> None:
+    for name in ("a.png", "more/a.png", "more/B\u00e9.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FIXTURES / "labelme" / "a.png", tmp_path / "in" / name)
+    shutil.copy(FIXTURES / "labelme" / "a.png", tmp_path / "c.png")
+    photos = Photos(tmp_path / "in")
+    for name, wanted in {
+        "a.png": "a.png",
+        "/somewhere/else/a.png": "a.png",
+        "C:\\Users\\me\\more\\a.png": "more/a.png",
+        "../more/A.PNG": "more/a.png",
+        "be\u0301.png": "more/B\u00e9.png",
+        "0a1b2c3d-a.png": "a.png",
+    }.items():
+        assert photos.file_name(photos.find(name, "file")) == wanted
+    for name in ("../c.png", str(tmp_path / "c.png"), "", "..", "d.png"):
+        with pytest.raises(FileNotFoundError, match=r"^file: its picture .* must be in .*, got none; add it"):
+            photos.find(name, "file")
+
+
+def test_pictures_of_any_range_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "stardist", tmp_path / "stardist")
+    for path in sorted((root / "images").iterdir()):
+        path.unlink()
+        tifffile.imwrite(
+            path.with_suffix(".tif"), np.linspace(0, 1, 12 * 16, dtype=np.float32).reshape(12, 16)
+        )
+    code, printed = convert(capsys, root, "--thing", "nucleus", "--output", tmp_path / "out")
+    assert code == 0, printed
+    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2")
+    assert (code, "--page must be given with maps" in printed) == (2, True)
