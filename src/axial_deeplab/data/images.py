@@ -34,7 +34,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
 
 
-class _Stored(NamedTuple):
+class StoredImage(NamedTuple):
     """What an image file says.
 
     Args:
@@ -91,7 +91,7 @@ def read_image(
     try:
         has_8_bits = stored.values.dtype == np.uint8  # as nearly all pictures, and then there is no range
         complaint = None if has_8_bits else value_range.complaint(stored.values, bits=stored.bits)
-        pixels = _as_shown(stored, value_range)
+        pixels = as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     for text in (complaint, stored.more):
@@ -178,10 +178,10 @@ def to_rgb(image: Image.Image, *, value_range: ValueRange = FULL) -> NDArray[np.
     Raises:
         ValueError: floating point or 32-bit pixels, whose range nobody knows.
     """
-    return _as_shown(_of_pillow(image), value_range)
+    return as_shown(_of_pillow(image), value_range)
 
 
-def _read(file: BinaryIO) -> _Stored:
+def _read(file: BinaryIO) -> StoredImage:
     if file.read(4) in MAGIC:
         return _read_tiff(file)
     file.seek(0)
@@ -194,7 +194,7 @@ def _read(file: BinaryIO) -> _Stored:
     return _of_pillow(image)._replace(orientation=_orientation(image), more=more if several else None)
 
 
-def _read_tiff(file: BinaryIO) -> _Stored:
+def _read_tiff(file: BinaryIO) -> StoredImage:
     page = read_tiff(file)
     if page.values is None:
         file.seek(0)
@@ -209,7 +209,7 @@ def _read_tiff(file: BinaryIO) -> _Stored:
             ) from None
         stored = _of_pillow(image)._replace(orientation=_orientation(image))
     else:
-        stored = _Stored(
+        stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
             page.premultiplied, page.is_coarse,
         )  # fmt: skip
@@ -219,16 +219,16 @@ def _read_tiff(file: BinaryIO) -> _Stored:
     return stored._replace(more=more if page.num_pages > 1 else None)
 
 
-def _of_pillow(image: Image.Image) -> _Stored:
+def _of_pillow(image: Image.Image) -> StoredImage:
     if image.mode[0] in "IF":
-        return _Stored(np.asarray(image)[..., None])
+        return StoredImage(np.asarray(image)[..., None])
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("RGBA"))
-        return _Stored(pixels[..., :3], pixels[..., 3])
+        return StoredImage(pixels[..., :3], pixels[..., 3])
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all for Adobe's, which store the inks inverted.
         image = Image.fromarray(_WHITE - np.asarray(image), "CMYK")
-    return _Stored(np.array(image if image.mode == "RGB" else image.convert("RGB")))
+    return StoredImage(np.array(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def _has_16_bit_color(file: BinaryIO) -> bool:
@@ -239,7 +239,7 @@ def _has_16_bit_color(file: BinaryIO) -> bool:
     return depth == 16 and color_type != 0
 
 
-def _read_16_bit_color(file: BinaryIO) -> _Stored:
+def _read_16_bit_color(file: BinaryIO) -> StoredImage:
     """Let Pillow decode the upper bytes, and the lower ones as if they were those of the other byte order."""
     image = Image.open(file, formats=["PNG"])
     (tile,) = image.tile
@@ -259,10 +259,10 @@ def _read_16_bit_color(file: BinaryIO) -> _Stored:
     alpha = values[..., colors] if values.shape[2] > colors else None
     if alpha is None and isinstance(key, tuple):
         alpha = np.where((values == np.array(key)).all(axis=2), 0, 0xFFFF).astype(np.uint16)
-    return _Stored(values[..., :colors], alpha, _orientation(image))
+    return StoredImage(values[..., :colors], alpha, _orientation(image))
 
 
-def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
+def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3) as a viewer shows them, transparent ones on white."""
     pixels = stored.values
     if pixels.dtype != np.uint8:

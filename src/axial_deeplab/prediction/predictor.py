@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_o
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
+
+if TYPE_CHECKING:
+    from axial_deeplab.prediction.large.results import LargePrediction
 
 ImageArray = NDArray[np.uint8]
 ImageLike = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -222,7 +225,7 @@ def predict_panoptic_batch(
     device = next(model.parameters()).device
     for indices in of_size.values():
         start = time.perf_counter()
-        outputs = _run(model, np.stack([seen[index] for index in indices]), device, view)
+        outputs = run_network(model, np.stack([seen[index] for index in indices]), device, view)
         _wait_for(device)
         network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
         for number, index in enumerate(indices):
@@ -357,6 +360,38 @@ class Predictor:
         warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
+    def predict_large(
+        self,
+        source: Any,
+        output: str | os.PathLike[str],
+        *,
+        tile: int | None = None,
+        overlap: int | None = None,
+        progress: bool = False,
+    ) -> "LargePrediction":
+        """Segment an image of any size in tiles; memory does not grow with the image.
+
+        The network sees tiles that overlap; their maps are blended on disk, and segments are found in the
+        whole, so that no object is cut at a seam. `top_k` does not count: all centers are kept.
+
+        Args:
+            source: TIFF or GeoTIFF (read by windows), OME-Zarr folder, any other image file (decoded once, to
+                disk), or an array (H, W, 3) or (H, W) that need not be in memory.
+            output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
+                files lie in a folder beside it.
+            tile: side of the tiles in pixels, at least 64; None for 512.
+            overlap: pixels that neighbors share; None for 64, or a quarter of smaller tiles.
+            progress: show progress bars.
+
+        Raises:
+            ValueError: the image cannot be read, an argument is out of its range, the disk has no room, or
+                `long_side` or `fill_void` needs the whole image.
+            OSError: a file cannot be opened or written.
+        """
+        from axial_deeplab.prediction.large.predict import predict_large
+
+        return predict_large(self, source, output, tile=tile, overlap=overlap, progress=progress)
+
     @property
     def settings(self) -> str:
         """Text that is the same for predictors of the same weights and options, and differs for others."""
@@ -457,8 +492,12 @@ def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
-def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
-    """Return the outputs for images (B, H, W, C)."""
+def run_network(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
+    """Return the outputs for images (B, H, W, C) of one size.
+
+    Raises:
+        ValueError: they do not fit into memory.
+    """
     num_images, height, width = images.shape[:3]
     num_classes = getattr(model, "config", {}).get("num_classes", 1)
     # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
