@@ -523,14 +523,18 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
 
 def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
     """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:
-        return
-    if bytes_of_a_pixel * height * width > memory:
+    memory = memory_of(device)
+    if memory is not None and bytes_of_a_pixel * height * width > memory:
         raise ValueError(_too_large(height, width))
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has, None if that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def _too_large(height: int, width: int) -> str:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.centers import CenterGrid
-from axial_deeplab.prediction.large.maps import SeenTile, TileMaps, see_tile
+from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
     TIFF_SUFFIXES,
     ZARR_SUFFIX,
@@ -35,14 +35,32 @@ from axial_deeplab.prediction.large.segments import (
 )
 from axial_deeplab.prediction.large.sources import LargeImage, open_image
 from axial_deeplab.prediction.large.tiling import Tiling
-from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.prediction.predictor import Predictor, memory_of
 from axial_deeplab.util.files import temporary_directory
 
-TILE, OVERLAP = 512, 64
+TILE, OVERLAP = 513, 96
+# Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
+PICTURE_PIXELS = 2**25
+# Bytes that a pixel takes in the largest view of a network whose map res2 has so many channels, measured.
+_BYTES_OF_A_PIXEL, _OF_CHANNELS = 160, 64
 _PREFIX = ".axial-deeplab-large-"
 # Sides of the blocks in which segments are found, and the most channels of the maps for which each is used.
 _BLOCKS = ((16, 1024), (64, 512))
 _SMALLEST_BLOCK = 256
+
+
+def fits_into_memory(predictor: Predictor, size: tuple[int, int]) -> bool:
+    """Estimate whether half of the memory is enough to segment an image of (height, width) as a whole."""
+    view = predictor.view
+    if view.long_side is not None or view.max_size is not None:  # it is reduced for the network
+        return True
+    memory = memory_of(predictor.device)
+    if memory is None:
+        return True
+    channels = getattr(getattr(predictor.model, "backbone", None), "feature_channels", {})
+    maps = 12 * (len(predictor.categories) + NUM_BESIDE_CLASSES)
+    of_views = _BYTES_OF_A_PIXEL * channels.get("res2", _OF_CHANNELS) / _OF_CHANNELS * max(view.scales) ** 2
+    return size[0] * size[1] * (maps + of_views) < memory / 2
 
 
 def predict_large(
@@ -55,16 +73,13 @@ def predict_large(
     progress: bool = False,
 ) -> LargePrediction:
     """Segment an image of any size; see `Predictor.predict_large`."""
-    tile = TILE if tile is None else tile
-    overlap = min(OVERLAP, tile // 4) if overlap is None else overlap
-    _require_supported(predictor, tile)
+    unit = getattr(predictor.model, "output_stride", 16)
+    tile, overlap = check_tiles(predictor, tile, overlap)
     output = Path(output)
     if output.suffix.lower() not in (*TIFF_SUFFIXES, ZARR_SUFFIX):
         raise ValueError(f"output must be a .tif file or a .zarr folder, got {output}; give such a path")
     if output.is_dir() and output.suffix != ZARR_SUFFIX:
         raise IsADirectoryError(f"output must be a file, got the folder {output}; give another path")
-    unit = getattr(predictor.model, "output_stride", 16)
-    Tiling((1, 1), tile, overlap, unit)  # refuses what is out of range before anything is made
     with _scratch(output) as folder:
         image = open_image(source, folder, ValueRange(predictor.view.value_range))
         try:
@@ -74,8 +89,15 @@ def predict_large(
             image.close()
 
 
-def _require_supported(predictor: Predictor, tile: int) -> None:
-    """Refuse what needs the whole image at once."""
+def check_tiles(predictor: Predictor, tile: int | None, overlap: int | None) -> tuple[int, int]:
+    """Return tile and overlap, by default those of this package.
+
+    Raises:
+        ValueError: one of them is out of its range, or the predictor needs the whole image at once.
+    """
+    tile = TILE if tile is None else tile
+    overlap = min(OVERLAP, tile // 4) if overlap is None else overlap
+    Tiling((1, 1), tile, overlap, getattr(predictor.model, "output_stride", 16))
     view, knobs = predictor.view, predictor.post_processing
     if view.long_side is not None:
         raise ValueError(
@@ -90,6 +112,7 @@ def _require_supported(predictor: Predictor, tile: int) -> None:
         raise ValueError(
             f"nms_kernel must be at most a tile of {tile} pixels, got {knobs.nms_kernel}; lower it"
         )
+    return tile, overlap
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from axial_deeplab.data.images import StoredImage, as_shown, read_image
+from axial_deeplab.data.images import FORMATS, StoredImage, as_shown, read_image
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.maps import Blocks
@@ -370,6 +371,29 @@ def open_image(source: Any, folder: Path, value_range: ValueRange) -> LargeImage
             return DecodedImage(path, folder, value_range)
         except (ValueError, MemoryError):
             raise ValueError(f"{path} {error}") from None
+
+
+def read_whole(path: Path, value_range: ValueRange) -> NDArray[np.uint8]:
+    """Return all pixels (H, W, 3) of an image file or OME-Zarr folder, uint8; errors are `open_image`'s."""
+    if not path.is_dir():
+        return read_image(path, value_range=value_range)
+    image = ZarrImage(path, value_range)
+    return image.read(Window(0, 0, *image.size))
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Return (height, width) in pixels of an image file as it is stored, None if that cannot be told."""
+    import tifffile
+
+    with contextlib.suppress(Exception), path.open("rb") as file:  # who reads it tells what is wrong with it
+        if file.read(4) in MAGIC:
+            file.seek(0)
+            pages: list[Any] = list(tifffile.TiffFile(file).pages)
+            page = next((page for page in pages if not is_preview(page)), pages[0])
+            return page.imagelength, page.imagewidth
+        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+            return image.height, image.width
+    return None
 
 
 def require_zarr(path: Path) -> Any:
