@@ -12,6 +12,7 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.large.maps import TileMaps, see_tile
+from axial_deeplab.prediction.large.predict import fits_into_memory
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
@@ -319,3 +320,15 @@ def test_maps_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(ValueError, match="outputs must be finite"):
         predict.predict_large(scene(70, 70, []), tmp_path / "a.tif")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("megapixels", "fits"), [(1, True), (8, True), (20, False)])
+def test_what_fits_into_memory_is_estimated(megapixels, fits, monkeypatch):
+    """Of 17 GB, of which a half may be taken; what is reduced for the network always fits."""
+    monkeypatch.setattr("os.sysconf", lambda name: 2**17)
+    for knobs, factor in (({}, 1), ({"scales": (1.0, 2.0)}, 4)):
+        size = (1000, megapixels * 1000 // factor)
+        assert fits_into_memory(drawn(**knobs), size) is fits
+    assert fits_into_memory(drawn(max_size=512), (10**5, 10**5))
+    monkeypatch.setattr("axial_deeplab.prediction.large.predict.memory_of", lambda device: None)
+    assert fits_into_memory(drawn(), (10**5, 10**5))

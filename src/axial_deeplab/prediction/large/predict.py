@@ -41,8 +41,10 @@ from axial_deeplab.util.files import temporary_directory
 TILE, OVERLAP = 513, 96
 # Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
 PICTURE_PIXELS = 2**25
-# Bytes that a pixel takes in the largest view of a network whose map res2 has so many channels, measured.
-_BYTES_OF_A_PIXEL, _OF_CHANNELS = 160, 64
+# Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
+# the post-processing. From measured peaks of axial_deeplab_nano, S and L.
+_OF_NETWORK, _OF_CHANNEL, _OF_CLASS, _OF_POST_PROCESSING = 60, 1.5, 5, 60
+_RES2_CHANNELS = 256  # of networks that do not tell
 _PREFIX = ".axial-deeplab-large-"
 # Sides of the blocks in which segments are found, and the most channels of the maps for which each is used.
 _BLOCKS = ((16, 1024), (64, 512))
@@ -58,9 +60,10 @@ def fits_into_memory(predictor: Predictor, size: tuple[int, int]) -> bool:
     if memory is None:
         return True
     channels = getattr(getattr(predictor.model, "backbone", None), "feature_channels", {})
-    maps = 12 * (len(predictor.categories) + NUM_BESIDE_CLASSES)
-    of_views = _BYTES_OF_A_PIXEL * channels.get("res2", _OF_CHANNELS) / _OF_CHANNELS * max(view.scales) ** 2
-    return size[0] * size[1] * (maps + of_views) < memory / 2
+    of_view = _OF_NETWORK + _OF_CHANNEL * channels.get("res2", _RES2_CHANNELS)
+    of_maps = _OF_CLASS * (len(predictor.categories) + NUM_BESIDE_CLASSES)
+    of_pixel = _OF_POST_PROCESSING + max(of_view * max(view.scales) ** 2, of_maps)
+    return size[0] * size[1] * of_pixel < memory / 2
 
 
 def predict_large(
