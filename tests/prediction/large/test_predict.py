@@ -1,6 +1,7 @@
 """Large images: the same segments as of the whole image, wherever the tiles lie."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -332,3 +333,16 @@ def test_what_fits_into_memory_is_estimated(megapixels, fits, monkeypatch):
     assert fits_into_memory(drawn(max_size=512), (10**5, 10**5))
     monkeypatch.setattr("axial_deeplab.prediction.large.predict.memory_of", lambda device: None)
     assert fits_into_memory(drawn(), (10**5, 10**5))
+
+
+def test_memory_does_not_grow_with_the_image(tmp_path):
+    """Of what numpy allocates: all that could have the size of the image."""
+    peaks = []
+    for width in (1100, 5500):
+        pixels = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (1100, width, 3))
+        pixels[:] = scene(1100, 1100, BOXES).repeat(-(-width // 1100), axis=1)[:, :width]
+        tracemalloc.start()
+        drawn().predict_large(pixels, tmp_path / "a.tif")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
