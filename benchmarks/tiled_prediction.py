@@ -32,9 +32,10 @@ from axial_deeplab.util.files import atomic_path
 
 SETS = ("dsb2018_nuclei", "dsb2018_nuclei_large")
 PIECE = 256
+DARK = 30  # median of the pixels of fluorescence images, whose seams do not show
 
 
-def held_out(data: Path) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def held_out(data: Path, dark: bool) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Return pieces of the held-out images: RGB, and of each pixel the number of its nucleus, 0 for none.
 
     Nuclei that the side of a piece cuts are -1: a mosaic joins them to those of its neighbor.
@@ -45,6 +46,8 @@ def held_out(data: Path) -> list[tuple[NDArray[Any], NDArray[Any]]]:
             if int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % 5:
                 continue
             image = read_image(path)
+            if dark and np.median(image) >= DARK:
+                continue
             nuclei = np.asarray(Image.open(folder / "instances" / path.name)).astype(np.int32)
             height, width = nuclei.shape
             for top in range(0, height - PIECE + 1, PIECE):
@@ -60,9 +63,9 @@ def _without_cut_ones(nuclei: NDArray[Any]) -> NDArray[Any]:
     return np.where(np.isin(nuclei, cut), -1, nuclei)
 
 
-def mosaic(data: Path, side: int) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any]]]:
+def mosaic(data: Path, side: int, dark: bool) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any]]]:
     """Yield row, column, picture and nuclei of each piece of a mosaic."""
-    pieces = held_out(data)
+    pieces = held_out(data, dark)
     places = [(top, left) for top in range(0, side, PIECE) for left in range(0, side, PIECE)]
     order = np.random.default_rng(0).permutation(-(-len(places) // len(pieces)) * len(pieces))
     for (top, left), number in zip(places, order.tolist(), strict=False):
@@ -82,7 +85,7 @@ def panoptic(nuclei: NDArray[Any], categories: Categories) -> Panoptic:
 
 
 def run(
-    data: Path, side: int, tile: int, overlap: int, scales: list[float] | None, folder: Path
+    data: Path, side: int, dark: bool, tile: int, overlap: int, scales: list[float] | None, folder: Path
 ) -> dict[str, Any]:
     """Return PQ of the nuclei, processor seconds, and the peak of the memory."""
     predictor = Predictor("axial_deeplab_nano_nuclei", "cpu", scales=scales, top_k=None)
@@ -91,7 +94,7 @@ def run(
     image_path, truth_path = folder / f"{side}.tif", folder / f"{side}_truth.npy"
     start = time.process_time()
     if tile < 0:
-        for _, _, image, nuclei in mosaic(data, side):
+        for _, _, image, nuclei in mosaic(data, side, dark):
             quality.update(
                 panoptic(nuclei, predictor.categories), predictor(np.ascontiguousarray(image)).result
             )
@@ -110,11 +113,11 @@ def run(
     return {"pq": quality.compute().things.pq, "processor_seconds": seconds, "peak_gb": peak / 1e6}
 
 
-def write_mosaic(data: Path, side: int, folder: Path) -> None:
+def write_mosaic(data: Path, side: int, dark: bool, folder: Path) -> None:
     """Write a mosaic as a tiled TIFF, and its nuclei."""
     image, truth = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.int32)
     highest = 0
-    for top, left, piece, nuclei in mosaic(data, side):
+    for top, left, piece, nuclei in mosaic(data, side, dark):
         part = slice(top, top + PIECE), slice(left, left + PIECE)
         height, width = truth[part].shape
         image[part] = piece[:height, :width]
@@ -130,18 +133,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the two sets of nuclei")
     parser.add_argument("--side", type=int, default=2048, help="side of the mosaic in pixels")
     parser.add_argument("--tile", nargs="+", default=["-1", "0", "1024:256"], help="TILE:OVERLAP, 0 or -1")
+    parser.add_argument("--dark", action="store_true", help="pieces of fluorescence images alone")
     parser.add_argument("--scales", nargs="+", type=float, help="of the network; default: as stored")
     parser.add_argument("--json", type=Path, help="write the rows")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_mosaic(options.data, options.side, Path(folder))
+        write_mosaic(options.data, options.side, options.dark, Path(folder))
         for words in options.tile:
             tile, overlap = (int(word) for word in f"{words}:0".split(":")[:2])
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                row = pool.apply(
-                    run, (options.data, options.side, tile, overlap, options.scales, Path(folder))
-                )
+                what = options.data, options.side, options.dark
+                row = pool.apply(run, (*what, tile, overlap, options.scales, Path(folder)))
             rows.append({"side": options.side, "tile": tile, "overlap": overlap, **row})
             print(json.dumps(rows[-1]), flush=True)
     if options.json:

@@ -44,7 +44,7 @@ def predict(arguments: Arguments) -> None:
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels that tiles share (default: 96, a quarter of small tiles)",
+        help="pixels that tiles share (default: 64, a quarter of small tiles)",
     )
     parser.add_argument(
         "--runtime",

@@ -379,7 +379,7 @@ class Predictor:
                 disk), or an array (H, W, 3) or (H, W) that need not be in memory.
             output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
                 files lie in a folder beside it.
-            tile: side of the tiles in pixels, at least 64; None for 512.
+            tile: side of the tiles in pixels, at least 64; None for 513.
             overlap: pixels that neighbors share; None for 64, or a quarter of smaller tiles.
             progress: show progress bars.
 

@@ -38,7 +38,7 @@ from axial_deeplab.prediction.large.tiling import Tiling
 from axial_deeplab.prediction.predictor import Predictor, memory_of
 from axial_deeplab.util.files import temporary_directory
 
-TILE, OVERLAP = 513, 96
+TILE, OVERLAP = 513, 64
 # Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
 PICTURE_PIXELS = 2**25
 # Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
