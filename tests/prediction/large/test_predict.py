@@ -1,5 +1,7 @@
 """Large images: the same segments as of the whole image, wherever the tiles lie."""
 
+import contextlib
+import errno
 import json
 import tracemalloc
 
@@ -289,6 +291,20 @@ def test_without_room_on_the_disk_nothing_is_left(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"output must have 0.0 GB of free disk .* give another --output"):
         drawn().predict_large(scene(200, 200, []), tmp_path / "out" / "deep" / "a.tif", tile=129)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"),
+    [(errno.ENOSPC, "No space left on device for 0.0 GB; make room"), (errno.EOPNOTSUPP, None)],
+)
+def test_a_disk_that_gets_full_ends_it_before_it_is_written(number, ends, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(number, "")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
+    with pytest.raises(OSError, match=ends) if ends else contextlib.nullcontext():
+        drawn().predict_large(scene(70, 70, []), tmp_path / "a.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ([] if ends else ["a.tif"])
 
 
 @pytest.mark.parametrize(

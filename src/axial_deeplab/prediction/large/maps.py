@@ -1,7 +1,9 @@
 """What the network says of each tile, on disk, and blended for any part of the image."""
 
+import errno
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -24,20 +26,24 @@ class Blocks:
     """Arrays of one shape and type in one file, which may be larger than the memory.
 
     The file is mapped only while an array is read or written, so that its pages do not count as memory of
-    the process. Different arrays may be written by different processes.
+    the process. Different arrays may be written by different processes. Its place on the disk is taken at
+    once: to write through a map where the disk is full would kill the process.
 
     Args:
         path: the file; made if it is missing.
         num: how many arrays there are.
         shape: shape of each.
         dtype: type of their values.
+
+    Raises:
+        OSError: the file cannot be made, or the disk has no room for it.
     """
 
     def __init__(self, path: Path, num: int, shape: tuple[int, ...], dtype: Any) -> None:
         self.path, self.num, self.shape, self.dtype = path, num, shape, np.dtype(dtype)
         if not path.exists():
             with path.open("wb") as file:
-                file.truncate(num * self.nbytes)
+                _take(file, num * self.nbytes, path)
 
     @property
     def nbytes(self) -> int:
@@ -53,6 +59,22 @@ class Blocks:
         """Replace the first rows, columns ... of an array by values of as many dimensions."""
         mapped = np.memmap(self.path, self.dtype, "r+", index * self.nbytes, self.shape)
         mapped[tuple(slice(length) for length in values.shape)] = values
+
+
+def _take(file: BinaryIO, size: int, path: Path) -> None:
+    """Give a new file a size, with its place on the disk where the system can do that."""
+    file.truncate(size)
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            reason = (
+                f"{os.strerror(error.errno)} for {size / 1e9:,.1f} GB; make room, or give another --output"
+            )
+            raise OSError(error.errno, reason, str(path)) from None
+        # A file system that cannot: there the file grows as it is written.
 
 
 class SeenTile(NamedTuple):

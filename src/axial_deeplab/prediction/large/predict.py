@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,10 @@ from axial_deeplab.prediction.large.segments import (
     together,
 )
 from axial_deeplab.prediction.large.sources import LargeImage, open_image
-from axial_deeplab.prediction.large.tiling import Tiling
+from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor, memory_of
 from axial_deeplab.util.files import temporary_directory
+from axial_deeplab.util.freed_memory import return_freed_memory
 
 TILE, OVERLAP = 513, 64
 # Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
@@ -142,12 +143,16 @@ def _predicted(
     knobs, num_classes = predictor.post_processing, maps.num_classes
     labels = LabelBlocks(folder / "labels", image.size, _block_side(maps))
     blocks = labels.windows
-    centers = in_raster_order([block_centers(maps, knobs, block) for block in blocks])
+    found = [
+        block_centers(maps, knobs, block)
+        for _, block in _each(blocks, "find centers", "block", progress=progress)
+    ]
+    centers = in_raster_order(found)
     if not len(centers.places) and knobs.without_centers == "one_instance":
         centers = Centers(np.zeros((1, 2), np.int64), np.ones(1))
     grid = CenterGrid(centers.places, image.size) if len(centers.places) else None
     pieces: list[Pieces] = []
-    for index, block in enumerate(tqdm(blocks, desc="group", unit="block", disable=not progress)):
+    for index, block in _each(blocks, "group", "block", progress=progress):
         codes, of_block = block_codes(maps, knobs, centers, grid, block)
         labels.write(index, codes)
         pieces.append(of_block)
@@ -155,7 +160,7 @@ def _predicted(
             pieces = [together(pieces)]
     table = choose_segments(together(pieces), centers, knobs, num_classes)
     sums = np.zeros(len(table.areas))
-    for index, block in enumerate(tqdm(blocks, desc="label", unit="block", disable=not progress)):
+    for index, block in _each(blocks, "label", "block", progress=progress):
         of_block_labels, present, of_present = block_labels(maps, table, labels.read(index), block)
         labels.write(index, of_block_labels)
         sums[present - 1] += of_present
@@ -173,12 +178,21 @@ def _predicted(
     )
 
 
+def _each(
+    windows: Sequence[Window], doing: str, unit: str, *, progress: bool
+) -> Iterator[tuple[int, Window]]:
+    """Yield windows with their numbers, and give back what each has freed, lest gaps in the heap add up."""
+    for each in enumerate(tqdm(windows, desc=doing, unit=unit, disable=not progress)):
+        yield each
+        return_freed_memory()
+
+
 def _seen(
     predictor: Predictor, image: LargeImage, tiling: Tiling, folder: Path, *, progress: bool
 ) -> TileMaps:
     """Show all tiles to the network."""
     maps: TileMaps | None = None
-    for index, window in enumerate(tqdm(tiling.windows, desc="see", unit="tile", disable=not progress)):
+    for index, window in _each(tiling.windows, "see", "tile", progress=progress):
         seen = see_tile(predictor.model, image.read(window), predictor.view)
         if maps is None:
             maps = _with_room(folder, tiling, seen)
