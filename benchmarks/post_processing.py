@@ -1,9 +1,10 @@
-"""Time the post-processing and measure its peak memory, on noise and on a structured scene.
+"""Time the post-processing and measure its peak memory: noise, a structured scene, maps of a low resolution.
 
 Noise is the worst case: every pixel has a class of its own, and 200 centers lie anywhere. The structured
 scene is a drawn one, with its true centers and offsets, and logits that are wrong at a tenth of the
-pixels. Each case runs in a process of its own, so that its peak is its own; the inputs do not count.
-Where others keep the processors busy, the time of the processor tells more than that of the clock.
+pixels. The maps have 133 classes at a quarter of the resolution, as networks make them, and 50 centers.
+Each case runs in a process of its own, so that its peak is its own; the inputs do not count. Where others
+keep the processors busy, the time of the processor tells more than that of the clock.
 
     python benchmarks/post_processing.py
     OMP_NUM_THREADS=1 python benchmarks/post_processing.py --height 1025 --width 2049 --json times.json
@@ -27,9 +28,10 @@ from axial_deeplab.benchmark.measure import peak_mb
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.data.targets import PanopticTargets
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.post_processing import PostProcessing
 
-CASES = ("noise", "scene")
+CASES = ("noise", "scene", "maps")
 NUM_CLASSES, THING_IDS = 19, range(11, 19)
 NUM_CENTERS = 200
 
@@ -46,6 +48,19 @@ def noise(height: int, width: int) -> tuple[dict[str, Tensor], PostProcessing]:
         "offsets": 30 * torch.randn(1, 2, height, width, generator=generator),
     }
     return outputs, PostProcessing(THING_IDS, stuff_area=2048)
+
+
+def maps(height: int, width: int) -> tuple[dict[str, Any], PostProcessing]:
+    """Return random logits of 133 classes at stride 4, with 50 centers, and the settings of COCO."""
+    outputs, _ = noise(height, width)
+    generator = torch.Generator().manual_seed(0)
+    low = [-(-length // 4) + 1 for length in (height, width)]
+    padded = (4 * low[0] - 3, 4 * low[1] - 3)
+    logits = 3 * torch.randn(1, 133, *low, generator=generator)
+    heatmap = outputs["center_heatmap"].flatten()
+    heatmap[heatmap.argsort(descending=True)[50:]] = 0
+    upsampled = UpsampledLogits(logits, padded, (height, width))
+    return {**outputs, "semantic_logits": upsampled}, PostProcessing(range(80))
 
 
 def scene(height: int, width: int) -> tuple[dict[str, Tensor], PostProcessing]:
@@ -73,9 +88,11 @@ def scene(height: int, width: int) -> tuple[dict[str, Tensor], PostProcessing]:
 
 def measure(case: str, height: int, width: int, rounds: int) -> dict[str, Any]:
     """Return the median seconds of clock and processor, and the peak of the first run in MB of 10^6 bytes."""
-    make = {"noise": noise, "scene": scene}[case]
+    make = {"noise": noise, "scene": scene, "maps": maps}[case]
     outputs, post_processing = make(height, width)
-    post_processing({name: values[..., :33, :33] for name, values in outputs.items()})
+    for loads_kernels in (noise, maps):
+        small, small_post_processing = loads_kernels(33, 33)
+        small_post_processing(small)
     peak = peak_mb(lambda: post_processing(outputs), "cpu")
     num_segments = len(post_processing(outputs)[0].segments)
     seconds, processor_seconds = [], []

@@ -140,6 +140,22 @@ CASES = {
     # The command line itself.
     "unknown_command": Case("evalute", "evalute", "must be one of train, evaluate"),
     "unknown_option": Case(f"{PREDICT} --colour", "--colour", "see axial-deeplab predict --help"),
+    "check_of_no_range": Case(f"dataset check {DATA} --value-range dark", "value_range", 'write "bits 12"'),
+    "check_of_a_falling_range": Case(f"dataset check {DATA} --value-range 9,3", "'9,3'", "rising order"),
+    "page_0": Case(f"{PREDICT} --page 0", "page must be at least 1, got 0", "--page"),
+    "page_of_one": Case(f"{PREDICT} --page 2", "images/0.jpg must have page 2, got 1", "give another --page"),
+    "page_no_number": Case(f"{PREDICT} --page two", "--page", "invalid int value: 'two'"),
+    "page_beyond_64_bits": Case(f"{PREDICT} --page {10**30}", "--page", "must be at most"),
+    "top_k_area_0": Case(
+        f"{PREDICT} --top-k-area 0", "top_k_area must be 1 pixel to 2^31 - 1", "None for any"
+    ),
+    "top_k_area_negative": Case(f"{EVALUATE} --top-k-area -5", "top_k_area", "1 pixel to 2^31 - 1"),
+    "top_k_area_a_word": Case(f"{PREDICT} --top-k-area all", "--top-k-area", "invalid int value: 'all'"),
+    "top_k_area_of_training_0": Case(
+        f"{TRAIN} --post_processing.top_k_area 0",
+        "post_processing.top_k_area must be null or positive",
+        "--post_processing.top_k_area VALUE",
+    ),
     "option_without_value": Case(f"{PREDICT} --top-k", "--top-k", "expected one argument"),
     "option_of_wrong_type": Case(f"{PREDICT} --top-k many", "--top-k", "invalid int value: 'many'"),
     "top_k_0": Case(f"{PREDICT} --top-k 0", "top_k", "must be"),
@@ -650,6 +666,11 @@ CASES_WITH_CHECKPOINT = {
         f"{TRAIN} --resume last.ckpt --model.span 7",
         "model.span must be 9 as in last.ckpt, got 7",
         "leave it",
+    ),
+    "resume_with_another_value_range": Case(
+        f"{TRAIN} --resume last.ckpt --data.value_range 0,4095",
+        "data.value_range must be full as in last.ckpt, got 0,4095",
+        "leave it, or start a new run",
     ),
     "resume_on_other_classes": Case(
         f"{TRAIN} --resume last.ckpt",

@@ -223,3 +223,25 @@ def test_an_image_beyond_the_memory_is_seen_in_tiles(
     assert sorted(path.name for path in Path("out").rglob("*.*")) == [
         *("0.jpg", "0.json", "0.png", "0.tif", "panoptic.json"),
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        PREDICT.replace("images/0.jpg", "images"),
+        EVALUATE,
+        TRAIN,
+        f"{TRAIN} --trainer.num_workers 1",
+        "dataset check --images images --panoptic panoptic --json panoptic.json",
+    ],
+)
+def test_dark_pictures_are_one_line(words: str, files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    levels = np.linspace(0, 4095, 48 * 40).astype(np.uint16).reshape(40, 48)
+    for number in range(2):
+        Image.fromarray(levels + number).save(files / "images" / f"{number}.jpg", format="PNG")
+    code, out, err = run(capfd, words)
+    assert code == 0, err
+    (line,) = (line for line in (out + err).splitlines() if "of the range of values" in line)
+    assert "2 images, of which the first: " in line
+    assert "images/0.jpg uses 6.2%" in line
+    assert line.startswith(("axial-deeplab: warning: ", "note: "))

@@ -13,12 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from axial_deeplab.grouping.nearest_center import find_nearest
+from axial_deeplab.grouping.watershed import group_by_watershed
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
-from axial_deeplab.watershed import group_by_watershed
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
 _INT32_MAX = 2**31 - 1
+
+# Logits of the classes (C, H, W), or (B, C, H, W).
+Logits = Tensor | UpsampledLogits
 
 
 def find_centers(
@@ -79,7 +84,7 @@ def strongest(
 def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
     """Assign each pixel to the center that is nearest to the pixel plus its offset.
 
-    Of equally near centers the first is taken. Needs O(K x H x W) time and O(H x W) memory.
+    Of equally near centers the first is taken. Needs O(H x W) memory.
 
     Shapes:
         centers (K, 2); offsets (2, H, W), both (y, x); mask (H, W); instances (H, W).
@@ -103,22 +108,33 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
     if mask is None:
         mask = torch.ones_like(instances, dtype=torch.bool)
     pixels = mask.flatten().nonzero()[:, 0]
-    y = offsets[0].float().flatten()[pixels] + pixels // width
-    x = offsets[1].float().flatten()[pixels] + pixels % width
+    offset_y, offset_x = (offset.float().flatten() for offset in offsets)
+    find = _find_in_grid if offsets.device.type == "cpu" else compare_all
+    for block in pixels.split(_block_elements(offsets)):
+        y = offset_y[block] + block // width
+        instances[block] = find(centers, y, offset_x[block] + block % width).add_(1)
+    return instances.view(height, width)
+
+
+def _find_in_grid(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    return torch.from_numpy(find_nearest(centers.float().numpy(), y.numpy(), x.numpy()))
+
+
+def compare_all(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Return the index of the nearest center (K, 2) of each point by comparing all, for GPUs; int64 (N,)."""
+    nearest = torch.empty_like(y, dtype=torch.int64)
     center_y, center_x = centers.to(y.dtype).unbind(1)
-    nearest = torch.empty_like(pixels)
-    step = max(1, _block_elements(offsets) // len(centers))
+    step = max(1, _block_elements(y) // len(centers))
     for start in range(0, len(y), step):
         block = slice(start, start + step)
         distance = (y[block, None] - center_y).square_()  # (step, K)
         along_x = x[block, None] - center_x
         distance.addcmul_(along_x, along_x)
         torch.argmin(distance, dim=1, out=nearest[block])
-    instances[pixels] = nearest.add_(1)
-    return instances.view(height, width)
+    return nearest
 
 
-def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
+def classify_pixels(semantic_logits: Logits, classes: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """Return the most probable class of each pixel and the logarithm of the sum of the exponentials of its
     logits.
 
@@ -127,24 +143,29 @@ def classify_pixels(semantic_logits: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         semantic_logits: any logits; logarithms of averaged probabilities serve as well.
+        classes: train ids to choose from; the class is a place in them. None for all.
 
     Returns:
-        The class (the smallest of equal ones), and what to subtract from a logit to get its log-probability.
+        The class (the first of equal ones), and what to subtract from a logit to get its log-probability.
     """
-    num_classes, height, width = semantic_logits.shape
+    if isinstance(semantic_logits, UpsampledLogits):
+        return semantic_logits.classify(classes)
+    height, width = semantic_logits.shape[1:]
+    chosen = range(len(semantic_logits)) if classes is None else list(classes)
     semantic = torch.empty(height, width, dtype=torch.int64, device=semantic_logits.device)
     log_partition = torch.empty(height, width, device=semantic_logits.device)
-    step = max(1, _block_elements(semantic_logits) // (num_classes * width))
+    step = max(1, _block_elements(semantic_logits) // (len(chosen) * width))
     for start in range(0, height, step):
-        rows = semantic_logits[:, start : start + step].float()
-        highest, semantic[start : start + step] = rows.max(dim=0)  # faster than argmax across strides
-        log_partition[start : start + step] = (rows - highest).exp_().sum(dim=0).log_() + highest
+        block = slice(start, start + step)
+        rows = (semantic_logits[:, block] if classes is None else semantic_logits[chosen, block]).float()
+        highest, semantic[block] = rows.max(dim=0)  # faster than argmax across strides
+        log_partition[block] = (rows - highest).exp_().sum(dim=0).log_() + highest
     return semantic, log_partition
 
 
 def apply_thing_threshold(
     semantic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     log_partition: Tensor,
     thing_ids: Sequence[int],
     threshold: float,
@@ -165,14 +186,14 @@ def apply_thing_threshold(
         The most probable of the thing classes, or of the others, at each pixel; `semantic` where there is
         only one of the two kinds.
     """
-    is_thing = _class_mask(thing_ids, len(semantic_logits), semantic.device)[:-1]
-    if bool(is_thing.all()) or not bool(is_thing.any()):
+    things = sorted(set(thing_ids))
+    others = [train_id for train_id in range(len(semantic_logits)) if train_id not in things]
+    if not things or not others:
         return semantic
-    ids = torch.arange(len(semantic_logits), device=semantic.device)
-    kinds = [ids[is_thing], ids[~is_thing]]
-    thing, other = (chosen[semantic_logits[chosen].argmax(dim=0)] for chosen in kinds)
-    log_probability = semantic_logits[kinds[0]].float().logsumexp(dim=0) - log_partition
-    return torch.where(log_probability.exp() > threshold, thing, other)
+    thing, thing_partition = classify_pixels(semantic_logits, things)
+    other, _ = classify_pixels(semantic_logits, others)
+    is_thing = (thing_partition - log_partition).exp() > threshold
+    return torch.where(is_thing, semantic.new_tensor(things)[thing], semantic.new_tensor(others)[other])
 
 
 def vote_classes(semantic: Tensor, instances: Tensor, num_instances: int, num_classes: int) -> Tensor:
@@ -284,7 +305,7 @@ def merge(
 
 def fill_void(
     panoptic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     centers: Tensor,
     offsets: Tensor,
     instance_values: Tensor,
@@ -311,15 +332,9 @@ def fill_void(
     void = panoptic == 0
     values = panoptic.unique()
     stuff_values = values[(values > 0) & (values % label_divisor == 0)]
-    filled = panoptic.clone()
     if len(stuff_values):
-        candidates = stuff_values.long() // label_divisor - 1
-        step = max(1, _block_elements(panoptic) // (len(candidates) * panoptic.shape[1]))
-        for start in range(0, len(panoptic), step):
-            rows = slice(start, start + step)
-            best = stuff_values[semantic_logits[candidates, rows].float().max(dim=0).indices]
-            filled[rows] = torch.where(void[rows], best, panoptic[rows])
-        return filled
+        best, _ = classify_pixels(semantic_logits, (stuff_values.long() // label_divisor - 1).tolist())
+        return torch.where(void, stuff_values[best], panoptic)
     present = instance_values[1:] > 0
     instances = group_pixels(centers[present], offsets, void)
     present_values = torch.cat([instance_values[:1], instance_values[1:][present]])
@@ -328,7 +343,7 @@ def fill_void(
 
 def describe_segments(
     panoptic: Tensor,
-    semantic_logits: Tensor,
+    semantic_logits: Logits,
     log_partition: Tensor,
     confidences: Mapping[int, float],
     label_divisor: int = LABEL_DIVISOR,
@@ -354,7 +369,7 @@ def describe_segments(
     height, width = panoptic.shape
     values, index = panoptic.unique(return_inverse=True)
     train_ids = (values.long() // label_divisor - 1).clamp(min=0)  # void: any class, it is left out below
-    chosen = semantic_logits.gather(0, train_ids[index][None])[0].float()
+    chosen = _chosen_logits(semantic_logits, train_ids[index])
     probability = chosen.sub_(log_partition).exp_()
     sums = torch.bincount(index.flatten(), weights=probability.flatten().double(), minlength=len(values))
     num = len(values)
@@ -378,6 +393,13 @@ def describe_segments(
         for (value, area, x, y, w, h), mean in zip(table, means, strict=True)
         if value != 0
     )
+
+
+def _chosen_logits(semantic_logits: Logits, classes: Tensor) -> Tensor:
+    """Return the logit of one class (H, W) at each pixel, float32."""
+    if isinstance(semantic_logits, UpsampledLogits):
+        return semantic_logits.at(classes)
+    return semantic_logits.gather(0, classes[None])[0].float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -409,21 +431,30 @@ class CentersLeftOutWarning(UserWarning):
     """Images have more objects than `top_k`."""
 
 
-def warn_of_left_out(numbers: Iterable[int], top_k: int | None, *, stacklevel: int = 2) -> None:
+def warn_of_left_out(
+    numbers: Iterable[int], top_k: int | None, top_k_area: int | None = None, *, stacklevel: int = 2
+) -> None:
     """Tell that images have more objects than are found.
 
     Args:
         numbers: centers left out, of each image.
         top_k: how many were kept.
+        top_k_area: pixels of an image that `top_k` is for; None for any number.
         stacklevel: as for `warnings.warn`, from the caller.
     """
     crowded = [number for number in numbers if number]
     if crowded and top_k is not None:
         most = top_k + max(crowded)
         which = "an image has" if len(crowded) == 1 else f"{len(crowded)} images have up to"
+        if top_k_area is None:
+            found, kept = f"{most} centers of objects", f"{top_k}"
+            such = f", such as {most},", f"{most}"
+        else:
+            found = f"{max(crowded)} centers of objects more than are kept"
+            kept, such = f"{top_k} for each {top_k_area} pixels", ("", "NUMBER")
         text = (
-            f"{which} {most} centers of objects: {top_k} are kept, and their segments swell over the others; "
-            f"give a larger --top-k, such as {most}, or --top-k all (in Python top_k={most} or None)"
+            f"{which} {found}: {kept} are kept, and their segments swell over the others; "
+            f"give a larger --top-k{such[0]} or --top-k all (in Python top_k={such[1]} or None)"
         )
         warnings.warn(text, CentersLeftOutWarning, stacklevel=stacklevel + 1)
 
@@ -438,6 +469,8 @@ class PostProcessing:
         center_threshold: centers are strictly higher in the heatmap, at least 0.
         nms_kernel: side in pixels of the square in which a center must be the highest.
         top_k: most centers of an image, or None for all.
+        top_k_area: pixels of an image that `top_k` is for, so that larger ones, such as mosaics, have more in
+            proportion; None keeps the number for images of any size.
         strict_top_k: keep only centers strictly higher than the k-th, as the public implementations do.
         stuff_area: stuff segments of fewer pixels become void.
         thing_area: instances of fewer pixels become void.
@@ -463,6 +496,7 @@ class PostProcessing:
     center_threshold: float = 0.1
     nms_kernel: int = 7
     top_k: int | None = 200
+    top_k_area: int | None = None
     strict_top_k: bool = False
     stuff_area: int = 4096
     thing_area: int = 0
@@ -486,6 +520,12 @@ class PostProcessing:
         _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
         is_number = k is None or 1 <= k <= _INT32_MAX
         _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
+        _require(
+            "top_k_area",
+            self.top_k_area is None or 1 <= self.top_k_area <= _INT32_MAX,
+            "1 pixel to 2^31 - 1, or None for any size",
+            self.top_k_area,
+        )
         for name in ("stuff_area", "thing_area"):
             area = getattr(self, name)
             _require(name, 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
@@ -516,7 +556,7 @@ class PostProcessing:
         return cls(thing_ids, **{**stored, **knobs})
 
     @torch.no_grad()
-    def __call__(self, outputs: Mapping[str, Tensor]) -> list[PanopticOutput]:
+    def __call__(self, outputs: Mapping[str, Logits]) -> list[PanopticOutput]:
         """Process each image of a batch.
 
         Shapes:
@@ -532,9 +572,16 @@ class PostProcessing:
             ValueError: an output is missing, has a wrong shape or is not finite, or the classes do not fit.
         """
         logits, heatmap, offsets = self._checked(outputs)
-        return [self._process(*image) for image in zip(logits, heatmap[:, 0], offsets, strict=True)]
+        images = range(len(logits))
+        return [self._process(logits[index], heatmap[index, 0], offsets[index]) for index in images]
 
-    def _process(self, logits: Tensor, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
+    def most_centers(self, height: int, width: int) -> int | None:
+        """Return how many centers an image of this size has at most; None for any number."""
+        if self.top_k is None or self.top_k_area is None:
+            return self.top_k
+        return max(self.top_k, -(-self.top_k * height * width // self.top_k_area))
+
+    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
         num_classes = len(logits)
         semantic, log_partition = classify_pixels(logits)
         finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
@@ -551,13 +598,14 @@ class PostProcessing:
             nms_kernel=self.nms_kernel,
             top_k=None,
         )
-        num_left_out = 0 if self.top_k is None else max(0, len(centers) - self.top_k)
-        centers, confidences = strongest(centers, confidences, self.top_k, strict=self.strict_top_k)
+        most = self.most_centers(heatmap.shape[0], heatmap.shape[1])
+        num_left_out = 0 if most is None else max(0, len(centers) - most)
+        centers, confidences = strongest(centers, confidences, most, strict=self.strict_top_k)
         has_centers = len(centers) > 0
         if not has_centers and self.without_centers == "one_instance":
             # A single center is the nearest of all pixels, wherever it lies.
             centers, confidences = centers.new_zeros(1, 2), confidences.new_ones(1)
-        thing_pixels = _class_mask(self.thing_ids, num_classes, logits.device)[semantic]
+        thing_pixels = _class_mask(self.thing_ids, num_classes, semantic.device)[semantic]
         if self.grouping == "watershed" and has_centers:
             instances = group_by_watershed(centers, heatmap, thing_pixels)
         else:
@@ -579,7 +627,7 @@ class PostProcessing:
         segments = describe_segments(panoptic, logits, log_partition, by_value, self.label_divisor)
         return PanopticOutput(panoptic, segments, semantic, num_left_out)
 
-    def _checked(self, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _checked(self, outputs: Mapping[str, Any]) -> tuple[Logits, Tensor, Tensor]:
         names = ("semantic_logits", "center_heatmap", "offsets")
         missing = [name for name in names if name not in outputs]
         if missing:

@@ -1,17 +1,21 @@
 """One picture in many encodings: the network sees what a viewer shows, as it does of the plain PNG."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
-from axial_deeplab.data.images import read_image, to_rgb
+from axial_deeplab.data.image_warnings import told_together
+from axial_deeplab.data.images import naming_damage, picture_size, read_image, to_rgb, warn_of_images
 from axial_deeplab.data.value_range import ValueRange
 
 HEIGHT, WIDTH = 24, 20
@@ -56,6 +60,19 @@ def with_alpha(values: np.ndarray) -> np.ndarray:
     return np.dstack([values, alpha])
 
 
+def without_mark_of_alpha(values: np.ndarray) -> Write:
+    """Write four bands as OpenCV does, without a word on the fourth."""
+
+    def write(path: Path) -> None:
+        tifffile.imwrite(path, values, photometric="rgb", extrasamples=["unassalpha"])
+        tag = struct.pack("<HHI", 338, 3, 1)
+        content = path.read_bytes()
+        assert content.count(tag) == 1
+        path.write_bytes(content.replace(tag, struct.pack("<HHI", 65000, 3, 1)))
+
+    return write
+
+
 def palette_with_a_hole() -> Image.Image:
     image = Image.fromarray(np.where(HIDDEN == 0, 0, 1).astype(np.uint8), "P")
     image.putpalette([0, 0, 0, 10, 200, 90])
@@ -75,6 +92,27 @@ def unmarked_cmyk(path: Path) -> None:
     path.write_bytes(content[:start] + content[start + 2 + length :])
 
 
+def ppm(kind: int, values: np.ndarray, white: int) -> Write:
+    header = f"P{kind}\n# a comment\n{WIDTH} {HEIGHT}\n{white}\n".encode()
+    plain = " ".join(map(str, values.ravel().tolist())).encode()
+    return lambda path: path.write_bytes(header + (plain if kind < 4 else values.astype(">u2").tobytes()))
+
+
+def profile(kind: str) -> bytes:
+    """Return an ICC profile of the kind of a built-in one, sRGB or, with gray, of gamma 1."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
+
+
+def with_gamma(path: Path) -> None:
+    """Write the picture so dark that a gamma of 1 shows it as it is."""
+    dark = np.rint((WIDE / 65535.0) ** 2.2 * 65535).astype(np.uint16)
+    png_of_16_bits(0, dark)(path)
+    content = path.read_bytes()
+    body = b"gAMA" + struct.pack(">I", 100_000)
+    chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(content[:33] + chunk + content[33:])
+
+
 PLANES = {"photometric": "rgb", "planarconfig": "separate"}
 WHITE = {"photometric": "miniswhite"}
 RGB = {"photometric": "rgb"}
@@ -89,6 +127,16 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
         png_of_16_bits(2, np.where(HIDDEN[..., None] == 0, 4660, WIDE_COLORS), b"\x12\x34" * 3),
         ON_WHITE,
     ),
+    "grey16_key.png": (png_of_16_bits(0, np.where(HIDDEN == 0, 4660, WIDE), b"\x12\x34"), GREY_ON_WHITE),
+    "grey16.pgm": (ppm(5, WIDE, 65535), GREY),
+    "rgb16.ppm": (ppm(6, WIDE_COLORS, 65535), COLORS),
+    "rgb16_plain.ppm": (ppm(3, WIDE_COLORS, 65535), COLORS),
+    "grey12.pgm": (ppm(5, WIDE >> 4, 4095), GREY),
+    "rgb1000.ppm": (ppm(6, (COLORS.astype(np.uint32) * 1000 + 254) // 255, 1000), COLORS),
+    "grey16.jp2": (pillow(Image.fromarray(WIDE), irreversible=False), GREY),
+    "srgb_profile.png": (pillow(Image.fromarray(COLORS), icc_profile=profile("sRGB")), COLORS),
+    "grey_with_profile_of_color.png": (pillow(Image.fromarray(GREY), icc_profile=profile("sRGB")), GREY),
+    "broken_profile.png": (pillow(Image.fromarray(COLORS), icc_profile=b"no profile"), COLORS),
     "rgba.png": (pillow(Image.fromarray(with_alpha(COLORS))), ON_WHITE),
     "grey_alpha.png": (pillow(Image.fromarray(with_alpha(GREY), "LA")), GREY_ON_WHITE),
     "palette_hole.png": (pillow(palette_with_a_hole(), transparency=0), HOLE),
@@ -126,6 +174,14 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
         tiff(with_alpha(WIDE_COLORS) * (HIDDEN[..., None] // 255), **RGB, extrasamples=["assocalpha"]),
         ON_WHITE,
     ),
+    "unmarked_alpha.tif": (without_mark_of_alpha(with_alpha(COLORS)), ON_WHITE),
+    "unmarked_alpha16.tif": (without_mark_of_alpha(with_alpha(WIDE_COLORS)), ON_WHITE),
+    "one_bit_lzma.tif": (
+        tiff(GREY > 127, photometric="minisblack", compression="lzma"),
+        np.where(GREY > 127, 255, 0).astype(np.uint8),
+    ),
+    "lzma8.tif": (tiff(COLORS, **RGB, compression="lzma"), COLORS),
+    "deflate_tiles8.tif": (tiff(COLORS, **RGB, compression="zlib", tile=(16, 16)), COLORS),
     "four_bands.tif": (tiff(np.dstack([COLORS, GREY]), **RGB, extrasamples=["unspecified"]), COLORS),
     "preview.tif": (preview_first, COLORS),
     "cmyk.tif": (pillow(Image.fromarray(CMYK, "CMYK")), COLORS),
@@ -153,6 +209,43 @@ def test_cmyk_jpeg_with_and_without_mark(tmp_path: Path, write: Write) -> None:
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg").astype(int), COLORS, atol=8)
 
 
+def test_a_gamma_is_that_of_screens(tmp_path: Path) -> None:
+    with_gamma(tmp_path / "a.png")
+    light = GREY > 100  # below it, 8 bits are too few
+    np.testing.assert_allclose(read_image(tmp_path / "a.png")[light][:, 0].astype(int), GREY[light], atol=4)
+
+
+def test_colors_of_a_profile_are_those_of_screens(tmp_path: Path) -> None:
+    lab = Image.fromarray(np.full((4, 5, 3), (200, 0, 0), np.uint8), "LAB")
+    lab.save(tmp_path / "a.tif")
+    grey = read_image(tmp_path / "a.tif")
+    assert np.ptp(grey.astype(int)) <= 2
+    assert 180 < grey.mean() < 200
+
+
+def test_reds_of_a_profile_whose_reds_are_green(tmp_path: Path) -> None:
+    other = profile("sRGB").replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    other = other.replace(b"s\0R\0G\0B", b"o\0t\0h\0r").replace(b"sRGB built-in", b"others built")
+    swapped = COLORS[..., [1, 0, 2]]
+    Image.fromarray(COLORS).save(tmp_path / "a.png", icc_profile=other)
+    tiff(WIDE_COLORS, **RGB, iccprofile=other)(tmp_path / "a.tif")
+    Image.fromarray(COLORS).save(tmp_path / "b.tif", icc_profile=other)
+    for name in ("a.png", "a.tif", "b.tif"):
+        np.testing.assert_allclose(read_image(tmp_path / name).astype(int), swapped, atol=2)
+
+
+def test_jpeg_2000_keeps_all_bits_or_is_refused() -> None:
+    path = Path(__file__).parents[1] / "golden" / "rgb16.jp2"
+    if find_spec("imagecodecs"):
+        np.testing.assert_array_equal(read_image(path), COLORS)
+    else:
+        message = (
+            r"rgb16\.jp2 must be a JPEG 2000 .* got 16 bits for each of several; pip install imagecodecs"
+        )
+        with pytest.raises(ValueError, match=message):
+            read_image(path)
+
+
 def test_half_transparent_is_half_white() -> None:
     image = Image.new("RGBA", (2, 2), (0, 100, 255, 51))
     np.testing.assert_array_equal(to_rgb(image)[0, 0], [204, 224, 255])
@@ -165,6 +258,8 @@ DARK = {
     "twelve_white.tif": tiff(4095 - GREY.astype(np.uint16) * 16, photometric="miniswhite"),
     "twelve_rgb.tif": tiff(COLORS.astype(np.uint16) * 16, photometric="rgb"),
     "twelve32.tif": tiff(GREY.astype(np.uint32) * 16),
+    "twelve.pgm": ppm(5, GREY.astype(np.uint16) * 16, 65535),
+    "twelve_rgb.ppm": ppm(6, COLORS.astype(np.uint16) * 16, 65535),
     "twelve.jp2": pillow(Image.fromarray(GREY.astype(np.uint16) * 16), irreversible=False),
 }
 
@@ -244,7 +339,7 @@ def test_pages_and_frames_are_named(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match=r"a\.gif has several frames, of which only the first is read"):
+    with pytest.warns(UserWarning, match=r"a\.gif has 2 frames, of which only the first is read"):
         read_image(tmp_path / "a.gif")
 
 
@@ -267,3 +362,57 @@ def test_other_tiffs_are_refused_by_their_cause(tmp_path: Path, write: Write, me
     write(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=rf"a\.tif .*{message}"):
         read_image(tmp_path / "a.tif")
+
+
+def test_many_pictures_of_a_small_range_are_told_once(tmp_path: Path) -> None:
+    for number in range(5):
+        DARK["twelve.png"](tmp_path / f"{number}.png")
+    paths = sorted(tmp_path.iterdir())
+    told = r"^5 images, of which the first: .*0\.png uses 6\.\d% .*bits 12"
+    with pytest.warns(UserWarning, match=told) as caught:
+        warn_of_images(paths)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match=told) as caught, told_together(), ThreadPoolExecutor(3) as pool:
+        list(pool.map(read_image, paths))
+    assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_leave_the_filters_of_warnings_alone(tmp_path: Path) -> None:
+    Image.fromarray(COLORS).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_image, [tmp_path / "a.png"] * 200))
+    assert list(warnings.filters) == before
+
+
+def test_a_size_needs_no_range(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 5), np.float32))
+    assert picture_size(tmp_path / "a.tif") == (3, 5)
+    with pytest.raises(ValueError, match=r"a\.tif must be 5 x 4 pixels .*got 3 x 5"):
+        picture_size(tmp_path / "a.tif", size=(5, 4))
+
+
+def test_a_tiff_that_is_higher_than_its_values_is_damaged(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", WIDE, metadata=None, software=None)
+    content = (tmp_path / "a.tif").read_bytes()
+    height = next(pack for kind in (3, 4) if (pack := struct.pack("<HHII", 257, kind, 1, HEIGHT)) in content)
+    (tmp_path / "a.tif").write_bytes(content.replace(height, height[:8] + struct.pack("<I", 60_000)))
+    with pytest.raises(ValueError, match=r"a\.tif must be a complete image, got: a damaged TIFF"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_picture_beyond_the_memory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.tif must fit into memory"), naming_damage("a.tif"):
+        raise MemoryError
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_a_page_is_the_picture(tmp_path: Path, name: str) -> None:
+    pages = [Image.fromarray(each) for each in (255 - GREY, GREY)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / name, page=2)[..., 0], GREY)
+    assert picture_size(tmp_path / name, page=1) == GREY.shape
+    with pytest.raises(ValueError, match=rf"{name} must have page 3, got 2"):
+        read_image(tmp_path / name, page=3)

@@ -82,6 +82,6 @@ def test_refuses_what_it_does_not_have(knobs):
 
 
 def test_refuses():
-    for knobs in ({"top_k": None}, {"fill_void": True}):
+    for knobs in ({"top_k": None}, {"top_k_area": 9}, {"fill_void": True}):
         with pytest.raises(ValueError, match="must have a top_k and no fill_void to be part of an exported"):
             PostProcessingGraph(PostProcessing((0,), **knobs), 3)

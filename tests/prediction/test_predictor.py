@@ -10,8 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from axial_deeplab.app.results import _doubts
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_files import find_images
+from axial_deeplab.data.panoptic_dataset import Sample
+from axial_deeplab.evaluation.evaluate import PanopticEvaluator
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
+from axial_deeplab.export.post_processing_graph import PostProcessingGraph
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.png import read_panoptic_png
@@ -144,6 +149,56 @@ class TestPredictor:
                 warnings.simplefilter("error")
                 prediction = everything(pixels)
             assert (len(prediction.segments), prediction.num_left_out) == (90, 0)
+
+    def test_a_mosaic_has_more_objects_than_a_picture(self, tmp_path):
+        tile = np.zeros((24, 60, 3), np.uint8)
+        tile[..., 0] = 255
+        tile[2::4, 2::4] = 255  # 6 x 15 white centers
+        mosaic = np.tile(tile, (3, 3, 1))  # 810 centers
+        Image.fromarray(mosaic).save(tmp_path / "a.png")
+
+        def of(**knobs):
+            loaded = LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}})
+            return Predictor(loaded, "cpu", nms_kernel=3, **knobs)
+
+        def quality(prediction):
+            score = PanopticQuality(CATEGORIES)
+            score.update(everything.result, prediction.result)
+            return score.compute().all.pq
+
+        everything = of(top_k=None)(mosaic)
+        message = "810 centers of objects: 100 are kept, .* such as 810, or --top-k all"
+        few = of(top_k=100)
+        assert few(tile).num_left_out == 0
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            prediction = few(mosaic)
+        assert quality(prediction) < 15
+        assert "710 more objects than top_k" in _doubts(prediction)[0]
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            predict_files(few, [tmp_path / "a.png"], tmp_path / "out")
+        evaluator = PanopticEvaluator(CATEGORIES, few.post_processing)
+        evaluator.update(few.model, Sample(mosaic, everything.result, 1, "a.png", mosaic.shape[:2]))
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            evaluator.compute()
+        outputs = few.model(torch.from_numpy(mosaic).permute(2, 0, 1)[None])
+        assert PostProcessingGraph(few.post_processing, 3)(**outputs)[2].tolist() == [810]
+        by_area = {"top_k": 100, "top_k_area": 24 * 60}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert quality(of(**by_area)(mosaic)) == 100
+            large = mosaic.repeat(2, axis=0).repeat(2, axis=1)
+            reduced = of(top_k=100, top_k_area=48 * 120, max_size=180)(large)
+            assert (len(reduced.segments), reduced.num_left_out) == (810, 0)
+        message = "27 centers of objects more than are kept: 87 for each 1440 pixels .*--top-k all"
+        with pytest.warns(CentersLeftOutWarning, match=message):
+            assert of(top_k=87, top_k_area=24 * 60)(mosaic).num_left_out == 27
+
+    def test_a_page_of_a_file(self, predictor, tmp_path):
+        pages = [Image.fromarray(each) for each in (picture(), picture()[::-1])]
+        pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+        second = Predictor(LoadedWeights(ByColor(), CATEGORIES, {"model": {"name": "x"}}), "cpu", page=2)
+        np.testing.assert_array_equal(second(tmp_path / "a.tif").image, picture()[::-1])
+        assert second.settings != predictor.settings
 
     def test_the_image_is_a_copy(self, predictor):
         frame = picture()

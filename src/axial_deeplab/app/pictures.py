@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.app.limits import MIN_SIDE
-from axial_deeplab.data.images import FORMATS, read_image
+from axial_deeplab.data.images import FORMATS, read_with_notes
 from axial_deeplab.data.value_range import FULL, ValueRange
 
 
@@ -21,7 +21,7 @@ class Picture:
     Args:
         pixels: RGB (H, W, 3), uint8, upright.
         file_name: name of the file, without folder.
-        changes: what was done to the pixels of the file.
+        changes: what was done to the pixels of the file, and what is odd in it.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,12 +71,12 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int, value_range: Va
             f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
         )
     try:
-        pixels = read_image(path, value_range=value_range)
+        pixels, notes = read_with_notes(path, value_range=value_range)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), label)) from None
     changes = []
     if mode != "RGB":
         changes.append(f"converted from {mode} to RGB")
-    if pixels.shape[:2] != (height, width):
+    if pixels.shape[:2] == (width, height) != (height, width):
         changes.append("turned upright as its EXIF tag says")
-    return Picture(pixels, label, tuple(changes))
+    return Picture(pixels, label, (*changes, *(f"it {note.text}" for note in notes)))

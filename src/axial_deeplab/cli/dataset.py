@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axial_deeplab.cli.command_line import Arguments, Parser
+from axial_deeplab.cli.options import add_value_range
 
 if TYPE_CHECKING:
     from axial_deeplab.panoptic.categories import Categories
@@ -44,6 +46,7 @@ def _check(arguments: Arguments) -> None:
     parser.add_argument(
         "--picture", metavar="FILE", help="draw images of each data set beside their ground truth"
     )
+    add_value_range(parser, "full")
     parser.add_argument(
         "--num-workers", type=int, default=0, help="processes that read (default: %(default)s, this one)"
     )
@@ -52,6 +55,7 @@ def _check(arguments: Arguments) -> None:
     from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
     from axial_deeplab.data.check.report import DatasetReport
     from axial_deeplab.data.discover import FoundDataset, find_datasets
+    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.util.files import atomic_path
 
     has_files = bool(options.images or options.panoptic or options.json)
@@ -63,6 +67,9 @@ def _check(arguments: Arguments) -> None:
     if has_files:
         val = SplitConfig(images=options.images, panoptic=options.panoptic, json=options.json)
         found.append(FoundDataset(str(options.json), DataConfig(val=val)))
+    if options.value_range is not None:
+        value_range = ValueRange(options.value_range).rule  # refuses what is none
+        found = [each._replace(data=replace(each.data, value_range=value_range)) for each in found]
     if not found:
         raise ValueError(
             "data set must be given by DIR, or by --images, --panoptic and --json, got none; add it"
@@ -152,7 +159,9 @@ def _convert(arguments: Arguments) -> None:
         metavar="T",
         help="maps, masks: values up to T are no instance (for soft edges; default: 0)",
     )
-    parser.add_argument("--page", type=int, metavar="N", help="maps, masks: page of TIFF files, from 1 on")
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="maps, masks and their photographs: page of TIFF files"
+    )
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
     parser.add_argument(
         "--categories",

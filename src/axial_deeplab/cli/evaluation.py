@@ -68,7 +68,7 @@ def evaluate(arguments: Arguments) -> None:
 # What `evaluate` can be told of panoptic networks alone.
 OF_SEGMENTS = (
     *("ap", "classwise", "output", "report", "max_size", "long_side", "value_range", "scales", "flip"),
-    *("center_threshold", "nms_kernel", "top_k"),
+    *("center_threshold", "nms_kernel", "top_k", "top_k_area"),
     *("stuff_area", "thing_area", "thing_threshold", "grouping"),
 )
 

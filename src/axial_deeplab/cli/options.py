@@ -72,12 +72,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
         "(default: as the weights were trained)",
     )
-    parser.add_argument(
-        "--value-range",
-        metavar="RULE",
-        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
-        '"percentiles 1 99", or two numbers "0 4095" (default: as the weights were trained)',
-    )
+    add_value_range(parser, "as the weights were trained")
     if views:
         parser.add_argument(
             "--scales",
@@ -94,6 +89,12 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     knobs.add_argument("--nms-kernel", type=int, metavar="N", help="side of the square that has one center")
     knobs.add_argument("--top-k", type=_top_k, metavar="K", help="most centers of an image, or all")
     knobs.add_argument(
+        "--top-k-area",
+        type=int,
+        metavar="A",
+        help="pixels that --top-k is for: larger images have more centers",
+    )
+    knobs.add_argument(
         "--stuff-area", type=int, metavar="A", help="stuff segments of fewer pixels become void"
     )
     knobs.add_argument("--thing-area", type=int, metavar="A", help="instances of fewer pixels become void")
@@ -107,6 +108,16 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     )
 
 
+def add_value_range(parser: Parser, default: str) -> None:
+    """Add the option of the range of values; the help tells its default."""
+    parser.add_argument(
+        "--value-range",
+        metavar="RULE",
+        help='which values are black and white in images of more than 8 bits: full, "bits 12", '
+        f'"percentiles 1 99", or two numbers "0 4095" (default: {default})',
+    )
+
+
 def _top_k(word: str) -> int | str:
     try:
         return ALL if word == ALL else int(word)
@@ -117,7 +128,7 @@ def _top_k(word: str) -> int | str:
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
-        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k"),
+        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k", "top_k_area"),
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -127,6 +138,8 @@ def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
         from axial_deeplab.prediction.multi_scale import parse_scales
 
         given["scales"] = parse_scales(options.scales)
+    if getattr(options, "page", None) is not None:
+        given["page"] = options.page
     if getattr(options, "flip", False):
         given["flip"] = True
     return {"device": options.device, **given}

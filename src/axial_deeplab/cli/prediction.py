@@ -52,6 +52,9 @@ def predict(arguments: Arguments) -> None:
         choices=("torch", "onnx"),
         help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
     )
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="page of TIFF files that have several, from 1 on"
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):

@@ -17,7 +17,11 @@ RISING: Rule = ("two positive numbers in rising order", lambda x: 0 < x[0] <= x[
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("data.train_limit", "data.val_limit", "data.long_side", "data.max_size"), NULL_OR_POSITIVE
+        (
+            *("data.train_limit", "data.val_limit", "data.long_side", "data.max_size"),
+            "post_processing.top_k_area",
+        ),
+        NULL_OR_POSITIVE,
     ),
     "data.scales": ("positive numbers, one or more", lambda x: len(x) > 0 and min(x) > 0),
     "augmentation.crop_size": ("two positive numbers of pixels", lambda x: min(x) > 0),

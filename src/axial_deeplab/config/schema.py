@@ -293,7 +293,9 @@ class PostProcessingConfig:
     nms_kernel: int = 7
     """Side of the square, in pixels, in which a center must be the highest."""
     top_k: int | None = 200
-    """Most centers of an image."""
+    """Most centers of an image, or null for all."""
+    top_k_area: int | None = None
+    """Pixels of an image that `top_k` is for, so that larger images have more; null for any size."""
     stuff_area: int = 4096
     """Stuff segments of fewer pixels become void."""
     thing_area: int = 0

@@ -100,6 +100,11 @@ class ImageFolder(Dataset[ClassificationSample]):
         )
 
     @property
+    def image_files(self) -> list[Path]:
+        """The files of the images."""
+        return [path for path, _ in self.files]
+
+    @property
     def categories(self) -> Categories:
         """The classes as categories: the id is the number of the class."""
         return Categories(Category(index, name, True) for index, name in enumerate(self.classes))

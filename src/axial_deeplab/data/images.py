@@ -5,15 +5,25 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from axial_deeplab.data.image_warnings import ImageWarning, told_together
+from axial_deeplab.data.screen_colors import exponent_of_gamma, in_srgb
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 from axial_deeplab.data.value_range import FULL, ValueRange
+from axial_deeplab.data.wide_images import (
+    WideValues,
+    has_16_bit_color,
+    read_16_bit_png,
+    read_wide_jpeg_2000,
+    read_wide_ppm,
+)
 
 # Pillow knows more formats; some start programs that draw their pages.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
@@ -24,6 +34,11 @@ DAMAGED = (
     SyntaxError,
     ValueError,
     EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -32,6 +47,13 @@ DAMAGED = (
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
+_ONE_IS_READ = "of which only the first is read; give another with --page, or save them as files of their own"
+# Images that are looked at before a training reads them all: what is odd in one is odd in most.
+_LOOKED_AT = 20
+
+# Large pictures are read without a word up to Pillow's limit, which is an error. Set once: the
+# filters are shared by all threads, which must not change them while others read.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class StoredImage(NamedTuple):
@@ -46,6 +68,8 @@ class StoredImage(NamedTuple):
         premultiplied: whether the values are multiplied with alpha.
         is_coarse: whether only the upper 8 bits of the values are there.
         more: what the file has beside this picture, for a warning.
+        profile: ICC profile of the colors; None for those of usual screens.
+        exponent: power of the values from 0 to 1, as the gamma of the file asks for.
     """
 
     values: NDArray[Any]
@@ -56,10 +80,16 @@ class StoredImage(NamedTuple):
     premultiplied: bool = False
     is_coarse: bool = False
     more: str | None = None
+    profile: bytes | None = None
+    exponent: float = 1.0
 
 
 def read_image(
-    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, value_range: ValueRange = FULL
+    path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    value_range: ValueRange = FULL,
+    page: int | None = None,
 ) -> NDArray[np.uint8]:
     """Read an image file as RGB, uint8 (H, W, 3), upright, as a viewer shows it.
 
@@ -67,22 +97,38 @@ def read_image(
     and labeling tools do, unless its annotation was made on the stored pixels, as `size` tells. Where the
     size cannot tell (half a turn, mirrors, squares), it is turned.
 
-    Greyscale is repeated, palettes and CMYK are converted, and what is transparent is laid on white. Of
-    several pages or frames the first is read, with a warning; a page that is marked as a preview does not
-    count. A picture that hardly suits the range of values gets a warning, too.
+    Greyscale is repeated, palettes and CMYK are converted, colors of an ICC profile and the gamma of a PNG
+    become those of usual screens (sRGB), and what is transparent is laid on white. Of several pages or frames
+    the first is read, with a warning; a page that is marked as a preview does not count. A picture that
+    hardly suits the range of values gets a warning, too.
 
     Args:
         path: a file of one of `FORMATS`.
         size: (height, width) in pixels that an annotation asks for; None takes the upright size.
         value_range: which values are black and white where a channel has more than 8 bits.
+        page: page or frame of the file, from 1 on; None takes the first.
 
     Raises:
-        ValueError: the file is no complete image, its pixels have no range, or its size is another, turned or
-            not.
+        ValueError: the file is no complete image or lacks the page, its pixels have no range, or its size is
+            another, turned or not.
         OSError: the file cannot be opened.
     """
+    pixels, notes = read_with_notes(path, size=size, value_range=value_range, page=page)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return pixels
+
+
+def read_with_notes(
+    path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    value_range: ValueRange = FULL,
+    page: int | None = None,
+) -> tuple[NDArray[np.uint8], list[ImageWarning]]:
+    """Read an image file as `read_image` does; return its pixels and the warnings, without giving them."""
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file)
+        stored = _read(file, page)
     if stored.is_coarse and value_range.kind != "full":
         raise ValueError(
             f"{path}: value range {value_range.rule} needs all bits of this compressed TIFF; "
@@ -94,10 +140,53 @@ def read_image(
         pixels = as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    for text in (complaint, stored.more):
-        if text is not None:
-            warnings.warn(f"{path} {text}", stacklevel=2)
-    turned = _turned(pixels, stored.orientation)
+    notes = {"range": complaint, "pages": stored.more}
+    return _fitted(pixels, stored.orientation, size, path), [
+        ImageWarning(path, text, kind) for kind, text in notes.items() if text is not None
+    ]
+
+
+def picture_size(
+    path: str | os.PathLike[str], *, size: tuple[int, int] | None = None, page: int | None = None
+) -> tuple[int, int]:
+    """Decode an image file, whatever the range of its values; return its (height, width) in pixels.
+
+    Args:
+        path: see `read_image`.
+        size: see `read_image`.
+        page: see `read_image`.
+
+    Raises:
+        ValueError: the file is no complete image, or its size is another, turned or not.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb") as file, naming_damage(path):
+        stored = _read(file, page)
+    if stored.more is not None:
+        warnings.warn(ImageWarning(path, stored.more, "pages"), stacklevel=2)
+    height, width = _fitted(stored.values, stored.orientation, size, path).shape[:2]
+    return height, width
+
+
+def warn_of_images(files: Sequence[Path], value_range: ValueRange = FULL) -> None:
+    """Look at some image files, evenly spaced among all, and tell what is odd in them.
+
+    Args:
+        files: image files; those that cannot be read are passed over.
+        value_range: see `read_image`.
+    """
+    step = max(1, -(-len(files) // _LOOKED_AT))
+    with told_together():
+        for path in files[::step]:
+            with contextlib.suppress(ValueError, OSError):
+                read_image(path, value_range=value_range)
+
+
+def _fitted(
+    pixels: NDArray[Any], orientation: int, size: tuple[int, int] | None, path: str | os.PathLike[str]
+) -> NDArray[Any]:
+    """Return the pixels (H, W, C) upright, or as they lie if only that is the size that is asked for."""
+    turned = _turned(pixels, orientation)
     if size is None or turned.shape[:2] == tuple(size):
         pixels = np.ascontiguousarray(turned)
     if size is not None and pixels.shape[:2] != tuple(size):
@@ -123,13 +212,16 @@ def naming_damage(
         ValueError: the file is damaged, too large, or of a kind that cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     except Image.DecompressionBombError:
         raise ValueError(
             f"{path} must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the limit of the reader "
             "(twice PIL.Image.MAX_IMAGE_PIXELS), got more; cut it into tiles, or reduce it"
+        ) from None
+    except MemoryError:
+        raise ValueError(
+            f"{path} must fit into memory, got more than there is (or a damaged file); cut it into tiles, or "
+            "reduce it"
         ) from None
     except UnsupportedImageError as error:
         raise ValueError(f"{path} {error}") from None
@@ -181,21 +273,40 @@ def to_rgb(image: Image.Image, *, value_range: ValueRange = FULL) -> NDArray[np.
     return as_shown(_of_pillow(image), value_range)
 
 
-def _read(file: BinaryIO) -> StoredImage:
+def _read(file: BinaryIO, page: int | None) -> StoredImage:
     if file.read(4) in MAGIC:
-        return _read_tiff(file)
+        return _read_tiff(file, page)
     file.seek(0)
     image: Image.Image = Image.open(file, formats=FORMATS)
-    if image.format == "PNG" and _has_16_bit_color(file):
-        return _read_16_bit_color(file)
-    image.load()
-    more = "has several frames, of which only the first is read; save the others as files of their own"
-    several = image.format != "MPO" and getattr(image, "is_animated", False)
-    return _of_pillow(image)._replace(orientation=_orientation(image), more=more if several else None)
+    number = getattr(image, "n_frames", 1)
+    if page is not None and not 1 <= page <= number:
+        raise UnsupportedImageError(f"must have page {page}, got {number}; give another --page, or none")
+    image.seek((page or 1) - 1)
+    wide = _read_wide(file, image)
+    if wide is not None:
+        stored = StoredImage(
+            wide.values, wide.alpha, bits=wide.bits, profile=image.info.get("icc_profile"),
+            exponent=exponent_of_gamma(image),
+        )  # fmt: skip
+    else:
+        image.load()
+        stored = _of_pillow(image)
+    more = f"has {number} frames, {_ONE_IS_READ}"
+    several = image.format != "MPO" and number > 1 and page is None
+    return stored._replace(orientation=_orientation(image), more=more if several else None)
 
 
-def _read_tiff(file: BinaryIO) -> StoredImage:
-    page = read_tiff(file)
+def _read_wide(file: BinaryIO, image: Image.Image) -> WideValues | None:
+    """Read a picture of more than 8 bits of which Pillow would drop some; None for all others."""
+    if image.format == "PNG":
+        return read_16_bit_png(file) if has_16_bit_color(file) else None
+    if image.format == "PPM":
+        return read_wide_ppm(file)
+    return read_wide_jpeg_2000(file, image) if image.format == "JPEG2000" else None
+
+
+def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
+    page = read_tiff(file, number=number)
     if page.values is None:
         file.seek(0)
         try:
@@ -211,55 +322,29 @@ def _read_tiff(file: BinaryIO) -> StoredImage:
     else:
         stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
-            page.premultiplied, page.is_coarse,
+            page.premultiplied, page.is_coarse, profile=page.profile,
         )  # fmt: skip
-    more = (
-        f"has {page.num_pages} pages, of which only the first is read; save the others as files of their own"
-    )
-    return stored._replace(more=more if page.num_pages > 1 else None)
+    more = f"has {page.num_pages} pages, {_ONE_IS_READ}"
+    return stored._replace(more=more if page.num_pages > 1 and number is None else None)
 
 
 def _of_pillow(image: Image.Image) -> StoredImage:
+    profile, exponent = image.info.get("icc_profile"), exponent_of_gamma(image)
     if image.mode[0] in "IF":
-        return StoredImage(np.asarray(image)[..., None])
+        values, key = np.asarray(image), image.info.get("transparency")
+        alpha = None if key is None else np.where(values == key, 0, 0xFFFF).astype(np.uint16)
+        return StoredImage(values[..., None], alpha, profile=profile, exponent=exponent)
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("RGBA"))
-        return StoredImage(pixels[..., :3], pixels[..., 3])
+        return StoredImage(pixels[..., :3], pixels[..., 3], profile=profile, exponent=exponent)
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all for Adobe's, which store the inks inverted.
         image = Image.fromarray(_WHITE - np.asarray(image), "CMYK")
-    return StoredImage(np.array(image if image.mode == "RGB" else image.convert("RGB")))
-
-
-def _has_16_bit_color(file: BinaryIO) -> bool:
-    """Whether a PNG has 16 bits for each of several channels, of which Pillow drops 8."""
-    file.seek(24)
-    depth, color_type = file.read(2)
-    file.seek(0)
-    return depth == 16 and color_type != 0
-
-
-def _read_16_bit_color(file: BinaryIO) -> StoredImage:
-    """Let Pillow decode the upper bytes, and the lower ones as if they were those of the other byte order."""
-    image = Image.open(file, formats=["PNG"])
-    (tile,) = image.tile
-    layout, key = str(tile.args), image.info.get("transparency")
-    has_grey = layout == "LA;16B"
-    if has_grey:
-        image.tile = [tile._replace(args="RGBA")]  # four bytes a pixel, two channels of two
-        bytes_ = np.asarray(image).astype(np.uint16)
-        values = bytes_[..., ::2] << 8 | bytes_[..., 1::2]
-    else:
-        upper = np.asarray(image).astype(np.uint16)
-        file.seek(0)
-        image = Image.open(file, formats=["PNG"])
-        image.tile = [tile._replace(args=layout.replace("16B", "16L"))]
-        values = upper << 8 | np.asarray(image)
-    colors = 1 if has_grey else 3
-    alpha = values[..., colors] if values.shape[2] > colors else None
-    if alpha is None and isinstance(key, tuple):
-        alpha = np.where((values == np.array(key)).all(axis=2), 0, 0xFFFF).astype(np.uint16)
-    return StoredImage(values[..., :colors], alpha, _orientation(image))
+    if image.mode in ("CMYK", "LAB"):
+        return StoredImage(np.array(in_srgb(image, profile)))
+    if image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    return StoredImage(np.atleast_3d(np.array(image)), profile=profile, exponent=exponent)
 
 
 def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
@@ -269,6 +354,12 @@ def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
         pixels = value_range.to_8_bits(pixels, bits=stored.bits)
     if stored.white_is_zero:
         pixels = _WHITE - pixels
+    if stored.exponent != 1:
+        brightness = (np.arange(_WHITE + 1) / _WHITE) ** stored.exponent
+        pixels = np.rint(brightness * _WHITE).astype(np.uint8)[pixels]
+    if stored.profile:
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        pixels = np.array(in_srgb(image, stored.profile))
     if stored.alpha is not None and (stored.alpha != np.iinfo(stored.alpha.dtype).max).any():
         alpha = FULL.to_8_bits(stored.alpha)[..., None].astype(np.uint16)
         light = pixels.astype(np.uint16) * (_WHITE if stored.premultiplied else alpha)
@@ -277,7 +368,7 @@ def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return the pixels (H, W, C) upright; orientations 5 to 8 lie on their side."""
     if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)

@@ -86,6 +86,8 @@ class PanopticDataset(Dataset[Sample]):
     annotations: Sequence[AnnotationEntry] = ()
     # Which values are black and white in images of more than 8 bits.
     value_range = FULL
+    # Which page of image files that have several; None takes the first.
+    page: int | None = None
 
     def __init__(
         self,
@@ -109,6 +111,11 @@ class PanopticDataset(Dataset[Sample]):
         """Whether the images have panoptic maps."""
         return all(record.ground_truth is not None for record in self.records)
 
+    @property
+    def image_files(self) -> list[Path]:
+        """The files of the images."""
+        return [record.image for record in self.records]
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -122,7 +129,10 @@ class PanopticDataset(Dataset[Sample]):
         record = self.records[index]
         truth = None if record.ground_truth is None else self.read_ground_truth(index)
         image = read_image(
-            record.image, size=record.size if truth is None else truth.size, value_range=self.value_range
+            record.image,
+            size=record.size if truth is None else truth.size,
+            value_range=self.value_range,
+            page=self.page,
         )
         size = (image.shape[0], image.shape[1])
         return Sample(image, truth, record.image_id, record.file_name, size)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
 _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION = 274
+# None, those of fax machines, LZW, JPEG, Deflate, PackBits: every Pillow has them, and other ones by chance.
+_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 
 # Tags that are odd are no news to those who want the picture.
@@ -37,6 +40,7 @@ class TiffPage(NamedTuple):
         bits: bits of a value.
         orientation: as in EXIF, 1 for upright.
         is_coarse: whether only the upper 8 bits of the values could be decoded.
+        profile: ICC profile of the colors.
     """
 
     place: int
@@ -48,6 +52,7 @@ class TiffPage(NamedTuple):
     bits: int = 8
     orientation: int = 1
     is_coarse: bool = False
+    profile: bytes | None = None
 
 
 def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
@@ -75,11 +80,52 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         place = pictures[(number or 1) - 1]
         page: Any = pages[place]
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
-        if page.imagewidth * page.imagelength > limit:
+        values = page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel
+        tile = page.tilewidth * page.tilelength * page.tiledepth
+        if page.imagewidth * page.imagelength > limit or max(values // 8, tile) > limit:
             raise Image.DecompressionBombError
         if not pixels or _pillow_reads(page):
             return TiffPage(place, len(pictures))
         return _decoded(page, TiffPage(place, len(pictures)), file)
+
+
+def save_page(source: Path, number: int, target: Path) -> None:
+    """Write one page of a TIFF file as a file of its own, with the values that it has.
+
+    Args:
+        source: the file.
+        number: which page, from 1 on, without previews.
+        target: the file to write.
+
+    Raises:
+        ValueError: there is no such page, or it is of a kind that cannot be read.
+        OSError: a file cannot be read or written.
+    """
+    import tifffile
+
+    with source.open("rb") as file:
+        place = read_tiff(file, number=number, pixels=False).place
+        file.seek(0)
+        with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages[place]
+            if not _pillow_reads(page):
+                planes = {"planarconfig": page.planarconfig} if page.samplesperpixel > 1 else {}
+                extra = {"extrasamples": page.extrasamples} if page.extrasamples else {}
+                icc = {"iccprofile": page.iccprofile} if page.iccprofile else {}
+                tifffile.imwrite(
+                    target, page.asarray(), photometric=page.photometric, **planes, **extra, **icc
+                )
+                return
+        file.seek(0)
+        with Image.open(file, formats=["TIFF"]) as image:
+            image.seek(place)
+            image.save(target, format="TIFF", save_all=False)
+
+
+def has_pages(path: Path) -> bool:
+    """Whether an image file is a TIFF of several pages."""
+    with path.open("rb") as file:
+        return file.read(4) in MAGIC and read_tiff(file, pixels=False).num_pages > 1
 
 
 @contextlib.contextmanager
@@ -101,6 +147,8 @@ def _pillow_reads(page: Any) -> bool:
     """Whether Pillow gives what a viewer shows: 8 unsigned bits at most, and color models that it knows."""
     if int(page.photometric) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return True
+    if int(page.compression) not in _COMPRESSIONS:
+        return False
     samples = page.samplesperpixel
     usual = samples in (3, 4) if int(page.photometric) == _RGB else samples == 1
     return usual and page.bitspersample <= 8 and int(page.sampleformat) in (1, 4)
@@ -110,6 +158,8 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
     bands = page.samplesperpixel
     colors = 3 if bands == 3 or int(page.photometric) == _RGB else 1
     extra = [int(kind) for kind in page.extrasamples]
+    if not extra and bands == 4 and int(page.photometric) == _RGB:
+        extra = [_UNASSOCIATED_ALPHA]  # OpenCV does not say so, and viewers take it for that
     has_alpha = bands > colors and extra[:1] in ([_ASSOCIATED_ALPHA], [_UNASSOCIATED_ALPHA])
     if bands < colors or (bands > colors + has_alpha and colors == 1) or page.imagedepth > 1:
         what = f"{bands} bands" if page.imagedepth == 1 else f"{page.imagedepth} planes of depth"
@@ -123,18 +173,24 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
         white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
         bits=page.bitspersample,
         orientation=1 if orientation is None else int(orientation.value),
+        profile=page.iccprofile,
     )
     try:
         values = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         values = _decoded_by_pillow(page, found.place, file)
-        found = found._replace(orientation=1, is_coarse=bands > 1)  # which Pillow has turned
+        # Which Pillow has turned.
+        found = found._replace(orientation=1, is_coarse=bands > 1 and page.dtype != np.uint8)
     else:
         if bands > 1 and page.axes.startswith("S"):  # plane by plane
             values = np.moveaxis(values, 0, 2)
     values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[:2] != (page.imagelength, page.imagewidth) or not values.size:
+        raise ValueError(f"values of the shape {values.shape}")
+    if page.bitspersample < 8:
+        values = (values.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
     alpha = values[..., colors] if has_alpha and values.shape[2] > colors else None
     return found._replace(values=values[..., :colors], alpha=alpha)
 
@@ -154,6 +210,8 @@ def _decoded_by_pillow(page: Any, place: int, file: BinaryIO) -> NDArray[Any]:
         raise missing from None
     if page.samplesperpixel == 1 and mode in ("L", "I", "F", "I;16", "I;16B", "I;16L"):
         return values.astype(page.dtype)
+    if mode == "RGB" and page.dtype == np.uint8:
+        return values
     if mode == "RGB" and page.dtype == np.uint16:
         return values.astype(np.uint16) * 257  # of 16 bits Pillow keeps the upper 8
     raise missing

@@ -1,6 +1,7 @@
 """Top-1 and top-5 accuracy of a classification network."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.data.classification_transforms import CentralCrop, ClassificationValidationSet
 from axial_deeplab.data.datasets import open_image_folder
+from axial_deeplab.data.image_warnings import ImageWarning, ignore_in_worker
+from axial_deeplab.data.images import warn_of_images
 from axial_deeplab.evaluation.processes import join_processes
 from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.image_channels import match_channels
@@ -143,9 +146,14 @@ def evaluate_classifier(
         target = choose_device(processes.device(device))
         model = loaded.model.to(target)
         own = Subset(crops, processes.share(len(crops)))
-        loader = DataLoader(own, batch_size, num_workers=num_workers)
-        for batch, labels in tqdm(loader, disable=not (progress and processes.is_first), desc="evaluate"):
-            evaluator.update(classify(model, batch.to(target)), labels.to(target))
+        if processes.is_first:
+            warn_of_images(dataset.image_files, dataset.value_range)
+        loader = DataLoader(own, batch_size, num_workers=num_workers, worker_init_fn=ignore_in_worker)
+        batches = tqdm(loader, disable=not (progress and processes.is_first), desc="evaluate")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImageWarning)  # which those above have told
+            for batch, labels in batches:
+                evaluator.update(classify(model, batch.to(target)), labels.to(target))
         evaluator.load_counts(processes.gather(evaluator.counts))
     return evaluator.compute()
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.data.panoptic_dataset import Sample
 from axial_deeplab.evaluation.instance_ap import InstanceAPResult, create_instance_ap
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
@@ -168,7 +169,7 @@ class PanopticEvaluator:
     def compute(self) -> EvaluationResult:
         """Return the quality of all images so far; warn of images with more objects than `top_k`."""
         network_ms, post_processing_ms, left_out = zip(*self.images or [(0.0, 0.0, 0)], strict=True)
-        warn_of_left_out(left_out, self.post_processing.top_k)
+        warn_of_left_out(left_out, self.post_processing.top_k, self.post_processing.top_k_area)
         return EvaluationResult(
             self.panoptic_quality.compute(),
             self.semantic_iou.compute(),
@@ -249,12 +250,13 @@ def evaluate(
         own = processes.share(len(dataset))
         predictor.warm_up()
         samples = map_in_order(dataset.__getitem__, own, num_workers)
-        for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
-            prediction = evaluator.update(predictor.model, sample)
-            if page is not None:
-                page.add(sample, prediction)
-            if writer is not None:
-                writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
+        with told_together():
+            for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
+                prediction = evaluator.update(predictor.model, sample)
+                if page is not None:
+                    page.add(sample, prediction)
+                if writer is not None:
+                    writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)

@@ -19,7 +19,7 @@ class PostProcessingGraph(nn.Module):
     more centers than `top_k`, the strongest are kept and their segments swell over the others.
 
     Args:
-        settings: `top_k` is needed, for it is the number of centers in the graph; `fill_void`,
+        settings: `top_k` is needed, for it is the number of centers in the graph; `top_k_area`, `fill_void`,
             `thing_threshold`, `thing_area` and the grouping by a watershed are not possible.
         num_classes: C.
 
@@ -32,10 +32,12 @@ class PostProcessingGraph(nn.Module):
 
     def __init__(self, settings: PostProcessing, num_classes: int) -> None:
         super().__init__()
-        if settings.top_k is None or settings.fill_void:
+        if settings.top_k is None or settings.top_k_area or settings.fill_void:
+            area = f" for each {settings.top_k_area} pixels" if settings.top_k_area else ""
             raise ValueError(
                 "post_processing must have a top_k and no fill_void to be part of an exported program, got "
-                f"top_k {settings.top_k} and fill_void {settings.fill_void}; export without it"
+                f"top_k {settings.top_k}{area} and fill_void {settings.fill_void}; export without "
+                "it, or give top_k for the largest images"
             )
         if settings.grouping != "offsets" or settings.thing_threshold is not None or settings.thing_area:
             raise ValueError(

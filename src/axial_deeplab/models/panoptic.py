@@ -159,14 +159,7 @@ class PanopticDeepLab(Fusible):
         self.offset_head = head(instance_channels, hidden_channels[1], 2)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        height, width = images.shape[-2:]
-        size = self._padded_size(height, width)
-        maps = self.decode(self.encode(images))
-        outputs = {}
-        for name in list(maps):
-            resize = resize_offsets if name == "offsets" else resize_bilinear
-            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), size), (height, width))
-        return outputs
+        return self.resized(self.decode(self.encode(images)), images.shape[-2:])
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Normalize and pad images and return the backbone's maps.
@@ -183,7 +176,7 @@ class PanopticDeepLab(Fusible):
                 f"images must be (B, {channels}, H, W), got {tuple(images.shape)}; "
                 "add the batch dimension or set in_channels"
             )
-        size = self._padded_size(*images.shape[-2:])
+        size = self.padded_size(*images.shape[-2:])
         # No name keeps the normalized images while the backbone runs.
         return self.backbone.forward_features(_pad(self._normalized(images), size))
 
@@ -202,13 +195,30 @@ class PanopticDeepLab(Fusible):
             "offsets": self.offset_head(decoded),
         }
 
-    def _normalized(self, images: Tensor) -> Tensor:
-        return (images.to(self.pixel_mean.dtype) - self.pixel_mean).div_(self.pixel_std)
+    def resized(self, maps: dict[str, Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """Return maps at the size of the images, offsets in its pixels; at least float32.
 
-    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        Shapes: maps (B, ., H2, W2), results (B, ., *size).
+
+        Args:
+            maps: what `decode` returned, or some of it; emptied, so that each is freed in its turn.
+            size: height and width of the images in pixels.
+        """
+        padded = self.padded_size(*size)
+        outputs = {}
+        for name in list(maps):
+            resize = resize_offsets if name == "offsets" else resize_bilinear
+            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), padded), size)
+        return outputs
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size in pixels to which images are padded."""
         if not self.pad_images:
             return height, width
         return _padded_length(height, self.output_stride), _padded_length(width, self.output_stride)
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return (images.to(self.pixel_mean.dtype) - self.pixel_mean).div_(self.pixel_std)
 
 
 def _pad(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
+from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
@@ -95,7 +96,8 @@ class PredictedFiles:
 
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
-        warn_of_left_out(self.num_left_out, predictor.post_processing.top_k, stacklevel=3)
+        knobs = predictor.post_processing
+        warn_of_left_out(self.num_left_out, knobs.top_k, knobs.top_k_area, stacklevel=3)
         doubt = doubt_of_scores(self.scores)
         if doubt and not self.failures:
             names = shortened(predictor.categories.names)
@@ -233,8 +235,8 @@ def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """Keep predictors from warning of each image."""
-    with warnings.catch_warnings():
+    """Keep predictors from warning of each image: what is odd in the files is told together at the end."""
+    with told_together(), warnings.catch_warnings():
         warnings.simplefilter("ignore", CentersLeftOutWarning)
         yield
 

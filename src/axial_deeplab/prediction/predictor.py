@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from axial_deeplab.data.images import check_working_size, read_image, to_rgb, wo
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
+from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_of_left_out
+from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -137,14 +139,15 @@ class View:
 
     Args:
         max_size: a longer side than so many pixels is reduced for the network and the post-processing, and
-            the map is enlarged to the image; `stuff_area` and `thing_area` still count pixels at the size
-            that it would have else. None never reduces.
+            the map is enlarged to the image; `stuff_area`, `thing_area` and `top_k_area` still count pixels
+            at the size that it would have else. None never reduces.
         scales: magnifications at which the network sees the (resized) image; the outputs are averaged.
         flip: whether it sees each of them mirrored, too.
         long_side: pixels that the longer side gets for the network and the post-processing, whose
             `stuff_area` and `thing_area` count pixels at this size; the map is brought back to the image.
             None keeps it.
         value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
+        page: page of image files that have several, from 1 on; None takes the first, with a warning.
 
     Raises:
         ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
@@ -155,11 +158,14 @@ class View:
     flip: bool = False
     long_side: int | None = None
     value_range: str = FULL.rule
+    page: int | None = None
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
         ValueRange(self.value_range)  # refuses what is none
+        if self.page is not None and self.page < 1:
+            raise ValueError(f"page must be at least 1, got {self.page}; correct --page")
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -236,13 +242,14 @@ def predict_panoptic_batch(
                 post_processing,
                 stuff_area=round(post_processing.stuff_area * part),
                 thing_area=round(post_processing.thing_area * part),
+                top_k_area=post_processing.top_k_area and max(1, round(post_processing.top_k_area * part)),
             )
             predictions[index] = _post_processed(own, size, at_this_size, network_ms)
     return [predictions[index] for index in range(len(images))]
 
 
 def _post_processed(
-    outputs: Mapping[str, Tensor], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
+    outputs: Mapping[str, Logits], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
@@ -293,6 +300,7 @@ class Predictor:
         flip: bool = False,
         long_side: int | None = None,
         value_range: str | None = None,
+        page: int | None = None,
         **knobs: Any,
     ) -> None:
         if scales is not None:
@@ -316,6 +324,7 @@ class Predictor:
             max_size=max_size,
             value_range=value_range,
         )
+        self.view = dataclasses.replace(self.view, page=page)
         self.model = fuse(loaded.model).to(self.device)
 
     @overload
@@ -355,9 +364,10 @@ class Predictor:
             OSError: a file cannot be opened.
         """
         value_range = ValueRange(self.view.value_range)
-        pixels = [_as_array(image, value_range) for image in images]
+        pixels = [_as_array(image, value_range, self.view.page) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
-        warn_of_left_out((each.num_left_out for each in predictions), self.post_processing.top_k)
+        knobs = self.post_processing
+        warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
     def predict_large(
@@ -469,10 +479,10 @@ def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
     )
 
 
-def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
+def _as_array(image: ImageLike, value_range: ValueRange, page: int | None = None) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), value_range=value_range)
+        return read_image(Path(image), value_range=value_range, page=page)
     if isinstance(image, Image.Image):
         return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
@@ -492,7 +502,7 @@ def _as_array(image: ImageLike, value_range: ValueRange) -> ImageArray:
     return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
-def run_network(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Tensor]:
+def run_network(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Logits]:
     """Return the outputs for images (B, H, W, C) of one size.
 
     Raises:
@@ -502,15 +512,18 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
     num_classes = getattr(model, "config", {}).get("num_classes", 1)
     # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
     maps = 1 + max(view.scales) ** 2 + (len(view.scales) > 1 or view.flip)
+    once = view.scales == (1.0,) and not view.flip
+    stays_small = once and device.type == "cpu" and type(model).forward is PanopticDeepLab.forward
+    if stays_small:
+        num_classes //= 16
     _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)
     pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     try:
         with torch.no_grad():
             pixels = match_channels(model, pixels.to(device))
-            if view.scales == (1.0,) and not view.flip:
-                outputs = dict(model(pixels))
-            else:
-                outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
+            if stays_small:
+                return _outputs_at_low_resolution(cast(PanopticDeepLab, model), pixels)
+            outputs = average_outputs(model, pixels, scales=view.scales, flip=view.flip)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
@@ -518,7 +531,16 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
     if device.type not in ("cpu", "cuda"):
         # Post-processing sums in double precision, which such devices lack.
         outputs = {name: output.cpu() for name, output in outputs.items()}
-    return outputs
+    return dict(outputs)
+
+
+def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[str, Logits]:
+    """Return the outputs of a network on the CPU, the logits as small as the network makes them."""
+    maps = model.decode(model.encode(pixels))
+    height, width = pixels.shape[-2:]
+    logits = maps.pop("semantic_logits").float()
+    upsampled = UpsampledLogits(logits, model.padded_size(height, width), (height, width))
+    return {"semantic_logits": upsampled, **model.resized(maps, (height, width))}
 
 
 def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:

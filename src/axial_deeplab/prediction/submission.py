@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
+from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.files import PredictedFiles, mark_of_file, told_once
 from axial_deeplab.prediction.predictor import Predictor
@@ -59,6 +60,7 @@ def predict_listed(
         predictor.categories.require_same_classes(CATEGORIES, "weights", "COCO")
         name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
     dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
+    dataset.value_range, dataset.page = ValueRange(predictor.view.value_range), predictor.view.page
     done = PredictedFiles(output)
     # An image that was predicted for another list would be one too many for the server.
     settings = f"{predictor.settings} {mark_of_file(Path(json))} {limit}"

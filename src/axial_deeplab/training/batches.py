@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 from torch.utils.data import DataLoader, Dataset
 
+from axial_deeplab.data.image_warnings import ignore_in_worker
 from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
 
 
@@ -85,6 +86,7 @@ class TrainingBatches(lightning.LightningDataModule):
         return DataLoader(
             dataset,
             num_workers=self.num_workers,
+            worker_init_fn=ignore_in_worker,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,

@@ -19,7 +19,7 @@ from axial_deeplab.evaluation.classification import ClassificationEvaluator, cla
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model, value_range
+from axial_deeplab.training.task import Task, build_model, look_at_images, value_range
 
 
 class ClassificationTraining(TrainingModule):
@@ -83,6 +83,7 @@ def classification_task(config: Config) -> Task:
         OSError: a file that cannot be read.
     """
     train_data = open_image_folder(config.data, "train")
+    look_at_images(train_data)
     augmentation, settings = config.augmentation, config.classification
     crop = RandomResizedCrop(
         augmentation.crop_size,
@@ -94,6 +95,7 @@ def classification_task(config: Config) -> Task:
     val_data = None
     if config.data.val != type(config.data.val)():
         val_images = open_image_folder(config.data, "val", classes=train_data.classes)
+        look_at_images(val_images)
         val_crop = CentralCrop(augmentation.crop_size, settings.val_size)
         val_data = ClassificationValidationSet(val_images, val_crop)
     module = ClassificationTraining(

@@ -20,7 +20,7 @@ from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model, value_range
+from axial_deeplab.training.task import Task, build_model, look_at_images, value_range
 
 
 class PanopticTraining(TrainingModule):
@@ -132,8 +132,10 @@ def _view(data: DataConfig) -> dict[str, Any]:
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:
     train_data = open_dataset(config.data, "train")
+    look_at_images(train_data)
     if config.data.val == type(config.data.val)():
         return train_data, None
     val_data = open_dataset(config.data, "val")
+    look_at_images(val_data)
     val_data.categories.require_same_classes(train_data.categories, "data.val.json", "data.train.json")
     return train_data, val_data

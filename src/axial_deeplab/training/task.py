@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch.utils.data import Dataset
 
 from axial_deeplab.config.schema import Config, DataConfig
+from axial_deeplab.data.image_folder import ImageFolder
+from axial_deeplab.data.images import warn_of_images
+from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.training.module import TrainingModule
 
@@ -49,3 +53,9 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
 def value_range(data: DataConfig) -> dict[str, Any]:
     """Return the range of values if it is not that of the type, so that older versions read usual weights."""
     return {} if data.value_range == "full" else {"value_range": data.value_range}
+
+
+@rank_zero_only
+def look_at_images(dataset: PanopticDataset | ImageFolder) -> None:
+    """Tell what is odd in some of the images, before hours of training in which nothing is told."""
+    warn_of_images(dataset.image_files, dataset.value_range)

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.panoptic.categories import Categories
@@ -38,6 +39,7 @@ WEIGHTS = "weights.safetensors"
 # Settings on which the numbers stored in a checkpoint depend.
 FIXED_BY_CHECKPOINT = (
     "model",
+    "data.value_range",
     "optim.optimizer",
     "optim.lr",
     "optim.weight_decay",
@@ -85,7 +87,7 @@ def train(config: Config) -> Path:
             valid.
         OSError: a file that cannot be read or written.
     """
-    _quieten_lightning()
+    _quieten()
     output = Path(config.trainer.output)
     resume = _checkpoint_to_resume(config, output)
     torch.manual_seed(config.trainer.seed)
@@ -320,7 +322,7 @@ def _write_config(config: Config, path: Path) -> None:
         temporary.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
 
 
-def _quieten_lightning() -> None:
+def _quieten() -> None:
     """Keep Lightning's tips and device lists out of the output: the summary says what matters."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
@@ -337,3 +339,5 @@ def _quieten_lightning() -> None:
         ".*It is recommended to use `self.log.*sync_dist=True.*",
     ):
         warnings.filterwarnings("ignore", message)
+    # What is odd in the images was told before.
+    warnings.simplefilter("ignore", ImageWarning)

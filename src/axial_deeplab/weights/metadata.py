@@ -25,7 +25,7 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("grouping", "without_centers"), (str,)),
         "center_threshold": _NUMBER,
         "thing_threshold": _NUMBER + _OR_NULL,
-        "top_k": (int, *_OR_NULL),
+        **dict.fromkeys(("top_k", "top_k_area"), (int, *_OR_NULL)),
         "void_ids": (list, tuple),
     },
     "view": {

@@ -302,3 +302,15 @@ def test_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (tmp_path / "train" / "dog" / "c.png").write_bytes(b"x")
     assert main(["dataset", "check", str(tmp_path)]) == 2
     assert "c.png must be a complete image" in capsys.readouterr().out
+
+
+def test_the_range_is_that_of_the_training(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    levels = np.linspace(0, 4095, 20).astype(np.uint16).reshape(4, 5)
+    for number in range(3):
+        Image.fromarray(levels + number).save(root / "images" / f"{number}.png")
+    for num_workers in (0, 2):
+        (note,) = (each for each in check(root, num_workers=num_workers).notes if "range" in each)
+        assert re.search(r"^3 images, of which the first: .*0\.png uses 6\.2% .*bits 12", note)
+    for words, told in (([], True), (["--value-range", "bits 12"], False)):
+        assert main(["dataset", "check", str(root), *words]) == 0
+        assert ("uses 6.2%" in capsys.readouterr().out) is told

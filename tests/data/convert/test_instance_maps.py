@@ -7,7 +7,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
+from axial_deeplab.panoptic.categories import Categories, Category
 
 
 def test_pieces_touch_at_sides_and_corners() -> None:
@@ -59,6 +61,36 @@ def test_page_of_a_stack(tmp_path: Path) -> None:
     np.testing.assert_array_equal(InstanceReading(page=2).read(path), two_squares((1, 2)))
     with pytest.raises(ValueError, match=r"a\.tif must have page 3, got 2 pages"):
         InstanceReading(page=3).read(path)
+
+
+@pytest.mark.parametrize(("kind", "white"), [(5, 40), (2, 40), (5, 300), (2, 4095)])
+def test_ids_of_a_pgm_are_not_stretched(tmp_path: Path, kind: int, white: int) -> None:
+    ids = np.arange(40).reshape(5, 8)
+    values = ids.astype(">u2" if white > 255 else "u1").tobytes() if kind == 5 else str(ids)[1:-1].encode()
+    plain = values.replace(b"[", b"").replace(b"]", b"") if kind == 2 else values
+    (tmp_path / "a.pgm").write_bytes(f"P{kind} 8 5 {white}\n".encode() + plain)
+    np.testing.assert_array_equal(InstanceReading().read(tmp_path / "a.pgm"), ids)
+
+
+def test_photographs_of_several_pages(tmp_path: Path) -> None:
+    pages = np.stack([np.full((12, 20), level, np.uint16) for level in (1000, 2000, 3000)])
+    maps = np.stack([two_squares(), two_squares((1, 2)), two_squares((3, 4))])
+    for folder, stack in (("images", pages), ("maps", maps)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", stack, photometric="minisblack")
+    for name, page in (("b.tif", Image.fromarray(pages[1][:, ::-1])), ("c.png", Image.fromarray(pages[0]))):
+        page.save(tmp_path / "images" / name)
+        tifffile.imwrite(tmp_path / "maps" / f"{name[0]}.tif", maps, photometric="minisblack")
+    categories = Categories([Category(1, "ground", False), Category(2, "cell", True)])
+    images = maps_to_convert(
+        tmp_path / "images", categories, instances=tmp_path / "maps", reading=InstanceReading(page=3)
+    )
+    with pytest.raises(ValueError, match=r"a\.tif must have one page .* got page 3; give --copy-images"):
+        write_panoptic(images, categories, tmp_path / "out")
+    write_panoptic(images, categories, tmp_path / "out", copy_images=True)
+    levels = [tifffile.imread(tmp_path / "out/images" / f"{name}.tif") for name in "ab"]
+    assert [level.shape for level in levels] == [(12, 20), (12, 20)]
+    assert [int(level[0, 0]) for level in levels] == [3000, 2000]
 
 
 @pytest.mark.parametrize("wrong", [{"page": 0}, {"threshold": -1}])

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from axial_deeplab.config.schema import DataConfig
@@ -24,9 +24,12 @@ from axial_deeplab.data.check.report import (
 from axial_deeplab.data.datasets import open_dataset, open_image_folder
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_folder import ImageFolder
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.visualization.side_by_side import side_by_side
+
+S = TypeVar("S")
 
 
 def check_dataset(
@@ -50,7 +53,7 @@ def check_dataset(
     if num_workers < 0:
         raise ValueError(f"num_workers must be at least 0, got {num_workers}; 0 reads in this process")
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         if data.format == "image_folder":
             folder = open_image_folder(data, "val")
             findings = _examined(
@@ -165,14 +168,10 @@ def _examined(
 def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
     """Read an image and its ground truth as training does."""
     record = dataset.records[index]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            digest = _digest(record.image)
-            sample = dataset[index]
-        except (ValueError, OSError) as error:
-            return ImageFindings(str(record.image), problem=_problem(error))
-    notes = [str(warning.message) for warning in caught]
+    read = _read(dataset, index, record.image)
+    if isinstance(read, ImageFindings):
+        return read
+    digest, sample, notes = read
     if dataset.annotations:
         entries = dataset.annotations[index].segments
         claimed = Counter(s.area for s in entries if s.area and dataset.categories.has_id(s.category_id))
@@ -191,14 +190,27 @@ def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
 
 def _examine_classified(folder: ImageFolder, index: int) -> ImageFindings:
     path = folder.files[index][0]
-    try:
-        digest = _digest(path)
-        sample = folder[index]
-    except (ValueError, OSError) as error:
-        return ImageFindings(str(path), problem=_problem(error))
+    read = _read(folder, index, path)
+    if isinstance(read, ImageFindings):
+        return read
+    digest, sample, notes = read
     size = (sample.image.shape[0], sample.image.shape[1])
     whole = SegmentFindings(sample.class_index, size[0] * size[1], is_crowd=False)
-    return ImageFindings(str(path), digest, size, 0, (whole,))
+    return ImageFindings(str(path), digest, size, 0, (whole,), tuple(notes))
+
+
+def _read(
+    dataset: Dataset[S], index: int, path: Path
+) -> tuple[bytes, S, list[str | ImageWarning]] | ImageFindings:
+    """Return the digest of an image file, what training gets of it, and the warnings; or why it does not."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            digest, sample = _digest(path), dataset[index]
+        except (ValueError, OSError) as error:
+            return ImageFindings(str(path), problem=_problem(error))
+    messages = [each.message for each in caught]
+    return digest, sample, [m if isinstance(m, ImageWarning) else str(m) for m in messages]
 
 
 def _digest(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from axial_deeplab.data.image_warnings import ImageWarning, together
 from axial_deeplab.panoptic.categories import Categories
 
 # The number of centers that the post-processing looks for by default, the paper's.
@@ -40,7 +41,7 @@ class ImageFindings:
     size: tuple[int, int] = (0, 0)
     void: int = 0
     segments: tuple[SegmentFindings, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str | ImageWarning, ...] = ()
     problem: str | None = None
 
 
@@ -78,7 +79,7 @@ class DatasetReport:
     @property
     def notes(self) -> list[str]:
         """What is odd, but no reason to stop."""
-        return [*self.dataset_notes, *(note for finding in self.findings for note in finding.notes)]
+        return together([*self.dataset_notes, *(note for each in self.findings for note in each.notes)])
 
     @property
     def readable(self) -> list[ImageFindings]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import find_images
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories, Category, whole_number
 from axial_deeplab.panoptic.coco_json import (
     ImageEntry,
@@ -72,8 +72,7 @@ def coco_instances_to_convert(
     background_id = categories.stuff_ids[0] if background is not None else None
 
     def annotate(image_id: ImageId) -> Panoptic:
-        pixels = read_image(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
-        size = (pixels.shape[0], pixels.shape[1])
+        size = picture_size(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
         masks = [
             Mask(_pixels(each.outline, size, each.where), each.train_id, each.is_crowd)
             for each in annotations[image_id]

@@ -17,7 +17,9 @@ from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.image_warnings import told_together
+from axial_deeplab.data.images import naming_damage, picture_size
+from axial_deeplab.data.tiff import has_pages, save_page
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, require_text
 from axial_deeplab.panoptic.map import Panoptic, measure_segments
@@ -39,12 +41,14 @@ class UnwrittenImage(NamedTuple):
         file_name: path of the image in the data set that is written.
         annotate: makes its panoptic map.
         image_id: None numbers the images 1, 2, ...
+        page: page of the file, from 1 on, if it is not the only one.
     """
 
     path: Path
     file_name: str
     annotate: Callable[[], Panoptic]
     image_id: ImageId | None = None
+    page: int | None = None
 
 
 def write_panoptic(
@@ -74,6 +78,11 @@ def write_panoptic(
     """
     for image in images:
         require_text(image.file_name)
+        if image.page not in (None, 1) and not copy_images:
+            raise ValueError(
+                f"{image.path} must have one page to stay where it is, for training reads the first, got "
+                f"page {image.page}; give --copy-images, which copies that page alone"
+            )
     parts = _parts(images, hold_out)
     if not categories.stuff_ids:
         warnings.warn(
@@ -82,6 +91,7 @@ def write_panoptic(
             stacklevel=2,
         )
     with (
+        told_together(),
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
     ):
@@ -92,7 +102,7 @@ def write_panoptic(
                 for image in part:
                     writer.add(image.annotate(), image_file_name=image.file_name, image_id=image.image_id)
                     if copy_images:
-                        _copy(image.path, folder / name / "images" / image.file_name)
+                        _copy(image, folder / name / "images" / image.file_name)
                     bar.update()
 
 
@@ -143,7 +153,9 @@ def maps_to_convert(
             for kind, paths in maps.items()
         }
         height, width = next(iter(read.values())).shape
-        read_image(files[name], size=(height, width))  # Refuses other sizes.
+        picture_size(
+            files[name], size=(height, width), page=_page(files[name], reading)
+        )  # Refuses other sizes.
         return panoptic_from_maps(
             read.get("semantic"),
             read.get("instances"),
@@ -152,7 +164,10 @@ def maps_to_convert(
             source=next(iter(maps.values()))[name],
         )
 
-    return [UnwrittenImage(path, name, partial(annotate, name)) for name, path in files.items()]
+    return [
+        UnwrittenImage(path, name, partial(annotate, name), page=_page(path, reading))
+        for name, path in files.items()
+    ]
 
 
 def masks_to_convert(
@@ -189,7 +204,7 @@ def masks_to_convert(
 
     def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
-        size = read_image(path).shape[:2]
+        size = picture_size(path, page=_page(path, reading))
         found = [
             Mask(pixels, thing)
             for mask in list_files(folder, MAP_SUFFIXES)
@@ -206,7 +221,10 @@ def masks_to_convert(
                 "rename one and its masks"
             )
     _refuse_lost_masks(Path(masks), Path(images), set(image_of_folder))
-    return [UnwrittenImage(path, name, partial(annotate, path)) for name, path in files.items()]
+    return [
+        UnwrittenImage(path, name, partial(annotate, path), page=_page(path, reading))
+        for name, path in files.items()
+    ]
 
 
 def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bool = False) -> None:
@@ -240,7 +258,7 @@ def write_cityscapes(dataset: CityscapesDataset, output: Folder, *, progress: bo
             ids, annotation = cityscapes_annotation(
                 read_id_map(path), image_id=record.image_id, file_name=name, source=path
             )
-            read_image(record.image, size=(ids.shape[0], ids.shape[1]))  # Refuses other sizes.
+            picture_size(record.image, size=(ids.shape[0], ids.shape[1]))  # Refuses other sizes.
             values, _, boxes = measure_segments(ids)
             box_of_id = dict(zip(values.tolist(), boxes.tolist(), strict=True))
             segments = [
@@ -289,9 +307,21 @@ def _hash(file_name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(image: UnwrittenImage, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    if image.page is None:
+        shutil.copyfile(image.path, target)
+        return
+    with naming_damage(image.path):
+        save_page(image.path, image.page, target)
+
+
+def _page(path: Path, reading: InstanceReading | None) -> int | None:
+    """Return the page of a photograph that has several, the one of its maps."""
+    if reading is None or reading.page is None:
+        return None
+    with naming_damage(path):
+        return reading.page if has_pages(path) else None
 
 
 def _paired(files: dict[str, Path], folder: Path, kind: str) -> dict[str, Path]:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
+from axial_deeplab.data.wide_images import read_ppm
 
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
@@ -36,15 +38,14 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         with Image.open(file, formats=FORMATS) as image:
             image.seek(place)
             mode = image.mode
-            pixels = np.asarray(image)
+            raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
+            pixels = np.asarray(image) if raw is None else raw[0][..., 0]
     if mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "
             "save the ids as greyscale, not as colors"
         )
     if num_pages > 1 and page is None:
-        warnings.warn(
-            f"{path} has {num_pages} pages, of which the first is read; give another with --page",
-            stacklevel=2,
-        )
+        text = f"has {num_pages} pages, of which the first is read; give another with --page"
+        warnings.warn(ImageWarning(path, text, "pages of a map"), stacklevel=2)
     return pixels.astype(np.int32)

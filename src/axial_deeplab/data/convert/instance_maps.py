@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.image_warnings import ImageWarning
 
 # Maps that are looked at beforehand: what is wrong with one is usually wrong with all.
 _LOOKED_AT = 20
@@ -61,11 +62,11 @@ class InstanceReading:
         """
         levels = read_id_map(path, page=self.page)
         if self.threshold is None and (count := len(np.unique(levels))) > 2:
-            warnings.warn(
-                f"{path} has {count} grey levels, of which all above 0 are taken for the instance; if they "
-                f"are soft edges, give --threshold {int(levels.max()) // 2}",
-                stacklevel=2,
+            text = (
+                f"has {count} grey levels, of which all above 0 are taken for the instance; if they are soft "
+                f"edges, give --threshold {int(levels.max()) // 2}"
             )
+            warnings.warn(ImageWarning(path, text, "grey levels"), stacklevel=2)
         mask = levels > (self.threshold or 0)
         if not self.connected_components or not mask.any():
             return [mask]

@@ -104,7 +104,8 @@ class LargeFiles:
         if not _is_too_large_for_pictures(prediction.size):
             panoptic = prediction.panoptic()
             if self.overlay:
-                pixels = read_whole(path, ValueRange(self.predictor.view.value_range))
+                view = self.predictor.view
+                pixels = read_whole(path, ValueRange(view.value_range), view.page)
                 drawn = draw_overlay(pixels, panoptic, self.predictor.categories, legend=self.legend)
                 with atomic_path((self.output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
                     drawn.save(temporary, quality=92)

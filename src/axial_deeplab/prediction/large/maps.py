@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.resize import resize_bilinear
+from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import ImageArray, View, run_network
 
@@ -130,8 +131,9 @@ def see_tile(model: nn.Module, pixels: ImageArray, view: View) -> SeenTile:
             f"tile must fit into memory, got {pixels.shape[0]} x {pixels.shape[1]} pixels; "
             "give a smaller --tile"
         ) from None
-    names = ("center_heatmap", "offsets", "semantic_logits")
-    maps = torch.cat([outputs[name][0].float() for name in names]).cpu().numpy()
+    found = (outputs[name] for name in ("center_heatmap", "offsets", "semantic_logits"))
+    tensors = (each.tensor() if isinstance(each, UpsampledLogits) else each for each in found)
+    maps = torch.cat([each[0].float() for each in tensors]).cpu().numpy()
     if not np.isfinite(maps).all():
         raise ValueError("outputs must be finite, got NaN or infinity; check weights and precision")
     return SeenTile(maps, heads.stride if heads else 1)

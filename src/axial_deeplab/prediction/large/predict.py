@@ -85,7 +85,7 @@ def predict_large(
     if output.is_dir() and output.suffix != ZARR_SUFFIX:
         raise IsADirectoryError(f"output must be a file, got the folder {output}; give another path")
     with _scratch(output) as folder:
-        image = open_image(source, folder, ValueRange(predictor.view.value_range))
+        image = open_image(source, folder, ValueRange(predictor.view.value_range), predictor.view.page)
         try:
             tiling = Tiling(image.size, tile, overlap, unit)
             return _predicted(predictor, image, tiling, output, folder, progress=progress)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.panoptic.map import find_runs
 from axial_deeplab.post_processing import (
     PostProcessing,
@@ -23,7 +24,6 @@ from axial_deeplab.post_processing import (
 from axial_deeplab.prediction.large.centers import CenterGrid
 from axial_deeplab.prediction.large.maps import HEATMAP, LOGITS, OFFSETS, TileMaps
 from axial_deeplab.prediction.large.tiling import Window
-from axial_deeplab.watershed import group_by_watershed
 
 # Pixels beside a block that its watershed sees: further than most objects reach that need one.
 _FLOODED = 128

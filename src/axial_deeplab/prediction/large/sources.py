@@ -114,14 +114,15 @@ class DecodedImage(LargeImage):
         path: image file.
         folder: for the pixels.
         value_range: see `LargeImage`.
+        page: see `read_image`.
 
     Raises:
         ValueError: the file is damaged or has more pixels than its reader takes.
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, folder: Path, value_range: ValueRange) -> None:
-        pixels = read_image(path, value_range=value_range)
+    def __init__(self, path: Path, folder: Path, value_range: ValueRange, page: int | None) -> None:
+        pixels = read_image(path, value_range=value_range, page=page)
         super().__init__(str(path), (pixels.shape[0], pixels.shape[1]), value_range)
         self._pixels = Blocks(folder / "pixels", 1, pixels.shape, np.uint8)
         self._pixels.write(0, pixels)
@@ -136,6 +137,7 @@ class TiffImage(LargeImage):
     Args:
         path: TIFF file.
         value_range: see `LargeImage`.
+        number: page, see `read_image`.
 
     Raises:
         UnsupportedImageError: windows of it cannot be read; the text goes on after the path.
@@ -143,7 +145,7 @@ class TiffImage(LargeImage):
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, value_range: ValueRange) -> None:
+    def __init__(self, path: Path, value_range: ValueRange, number: int | None) -> None:
         import tifffile
 
         self._file = open(path, "rb")  # noqa: SIM115  closed by close()
@@ -151,13 +153,17 @@ class TiffImage(LargeImage):
             with _damage_of(path):
                 pages: list[Any] = list(tifffile.TiffFile(self._file).pages)
                 pictures = [page for page in pages if not is_preview(page)] or pages[:1]
-                page = self._page = pictures[0]
+                if not 1 <= (number or 1) <= len(pictures):
+                    raise UnsupportedImageError(
+                        f"must have page {number}, got {len(pictures)} pages; give another --page"
+                    )
+                page = self._page = pictures[(number or 1) - 1]
                 self._place = pages.index(page)
                 # Smaller pages are the levels of a pyramid, labels and previews of slides.
                 shape = page.imagelength, page.imagewidth
                 same = [p for p in pictures if (p.imagelength, p.imagewidth) == shape]
                 self._require_windows(page)
-            if len(same) > 1:
+            if len(same) > 1 and number is None:
                 warnings.warn(
                     f"{path} has {len(same)} pages, of which only the first is read; save the others as "
                     "files of their own",
@@ -293,6 +299,7 @@ class TiffImage(LargeImage):
             bits=bits,
             white_is_zero=int(page.photometric) == 0,
             premultiplied=self._alpha == 1,
+            profile=page.iccprofile,
         )
 
 
@@ -343,13 +350,14 @@ class _Planes:
         return values.transpose([left.index(axis) for axis in "yxc" if axis in left])
 
 
-def open_image(source: Any, folder: Path, value_range: ValueRange) -> LargeImage:
+def open_image(source: Any, folder: Path, value_range: ValueRange, page: int | None = None) -> LargeImage:
     """Open an image to read it by windows.
 
     Args:
         source: path of an image file or an OME-Zarr folder, or an array (see `ArrayImage`).
         folder: for the pixels of files that are decoded whole.
         value_range: see `LargeImage`.
+        page: see `read_image`.
 
     Raises:
         ValueError: the image is damaged or of a kind that cannot be read.
@@ -363,20 +371,20 @@ def open_image(source: Any, folder: Path, value_range: ValueRange) -> LargeImage
     with path.open("rb") as file:
         is_tiff = file.read(4) in MAGIC
     if not is_tiff:
-        return DecodedImage(path, folder, value_range)
+        return DecodedImage(path, folder, value_range, page)
     try:
-        return TiffImage(path, value_range)
+        return TiffImage(path, value_range, page)
     except UnsupportedImageError as error:
         try:
-            return DecodedImage(path, folder, value_range)
+            return DecodedImage(path, folder, value_range, page)
         except (ValueError, MemoryError):
             raise ValueError(f"{path} {error}") from None
 
 
-def read_whole(path: Path, value_range: ValueRange) -> NDArray[np.uint8]:
+def read_whole(path: Path, value_range: ValueRange, page: int | None) -> NDArray[np.uint8]:
     """Return all pixels (H, W, 3) of an image file or OME-Zarr folder, uint8; errors are `open_image`'s."""
     if not path.is_dir():
-        return read_image(path, value_range=value_range)
+        return read_image(path, value_range=value_range, page=page)
     image = ZarrImage(path, value_range)
     return image.read(Window(0, 0, *image.size))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.watershed import group_by_watershed
 
 SKY, CELL = 0, 1
 

@@ -1,0 +1,67 @@
+"""Telling what is odd in image files: once for a run, with the number of images and the first of them."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+
+class ImageWarning(UserWarning):
+    """What is odd in an image file.
+
+    Args:
+        path: the file.
+        text: what is odd, and what to do; it goes on after the path.
+        kind: a word that is the same for what has the same cause in other files.
+    """
+
+    def __init__(self, path: str | PathLike[str], text: str, kind: str) -> None:
+        super().__init__(path, text, kind)
+        self.text = text
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} {self.text}"
+
+
+def together(notes: Iterable[str | ImageWarning]) -> list[str]:
+    """Return notes as text: of the warnings of one kind the first alone, with the number of images."""
+    groups: dict[str, list[str | ImageWarning]] = {}
+    for note in notes:
+        groups.setdefault(note.kind if isinstance(note, ImageWarning) else note, []).append(note)
+    return [
+        f"{len(group)} images, of which the first: {group[0]}"
+        if len(group) > 1 and isinstance(group[0], ImageWarning)
+        else str(group[0])
+        for group in groups.values()
+    ]
+
+
+@contextmanager
+def told_together() -> Iterator[None]:
+    """Keep the warnings of single images in the block until its end, and tell them together then.
+
+    Threads that work for the block may warn; it is for the main thread to enter and leave it.
+    """
+    found: list[ImageWarning] = []
+    try:
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def keep(message: Warning | str, *origin: object) -> None:
+                if isinstance(message, ImageWarning):
+                    found.append(message)
+                else:
+                    show(message, *origin)  # type: ignore[arg-type]
+
+            warnings.showwarning = keep  # type: ignore[assignment]
+            warnings.simplefilter("always", ImageWarning)
+            yield
+    finally:
+        for text in together(found):
+            warnings.warn(text, stacklevel=3)
+
+
+def ignore_in_worker(worker: int) -> None:
+    """Keep a process that loads images from warning of each, where they were looked at before."""
+    warnings.simplefilter("ignore", ImageWarning)

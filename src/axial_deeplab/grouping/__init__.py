@@ -1,0 +1,1 @@
+"""Which center each pixel belongs to: the nearest one, or that on whose hill of the heatmap it lies."""
