@@ -21,6 +21,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
 # Side of the tiles of the files in pixels; sides of blocks are multiples of it.
 FILE_TILE = 256
+_BUFFER = 2**24  # bytes of tiles that wait to be compressed
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +199,7 @@ def write_tiff(
                 description=what.encode("ascii", "replace").decode(),
                 metadata=None,
                 extratags=tags,
+                buffersize=_BUFFER,
             )
 
 
