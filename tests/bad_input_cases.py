@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 import safetensors.torch
+import tifffile
 import torch
 from PIL import Image
 
@@ -76,6 +77,12 @@ def folder(path: str) -> Break:
 
 def picture(path: str, mode: str, size: tuple[int, int] = (48, 40)) -> Break:
     return lambda: Image.new(mode, size).save(path)
+
+
+def large_tiff(path: str, bands: int = 3) -> None:
+    """Write a TIFF of 200 x 200 pixels, in tiles."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, bands), np.uint8)
+    tifffile.imwrite(path, pixels, tile=(64, 64), planarconfig="contig", compression="zlib")
 
 
 def edited(change: Callable[[dict[str, Any]], object], path: str = "panoptic.json") -> Break:
@@ -160,6 +167,51 @@ CASES = {
     "top_k_a_fraction": Case(f"{PREDICT} --top-k 1.5", "--top-k: invalid int value: '1.5'", "or all"),
     "top_k_another_word": Case(f"{PREDICT} --top-k none", "--top-k: invalid int value: 'none'", "or all"),
     "top_k_all_of_evaluate_is_no_number": Case(f"{EVALUATE} --top-k ALL", "'ALL'", "give a number, or all"),
+    "tile_too_small": Case(
+        f"{PREDICT} --tile 63", "tile must be at least 64 pixels, got 63", "give --tile 512"
+    ),
+    "tile_negative": Case(
+        f"{PREDICT} --tile -512", "tile must be at least 64 pixels, got -512", "--tile 512"
+    ),
+    "tile_no_number": Case(f"{PREDICT} --tile big", "--tile: invalid int value: 'big'", "--help"),
+    "overlap_half_a_tile": Case(
+        f"{PREDICT} --tile 64 --overlap 33", "overlap must be from 0 to 32 pixels", "a smaller --overlap"
+    ),
+    "overlap_negative": Case(f"{PREDICT} --overlap -1", "overlap must be from 0", "got -1"),
+    "tile_and_long_side": Case(
+        f"{PREDICT} --tile 64 --long-side 99", "long_side must be 0 with tiles", "--long-side 0"
+    ),
+    "tile_beyond_max_size": Case(
+        f"{PREDICT} --tile 99 --max-size 64",
+        "tile must be at most max_size, 64 pixels, got 99",
+        "lower --tile",
+    ),
+    "tile_and_top_k": Case(
+        f"{PREDICT} --tile 64 --top-k 9", "--top-k must come without --tile", "leave it out"
+    ),
+    "tile_and_json": Case(
+        "predict images --weights tiny.safetensors --tile 64 --json panoptic.json",
+        "--json must",
+        "leave it out",
+    ),
+    "tile_and_cityscapes": Case(
+        f"{PREDICT} --tile 64 --cityscapes", "cityscapes must be False with tiles", "leave out --cityscapes"
+    ),
+    "tile_and_nms_kernel": Case(
+        f"{PREDICT} --tile 64 --nms-kernel 65", "nms_kernel must be at most a tile of 64 pixels", "lower it"
+    ),
+    "tiff_cut_off_in_tiles": Case(
+        PREDICT.replace("0.jpg", "0.tif") + " --tile 64",
+        "images/0.tif must be a complete TIFF",
+        "replace it",
+        lambda: (large_tiff("images/0.tif"), cut("images/0.tif", 20_000)()),
+    ),
+    "tiff_without_grey_or_color_in_tiles": Case(
+        PREDICT.replace("0.jpg", "0.tif") + " --tile 64",
+        "got a TIFF of 5 bands",
+        "save three of them",
+        lambda: large_tiff("images/0.tif", 5),
+    ),
     "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel must be 1 pixel", "got 0"),
     "nms_kernel_beyond_64_bits": Case(f"{PREDICT} --nms-kernel {10**30}", "nms_kernel", "2^31 - 1"),
     "stuff_area_beyond_64_bits": Case(f"{PREDICT} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),

@@ -196,9 +196,33 @@ def test_an_image_beyond_the_memory_is_refused(
 ) -> None:
     picture("images/0.jpg", "RGB", (20_000, 50))()
     monkeypatch.setattr("os.sysconf", lambda name: 1000)
-    check_refused(
-        capsys, PREDICT, "images/0.jpg: image must fit into memory, got 50 x 20000", "--max-size 5000"
+    words = f"{PREDICT} --cityscapes"  # whose files want whole images
+    with monkeypatch.context() as patch:
+        patch.setattr("axial_deeplab.prediction.files.CityscapesWriter", lambda *arguments: object())
+        check_refused(
+            capsys, words, "images/0.jpg: image must fit into memory, got 50 x 20000", "--max-size 5000"
+        )
+    words = f"{PREDICT} --tile 512"
+    check_refused(capsys, words, "images/0.jpg: tile must fit into memory, got 50 x 497", "a smaller --tile")
+
+
+def test_an_image_beyond_the_memory_is_seen_in_tiles(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("images/0.jpg", "RGB", (20_000, 50))()
+    monkeypatch.setattr("os.sysconf", lambda name: 5000)
+    code, out, err = run(capsys, PREDICT)
+    told, *others = err.splitlines()
+    assert code == 0
+    assert told.startswith(
+        "axial-deeplab: warning: images/0.jpg: 50 x 20000 pixels (height x width) may not fit"
     )
+    assert told.endswith("choose their side by --tile N, or reduce the image by --max-size N")
+    assert all("scores are low" in line for line in others)
+    assert "1 image (1 of them in tiles, see labels/)" in out
+    assert sorted(path.name for path in Path("out").rglob("*.*")) == [
+        *("0.jpg", "0.json", "0.png", "0.tif", "panoptic.json"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,19 @@ def predict(arguments: Arguments) -> None:
         help="write the files of the Cityscapes server, too: label ids of pixels, masks of instances",
     )
     parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="N",
+        help="see images whose longer side exceeds N pixels in tiles of that size, labels are tiled TIFF "
+        "(default: only those that may not fit into memory, in tiles of 513)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        metavar="N",
+        help="pixels that tiles share (default: 64, a quarter of small tiles)",
+    )
+    parser.add_argument(
         "--runtime",
         default="torch",
         choices=("torch", "onnx"),
@@ -52,6 +65,13 @@ def predict(arguments: Arguments) -> None:
         )
     if options.cityscapes and options.json:
         raise ValueError("--cityscapes must come without --json, got both; give the folder of images alone")
+    in_tiles = options.tile is not None or options.overlap is not None
+    for word, value in (("--json", options.json), ("--top-k", options.top_k)):
+        if in_tiles and value is not None:
+            raise ValueError(
+                f"{word} must come without --tile and --overlap, got {value}; leave it out: "
+                "tiles are for images of any size, and keep all centers"
+            )
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -79,7 +99,13 @@ def predict(arguments: Arguments) -> None:
         return
     print(
         predict_files(
-            predictor, options.images, options.output, cityscapes=options.cityscapes, progress=progress
+            predictor,
+            options.images,
+            options.output,
+            cityscapes=options.cityscapes,
+            tile=options.tile,
+            overlap=options.overlap,
+            progress=progress,
         )
     )
 

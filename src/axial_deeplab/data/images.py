@@ -56,7 +56,7 @@ _LOOKED_AT = 20
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-class _Stored(NamedTuple):
+class StoredImage(NamedTuple):
     """What an image file says.
 
     Args:
@@ -137,7 +137,7 @@ def read_with_notes(
     try:
         has_8_bits = stored.values.dtype == np.uint8  # as nearly all pictures, and then there is no range
         complaint = None if has_8_bits else value_range.complaint(stored.values, bits=stored.bits)
-        pixels = _as_shown(stored, value_range)
+        pixels = as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     notes = {"range": complaint, "pages": stored.more}
@@ -270,10 +270,10 @@ def to_rgb(image: Image.Image, *, value_range: ValueRange = FULL) -> NDArray[np.
     Raises:
         ValueError: floating point or 32-bit pixels, whose range nobody knows.
     """
-    return _as_shown(_of_pillow(image), value_range)
+    return as_shown(_of_pillow(image), value_range)
 
 
-def _read(file: BinaryIO, page: int | None) -> _Stored:
+def _read(file: BinaryIO, page: int | None) -> StoredImage:
     if file.read(4) in MAGIC:
         return _read_tiff(file, page)
     file.seek(0)
@@ -284,7 +284,7 @@ def _read(file: BinaryIO, page: int | None) -> _Stored:
     image.seek((page or 1) - 1)
     wide = _read_wide(file, image)
     if wide is not None:
-        stored = _Stored(
+        stored = StoredImage(
             wide.values, wide.alpha, bits=wide.bits, profile=image.info.get("icc_profile"),
             exponent=exponent_of_gamma(image),
         )  # fmt: skip
@@ -305,7 +305,7 @@ def _read_wide(file: BinaryIO, image: Image.Image) -> WideValues | None:
     return read_wide_jpeg_2000(file, image) if image.format == "JPEG2000" else None
 
 
-def _read_tiff(file: BinaryIO, number: int | None) -> _Stored:
+def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
     page = read_tiff(file, number=number)
     if page.values is None:
         file.seek(0)
@@ -320,7 +320,7 @@ def _read_tiff(file: BinaryIO, number: int | None) -> _Stored:
             ) from None
         stored = _of_pillow(image)._replace(orientation=_orientation(image))
     else:
-        stored = _Stored(
+        stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
             page.premultiplied, page.is_coarse, profile=page.profile,
         )  # fmt: skip
@@ -328,26 +328,26 @@ def _read_tiff(file: BinaryIO, number: int | None) -> _Stored:
     return stored._replace(more=more if page.num_pages > 1 and number is None else None)
 
 
-def _of_pillow(image: Image.Image) -> _Stored:
+def _of_pillow(image: Image.Image) -> StoredImage:
     profile, exponent = image.info.get("icc_profile"), exponent_of_gamma(image)
     if image.mode[0] in "IF":
         values, key = np.asarray(image), image.info.get("transparency")
         alpha = None if key is None else np.where(values == key, 0, 0xFFFF).astype(np.uint16)
-        return _Stored(values[..., None], alpha, profile=profile, exponent=exponent)
+        return StoredImage(values[..., None], alpha, profile=profile, exponent=exponent)
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("RGBA"))
-        return _Stored(pixels[..., :3], pixels[..., 3], profile=profile, exponent=exponent)
+        return StoredImage(pixels[..., :3], pixels[..., 3], profile=profile, exponent=exponent)
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all for Adobe's, which store the inks inverted.
         image = Image.fromarray(_WHITE - np.asarray(image), "CMYK")
     if image.mode in ("CMYK", "LAB"):
-        return _Stored(np.array(in_srgb(image, profile)))
+        return StoredImage(np.array(in_srgb(image, profile)))
     if image.mode not in ("RGB", "L"):
         image = image.convert("RGB")
-    return _Stored(np.atleast_3d(np.array(image)), profile=profile, exponent=exponent)
+    return StoredImage(np.atleast_3d(np.array(image)), profile=profile, exponent=exponent)
 
 
-def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
+def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3) as a viewer shows them, transparent ones on white."""
     pixels = stored.values
     if pixels.dtype != np.uint8:

@@ -72,7 +72,7 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
     file.seek(0)
     with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
         pages = list(tiff.pages)
-        pictures = [place for place, page in enumerate(pages) if not _is_preview(page)] or [0]
+        pictures = [place for place, page in enumerate(pages) if not is_preview(page)] or [0]
         if number is not None and not 1 <= number <= len(pictures):
             raise UnsupportedImageError(
                 f"must have page {number}, got {len(pictures)} pages; give another --page"
@@ -138,7 +138,7 @@ def _all_errors_as_damage() -> Iterator[None]:
         raise ValueError(f"a damaged TIFF ({str(error) or type(error).__name__})") from None
 
 
-def _is_preview(page: Any) -> bool:
+def is_preview(page: Any) -> bool:
     old = page.tags.get(_OLD_SUBFILE_TYPE)
     return bool(page.subfiletype & _REDUCED_OR_MASK) or (old is not None and old.value == _OLD_REDUCED)
 

@@ -16,6 +16,9 @@ from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
+from axial_deeplab.prediction.large.files import LargeFiles
+from axial_deeplab.prediction.large.results import LargePrediction
+from axial_deeplab.prediction.large.sources import is_zarr
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
@@ -39,6 +42,7 @@ class PredictedFiles:
         num_images: images with a prediction.
         num_videos: videos with overlays.
         num_frames: their frames, together.
+        num_tiled: images that were seen in tiles.
         num_resumed: images whose prediction was there from a run of the same options that had been stopped.
         times_ms: times of the network and of the post-processing of all others together, milliseconds.
         num_left_out: centers of objects beyond `top_k`, of each image and video.
@@ -50,6 +54,7 @@ class PredictedFiles:
     num_images: int = 0
     num_videos: int = 0
     num_frames: int = 0
+    num_tiled: int = 0
     num_resumed: int = 0
     times_ms: tuple[float, float] = (0.0, 0.0)
     num_left_out: list[int] = field(default_factory=list)
@@ -66,13 +71,14 @@ class PredictedFiles:
         """Mean time of the post-processing, milliseconds an image or frame."""
         return self.times_ms[1] / max(1, self.num_images - self.num_resumed + self.num_frames)
 
-    def add(self, done: Prediction | PredictedVideo) -> None:
+    def add(self, done: Prediction | LargePrediction | PredictedVideo) -> None:
         """Count an image or a video."""
         network_ms, post_processing_ms = self.times_ms
         self.times_ms = network_ms + done.network_ms, post_processing_ms + done.post_processing_ms
         self.num_left_out.append(done.num_left_out)
-        if isinstance(done, Prediction):
+        if isinstance(done, Prediction | LargePrediction):
             self.num_images += 1
+            self.num_tiled += isinstance(done, LargePrediction)
             self.scores.append(done.mean_scores)
         else:
             self.num_videos += 1
@@ -99,6 +105,8 @@ class PredictedFiles:
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
+        if self.num_tiled:
+            counts[0] += f" ({self.num_tiled} of them in tiles, see labels/)"
         if self.num_resumed:
             counts[0] += f" ({self.num_resumed} of them from a run that was stopped)"
         if self.num_videos:
@@ -120,6 +128,8 @@ def predict_files(
     overlay: bool = True,
     legend: bool = False,
     cityscapes: bool = False,
+    tile: int | None = None,
+    overlap: int | None = None,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -130,6 +140,9 @@ def predict_files(
     139), if every name is another number; otherwise 1, 2, ... Runs of the same weights and options into one
     folder add up, and one that was stopped is continued (see `PanopticWriter`).
 
+    Large images are seen in tiles: `labels/` gets their labels and segments (see `LargePrediction`). Those of
+    more than 2^25 pixels have neither PNG nor overlay.
+
     Args:
         predictor: makes the predictions.
         inputs: image and video files, and folders of them, with their subfolders.
@@ -137,23 +150,39 @@ def predict_files(
         overlay: draw the overlay pictures, at the size of the image; videos always have theirs.
         legend: append a legend to the pictures, which makes them higher.
         cityscapes: write the files of the Cityscapes server, too, into the folder `cityscapes`
-            (`CityscapesWriter`).
+            (`CityscapesWriter`); images are then seen whole.
+        tile: images with a longer side are seen in tiles of so many pixels; None sees those in tiles that may
+            not fit into memory, and OME-Zarr folders.
+        overlap: pixels that tiles share, see `Predictor.predict_large`.
         progress: show a progress bar.
 
     Raises:
         ValueError: there is no image or video, some could not be read (the others are written nevertheless),
-            or PyAV is missing and there is a video.
+            PyAV is missing and there is a video, or tile or overlap is out of its range.
         OSError: an input does not exist, or the output cannot be written.
     """
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"output must be a folder, got the file {output}; give another path")
-    files = find_images(inputs, exclude=output, suffixes=(*SUFFIXES, *VIDEO_SUFFIXES))
+    folders = {Path(each).name: Path(each) for each in inputs if is_zarr(Path(each))}
+    others = [each for each in inputs if not is_zarr(Path(each))]
+    suffixes = (*SUFFIXES, *VIDEO_SUFFIXES)
+    if cityscapes and (tile is not None or overlap is not None):
+        raise ValueError("cityscapes must be False with tiles, got True; leave out --cityscapes or --tile")
+    files = folders | (
+        find_images(others, exclude=output, suffixes=suffixes) if others or not folders else {}
+    )
     videos = {name: path for name, path in files.items() if is_video(path)}
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
     labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
+    settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+    if tile is not None or overlap is not None:
+        settings += f" tile {tile} overlap {overlap}"
+    large = None
+    if labels is None:
+        large = LargeFiles(predictor, output, tile, overlap, overlay, legend, settings, progress)
     predictor.warm_up()
     done = PredictedFiles(output)
 
@@ -166,13 +195,17 @@ def predict_files(
 
     with told_once():
         if images:
-            settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
             writer = PanopticWriter(
                 output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
             )
-            _predict_images(predictor, images, writer, done, write_pictures, progress=progress)
+            _predict_images(predictor, images, writer, done, write_pictures, large, progress=progress)
         _predict_videos(predictor, videos, output, done, progress=progress)
     done.warn(predictor)
+    if tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
+        warnings.warn(
+            f"tile is {tile} pixels, and no image is larger: each was seen whole; give a smaller --tile",
+            stacklevel=2,
+        )
     if done.failures:
         none = done.num_images + done.num_videos == 0
         which = "none" if none else f"{len(done.failures)} of {len(files)} that are not"
@@ -214,6 +247,7 @@ def _predict_images(
     writer: PanopticWriter,
     done: PredictedFiles,
     write_pictures: Callable[[Prediction, str, str], None],
+    large: LargeFiles | None,
     *,
     progress: bool,
 ) -> None:
@@ -223,20 +257,27 @@ def _predict_images(
         if writer.resume(name, image_id, mark):
             done.add_resumed()
             continue
+        prediction: Prediction | LargePrediction | None
         try:
-            prediction = predictor(path)
+            prediction = None if large is not None and large.takes(path) else predictor(path)
         except (ValueError, OSError) as error:
             done.add_failure(path, error)
             continue
         try:
-            write_pictures(prediction, name, writer.png_name(name))
-            writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
+            if prediction is None and large is not None:
+                prediction = large.add(path, name, writer, image_id=image_id, mark=mark)
+            elif isinstance(prediction, Prediction):
+                write_pictures(prediction, name, writer.png_name(name))
+                writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         except (ValueError, OSError) as error:
             # Where there is no folder of the output, it cannot be made for any image.
             folder = writer.folder.parent
             if isinstance(error, OSError) and not (error.errno in _OF_ONE_NAME and folder.is_dir()):
                 raise
             done.add_failure(path, error)
+            continue
+        if prediction is None:
+            done.add_resumed()
             continue
         done.add(prediction)
         # Images of many sizes leave gaps in the heap that no later map fits into.

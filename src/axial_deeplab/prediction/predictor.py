@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
+
+if TYPE_CHECKING:
+    from axial_deeplab.prediction.large.results import LargePrediction
 
 ImageArray = NDArray[np.uint8]
 ImageLike = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -228,7 +231,7 @@ def predict_panoptic_batch(
     device = next(model.parameters()).device
     for indices in of_size.values():
         start = time.perf_counter()
-        outputs = _run(model, np.stack([seen[index] for index in indices]), device, view)
+        outputs = run_network(model, np.stack([seen[index] for index in indices]), device, view)
         _wait_for(device)
         network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
         for number, index in enumerate(indices):
@@ -367,6 +370,38 @@ class Predictor:
         warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
 
+    def predict_large(
+        self,
+        source: Any,
+        output: str | os.PathLike[str],
+        *,
+        tile: int | None = None,
+        overlap: int | None = None,
+        progress: bool = False,
+    ) -> "LargePrediction":
+        """Segment an image of any size in tiles; memory does not grow with the image.
+
+        The network sees tiles that overlap; their maps are blended on disk, and segments are found in the
+        whole, so that no object is cut at a seam. `top_k` does not count: all centers are kept.
+
+        Args:
+            source: TIFF or GeoTIFF (read by windows), OME-Zarr folder, any other image file (decoded once, to
+                disk), or an array (H, W, 3) or (H, W) that need not be in memory.
+            output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
+                files lie in a folder beside it.
+            tile: side of the tiles in pixels, at least 64; None for 513.
+            overlap: pixels that neighbors share; None for 64, or a quarter of smaller tiles.
+            progress: show progress bars.
+
+        Raises:
+            ValueError: the image cannot be read, an argument is out of its range, the disk has no room, or
+                `long_side` or `fill_void` needs the whole image.
+            OSError: a file cannot be opened or written.
+        """
+        from axial_deeplab.prediction.large.predict import predict_large
+
+        return predict_large(self, source, output, tile=tile, overlap=overlap, progress=progress)
+
     @property
     def settings(self) -> str:
         """Text that is the same for predictors of the same weights and options, and differs for others."""
@@ -467,8 +502,12 @@ def _as_array(image: ImageLike, value_range: ValueRange, page: int | None = None
     return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
 
 
-def _run(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Logits]:
-    """Return the outputs for images (B, H, W, C)."""
+def run_network(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Logits]:
+    """Return the outputs for images (B, H, W, C) of one size.
+
+    Raises:
+        ValueError: they do not fit into memory.
+    """
     num_images, height, width = images.shape[:3]
     num_classes = getattr(model, "config", {}).get("num_classes", 1)
     # float32 logits, heatmap and offsets at the padded size, and cropped to the image; a running average.
@@ -506,14 +545,18 @@ def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[s
 
 def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
     """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:
-        return
-    if bytes_of_a_pixel * height * width > memory:
+    memory = memory_of(device)
+    if memory is not None and bytes_of_a_pixel * height * width > memory:
         raise ValueError(_too_large(height, width))
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has, None if that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def _too_large(height: int, width: int) -> str:

@@ -1,0 +1,271 @@
+"""The files of a segmented large image: labels and classes as tiled TIFF or OME-Zarr, segments as JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.prediction.large.maps import Blocks
+from axial_deeplab.prediction.large.segments import SegmentTable
+from axial_deeplab.prediction.large.sources import require_zarr
+from axial_deeplab.prediction.large.tiling import Window, cut
+from axial_deeplab.util.files import atomic_directory, atomic_path
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIX = ".zarr"
+# Side of the tiles of the files in pixels; sides of blocks are multiples of it.
+FILE_TILE = 256
+_BUFFER = 2**24  # bytes of tiles that wait to be compressed
+
+
+@dataclass(frozen=True, eq=False)
+class LargePrediction:
+    """The panoptic segmentation of a large image, in files.
+
+    Args:
+        path: tiled TIFF whose first page has the label of each pixel (uint32, 0 for void) and whose second
+            has its class (1 + train id, 0 for void); or an OME-Zarr folder with the same as `labels/segments`
+            and `labels/classes`.
+        size: (height, width) of the image in pixels.
+        table: the segments; labels are 1, 2, ... in its order.
+        scores: mean probability of its class over the pixels of each segment, times the confidence of the
+            center of a thing (S,).
+        categories: the label space.
+        num_tiles: tiles that the network saw.
+        network_ms: time of the network with reading, milliseconds.
+        post_processing_ms: time of all the rest, milliseconds.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    table: SegmentTable
+    scores: NDArray[np.float64]
+    categories: Categories
+    num_tiles: int
+    network_ms: float
+    post_processing_ms: float
+    num_left_out: int = 0
+
+    @property
+    def json_path(self) -> Path:
+        """The file of the segments, beside the labels."""
+        return self.path.with_suffix(".json")
+
+    @property
+    def segments_info(self) -> list[dict[str, Any]]:
+        """What `Prediction.segments_info` is; `id` is the label."""
+        return list(self._infos())
+
+    @property
+    def mean_scores(self) -> tuple[float, float]:
+        """What `Prediction.mean_scores` is."""
+        areas, scores = self.table.areas, self.scores
+        things = np.isin(self.table.train_ids, self.categories.thing_ids)
+        of_pixels = float((areas * scores).sum() / areas.sum()) if len(areas) else float("nan")
+        return of_pixels, float(scores[things].mean()) if things.any() else float("nan")
+
+    def panoptic(self) -> Panoptic:
+        """Read all labels, as a panoptic map (H, W) of them and its segments."""
+        if self.path.suffix == ZARR_SUFFIX:
+            labels = require_zarr(self.path).open(self.path / "labels/segments/0", mode="r")[:]
+        else:
+            import tifffile
+
+            labels = tifffile.imread(self.path, key=0)
+        infos = zip(
+            self.table.train_ids.tolist(), self.table.areas.tolist(), self.scores.tolist(), strict=True
+        )
+        segments = tuple(
+            Segment(id=label, train_id=train_id, area=area, score=score)
+            for label, (train_id, area, score) in enumerate(infos, start=1)
+        )
+        return Panoptic(labels.astype(np.int32), segments)
+
+    def write_json(self, more: Mapping[str, Any]) -> None:
+        """Write the segments, one a line, beside the labels.
+
+        Args:
+            more: further keys of the document.
+        """
+        head = {
+            **more,
+            "labels": self.path.name,
+            "height": self.size[0],
+            "width": self.size[1],
+            "categories": [
+                {"class": number, **category}
+                for number, category in enumerate(self.categories.to_json(), start=1)
+            ],
+        }
+        with atomic_path(self.json_path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(f'{json.dumps(head)[:-1]}, "segments_info": [')
+            for number, info in enumerate(self._infos()):
+                file.write(f"{',' if number else ''}\n{json.dumps(info)}")
+            file.write("\n]}\n")
+
+    def _infos(self) -> Iterator[dict[str, Any]]:
+        table = self.table
+        rows = (table.train_ids, table.areas, table.boxes, self.scores)
+        for label, (train_id, area, box, score) in enumerate(
+            zip(*(row.tolist() for row in rows), strict=True), start=1
+        ):
+            category = self.categories[train_id]
+            yield {
+                "id": label,
+                "category_id": category.id,
+                "name": category.name,
+                "isthing": category.is_thing,
+                "score": round(score, 6),
+                "area": area,
+                "bbox": box,
+            }
+
+
+class LabelBlocks:
+    """The labels of an image on disk, block by block.
+
+    Args:
+        path: file, made if it is missing.
+        size: (height, width) of the image in pixels.
+        side: side of the blocks in pixels, a multiple of `FILE_TILE`.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], side: int) -> None:
+        self.size, self.side = size, side
+        self.windows = cut(size, side)
+        self._blocks = Blocks(path, len(self.windows), (side, side), np.uint32)
+
+    def read(self, index: int) -> NDArray[np.uint32]:
+        """Return a block as it was written."""
+        height, width = self.windows[index].shape
+        return self._blocks.read(index, (slice(height), slice(width)))
+
+    def write(self, index: int, labels: NDArray[np.uint32]) -> None:
+        """Keep a block."""
+        self._blocks.write(index, labels)
+
+    def tiles(self) -> Iterator[NDArray[np.uint32]]:
+        """Yield squares of `FILE_TILE` pixels, row by row."""
+        across = -(-self.size[1] // self.side)
+        for tile in cut(self.size, FILE_TILE):
+            row, column = tile.top // self.side, tile.left // self.side
+            block = Window(row * self.side, column * self.side, self.size[0], self.size[1])
+            yield self._blocks.read(row * across + column, tile.within(block))
+
+
+def class_of_labels(table: SegmentTable, num_classes: int) -> NDArray[Any]:
+    """Return 1 + train id of each label, 0 for void, in the smallest type that has all classes."""
+    dtype = np.uint8 if num_classes < 256 else np.uint16
+    return np.concatenate(([0], table.train_ids + 1)).astype(dtype)
+
+
+def write_tiff(
+    path: Path, labels: LabelBlocks, classes: NDArray[Any], categories: Categories, placed: Mapping[str, Any]
+) -> None:
+    """Write labels and classes as two pages of a tiled BigTIFF.
+
+    Args:
+        path: the file.
+        labels: labels of the image.
+        classes: class of each label.
+        categories: names of the classes.
+        placed: what the image says of its place on Earth goes to both pages.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import tifffile
+
+    names = ", ".join(f"{number} {name}" for number, name in enumerate(categories.names, start=1))
+    tags = list(placed.get("geo_tags", ()))
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as tiff:
+        for dtype, what, squares in (
+            (np.dtype(np.uint32), "labels of segments, 0 void", labels.tiles()),
+            (classes.dtype, f"classes: 0 void, {names}", (classes[square] for square in labels.tiles())),
+        ):
+            tiff.write(
+                (_filled_up(square) for square in squares),
+                shape=labels.size,
+                dtype=dtype,
+                tile=(FILE_TILE, FILE_TILE),
+                photometric="minisblack",
+                compression="zlib",
+                description=what.encode("ascii", "replace").decode(),
+                metadata=None,
+                extratags=tags,
+                buffersize=_BUFFER,
+            )
+
+
+def _filled_up(square: NDArray[Any]) -> NDArray[Any]:
+    missing = [(0, FILE_TILE - length) for length in square.shape]
+    return np.ascontiguousarray(np.pad(square, missing))
+
+
+def write_zarr(
+    path: Path, labels: LabelBlocks, classes: NDArray[Any], categories: Categories, placed: Mapping[str, Any]
+) -> None:
+    """Write labels and classes as OME-Zarr label images (version 0.4).
+
+    Args:
+        path: the folder; one that is there is replaced.
+        labels: labels of the image.
+        classes: class of each label.
+        categories: names and colors of the classes.
+        placed: scales and units of an OME-Zarr image are taken over.
+
+    Raises:
+        ValueError: zarr is missing, or the folder holds something else.
+        OSError: the folder cannot be written.
+    """
+    zarr = require_zarr(path)
+    axes, scale = _plane(placed)
+    colors = [
+        {"label-value": number, "rgba": [*color, 255]}
+        for number, color in enumerate(categories.colors, start=1)
+    ]
+    with atomic_directory(path) as temporary:
+        root = zarr.open_group(temporary, mode="w", zarr_format=2)
+        group = root.create_group("labels")
+        group.attrs["labels"] = ["segments", "classes"]
+        for name, dtype in (("segments", np.dtype(np.uint32)), ("classes", classes.dtype)):
+            image = group.create_group(name)
+            image.attrs["multiscales"] = [
+                {
+                    "version": "0.4",
+                    "name": name,
+                    "axes": axes,
+                    "datasets": [
+                        {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+                    ],
+                }
+            ]
+            image.attrs["image-label"] = {
+                "version": "0.4",
+                **({"colors": colors} if name == "classes" else {}),
+            }
+            array = image.create_array(
+                "0", shape=labels.size, dtype=dtype, chunks=(FILE_TILE, FILE_TILE), fill_value=0
+            )
+            for index, window in enumerate(labels.windows):
+                values = labels.read(index)
+                array[window.slices] = values if name == "segments" else classes[values]
+
+
+def _plane(placed: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return the axes y and x of an OME-Zarr image, and the size of a pixel along them."""
+    source, names = placed.get("multiscale", {}), placed.get("axes", [])
+    known = {axis["name"]: axis for axis in source.get("axes", ()) if isinstance(axis, dict)}
+    axes = [known.get(name, {"name": name, "type": "space"}) for name in "yx"]
+    scale = [1.0] * len(names)
+    for transformation in source.get("datasets", [{}])[0].get("coordinateTransformations", ()):
+        if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == len(names):
+            scale = list(transformation["scale"])
+    of_axis = dict(zip(names, scale, strict=True))
+    return axes, [of_axis.get(name, 1.0) for name in "yx"]
