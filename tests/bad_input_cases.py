@@ -161,6 +161,11 @@ CASES = {
     "cityscapes_and_json": Case(
         f"{PREDICT} --cityscapes --json panoptic.json", "--cityscapes must come without --json", "got both"
     ),
+    "save_unknown_kind": Case(f"{PREDICT} --save png", "invalid choice: 'png'", "labels"),
+    "save_nothing": Case(f"{PREDICT} --save", "--save", "expected at least one argument"),
+    "save_and_json": Case(
+        f"{PREDICT} --save csv --json panoptic.json", "--save must come without --json", "got both"
+    ),
     "threshold_below_0": Case(f"{PREDICT} --center-threshold -1", "center_threshold", "must be"),
     "stuff_area_below_0": Case(f"{PREDICT} --stuff-area -1", "stuff_area", "must be"),
     "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),

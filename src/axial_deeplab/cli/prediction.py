@@ -39,6 +39,15 @@ def predict(arguments: Arguments) -> None:
         choices=("torch", "onnx"),
         help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
     )
+    from axial_deeplab.prediction.save.kinds import KINDS
+
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=tuple(KINDS),
+        metavar="KIND",
+        help=f"kinds of files: {', '.join(KINDS)} (default: coco)",
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
@@ -49,6 +58,8 @@ def predict(arguments: Arguments) -> None:
         )
     if options.cityscapes and options.json:
         raise ValueError("--cityscapes must come without --json, got both; give the folder of images alone")
+    if options.save and options.json:
+        raise ValueError("--save must come without --json, got both; give the folder of images alone")
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -76,7 +87,12 @@ def predict(arguments: Arguments) -> None:
         return
     print(
         predict_files(
-            predictor, options.images, options.output, cityscapes=options.cityscapes, progress=progress
+            predictor,
+            options.images,
+            options.output,
+            cityscapes=options.cityscapes,
+            save=options.save or ("coco",),
+            progress=progress,
         )
     )
 

@@ -108,6 +108,18 @@ def read_image(
     return pixels
 
 
+def stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read the values (H, W, 1 or 3) of an image file as they are stored, of any type, upright.
+
+    Raises:
+        ValueError: the file is no complete image.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb") as file, naming_damage(path):
+        stored = _read(file)
+    return _turned(stored.values, stored.orientation)
+
+
 @contextlib.contextmanager
 def naming_damage(
     path: str | os.PathLike[str], kind: str = "a complete image", mend: str = "replace the file"
@@ -277,7 +289,7 @@ def _as_shown(stored: _Stored, value_range: ValueRange) -> NDArray[np.uint8]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return the pixels (H, W, C) upright; orientations 5 to 8 lie on their side."""
     if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)

@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.prediction.save.kinds import COCO, Saver
+from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.text import shortened
 
@@ -118,15 +120,17 @@ def predict_files(
     overlay: bool = True,
     legend: bool = False,
     cityscapes: bool = False,
+    save: Sequence[str] = (COCO,),
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
 
-    The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format and
-    `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow the files; files of folders
-    keep their place below the folder. Image ids are the numbers in the names, as in COCO (000000000139.jpg is
-    139), if every name is another number; otherwise 1, 2, ... Runs of the same weights and options into one
-    folder add up, and one that was stopped is continued (see `PanopticWriter`).
+    The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format, or what
+    `save` names in its place, and `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow
+    the files; files of folders keep their place below the folder. Image ids are the numbers in the names, as
+    in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ... Runs of the same
+    weights and options into one folder add up, and one that was stopped is continued (see `PanopticWriter`);
+    both need `coco` in `save`.
 
     Args:
         predictor: makes the predictions.
@@ -136,11 +140,12 @@ def predict_files(
         legend: append a legend to the pictures, which makes them higher.
         cityscapes: write the files of the Cityscapes server, too, into the folder `cityscapes`
             (`CityscapesWriter`).
+        save: kinds of files, among `axial_deeplab.prediction.save.kinds.KINDS`; see docs/results.md.
         progress: show a progress bar.
 
     Raises:
-        ValueError: there is no image or video, some could not be read (the others are written nevertheless),
-            or PyAV is missing and there is a video.
+        ValueError: a kind of `save` is not possible, there is no image or video, some could not be read (the
+            others are written nevertheless), or PyAV is missing and there is a video.
         OSError: an input does not exist, or the output cannot be written.
     """
     output = Path(output)
@@ -152,23 +157,33 @@ def predict_files(
     if videos:
         require_pyav()
     labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
+    saver = Saver(save, output, predictor.categories)
     predictor.warm_up()
     done = PredictedFiles(output)
 
-    def write_pictures(prediction: Prediction, name: str, png_name: str) -> None:
+    def write_pictures(prediction: Prediction, name: str, path: Path, png_name: str) -> None:
         if labels is not None:
             labels.add(prediction, name)
+        saver.add(Picture(path, name, prediction.result, predictor.categories), png_name.removesuffix(".png"))
         if overlay:
             with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
                 prediction.draw(legend=legend).save(temporary, quality=92)
 
-    with told_once():
+    with ExitStack() as stack:
+        stack.enter_context(told_once())
         if images:
             settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+            settings += "".join(f" {kind}" for kind in saver.kinds if kind != COCO)
+            place = output
+            if COCO not in saver.kinds:  # made all the same: it gives names and numbers to the others
+                output.mkdir(parents=True, exist_ok=True)
+                place = stack.enter_context(temporary_directory(output, ".axial-deeplab-coco-"))
             writer = PanopticWriter(
-                output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+                place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
             )
             _predict_images(predictor, images, writer, done, write_pictures, progress=progress)
+            if writer.images:
+                saver.close(writer)
         _predict_videos(predictor, videos, output, done, progress=progress)
     done.warn(predictor)
     if done.failures:
@@ -211,7 +226,7 @@ def _predict_images(
     files: Mapping[str, Path],
     writer: PanopticWriter,
     done: PredictedFiles,
-    write_pictures: Callable[[Prediction, str, str], None],
+    write_pictures: Callable[[Prediction, str, Path, str], None],
     *,
     progress: bool,
 ) -> None:
@@ -227,7 +242,7 @@ def _predict_images(
             done.add_failure(path, error)
             continue
         try:
-            write_pictures(prediction, name, writer.png_name(name))
+            write_pictures(prediction, name, path, writer.png_name(name))
             writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
         except (ValueError, OSError) as error:
             # Where there is no folder of the output, it cannot be made for any image.
