@@ -166,6 +166,10 @@ CASES = {
     "save_and_json": Case(
         f"{PREDICT} --save csv --json panoptic.json", "--save must come without --json", "got both"
     ),
+    "outlines_and_json": Case(
+        f"{PREDICT} --outlines --json panoptic.json", "--outlines must come without --json", "got both"
+    ),
+    "color_by_another_word": Case(f"{PREDICT} --color-by area", "invalid choice: 'area'", "instance"),
     "threshold_below_0": Case(f"{PREDICT} --center-threshold -1", "center_threshold", "must be"),
     "stuff_area_below_0": Case(f"{PREDICT} --stuff-area -1", "stuff_area", "must be"),
     "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),

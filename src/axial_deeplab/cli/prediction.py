@@ -48,6 +48,20 @@ def predict(arguments: Arguments) -> None:
         metavar="KIND",
         help=f"kinds of files: {', '.join(KINDS)} (default: coco)",
     )
+    pictures = parser.add_argument_group("overlays of images")
+    pictures.add_argument("--outlines", action="store_true", help="draw outlines alone, no areas")
+    pictures.add_argument(
+        "--color-by",
+        default="class",
+        choices=("class", "instance"),
+        help="instance: each thing has a color of its own (default: %(default)s)",
+    )
+    pictures.add_argument(
+        "--numbers", action="store_true", help="write the numbers of things, as --save has them, not names"
+    )
+    pictures.add_argument(
+        "--contact-sheet", action="store_true", help="write pages of all overlays, small, too"
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
@@ -58,8 +72,12 @@ def predict(arguments: Arguments) -> None:
         )
     if options.cityscapes and options.json:
         raise ValueError("--cityscapes must come without --json, got both; give the folder of images alone")
-    if options.save and options.json:
-        raise ValueError("--save must come without --json, got both; give the folder of images alone")
+    drawn = {"outlines": True, "color_by": "instance", "numbers": True}
+    drawing = {name: value for name, value in drawn.items() if getattr(options, name) == value}
+    of_folders = {"save": options.save, **drawing, "contact_sheet": options.contact_sheet}
+    of_folder = next((name.replace("_", "-") for name, value in of_folders.items() if value), None)
+    if of_folder and options.json:
+        raise ValueError(f"--{of_folder} must come without --json, got both; give the folder of images alone")
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -92,6 +110,8 @@ def predict(arguments: Arguments) -> None:
             options.output,
             cityscapes=options.cityscapes,
             save=options.save or ("coco",),
+            drawing=drawing,
+            contact_sheet=options.contact_sheet,
             progress=progress,
         )
     )

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
@@ -23,6 +25,7 @@ from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, requi
 from axial_deeplab.util.files import atomic_path, temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.text import shortened
+from axial_deeplab.visualization.contact_sheet import contact_sheets
 
 # Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
 # get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
@@ -121,6 +124,8 @@ def predict_files(
     legend: bool = False,
     cityscapes: bool = False,
     save: Sequence[str] = (COCO,),
+    drawing: Mapping[str, Any] | None = None,
+    contact_sheet: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -141,6 +146,8 @@ def predict_files(
         cityscapes: write the files of the Cityscapes server, too, into the folder `cityscapes`
             (`CityscapesWriter`).
         save: kinds of files, among `axial_deeplab.prediction.save.kinds.KINDS`; see docs/results.md.
+        drawing: further arguments of `draw_overlay` for the overlays of images, such as `outlines`.
+        contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
         progress: show a progress bar.
 
     Raises:
@@ -167,13 +174,14 @@ def predict_files(
         saver.add(Picture(path, name, prediction.result, predictor.categories), png_name.removesuffix(".png"))
         if overlay:
             with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
-                prediction.draw(legend=legend).save(temporary, quality=92)
+                prediction.draw(legend=legend, **(drawing or {})).save(temporary, quality=92)
 
     with ExitStack() as stack:
         stack.enter_context(told_once())
         if images:
             settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
             settings += "".join(f" {kind}" for kind in saver.kinds if kind != COCO)
+            settings += "".join(f" {name} {value}" for name, value in sorted((drawing or {}).items()))
             place = output
             if COCO not in saver.kinds:  # made all the same: it gives names and numbers to the others
                 output.mkdir(parents=True, exist_ok=True)
@@ -184,6 +192,8 @@ def predict_files(
             _predict_images(predictor, images, writer, done, write_pictures, progress=progress)
             if writer.images:
                 saver.close(writer)
+            if contact_sheet and overlay:
+                _write_contact_sheets(output, writer)
         _predict_videos(predictor, videos, output, done, progress=progress)
     done.warn(predictor)
     if done.failures:
@@ -193,6 +203,23 @@ def predict_files(
         kind = "readable images" if not videos else "readable images or videos"
         raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
     return done
+
+
+def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
+    def overlays() -> Iterator[tuple[str, Image.Image]]:
+        for annotation in writer.annotations:
+            name = writer.images[annotation["image_id"]]["file_name"]
+            path = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
+            if path.is_file():
+                with Image.open(path) as picture:
+                    yield name, picture
+
+    folder = output / "contact_sheet"
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    for number, page in enumerate(contact_sheets(overlays()), start=1):
+        with atomic_path(folder / f"{number:03d}.jpg") as temporary:
+            page.save(temporary, quality=92)
 
 
 def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
@@ -274,3 +275,17 @@ def test_other_kinds_are_predicted_again(tmp_path):
 def test_without_coco_nothing_else_is_left(tmp_path):
     out = saved(tmp_path, "csv")
     assert {path.name for path in out.iterdir()} == {"csv", "overlay"}
+
+
+def test_pictures_of_a_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", FOUND.size[::-1], (90, 90, 90)).save(tmp_path / "photos" / "a.png")
+    drawing = {"outlines": True, "color_by": "instance", "numbers": True}
+    (tmp_path / "out" / "contact_sheet").mkdir(parents=True)
+    (tmp_path / "out" / "contact_sheet" / "002.jpg").touch()  # of a run with more pictures
+    predict_files(
+        finder(), [tmp_path / "photos"], tmp_path / "out", drawing=drawing, contact_sheet=True, save=["csv"]
+    )
+    assert files_in(tmp_path / "out") == ["contact_sheet/001.jpg", "csv/a.csv", "overlay/a.jpg"]
+    with Image.open(tmp_path / "out" / "overlay" / "a.jpg") as overlay:
+        assert np.median(np.abs(np.asarray(overlay).astype(int) - 90)) < 5  # no areas are drawn
