@@ -161,6 +161,23 @@ CASES = {
     "cityscapes_and_json": Case(
         f"{PREDICT} --cityscapes --json panoptic.json", "--cityscapes must come without --json", "got both"
     ),
+    "pq_of_nothing": Case("pq --gt-json panoptic.json", "--pred-json or --pred-labels", "got none; give one"),
+    "pq_of_both": Case(f"{PQ} --pred-labels maps", "--pred-json or --pred-labels", "got both; give one"),
+    "pq_thing_without_labels": Case(
+        f"{PQ} --thing box", "--thing must come with --pred-labels", "leave it out"
+    ),
+    "pq_labels_of_several_things": Case(
+        "pq --gt-json panoptic.json --pred-labels images", "got several things (box, disc)", "name one"
+    ),
+    "pq_labels_of_no_class": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing cell", "got 'cell'", "rename it"
+    ),
+    "pq_labels_missing": Case(
+        "pq --gt-json panoptic.json --pred-labels empty --thing box",
+        "0_cp_masks.tif",
+        "add it",
+        folder("empty"),
+    ),
     "save_unknown_kind": Case(f"{PREDICT} --save png", "invalid choice: 'png'", "labels"),
     "save_nothing": Case(f"{PREDICT} --save", "--save", "expected at least one argument"),
     "save_and_json": Case(

@@ -114,7 +114,8 @@ class Prediction:
             for each segment a dictionary with `id`, `label_id` (train id), `was_fused` (stuff, whose regions
             are one segment) and `score`.
         """
-        values = np.array([0, *(segment.id for segment in self.segments)])
+        ordered = sorted(self.segments, key=lambda segment: segment.id)
+        values = np.array([0, *(segment.id for segment in ordered)])
         ids = np.searchsorted(values, self.panoptic).astype(np.int32)
         infos = [
             {
@@ -123,7 +124,7 @@ class Prediction:
                 "was_fused": not self.categories[segment.train_id].is_thing,
                 "score": segment.score,
             }
-            for number, segment in enumerate(self.segments, start=1)
+            for number, segment in enumerate(ordered, start=1)
         ]
         return {"segmentation": torch.from_numpy(ids), "segments_info": infos}
 
