@@ -229,6 +229,32 @@ CASES = {
     "cityscapes_and_json": Case(
         f"{PREDICT} --cityscapes --json panoptic.json", "--cityscapes must come without --json", "got both"
     ),
+    "pq_of_nothing": Case("pq --gt-json panoptic.json", "--pred-json or --pred-labels", "got none; give one"),
+    "pq_of_both": Case(f"{PQ} --pred-labels maps", "--pred-json or --pred-labels", "got both; give one"),
+    "pq_thing_without_labels": Case(
+        f"{PQ} --thing box", "--thing must come with --pred-labels", "leave it out"
+    ),
+    "pq_labels_of_several_things": Case(
+        "pq --gt-json panoptic.json --pred-labels images", "got several things (box, disc)", "name one"
+    ),
+    "pq_labels_of_no_class": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing cell", "got 'cell'", "rename it"
+    ),
+    "pq_labels_missing": Case(
+        "pq --gt-json panoptic.json --pred-labels empty --thing box",
+        "0_cp_masks.tif",
+        "add it",
+        folder("empty"),
+    ),
+    "save_unknown_kind": Case(f"{PREDICT} --save png", "invalid choice: 'png'", "labels"),
+    "save_nothing": Case(f"{PREDICT} --save", "--save", "expected at least one argument"),
+    "save_and_json": Case(
+        f"{PREDICT} --save csv --json panoptic.json", "--save must come without --json", "got both"
+    ),
+    "outlines_and_json": Case(
+        f"{PREDICT} --outlines --json panoptic.json", "--outlines must come without --json", "got both"
+    ),
+    "color_by_another_word": Case(f"{PREDICT} --color-by area", "invalid choice: 'area'", "instance"),
     "threshold_below_0": Case(f"{PREDICT} --center-threshold -1", "center_threshold", "must be"),
     "stuff_area_below_0": Case(f"{PREDICT} --stuff-area -1", "stuff_area", "must be"),
     "max_size_0": Case(f"{PREDICT} --max-size 0", "max_size", "must be at least 1 pixel"),

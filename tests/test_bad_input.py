@@ -219,7 +219,7 @@ def test_an_image_beyond_the_memory_is_seen_in_tiles(
     )
     assert told.endswith("choose their side by --tile N, or reduce the image by --max-size N")
     assert all("scores are low" in line for line in others)
-    assert "1 image (1 of them in tiles, see labels/)" in out
+    assert "1 image (1 of them in tiles, see large/)" in out
     assert sorted(path.name for path in Path("out").rglob("*.*")) == [
         *("0.jpg", "0.json", "0.png", "0.tif", "panoptic.json"),
     ]
@@ -243,5 +243,5 @@ def test_dark_pictures_are_one_line(words: str, files: Path, capfd: pytest.Captu
     assert code == 0, err
     (line,) = (line for line in (out + err).splitlines() if "of the range of values" in line)
     assert "2 images, of which the first: " in line
-    assert "images/0.jpg uses 6.2%" in line
+    assert re.search("images/[01].jpg uses 6.2%", line)  # whichever a thread read first
     assert line.startswith(("axial-deeplab: warning: ", "note: "))

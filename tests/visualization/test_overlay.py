@@ -293,3 +293,41 @@ def test_real_annotations(shared_data):
         assert picture.size == sample.size[::-1]
         difference = np.abs(np.asarray(picture).astype(int) - sample.image)
         assert 20 < difference.mean() < 120
+
+
+def test_outlines_leave_the_image_but_for_lines_in_the_colors_of_segments():
+    image, panoptic = scene(600, 800)
+    whole = Panoptic(panoptic, segments_of(panoptic))
+    picture = np.asarray(draw_overlay(image, whole, CATEGORIES, labels=False, outlines=True))
+    changed = (picture != image).any(axis=2)
+    assert 0.001 < changed.mean() < 0.02
+    assert not changed[:100].any()  # void
+    assert not changed[500, 0]  # the frame is no edge
+    car = [220, 20, 60]
+    assert picture[500, 399].tolist() == pytest.approx(car, abs=1)
+    assert picture[500, 400].tolist() == pytest.approx(instance_color(tuple(car), 2), abs=1)
+
+
+def test_instances_have_colors_of_their_own():
+    image, panoptic = scene(600, 800)
+    whole = Panoptic(panoptic, segments_of(panoptic))
+    options = {"opacity": 1, "labels": False}
+    by_class, by_instance = (
+        np.asarray(draw_overlay(image, whole, CATEGORIES, color_by=kind, **options))
+        for kind in ("class", "instance")
+    )
+    assert (by_class[200, 100] == by_instance[200, 100]).all()  # stuff keeps its color
+    hues = [colorsys.rgb_to_hls(*by_instance[500, x] / 255)[0] for x in (100, 700)]
+    assert abs(hues[0] - hues[1]) > 0.2
+    with pytest.raises(ValueError, match="color_by must be one of class, instance, got 'area'"):
+        draw_overlay(image, whole, CATEGORIES, color_by="area")
+
+
+def test_numbers_stand_in_place_of_names(monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "axial_deeplab.visualization.overlay.draw_labels", lambda *arguments: written.extend(arguments[2])
+    )
+    image, panoptic = scene(600, 800)
+    draw_overlay(image, Panoptic(panoptic, segments_of(panoptic, 0.5)), CATEGORIES, numbers=True)
+    assert written == ["sky", "1", "2"]

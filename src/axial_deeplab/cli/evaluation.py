@@ -1,7 +1,7 @@
 """The subcommands of `axial-deeplab` that measure: `evaluate` and `pq`."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.cli.command_line import Arguments, Parser, write_json
 from axial_deeplab.cli.options import (
@@ -105,25 +105,39 @@ def pq(arguments: Arguments) -> None:
     parser.add_argument(
         "--gt-folder", "--gt_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
     )
-    parser.add_argument(
-        "--pred-json", "--pred_json_file", required=True, metavar="FILE", help="JSON of the predictions"
-    )
+    parser.add_argument("--pred-json", "--pred_json_file", metavar="FILE", help="JSON of the predictions")
     parser.add_argument(
         "--pred-folder", "--pred_folder", metavar="DIR", help="its PNG files (default: beside the JSON)"
+    )
+    parser.add_argument(
+        "--pred-labels", metavar="DIR", help="instead: label maps, as cellpose writes them (a_cp_masks.tif)"
+    )
+    parser.add_argument(
+        "--thing", metavar="NAME", help="with --pred-labels: class of the instances (default: the only thing)"
+    )
+    parser.add_argument(
+        "--background", metavar="NAME", help="with --pred-labels: class where no instance is (default: void)"
     )
     add_workers(parser, "threads that read and count")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     options = parser.parse_args(arguments)
-    from axial_deeplab.evaluation.panoptic_quality import evaluate_files
+    if (options.pred_json is None) == (options.pred_labels is None):
+        count = "none" if options.pred_json is None else "both"
+        raise ValueError(f"predictions must be given by --pred-json or --pred-labels, got {count}; give one")
+    of_labels = {"thing": options.thing, "background": options.background}
+    odd = next((name for name, value in of_labels.items() if value and options.pred_json), None)
+    if odd:
+        raise ValueError(f"--{odd} must come with --pred-labels, got --pred-json; leave it out")
+    from axial_deeplab.evaluation.panoptic_quality import evaluate_files, evaluate_labels
 
-    result = evaluate_files(
-        options.gt_json,
-        options.gt_folder,
-        options.pred_json,
-        options.pred_folder,
-        num_workers=options.num_workers,
-        progress=sys.stderr.isatty(),
-    )
+    others: dict[str, Any] = {"num_workers": options.num_workers, "progress": sys.stderr.isatty()}
+    if options.pred_labels:
+        others |= of_labels
+        result = evaluate_labels(options.gt_json, options.gt_folder, options.pred_labels, **others)
+    else:
+        result = evaluate_files(
+            options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, **others
+        )
     print(result.to_text(classwise=options.classwise))
     write_json(options.json, result.to_json())

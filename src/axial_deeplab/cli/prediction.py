@@ -8,6 +8,8 @@ from axial_deeplab.cli.options import add_prediction_options, prediction_options
 
 def predict(arguments: Arguments) -> None:
     """Segment images and videos: overlays, and of images a panoptic PNG each and one COCO panoptic JSON."""
+    from axial_deeplab.prediction.save.kinds import KINDS
+
     parser = Parser(predict)
     parser.add_argument("images", nargs="+", metavar="FILE", help="image and video files, or folders of them")
     parser.add_argument(
@@ -55,6 +57,27 @@ def predict(arguments: Arguments) -> None:
     parser.add_argument(
         "--page", type=int, metavar="N", help="page of TIFF files that have several, from 1 on"
     )
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=tuple(KINDS),
+        metavar="KIND",
+        help=f"kinds of files: {', '.join(KINDS)} (default: coco)",
+    )
+    pictures = parser.add_argument_group("overlays of images")
+    pictures.add_argument("--outlines", action="store_true", help="draw outlines alone, no areas")
+    pictures.add_argument(
+        "--color-by",
+        default="class",
+        choices=("class", "instance"),
+        help="instance: each thing has a color of its own (default: %(default)s)",
+    )
+    pictures.add_argument(
+        "--numbers", action="store_true", help="write the numbers of things, as --save has them, not names"
+    )
+    pictures.add_argument(
+        "--contact-sheet", action="store_true", help="write pages of all overlays, small, too"
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
@@ -72,6 +95,12 @@ def predict(arguments: Arguments) -> None:
                 f"{word} must come without --tile and --overlap, got {value}; leave it out: "
                 "tiles are for images of any size, and keep all centers"
             )
+    drawn = {"outlines": True, "color_by": "instance", "numbers": True}
+    drawing = {name: value for name, value in drawn.items() if getattr(options, name) == value}
+    of_folders = {"save": options.save, **drawing, "contact_sheet": options.contact_sheet}
+    of_folder = next((name.replace("_", "-") for name, value in of_folders.items() if value), None)
+    if of_folder and options.json:
+        raise ValueError(f"--{of_folder} must come without --json, got both; give the folder of images alone")
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -105,6 +134,9 @@ def predict(arguments: Arguments) -> None:
             cityscapes=options.cityscapes,
             tile=options.tile,
             overlap=options.overlap,
+            save=options.save or ("coco",),
+            drawing=drawing,
+            contact_sheet=options.contact_sheet,
             progress=progress,
         )
     )

@@ -197,6 +197,22 @@ def _fitted(
     return pixels
 
 
+def stored_values(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[Any]:
+    """Read the values (H, W, 1 or 3) of an image file as they are stored, of any type, upright.
+
+    Args:
+        path: the file.
+        page: page or frame of the file, from 1 on; None takes the first.
+
+    Raises:
+        ValueError: the file is no complete image.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb") as file, naming_damage(path):
+        stored = _read(file, page)
+    return _turned(stored.values, stored.orientation)
+
+
 @contextlib.contextmanager
 def naming_damage(
     path: str | os.PathLike[str], kind: str = "a complete image", mend: str = "replace the file"

@@ -1,7 +1,8 @@
 """Panoptic quality, mIoU and AP of a network on a data set."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import semantic_map
+from axial_deeplab.panoptic.map import Panoptic, semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
@@ -140,14 +141,23 @@ class PanopticEvaluator:
         Returns:
             The prediction.
         """
-        assert sample.truth is not None
         prediction = predict_panoptic(model, sample.image, self.post_processing, self.view)
+        self.add(sample, prediction)
+        return prediction
+
+    def add(self, sample: Sample, prediction: PanopticPrediction) -> None:
+        """Add the score of a prediction.
+
+        Args:
+            sample: an image with ground truth.
+            prediction: what was found in it.
+        """
+        assert sample.truth is not None
         self.panoptic_quality.update(sample.truth, prediction.result)
         if self.instance_ap is not None:
             self.instance_ap.update(sample.truth, prediction.result, image_id=sample.image_id)
         self.semantic_iou.update(semantic_map(sample.truth.map, ignore_label=-1), prediction.semantic)
         self.images.append((prediction.network_ms, prediction.post_processing_ms, prediction.num_left_out))
-        return prediction
 
     def state(self) -> EvaluationState:
         """Return the sums so far, to be added to those of other processes."""
@@ -270,6 +280,45 @@ def evaluate(
                     Path(report) / "report.html", result.panoptic, result.semantic, confusion, title=title
                 )
     return result
+
+
+def evaluate_system(
+    find: Callable[[Sample], Panoptic],
+    data: DataConfig,
+    *,
+    ap: str | None = None,
+    limit: int | None = None,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> EvaluationResult:
+    """Measure another system on a data set as `evaluate` measures our networks.
+
+    Args:
+        find: segments a sample's `image` (H, W, 3), uint8, at its size; the functions of
+            `evaluation.foreign` make a `Panoptic` of what other packages return.
+        data: see `evaluate`.
+        ap: see `evaluate`; the segments need scores.
+        limit: see `evaluate`.
+        num_workers: see `evaluate`.
+        progress: show a progress bar.
+
+    Returns:
+        The qualities; all of the time counts as that of the network.
+
+    Raises:
+        ValueError: the data are not valid, or a segmentation is not of its image.
+        OSError: a file is missing.
+    """
+    dataset = open_dataset(data, "val", limit=limit)
+    evaluator = PanopticEvaluator(dataset.categories, PostProcessing(dataset.categories.thing_ids), ap=ap)
+    samples = map_in_order(dataset.__getitem__, list(range(len(dataset))), check_num_workers(num_workers))
+    for sample in tqdm(samples, total=len(dataset), disable=not progress, desc="evaluate"):
+        start = time.perf_counter()
+        result = find(sample)
+        elapsed = 1e3 * (time.perf_counter() - start)
+        semantic = semantic_map(result.map, ignore_label=-1)
+        evaluator.add(sample, PanopticPrediction(result, semantic, elapsed, 0.0))
+    return evaluator.compute()
 
 
 def close_writer(writer: PanopticWriter, processes: Processes) -> None:

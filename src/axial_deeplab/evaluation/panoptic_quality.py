@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from axial_deeplab.evaluation.exact_sums import split_iou
+from axial_deeplab.evaluation.foreign import from_labels, read_labels
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
@@ -293,6 +294,63 @@ def evaluate_files(
             f"{', ...' if len(stale) > 1 else ''}); counted in the PNG instead",
             stacklevel=2,
         )
+    return metric.compute()
+
+
+def evaluate_labels(
+    gt_json: str | os.PathLike[str],
+    gt_folder: str | os.PathLike[str] | None,
+    labels: str | os.PathLike[str],
+    *,
+    thing: str | None = None,
+    background: str | None = None,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> PanopticQualityResult:
+    """Compute the panoptic quality of label maps, as cellpose and StarDist write them.
+
+    Args:
+        gt_json: see `evaluate_files`.
+        gt_folder: see `evaluate_files`.
+        labels: folder of the maps, one for each image, named as `foreign.read_labels` has it.
+        thing: see `foreign.from_labels`.
+        background: see `foreign.from_labels`.
+        num_workers: see `evaluate_files`.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: a file is broken, or a name is no class of the ground truth.
+        OSError: a file is missing.
+    """
+    num_workers = check_num_workers(num_workers)
+    ground_truth = PanopticJson.read(gt_json)
+    gt_root, labels_root = _existing_folder(gt_folder, gt_json), _existing_folder(labels, gt_json)
+    files = NamedFiles(gt_root)
+    metric = PanopticQuality(ground_truth.categories)
+    annotations = list(ground_truth.annotations.values())
+    # Refuses the names before any file is read.
+    from_labels(np.zeros((1, 1), np.int32), metric.categories, thing=thing, background=background)
+
+    def evaluate(entry: AnnotationEntry) -> NDArray[np.int64]:
+        path = files.path(entry.file_name)
+        where = f"{path} (image {entry.image_id!r})"
+        gt_ids = read_panoptic_png(path)
+        image = ground_truth.images.get(entry.image_id)
+        name = entry.file_name if image is None else image.file_name
+        found = from_labels(
+            read_labels(labels_root, name), metric.categories, thing=thing, background=background
+        )
+        check_size(found.size, gt_ids.shape, f"{labels_root}: map of {name}")
+        overlaps = count_overlaps(gt_ids, found.map)
+        areas = _areas_by_id(overlaps.gt_ids, overlaps.areas)
+        entries = entries_with_pixels(entry, areas.keys(), allow_empty=True, where=where)
+        truth = [_segment(each, areas, metric.categories) for each in entries]
+        return metric.count(overlaps, truth, found.segments)
+
+    for state in tqdm(
+        map_in_order(evaluate, annotations, num_workers), total=len(annotations), disable=not progress
+    ):
+        metric.state += state
     return metric.compute()
 
 

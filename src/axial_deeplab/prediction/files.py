@@ -5,26 +5,34 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
+from axial_deeplab.data.value_range import ValueRange
+from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
-from axial_deeplab.prediction.large.sources import is_zarr
+from axial_deeplab.prediction.large.sources import is_zarr, read_whole
 from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.prediction.save.kinds import COCO, Saver
+from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.text import shortened
+from axial_deeplab.visualization.contact_sheet import contact_sheets
+from axial_deeplab.visualization.overlay import draw_overlay
 
 # Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
 # get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
@@ -106,7 +114,7 @@ class PredictedFiles:
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
         if self.num_tiled:
-            counts[0] += f" ({self.num_tiled} of them in tiles, see labels/)"
+            counts[0] += f" ({self.num_tiled} of them in tiles, see large/)"
         if self.num_resumed:
             counts[0] += f" ({self.num_resumed} of them from a run that was stopped)"
         if self.num_videos:
@@ -130,17 +138,21 @@ def predict_files(
     cityscapes: bool = False,
     tile: int | None = None,
     overlap: int | None = None,
+    save: Sequence[str] = (COCO,),
+    drawing: Mapping[str, Any] | None = None,
+    contact_sheet: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
 
-    The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format and
-    `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow the files; files of folders
-    keep their place below the folder. Image ids are the numbers in the names, as in COCO (000000000139.jpg is
-    139), if every name is another number; otherwise 1, 2, ... Runs of the same weights and options into one
-    folder add up, and one that was stopped is continued (see `PanopticWriter`).
+    The output folder gets, of images, `panoptic.json` and `panoptic/*.png` in COCO panoptic format, or what
+    `save` names in its place, and `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow
+    the files; files of folders keep their place below the folder. Image ids are the numbers in the names, as
+    in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ... Runs of the same
+    weights and options into one folder add up, and one that was stopped is continued (see `PanopticWriter`);
+    both need `coco` in `save`.
 
-    Large images are seen in tiles: `labels/` gets their labels and segments (see `LargePrediction`). Those of
+    Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
     more than 2^25 pixels have neither PNG nor overlay.
 
     Args:
@@ -154,11 +166,15 @@ def predict_files(
         tile: images with a longer side are seen in tiles of so many pixels; None sees those in tiles that may
             not fit into memory, and OME-Zarr folders.
         overlap: pixels that tiles share, see `Predictor.predict_large`.
+        save: kinds of files, among `axial_deeplab.prediction.save.kinds.KINDS`; see docs/results.md.
+        drawing: further arguments of `draw_overlay` for the overlays of images, such as `outlines`.
+        contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
         progress: show a progress bar.
 
     Raises:
-        ValueError: there is no image or video, some could not be read (the others are written nevertheless),
-            PyAV is missing and there is a video, or tile or overlap is out of its range.
+        ValueError: a kind of `save` is not possible, there is no image or video, some could not be read (the
+            others are written nevertheless), PyAV is missing and there is a video, or tile or overlap is out
+            of its range.
         OSError: an input does not exist, or the output cannot be written.
     """
     output = Path(output)
@@ -177,28 +193,62 @@ def predict_files(
     if videos:
         require_pyav()
     labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
+    drawing = drawing or {}
+    saver = Saver(save, output, predictor.categories)
     settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
+    settings += "".join(f" {kind}" for kind in saver.kinds if kind != COCO)
+    settings += "".join(f" {name} {value}" for name, value in sorted(drawing.items()))
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
-    large = None
-    if labels is None:
-        large = LargeFiles(predictor, output, tile, overlap, overlay, legend, settings, progress)
+    large = None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress)
     predictor.warm_up()
     done = PredictedFiles(output)
 
-    def write_pictures(prediction: Prediction, name: str, png_name: str) -> None:
-        if labels is not None:
-            labels.add(prediction, name)
+    def write_pictures(
+        prediction: Prediction | LargePrediction, name: str, path: Path, png_name: str
+    ) -> Panoptic | None:
+        """Write all but COCO's files; return what these are to hold, None of an image too large for them."""
+        if isinstance(prediction, Prediction):
+            result, pixels = prediction.result, prediction.image
+            if labels is not None:
+                labels.add(prediction, name)
+        elif prediction.has_pictures:
+            view = predictor.view
+            result = prediction.panoptic()
+            pixels = read_whole(path, ValueRange(view.value_range), view.page)
+        else:
+            if set(saver.kinds) != {COCO}:
+                warnings.warn(
+                    f"{path}: the image is too large for {', '.join(saver.kinds)}; its labels are "
+                    f"{prediction.path}, its segments {prediction.json_path.name} beside them",
+                    stacklevel=2,
+                )
+            return None
+        saver.add(
+            Picture(path, name, result, predictor.categories, predictor.view.page),
+            png_name.removesuffix(".png"),
+        )
         if overlay:
+            drawn = draw_overlay(pixels, result, predictor.categories, legend=legend, **drawing)
             with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
-                prediction.draw(legend=legend).save(temporary, quality=92)
+                drawn.save(temporary, quality=92)
+        return result
 
-    with told_once():
+    with ExitStack() as stack:
+        stack.enter_context(told_once())
         if images:
+            place = output
+            if COCO not in saver.kinds:  # made all the same: it gives names and numbers to the others
+                output.mkdir(parents=True, exist_ok=True)
+                place = stack.enter_context(temporary_directory(output, ".axial-deeplab-coco-"))
             writer = PanopticWriter(
-                output / "panoptic", output / "panoptic.json", predictor.categories, settings=settings
+                place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
             )
             _predict_images(predictor, images, writer, done, write_pictures, large, progress=progress)
+            if writer.images:
+                saver.close(writer)
+            if contact_sheet and overlay:
+                _write_contact_sheets(output, writer)
         _predict_videos(predictor, videos, output, done, progress=progress)
     done.warn(predictor)
     if tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
@@ -213,6 +263,23 @@ def predict_files(
         kind = "readable images" if not videos else "readable images or videos"
         raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
     return done
+
+
+def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
+    def overlays() -> Iterator[tuple[str, Image.Image]]:
+        for annotation in writer.annotations:
+            name = writer.images[annotation["image_id"]]["file_name"]
+            path = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
+            if path.is_file():
+                with Image.open(path) as picture:
+                    yield name, picture
+
+    folder = output / "contact_sheet"
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    for number, page in enumerate(contact_sheets(overlays()), start=1):
+        with atomic_path(folder / f"{number:03d}.jpg") as temporary:
+            page.save(temporary, quality=92)
 
 
 def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
@@ -246,7 +313,7 @@ def _predict_images(
     files: Mapping[str, Path],
     writer: PanopticWriter,
     done: PredictedFiles,
-    write_pictures: Callable[[Prediction, str, str], None],
+    write_pictures: Callable[[Prediction | LargePrediction, str, Path, str], Panoptic | None],
     large: LargeFiles | None,
     *,
     progress: bool,
@@ -265,10 +332,11 @@ def _predict_images(
             continue
         try:
             if prediction is None and large is not None:
-                prediction = large.add(path, name, writer, image_id=image_id, mark=mark)
-            elif isinstance(prediction, Prediction):
-                write_pictures(prediction, name, writer.png_name(name))
-                writer.add(prediction.result, image_file_name=name, image_id=image_id, mark=mark)
+                prediction = large.add(path, name, writer.png_name(name), mark)
+            if prediction is not None:
+                result = write_pictures(prediction, name, path, writer.png_name(name))
+                if result is not None:
+                    writer.add(result, image_file_name=name, image_id=image_id, mark=mark)
         except (ValueError, OSError) as error:
             # Where there is no folder of the output, it cannot be made for any image.
             folder = writer.folder.parent

@@ -119,7 +119,8 @@ class Prediction:
             for each segment a dictionary with `id`, `label_id` (train id), `was_fused` (stuff, whose regions
             are one segment) and `score`.
         """
-        values = np.array([0, *(segment.id for segment in self.segments)])
+        ordered = sorted(self.segments, key=lambda segment: segment.id)
+        values = np.array([0, *(segment.id for segment in ordered)])
         ids = np.searchsorted(values, self.panoptic).astype(np.int32)
         infos = [
             {
@@ -128,9 +129,42 @@ class Prediction:
                 "was_fused": not self.categories[segment.train_id].is_thing,
                 "score": segment.score,
             }
-            for number, segment in enumerate(self.segments, start=1)
+            for number, segment in enumerate(ordered, start=1)
         ]
         return {"segmentation": torch.from_numpy(ids), "segments_info": infos}
+
+    def to_coco_instances(self, image_id: int | str = 1) -> list[dict[str, Any]]:
+        """Return the things as COCO's results have them: masks as compressed run lengths, and scores.
+
+        Args:
+            image_id: number of the image in its data set.
+
+        Raises:
+            ValueError: pycocotools is missing (extra `coco`).
+        """
+        from axial_deeplab.prediction.save.convert import to_coco_instances
+
+        return to_coco_instances(self.result, self.categories, image_id)
+
+    def to_supervision(self) -> Any:
+        """Return the things as `supervision.Detections`: boxes, masks, scores; classes are train ids.
+
+        Raises:
+            ValueError: the package supervision is missing.
+        """
+        from axial_deeplab.prediction.save.convert import to_supervision
+
+        return to_supervision(self.result, self.categories)
+
+    def to_fiftyone(self) -> Any:
+        """Return the things as `fiftyone.Detections`: names, relative boxes, masks in them, scores.
+
+        Raises:
+            ValueError: the package fiftyone is missing.
+        """
+        from axial_deeplab.prediction.save.convert import to_fiftyone
+
+        return to_fiftyone(self.result, self.categories)
 
 
 @dataclass(frozen=True)

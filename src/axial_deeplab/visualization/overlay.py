@@ -1,19 +1,21 @@
 """A panoptic segmentation over its image: class colors, shades of instances, boundaries, names, void."""
 
 import colorsys
+import itertools
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.panoptic.categories import Categories, Color
+from axial_deeplab.panoptic.categories import Categories, Color, palette
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, Segment
 from axial_deeplab.visualization.labels import draw_labels
 from axial_deeplab.visualization.legend import LegendEntry, append_legend
 
 VOID_COLOR: Color = (40, 40, 40)
 VOID_STRIPE: Color = (95, 95, 95)
+COLORED_BY = ("class", "instance")
 # Hue and lightness of the instances of a class, relative to its color: the first has it, neighbors differ.
 _SHADES = ((0.0, 0.0), (0.03, 0.16), (-0.03, -0.14), (0.05, 0.28), (-0.05, -0.24), (0.0, 0.22), (0.04, -0.08))
 
@@ -27,6 +29,9 @@ def draw_overlay(
     labels: bool = True,
     scores: bool = True,
     legend: bool = False,
+    outlines: bool = False,
+    color_by: str = "class",
+    numbers: bool = False,
     label_divisor: int = LABEL_DIVISOR,
 ) -> Image.Image:
     """Draw a segmentation, predicted or true, over its image.
@@ -43,13 +48,17 @@ def draw_overlay(
         labels: write names where there is room.
         scores: add the score to the names of things that have one, percent.
         legend: append a strip with the classes of the picture, which makes it higher.
+        outlines: leave the image as it is but for a colored line inside the edge of each segment.
+        color_by: "class" gives things shades of the color of their class, "instance" each a color of its own.
+        numbers: write the numbers of things, 1, 2, ... in the order of their ids, in place of their names;
+            the files of `predict --save` have the same numbers.
         label_divisor: divisor of the ids in the panoptic map.
 
     Returns:
         The picture, of the size of the image but for the legend.
 
     Raises:
-        ValueError: image and map differ in size, or `opacity` is out of its range.
+        ValueError: image and map differ in size, or `opacity` or `color_by` is not as above.
     """
     if old_categories:  # called as draw_overlay(image, map, segments, categories)
         message = "draw_overlay takes Panoptic(map, segments) in place of map and segments"
@@ -61,16 +70,29 @@ def draw_overlay(
         )
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be between 0 and 1, got {opacity}; 0.55 is usual")
+    if color_by not in COLORED_BY:
+        raise ValueError(f"color_by must be one of {', '.join(COLORED_BY)}, got {color_by!r}; choose one")
     ordered = sorted(panoptic.segments, key=lambda segment: segment.id)
     ids = np.array([0, *(segment.id for segment in ordered)], dtype=panoptic.map.dtype)
     index = np.searchsorted(ids, panoptic.map).astype(np.int32)
     colors = [instance_color(categories.colors[s.train_id], s.id % label_divisor) for s in ordered]
-    picture = _blend(image, np.array([VOID_COLOR, *colors], dtype=np.uint16)[index], opacity)
-    _hatch(picture, image, index == 0)
-    draw_boundaries(picture, index)
+    things = [place for place, segment in enumerate(ordered) if categories[segment.train_id].is_thing]
+    if color_by == "instance":
+        for place, color in zip(things, itertools.islice(palette(), len(things)), strict=True):
+            colors[place] = color
+    if outlines:
+        picture = image.copy()
+        _draw_outlines(picture, index, colors)
+    else:
+        picture = _blend(image, np.array([VOID_COLOR, *colors], dtype=np.uint16)[index], opacity)
+        _hatch(picture, image, index == 0)
+        draw_boundaries(picture, index)
     result = Image.fromarray(picture)
     if labels:
         texts = [_label(segment, categories, scores=scores) for segment in ordered]
+        if numbers:
+            for number, place in enumerate(things, start=1):
+                texts[place] = str(number)
         draw_labels(result, index, texts, colors, [not categories[s.train_id].is_thing for s in ordered])
     if legend:
         result = append_legend(result, legend_entries(panoptic, categories))
@@ -116,15 +138,33 @@ def _hatch(picture: NDArray[np.uint8], image: NDArray[np.uint8], void: NDArray[n
 def draw_boundaries(picture: NDArray[np.uint8], index: NDArray[np.int32]) -> None:
     """Draw a white line between segments, on a dark one where the picture is large enough for both."""
     length = _typical_length(index.shape)
-    edges = np.zeros(index.shape, dtype=bool)
-    edges[:, :-1] |= index[:, :-1] != index[:, 1:]
-    edges[:-1] |= index[:-1] != index[1:]
-    thickness = max(1, round(length / 450))
+    edges = _edges(index)
+    thickness = _thickness(index)
     if length >= 250:
         halo = _widened(edges, thickness + 2)
         picture[halo] //= 2
     line = _widened(edges, thickness)
     picture[line] = 230 if length >= 250 else picture[line] // 2 + 115
+
+
+def _draw_outlines(picture: NDArray[np.uint8], index: NDArray[np.int32], colors: list[Color]) -> None:
+    """Draw a line inside the edge of each segment, in its color; none in void, none at the frame."""
+    # The line of an edge lies on both of its sides, each of which has the color of its segment.
+    line = _widened(_edges(index), 2 * _thickness(index)) & (index > 0)
+    picture[line] = np.array([VOID_COLOR, *colors], dtype=np.uint8)[index[line]]
+
+
+def _edges(index: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return the pixels that differ from their right or lower neighbor."""
+    edges = np.zeros(index.shape, dtype=bool)
+    edges[:, :-1] |= index[:, :-1] != index[:, 1:]
+    edges[:-1] |= index[:-1] != index[1:]
+    return edges
+
+
+def _thickness(index: NDArray[np.int32]) -> int:
+    """Return the width of lines that are seen when the picture is looked at as a whole."""
+    return max(1, round(_typical_length(index.shape) / 450))
 
 
 def _widened(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:

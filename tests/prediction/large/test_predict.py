@@ -226,7 +226,7 @@ def test_ome_zarr_labels(tmp_path):
         {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
     ]
     predict_files(drawn(), [tmp_path / "a.zarr"], tmp_path / "out", tile=129)
-    labels = zarr.open_group(tmp_path / "out" / "labels" / "a.zarr" / "labels", mode="r")
+    labels = zarr.open_group(tmp_path / "out" / "large" / "a.zarr" / "labels", mode="r")
     assert labels.attrs["labels"] == ["segments", "classes"]
     (multiscale,) = labels["segments"].attrs["multiscales"]
     assert multiscale["axes"] == axes[1:]
@@ -270,7 +270,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert {image["file_name"] for image in panoptic["images"]} == {"large.png", "small.png"}
     assert (tmp_path / "out" / "overlay" / "large.jpg").is_file()
     # Images that are too large for PNG are known by their labels.
-    monkeypatch.setattr("axial_deeplab.prediction.large.files.PICTURE_PIXELS", 200 * 200)
+    monkeypatch.setattr("axial_deeplab.prediction.large.results._PICTURE_PIXELS", 200 * 200)
     done = predict_files(drawn(), [tmp_path / "in"], tmp_path / "other", **options)
     assert (done.num_tiled, done.num_resumed) == (1, 0)
     assert not (tmp_path / "other" / "panoptic" / "large.png").exists()
@@ -278,6 +278,23 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert (done.num_tiled, done.num_resumed) == (0, 1)
     done = predict_files(drawn(stuff_area=9), [tmp_path / "in" / "large.png"], tmp_path / "other", **options)
     assert (done.num_tiled, done.num_resumed) == (1, 0)
+
+
+def test_kinds_of_files_are_written_of_tiles_too(tmp_path, monkeypatch):
+    image = tmp_path / "a.png"
+    Image.fromarray(scene(300, 300, [(20, 20, 80, 280, 1)])).save(image)
+    options = {"tile": 129, "save": ("labels", "csv")}
+    predict_files(drawn(), [image], tmp_path / "out", **options)
+    labels = tifffile.imread(tmp_path / "out" / "labels" / "a.tif")
+    np.testing.assert_array_equal(labels[20:80, 20:280], 1)
+    assert (labels > 0).sum() == 60 * 260
+    assert len((tmp_path / "out" / "csv" / "a.csv").read_text().splitlines()) == 2
+    monkeypatch.setattr("axial_deeplab.prediction.large.results._PICTURE_PIXELS", 200 * 200)
+    with pytest.warns(
+        UserWarning, match=r"a.png: the image is too large for labels, csv; its labels are .*a.tif"
+    ):
+        predict_files(drawn(), [image], tmp_path / "other", **options)
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["large"]
 
 
 def test_a_tile_larger_than_all_images_gets_a_warning(tmp_path):

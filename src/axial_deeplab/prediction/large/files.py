@@ -1,4 +1,4 @@
-"""Large images among many files: which of them are seen in tiles, and what is written of them."""
+"""Large images among many files: which of them are seen in tiles, and which a run before has seen."""
 
 import json
 import warnings
@@ -7,34 +7,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from axial_deeplab.data.value_range import ValueRange
-from axial_deeplab.panoptic.coco_json import ImageId
-from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.large.predict import (
-    PICTURE_PIXELS,
-    check_tiles,
-    fits_into_memory,
-    predict_large,
-)
-from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction
-from axial_deeplab.prediction.large.sources import image_size, read_whole
+from axial_deeplab.prediction.large.predict import check_tiles, fits_into_memory, predict_large
+from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, pictures_fit
+from axial_deeplab.prediction.large.sources import image_size
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.util.files import atomic_path
-from axial_deeplab.visualization.overlay import draw_overlay
 
 
 @dataclass(frozen=True)
 class LargeFiles:
-    """Writes what is found in images that are seen in tiles.
+    """Segments the images that are to be seen in tiles.
 
     Args:
         predictor: makes the predictions.
-        output: folder; labels, classes and segments go to its folder `labels`, those of images of at most
-            2^25 pixels also to PNG, JSON and overlay, as of all others.
+        output: folder; labels, classes and segments go to its folder `large`.
         tile: side of the tiles in pixels; None takes the default, for those that do not fit into memory.
         overlap: pixels that tiles share; None takes the default.
-        overlay: draw the overlay of images that are small enough.
-        legend: append a legend to it.
         settings: text that differs where weights or options do.
         progress: show progress bars.
 
@@ -46,8 +33,6 @@ class LargeFiles:
     output: Path
     tile: int | None = None
     overlap: int | None = None
-    overlay: bool = True
-    legend: bool = False
     settings: str = ""
     progress: bool = False
 
@@ -73,48 +58,31 @@ class LargeFiles:
         )
         return True
 
-    def add(
-        self, path: Path, name: str, writer: PanopticWriter, *, image_id: ImageId | None, mark: str
-    ) -> LargePrediction | None:
-        """Segment an image and write what was found; None where a run before has.
+    def add(self, path: Path, name: str, png_name: str, mark: str) -> LargePrediction | None:
+        """Segment an image and write labels and segments; None where a run before has, and nothing is left.
 
         Args:
             path: image file or OME-Zarr folder.
             name: its name, or path below its folder.
-            writer: PNG and JSON of images that are small enough.
-            image_id: see `PanopticWriter.add`.
+            png_name: the same as the name of a PNG.
             mark: text that differs where the image does.
 
         Raises:
             ValueError: the image cannot be read.
             OSError: a file cannot be written.
         """
-        png_name = writer.png_name(name)
         suffix = ZARR_SUFFIX if path.is_dir() else ".tif"
-        labels = (self.output / "labels" / png_name).with_suffix(suffix)
+        labels = (self.output / "large" / png_name).with_suffix(suffix)
         done = {"file_name": name, "settings": self.settings, "mark": mark}
         size = _size_if_done(labels, done) if mark else None
-        if size is not None and _is_too_large_for_pictures(size):  # of others, the PNG tells
+        if size is not None and not pictures_fit(size):  # of others, the PNG tells
             return None
         labels.with_suffix(".json").unlink(missing_ok=True)
         prediction = predict_large(
             self.predictor, path, labels, tile=self.tile, overlap=self.overlap, progress=self.progress
         )
         prediction.write_json(done)
-        if not _is_too_large_for_pictures(prediction.size):
-            panoptic = prediction.panoptic()
-            if self.overlay:
-                view = self.predictor.view
-                pixels = read_whole(path, ValueRange(view.value_range), view.page)
-                drawn = draw_overlay(pixels, panoptic, self.predictor.categories, legend=self.legend)
-                with atomic_path((self.output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
-                    drawn.save(temporary, quality=92)
-            writer.add(panoptic, image_file_name=name, image_id=image_id, mark=mark)
         return prediction
-
-
-def _is_too_large_for_pictures(size: tuple[int, int]) -> bool:
-    return size[0] * size[1] > PICTURE_PIXELS
 
 
 def _size_if_done(labels: Path, done: Mapping[str, str]) -> tuple[int, int] | None:

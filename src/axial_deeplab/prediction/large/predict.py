@@ -40,8 +40,6 @@ from axial_deeplab.util.files import temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 
 TILE, OVERLAP = 513, 64
-# Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
-PICTURE_PIXELS = 2**25
 # Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
 # the post-processing. From measured peaks of axial_deeplab_nano, S and L.
 _OF_NETWORK, _OF_CHANNEL, _OF_CLASS, _OF_POST_PROCESSING = 60, 1.5, 5, 60

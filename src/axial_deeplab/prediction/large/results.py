@@ -21,6 +21,8 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
 # Side of the tiles of the files in pixels; sides of blocks are multiples of it.
 FILE_TILE = 256
+# Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
+_PICTURE_PIXELS = 2**25
 _BUFFER = 2**24  # bytes of tiles that wait to be compressed
 
 
@@ -69,6 +71,11 @@ class LargePrediction:
         things = np.isin(self.table.train_ids, self.categories.thing_ids)
         of_pixels = float((areas * scores).sum() / areas.sum()) if len(areas) else float("nan")
         return of_pixels, float(scores[things].mean()) if things.any() else float("nan")
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the image is small enough for files that are written from memory."""
+        return pictures_fit(self.size)
 
     def panoptic(self) -> Panoptic:
         """Read all labels, as a panoptic map (H, W) of them and its segments."""
@@ -125,6 +132,11 @@ class LargePrediction:
                 "area": area,
                 "bbox": box,
             }
+
+
+def pictures_fit(size: tuple[int, int]) -> bool:
+    """Whether an image of (height, width) is small enough for files that are written from memory."""
+    return size[0] * size[1] <= _PICTURE_PIXELS
 
 
 class LabelBlocks:

@@ -1,0 +1,199 @@
+"""Do the programs that people have read what `predict --save` writes, and do they see the same pixels?
+
+`python benchmarks/saved_files.py write DIR` writes pictures with awkward things (holes, parts, corners that
+touch) as every kind of file, with this package. `python benchmarks/saved_files.py read DIR` reads them in any
+environment with numpy and some of tifffile, roifile, pycocotools, supervision, fiftyone, datumaro, labelme,
+rasterio and geopandas, each with its own reader, and prints how many of the things are equal at every pixel.
+Versions and output are in docs/results.md.
+"""
+
+import importlib
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+NAME = "a.png"
+MAP = "map.tif"
+
+
+def write(folder):
+    """Write the pictures, what is to be seen, and all kinds of files."""
+    import tifffile
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from axial_deeplab.prediction.files import predict_files
+    from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+    from axial_deeplab.prediction.save.kinds import KINDS
+    from saved_predictions import CATEGORIES, Finder, awkward, photo
+
+    found = awkward()
+    pixels = photo(folder / "photos" / NAME, found.size)
+    directory = [1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632]
+    places = {33550: [0.3, 0.3, 0.0], 33922: [0.0, 0, 0, 500_000.1, 5_400_000.2, 0]}
+    tags = [(code, "d", len(values), values, True) for code, values in places.items()]
+    tifffile.imwrite(
+        folder / "photos" / MAP, pixels, extratags=[*tags, (34735, "H", len(directory), directory, True)]
+    )
+    predict_files(
+        Finder({NAME: found}), [folder / "photos" / NAME], folder / "out", save=list(KINDS), overlay=False
+    )
+    predict_files(
+        Finder({MAP: found}), [folder / "photos" / MAP], folder / "map", save=["geojson"], overlay=False
+    )
+    instances = find_instances(found, CATEGORIES)
+    np.savez(
+        folder / "expected.npz",
+        numbers=numbered_map(instances, found.size),
+        classes=[each.category.name for each in instances],
+    )
+
+
+def by_tifffile(folder, size):
+    import tifffile
+
+    numbers = tifffile.imread(folder / "out/labels/a.tif")
+    return [numbers == number for number in range(1, numbers.max() + 1)], "labels"
+
+
+def by_pycocotools(folder, size):
+    from pycocotools.coco import COCO
+
+    data = COCO(folder / "out/coco_instances.json")
+    return [data.annToMask(each) > 0 for each in data.anns.values()], "coco-instances"
+
+
+def by_roifile(folder, size):
+    import roifile
+
+    rois = roifile.roiread(folder / "out/rois/a.zip")
+    return [even_odd(roi.coordinates(multi=True), size) for roi in rois], "rois"
+
+
+def by_rasterio(folder, size):
+    import geopandas
+    import rasterio
+    from rasterio.features import rasterize
+
+    for place, photo in (("out/geojson/a.geojson", NAME), ("map/geojson/map.geojson", MAP)):
+        shapes = geopandas.read_file(folder / place)
+        assert shapes.geometry.is_valid.all()
+        with rasterio.open(folder / "photos" / photo) as picture:
+            assert photo != MAP or shapes.crs == picture.crs, (shapes.crs, picture.crs)
+            masks = [rasterize([each], size, transform=picture.transform) > 0 for each in shapes.geometry]
+        yield masks, f"geojson, {shapes.crs.to_string()}" if photo == MAP else "geojson, pixels"
+
+
+def by_supervision(folder, size):
+    import supervision
+
+    photos = str(folder / "photos")
+    data = supervision.DetectionDataset.from_coco(
+        photos, str(folder / "out/coco_instances.json"), force_masks=True
+    )
+    (_, _, found), *_ = data
+    yield list(found.mask), "coco-instances"
+    data = supervision.DetectionDataset.from_yolo(
+        photos, str(folder / "out/yolo"), str(folder / "out/yolo.yaml"), force_masks=True
+    )
+    found = next(found for path, _, found in data if path.endswith(NAME))
+    yield list(found.mask), "yolo, filled by OpenCV's fillPoly"
+
+
+def by_labelme(folder, size):
+    from labelme import _label_file
+    from labelme.utils.shape import shapes_to_label
+
+    data = _label_file.read_label_file(str(folder / "out/labelme/a.json"))
+    names = {shape["label"]: 1 for shape in data.shapes}
+    _, own = shapes_to_label(size, data.shapes, names)
+    masks = {}
+    for place, shape in enumerate(data.shapes):
+        rings = masks.setdefault(shape["group_id"] or f"alone {place}", [])
+        rings.append(np.array(shape["points"]))
+    yield [even_odd(rings, size) for rings in masks.values()], "labelme, filled by centers of pixels"
+    yield [own == number for number in range(1, own.max() + 1)], "labelme, filled by shapes_to_label"
+
+
+def by_datumaro(folder, size):
+    import shutil
+
+    import datumaro
+
+    place = folder / "datumaro"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "annotations").mkdir(parents=True)
+    shutil.copytree(folder / "photos", place / "images" / "default")
+    shutil.copy(folder / "out/coco_instances.json", place / "annotations" / "instances_default.json")
+    data = datumaro.Dataset.import_from(str(place), "coco_instances")
+    found = [each for item in data for each in item.annotations if hasattr(each, "image")]
+    return [np.asarray(each.image) > 0 for each in found], "coco-instances"
+
+
+def by_fiftyone(folder, size):
+    # The reader of its COCO importer, apart from its data sets, which need a MongoDB.
+    from fiftyone.utils.coco import load_coco_detection_annotations
+
+    _, names, _, _, objects = load_coco_detection_annotations(str(folder / "out/coco_instances.json"))
+    masks = []
+    for each in next(iter(objects.values())):
+        found = each.to_detection(size[::-1], classes_map=names, load_segmentation=True)
+        left, top = (
+            round(part * side) for part, side in zip(found.bounding_box[:2], size[::-1], strict=True)
+        )
+        mask = np.zeros(size, bool)
+        mask[top : top + found.mask.shape[0], left : left + found.mask.shape[1]] = found.mask
+        masks.append(mask)
+    return masks, "coco-instances"
+
+
+def even_odd(rings, size):
+    """Fill by the centers of pixels."""
+    rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    crossings = np.zeros(size, int)
+    for ring in rings:
+        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+            passed = (rows > min(y0, y1)) & (rows < max(y0, y1))
+            if passed.any():
+                at = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
+                crossings += passed[:, None] & (columns > at[:, None])
+    return crossings % 2 == 1
+
+
+READERS = {
+    "tifffile": by_tifffile,
+    "pycocotools": by_pycocotools,
+    "roifile": by_roifile,
+    "rasterio": by_rasterio,
+    "supervision": by_supervision,
+    "labelme": by_labelme,
+    "datumaro": by_datumaro,
+    "fiftyone": by_fiftyone,
+}
+
+
+def read(folder, names):
+    """Read with what is installed and print a line each."""
+    expected = np.load(folder / "expected.npz")["numbers"]
+    truth = [expected == number for number in range(1, expected.max() + 1)]
+    for package, reader in READERS.items():
+        if package not in names and names:
+            continue
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            continue
+        answers = reader(folder, expected.shape)
+        for masks, what in [answers] if isinstance(answers, tuple) else answers:
+            seen = {np.asarray(mask, bool).tobytes() for mask in masks}
+            equal = sum(mask.tobytes() in seen for mask in truth)
+            name = f"{package} {version(package)}"
+            print(f"{name:22} {what:40} {equal} of {len(truth)} equal at every pixel ({len(masks)} things)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "write":
+        write(Path(sys.argv[2]))
+    else:
+        read(Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,192 @@
+"""Results of other systems as panoptic segmentations, to be scored by the same metrics."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
+from axial_deeplab.util.text import shortened
+
+# How the files of label maps are called after a picture: by cellpose, by StarDist and others.
+LABEL_SUFFIXES = ("_cp_masks.tif", "_cp_masks.png", "_masks.tif", "_masks.png", ".tif", ".tiff", ".png")
+
+
+class _Found(NamedTuple):
+    """A segment of another system: its value in the map, our class, its score."""
+
+    value: int
+    train_id: int
+    score: float | None
+
+
+def from_transformers(
+    result: Mapping[str, Any], categories: Categories, *, id2label: Mapping[int, str] | None = None
+) -> Panoptic:
+    """Take over what `post_process_panoptic_segmentation` of transformers returns for an image.
+
+    Args:
+        result: its `segmentation` (H, W), a tensor or an array, and its `segments_info`.
+        categories: label space of the ground truth.
+        id2label: names of the network's classes, `model.config.id2label`, which are found among the
+            categories by name; None takes `label_id` for the train id.
+
+    Raises:
+        ValueError: a class is not among the categories, or there are too many instances.
+    """
+    infos = result["segments_info"]
+    found = [
+        _Found(
+            int(info["id"]), _train_id(int(info["label_id"]), categories, id2label, "id2label"), _score(info)
+        )
+        for info in infos or ()
+    ]
+    return _panoptic(result["segmentation"], found, categories)
+
+
+def from_detectron2(
+    panoptic_seg: tuple[Any, Sequence[Mapping[str, Any]] | None],
+    categories: Categories,
+    *,
+    thing_classes: Sequence[str] | None = None,
+    stuff_classes: Sequence[str] | None = None,
+    label_divisor: int = 1000,
+) -> Panoptic:
+    """Take over the `panoptic_seg` that detectron2's panoptic networks give for an image.
+
+    Args:
+        panoptic_seg: the map (H, W), and segments with `id`, `isthing` and `category_id`; None in place of
+            these where the map has classes times `label_divisor`, as Panoptic-DeepLab's, and -1 for void.
+        categories: label space of the ground truth.
+        thing_classes: names of the things, `metadata.thing_classes`; None takes `category_id` for the train
+            id.
+        stuff_classes: names of the stuff, `metadata.stuff_classes`; None as above.
+        label_divisor: `metadata.label_divisor`.
+
+    Raises:
+        ValueError: a class is not among the categories, or there are too many instances.
+    """
+    values, infos = _array(panoptic_seg[0]), panoptic_seg[1]
+    names = {
+        kind: None if classes is None else dict(enumerate(classes))
+        for kind, classes in ((True, thing_classes), (False, stuff_classes))
+    }
+    if infos is None:
+        infos = [
+            {"id": value, "category_id": value // label_divisor, "isthing": value % label_divisor > 0}
+            for value in np.unique(values).tolist()
+            if value >= 0
+        ]
+    found = []
+    for info in infos:
+        kind = "thing_classes" if info["isthing"] else "stuff_classes"
+        train_id = _train_id(int(info["category_id"]), categories, names[bool(info["isthing"])], kind)
+        found.append(_Found(int(info["id"]), train_id, _score(info)))
+    return _panoptic(values, found, categories)
+
+
+def from_labels(
+    labels: Any, categories: Categories, *, thing: str | None = None, background: str | None = None
+) -> Panoptic:
+    """Take over a map of instances of one class, as cellpose and StarDist give it.
+
+    Args:
+        labels: numbers of the instances (H, W), 0 for none.
+        categories: label space of the ground truth.
+        thing: name of their class; None is the only thing of the categories.
+        background: name of the stuff where no instance is; None makes it void.
+
+    Raises:
+        ValueError: a name is not among the categories, there are several things and no name, or there are too
+            many instances.
+    """
+    values = _array(labels)
+    train_id = _only_thing(categories) if thing is None else _by_name(thing, categories, "thing")
+    found = [_Found(value, train_id, None) for value in np.unique(values).tolist() if value > 0]
+    if background is not None:
+        values = np.where(values > 0, values, -1)
+        found.append(_Found(-1, _by_name(background, categories, "background"), None))
+    return _panoptic(values, found, categories)
+
+
+def read_labels(folder: str | os.PathLike[str], image_file_name: str) -> IntArray:
+    """Read the label map of a picture, named as `LABEL_SUFFIXES` has it.
+
+    Args:
+        folder: folder of the label maps.
+        image_file_name: path of the picture relative to its folder.
+
+    Raises:
+        ValueError: the file is no label map.
+        OSError: there is none.
+    """
+    stem = (Path(folder) / image_file_name).with_suffix("")
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in LABEL_SUFFIXES]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
+            f"in {stem.parent}; add it, empty if nothing is found"
+        )
+    return read_id_map(path)
+
+
+def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
+    """Return our map and segments; values without a segment are void, stuff of one class is one segment."""
+    mapping: dict[int, int] = {}
+    segments: dict[int, Segment] = {}
+    instances = [0] * len(categories)
+    for value, train_id, score in found:
+        if categories[train_id].is_thing:
+            instances[train_id] += 1
+        new_id = panoptic_id(train_id, instances[train_id])
+        mapping[value] = new_id
+        segments[new_id] = Segment(id=new_id, train_id=train_id, area=0, score=score)
+    return Panoptic(relabel(_array(values), mapping), tuple(segments.values())).measured()
+
+
+def _array(values: Any) -> IntArray:
+    values = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    if values.ndim != 2:
+        raise ValueError(
+            f"maps of segments must be (H, W), got shape {values.shape}; give one image at a time"
+        )
+    return values.astype(np.int64)
+
+
+def _score(info: Mapping[str, Any]) -> float | None:
+    score = info.get("score")
+    return None if score is None else float(score)
+
+
+def _train_id(number: int, categories: Categories, names: Mapping[int, str] | None, what: str) -> int:
+    if names is None:
+        if not 0 <= number < len(categories):
+            raise ValueError(
+                f"classes of segments must be train ids from 0 to {len(categories) - 1}, got {number}; "
+                f"give {what}, the names of the network's classes"
+            )
+        return number
+    if number not in names:
+        raise ValueError(f"{what} must name every class, got no name for {number}; give the network's own")
+    return _by_name(names[number], categories, what)
+
+
+def _by_name(name: str, categories: Categories, what: str) -> int:
+    if name not in categories.names:
+        raise ValueError(
+            f"{what} must name classes of the ground truth ({shortened(categories.names, 8)}), got {name!r}; "
+            "rename it"
+        )
+    return categories.names.index(name)
+
+
+def _only_thing(categories: Categories) -> int:
+    if len(categories.thing_ids) != 1:
+        names = shortened([categories[each].name for each in categories.thing_ids], 8) or "none"
+        raise ValueError(f"thing must be the class of the instances, got several things ({names}); name one")
+    return categories.thing_ids[0]

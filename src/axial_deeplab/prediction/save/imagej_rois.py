@@ -1,0 +1,80 @@
+"""Sets of ImageJ's regions of interest, which its ROI Manager opens; extra `imagej`."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from axial_deeplab.prediction.save.instances import Instance
+from axial_deeplab.prediction.save.picture import Picture
+
+# Its files keep coordinates in 16 bits with a sign.
+LARGEST_SIDE = 2**15 - 1
+_MOVE_TO, _LINE_TO, _CLOSE = 0.0, 1.0, 4.0
+_NOT_IN_NAMES = dict.fromkeys(map(ord, '/\\:*?"<>|'), "_")
+
+
+def write_rois(path: Path, picture: Picture) -> None:
+    """Write a region for each thing: traced as by the wand, or composite if it has holes or parts.
+
+    Args:
+        path: the zip file.
+        picture: what was found.
+
+    Raises:
+        ValueError: the picture is too large.
+
+    Source:
+        ImageJ, ij/io/RoiDecoder.java.
+    """
+    if max(picture.result.size) > LARGEST_SIDE:
+        height, width = picture.result.size
+        raise ValueError(
+            f"rois must be of pictures of at most {LARGEST_SIDE} pixels a side, got {height} x {width} "
+            "(height x width); save labels or geojson instead"
+        )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for instance in picture.instances:
+            roi = _roi(instance)
+            archive.writestr(f"{roi.name.translate(_NOT_IN_NAMES)}.roi", roi.tobytes())
+
+
+def _roi(instance: Instance) -> Any:
+    from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
+
+    left, top, width, height = instance.bbox
+    score = "" if instance.score is None else f"score: {instance.score:.6f}\n"
+    red, green, blue = instance.category.color or (0, 0, 0)
+    roi = ImagejRoi(
+        name=f"{instance.number:04d}-{_in_16_bits(instance.category.name)}",
+        roitype=ROI_TYPE.TRACED,
+        options=ROI_OPTIONS.OVERLAY_BACKGROUNDS | ROI_OPTIONS.OVERLAY_LABELS,
+        left=left,
+        top=top,
+        right=left + width,
+        bottom=top + height,
+        stroke_color=bytes([255, red, green, blue]),
+        group=instance.train_id + 1,
+        props=score,
+    )
+    rings = [ring for polygon in instance.polygons for ring in polygon]
+    if len(rings) == 1:
+        roi.integer_coordinates = (rings[0] - [left, top]).astype(np.int32)
+        roi.n_coordinates = len(rings[0])
+    else:
+        path = [number for ring in rings for number in _path(ring.tolist())]
+        roi.roitype = ROI_TYPE.RECT
+        roi.multi_coordinates = np.array(path, np.float32)
+        roi.shape_roi_size = len(path)
+    return roi
+
+
+def _path(ring: list[list[int]]) -> list[float]:
+    steps = [_MOVE_TO, *(_LINE_TO for _ in ring[1:])]
+    return [number for step, (x, y) in zip(steps, ring, strict=True) for number in (step, x, y)] + [_CLOSE]
+
+
+def _in_16_bits(name: str) -> str:
+    """Return a name without letters that take more than 16 bits, whose length roifile counts wrong."""
+    return "".join(letter if ord(letter) < 1 << 16 else "?" for letter in name)

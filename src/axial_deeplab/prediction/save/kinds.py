@@ -1,0 +1,156 @@
+"""Which kinds of files predictions can be saved as, and the writing of those that are chosen."""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.coco_json import path_in_folder
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.prediction.save.coco_instances import write_coco_instances
+from axial_deeplab.prediction.save.geojson import write_geojson
+from axial_deeplab.prediction.save.imagej_rois import write_rois
+from axial_deeplab.prediction.save.label_maps import write_class_list, write_classes, write_instances
+from axial_deeplab.prediction.save.labelme import write_labelme
+from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.prediction.save.table import write_table
+from axial_deeplab.prediction.save.yolo import write_yolo, write_yolo_names
+from axial_deeplab.util.files import atomic_path
+
+
+class Kind(NamedTuple):
+    """A kind of files.
+
+    Args:
+        files: folder, suffix and writer of the files of a picture.
+        class_list: name and writer of a file beside the folders that explains the classes.
+        package: what it needs that is not always installed, and the extra that has it.
+        needs_things: whether it holds nothing but things.
+    """
+
+    files: tuple[tuple[str, str, Callable[[Path, Picture], None]], ...] = ()
+    class_list: tuple[str, Callable[[Path, Categories], None]] | None = None
+    package: tuple[str, str] | None = None
+    needs_things: bool = True
+
+
+COCO, COCO_INSTANCES = "coco", "coco-instances"
+# COCO's files are of all pictures together: `PanopticWriter` and `Saver.close` write them.
+KINDS = {
+    COCO: Kind(needs_things=False),
+    "labels": Kind(
+        (("labels", ".tif", write_instances), ("labels_classes", ".tif", write_classes)),
+        ("labels_classes.csv", write_class_list),
+        needs_things=False,
+    ),
+    COCO_INSTANCES: Kind(package=("pycocotools", "coco")),
+    "geojson": Kind((("geojson", ".geojson", write_geojson),)),
+    "rois": Kind((("rois", ".zip", write_rois),), package=("roifile", "imagej")),
+    "csv": Kind((("csv", ".csv", write_table),)),
+    "yolo": Kind((("yolo", ".txt", write_yolo),), ("yolo.yaml", write_yolo_names)),
+    "labelme": Kind((("labelme", ".json", write_labelme),)),
+}
+
+
+class Saver:
+    """Writes the chosen kinds of files, picture by picture; each file appears whole.
+
+    Args:
+        kinds: names among `KINDS`.
+        output: folder of the results.
+        categories: the label space.
+
+    Raises:
+        ValueError: a kind is unknown, lacks its package, or is of things alone while there are none, or a
+            name of a class is no text.
+    """
+
+    def __init__(self, kinds: Sequence[str], output: str | os.PathLike[str], categories: Categories) -> None:
+        if not kinds or not set(kinds) <= set(KINDS):
+            odd = next((kind for kind in kinds if kind not in KINDS), "none")
+            raise ValueError(f"save must be of {', '.join(KINDS)}, got {odd}; choose among them")
+        self.kinds = {name: KINDS[name] for name in KINDS if name in kinds}
+        for name, kind in self.kinds.items():
+            if kind.package is not None:
+                require_package(*kind.package, f"save {name}")
+            if kind.needs_things and not categories.thing_ids:
+                raise ValueError(
+                    f"save must be coco or labels with weights that know no things, got {name}; "
+                    "give one of these"
+                )
+        for category in categories:
+            try:
+                category.name.encode()
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"names of classes must be texts in UTF-8 to be saved, got {category.name!a}; "
+                    "save coco alone"
+                ) from None
+        self.output = Path(output)
+        self.categories = categories
+        self._has_begun = False
+
+    def add(self, picture: Picture, stem: str) -> None:
+        """Write the files of a picture.
+
+        Args:
+            picture: what was found in it.
+            stem: path of its files below the folder of a kind, without suffix.
+
+        Raises:
+            ValueError: a kind cannot hold the picture, or the stem leaves the folder.
+            OSError: a file cannot be written.
+        """
+        self._begin()
+        for kind in self.kinds.values():
+            for folder, suffix, write in kind.files:
+                with atomic_path(path_in_folder(self.output / folder, f"{stem}{suffix}")) as temporary:
+                    write(temporary, picture)
+
+    def close(self, writer: PanopticWriter) -> None:
+        """Write the files of all pictures together.
+
+        Args:
+            writer: has written the panoptic segmentation of each.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        if COCO_INSTANCES in self.kinds:
+            with atomic_path(self._instances_json) as temporary:
+                write_coco_instances(temporary, writer)
+
+    @property
+    def _instances_json(self) -> Path:
+        return self.output / "coco_instances.json"
+
+    def _begin(self) -> None:
+        """Explain the classes, and remove what will soon be wrong, as `PanopticWriter` does."""
+        if self._has_begun:
+            return
+        if COCO_INSTANCES in self.kinds:
+            self._instances_json.unlink(missing_ok=True)
+        for kind in self.kinds.values():
+            if kind.class_list is not None:
+                name, write = kind.class_list
+                with atomic_path(self.output / name) as temporary:
+                    write(temporary, self.categories)
+        self._has_begun = True
+
+
+def require_package(package: str, extra: str | None, what: str) -> None:
+    """Refuse what needs a package that is missing.
+
+    Args:
+        package: its name.
+        extra: our extra that installs it; None if there is none.
+        what: what needs it.
+
+    Raises:
+        ValueError: it is missing.
+    """
+    if find_spec(package) is None:
+        install = package if extra is None else f'"axial-deeplab[{extra}]"'
+        raise ValueError(f"{what} needs the package {package}, which is missing; pip install {install}")

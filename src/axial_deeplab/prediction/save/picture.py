@@ -1,0 +1,165 @@
+"""A picture, what was found in it, and what its file says of the size and the place of pixels."""
+
+import html
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axial_deeplab.data.images import stored_values
+from axial_deeplab.data.tiff import MAGIC, read_tiff
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.prediction.save.instances import Instance, find_instances
+
+_MICROMETERS = {
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer"), 1.0),
+    "\\u00b5m": 1.0,  # as ImageJ spells it
+    **dict(zip(("nm", "mm", "cm", "m", "inch"), (1e-3, 1e3, 1e4, 1e6, 25_400.0), strict=True)),
+}
+# Dots an inch that programs write who think of printing, not of what the picture shows.
+_OF_PRINTS = (72, 96, 100, 120, 150, 180, 200, 240, 250, 300, 350, 400, 600)
+# Of the tag ResolutionUnit.
+_UNITS = {2: "inch", 3: "cm"}
+_SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS = 33550, 33922, 34264, 34735
+_RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
+_PIXEL_IS_POINT, _USER_DEFINED = 2, 32767
+
+
+class PixelGrid(NamedTuple):
+    """What a file says of the pixels of its picture.
+
+    Args:
+        micrometers: width and height of a pixel, if known.
+        transform: (2, 3), from x, y, 1 along the edges of pixels to coordinates of a map, if it has some.
+        epsg: number of the map's system of coordinates; None if it is unknown.
+    """
+
+    micrometers: tuple[float, float] | None = None
+    transform: NDArray[np.float64] | None = None
+    epsg: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What the writers of files take.
+
+    Args:
+        path: file of the picture.
+        name: its name, or path below its folder.
+        result: the segmentation.
+        categories: its label space.
+        page: page of the file that was seen, from 1 on; None for the first.
+    """
+
+    path: Path
+    name: str
+    result: Panoptic
+    categories: Categories
+    page: int | None = None
+
+    @cached_property
+    def instances(self) -> list[Instance]:
+        """The things."""
+        return find_instances(self.result, self.categories)
+
+    @cached_property
+    def grid(self) -> PixelGrid:
+        """What the file says of its pixels."""
+        return read_grid(self.path, page=self.page)
+
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """The values of the file (H, W, C), as they are stored; one channel if all are the same."""
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} must be a file for csv, got a folder of OME-Zarr; leave out csv")
+        values = stored_values(self.path, page=self.page)
+        return values[..., :1] if (values == values[..., :1]).all() else values
+
+
+def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:
+    """Read what a TIFF says of the size and the place of its pixels: OME, ImageJ, resolution, GeoTIFF.
+
+    Args:
+        path: image file; others than TIFF say nothing that is meant.
+        page: page of the file, from 1 on; None takes the first.
+    """
+    import tifffile
+
+    if path.is_dir():  # OME-Zarr
+        return PixelGrid()
+    with open(path, "rb") as file:
+        if file.read(4) not in MAGIC:
+            return PixelGrid()
+        try:
+            place = read_tiff(file, number=page, pixels=False).place
+            file.seek(0)
+            with tifffile.TiffFile(file) as tiff:
+                stored: Any = tiff.pages[place]
+                micrometers = _micrometers(tiff, stored)
+                orientation = stored.tags.get(274)
+                if orientation is not None and int(orientation.value) != 1:
+                    sideways = int(orientation.value) > 4
+                    return PixelGrid(micrometers[::-1] if micrometers and sideways else micrometers)
+                return PixelGrid(micrometers, *_map_of(stored))
+        except Exception as error:  # tifffile trusts the tags of a file, which may say anything
+            warnings.warn(f"{path}: size and place of pixels cannot be read, got: {error}", stacklevel=2)
+            return PixelGrid()
+
+
+def _micrometers(tiff: Any, page: Any) -> tuple[float, float] | None:
+    """Return the width and height of a pixel: of OME, else ImageJ, else the resolution of TIFF."""
+    if tiff.is_ome:
+        return _of_ome(tiff.ome_metadata or "")
+    unit = _UNITS.get(int(page.tags.get(296).value)) if page.tags.get(296) else None
+    if tiff.is_imagej:
+        unit = (tiff.imagej_metadata or {}).get("unit", unit)
+    factor = _MICROMETERS.get(str(unit).strip().lower())
+    resolutions = [page.tags.get(282), page.tags.get(283)]
+    if factor is None or None in resolutions:
+        return None
+    x, y = (tag.value[0] / tag.value[1] for tag in resolutions)
+    if min(x, y) <= 0 or (unit == "inch" and x in _OF_PRINTS):
+        return None
+    return factor / x, factor / y
+
+
+def _of_ome(document: str) -> tuple[float, float] | None:
+    found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", document)
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', html.unescape(found[0]))) if found else {}
+    sizes = []
+    for axis in "XY":
+        factor = _MICROMETERS.get(fields.get(f"PhysicalSize{axis}Unit", "\u00b5m").lower())
+        size = float(fields.get(f"PhysicalSize{axis}", 0))
+        if factor is None or size <= 0:
+            return None
+        sizes.append(factor * size)
+    return sizes[0], sizes[1]
+
+
+def _map_of(page: Any) -> tuple[NDArray[np.float64] | None, int | None]:
+    """Return the transform and the EPSG number of a GeoTIFF.
+
+    Source:
+        OGC GeoTIFF 1.1, sections 7.1 (keys) and B.6 (transform, tie points, scale).
+    """
+    scale, ties, matrix = (page.tags.get(code) for code in (_SCALE, _TIE_POINTS, _TRANSFORM))
+    if matrix is not None:
+        transform = np.array(matrix.value, dtype=np.float64).reshape(4, 4)[:2][:, [0, 1, 3]]
+    elif scale is not None and ties is not None:
+        (i, j, _, x, y, _), (dx, dy) = ties.value[:6], scale.value[:2]
+        transform = np.array([[dx, 0, x - i * dx], [0, -dy, y + j * dy]], dtype=np.float64)
+    else:
+        return None, None
+    tag = page.tags.get(_GEO_KEYS)
+    numbers = np.array(() if tag is None else tag.value, dtype=np.int64).reshape(-1, 4)
+    keys = {int(key): int(value) for key, where, _, value in numbers[1:] if where == 0}
+    if keys.get(_RASTER_TYPE) == _PIXEL_IS_POINT:  # whole numbers are the centers of pixels
+        transform[:, 2] -= transform[:, :2].sum(axis=1) / 2
+    epsg = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
+    return transform, None if epsg == _USER_DEFINED else epsg

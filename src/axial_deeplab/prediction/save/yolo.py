@@ -1,0 +1,31 @@
+"""Labels of YOLO segmentation: a line for each thing, class and outline in parts of the picture."""
+
+from pathlib import Path
+
+import yaml
+
+from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.prediction.save.outlines import joined
+from axial_deeplab.prediction.save.picture import Picture
+
+
+def write_yolo(path: Path, picture: Picture) -> None:
+    """Write the things of a picture; holes and parts are bridged into one line, as ultralytics does.
+
+    Args:
+        path: the text file; empty where nothing was found.
+        picture: what was found.
+    """
+    classes = {train_id: place for place, train_id in enumerate(picture.categories.thing_ids)}
+    size = picture.result.size[::-1]
+    lines = []
+    for instance in picture.instances:
+        parts = (joined(instance.polygons) / size).ravel().tolist()
+        lines.append(" ".join([str(classes[instance.train_id]), *(f"{part:.9g}" for part in parts)]))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_yolo_names(path: Path, categories: Categories) -> None:
+    """Write the names of the classes as the YAML of a data set has them."""
+    names = {place: categories[train_id].name for place, train_id in enumerate(categories.thing_ids)}
+    path.write_text(yaml.safe_dump({"names": names}, allow_unicode=True, sort_keys=False), encoding="utf-8")

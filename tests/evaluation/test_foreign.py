@@ -1,0 +1,156 @@
+"""What transformers, detectron2 and cellpose give is scored as our own predictions are."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from axial_deeplab.cli.main import main
+from axial_deeplab.config.schema import DataConfig, SplitConfig
+from axial_deeplab.evaluation.evaluate import evaluate_system
+from axial_deeplab.evaluation.foreign import from_detectron2, from_labels, from_transformers
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_labels
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from saved_predictions import CATEGORIES, as_prediction, awkward
+
+FOUND = awkward()
+CELLS = Categories([Category(1, "back", False), Category(2, "cell", True)])
+
+
+def check(panoptic, expected=FOUND, categories=CATEGORIES):
+    quality = PanopticQuality(categories)
+    quality.update(expected, panoptic)
+    assert quality.compute().all.pq == 100
+    assert ((panoptic.map == 0) == (expected.map == 0)).all()
+    assert {each.id for each in panoptic.segments} == set(np.unique(panoptic.map)) - {0}
+
+
+def test_transformers():
+    result = as_prediction(FOUND).to_transformers()
+    check(from_transformers(result, CATEGORIES))
+    scores = sorted(each.score for each in from_transformers(result, CATEGORIES).segments)
+    assert scores == sorted(each.score for each in FOUND.segments)
+
+
+def test_transformers_by_names_from_0_on_and_with_nothing():
+    # EoMT numbers its segments from 0 and writes -1 where there is none.
+    result = as_prediction(FOUND).to_transformers()
+    result["segmentation"] = result["segmentation"] - 1
+    id2label = {10 + place: name for place, name in enumerate(CATEGORIES.names)}
+    for info in result["segments_info"]:
+        info["id"] -= 1
+        info["label_id"] += 10
+    check(from_transformers(result, CATEGORIES, id2label=id2label))
+    nothing = from_transformers({"segmentation": torch.full((4, 5), -1), "segments_info": []}, CATEGORIES)
+    assert not nothing.map.any()
+    assert nothing.segments == ()
+
+
+def test_detectron2():
+    result = as_prediction(FOUND).to_transformers()
+    infos = [
+        {"id": info["id"], "category_id": info["label_id"], "isthing": not info["was_fused"]}
+        for info in result["segments_info"]
+    ]
+    check(from_detectron2((result["segmentation"], infos), CATEGORIES))
+    for info in infos:  # numbers of things and stuff apart
+        info["category_id"] -= info["isthing"]
+    things, stuff = CATEGORIES.names[1:], CATEGORIES.names[:1]
+    check(
+        from_detectron2(
+            (result["segmentation"], infos), CATEGORIES, thing_classes=things, stuff_classes=stuff
+        )
+    )
+
+
+def test_detectron2_with_a_divisor():
+    ids = torch.from_numpy(np.where(FOUND.map, FOUND.map - 10_000, -1))
+    check(from_detectron2((ids, None), CATEGORIES, label_divisor=10_000))
+
+
+def cells():
+    """Return the label map of the awkward things, and the truth that it is of: one class on a background."""
+    numbers = numbered_map(find_instances(FOUND, CATEGORIES), FOUND.size)
+    return numbers, from_labels(numbers, CELLS, background="back")
+
+
+def test_labels():
+    numbers, truth = cells()
+    assert truth.map.all()
+    assert len(truth.segments) == 13
+    assert (from_labels(numbers.astype(np.uint16), CELLS).map != 0).tolist() == (numbers > 0).tolist()
+    check(from_labels(numbers, CELLS, thing="cell", background="back"), truth, CELLS)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: from_labels(np.zeros((2, 2)), CATEGORIES), "thing must be .*, got several things"),
+        (
+            lambda: from_labels(np.zeros((2, 2)), CELLS, thing="dog"),
+            r"thing must name .*\(back, cell\), got 'dog'",
+        ),
+        (lambda: from_labels(np.zeros((2, 2, 3)), CELLS), r"maps of segments must be \(H, W\), got shape"),
+        (
+            lambda: from_transformers(
+                {"segmentation": np.ones((2, 2)), "segments_info": [{"id": 1, "label_id": 9}]}, CELLS
+            ),
+            "classes of segments must be train ids from 0 to 1, got 9; give id2label",
+        ),
+        (
+            lambda: from_transformers(
+                {"segmentation": np.ones((2, 2)), "segments_info": [{"id": 1, "label_id": 9}]},
+                CELLS,
+                id2label={0: "cell"},
+            ),
+            "id2label must name every class, got no name for 9",
+        ),
+        (
+            lambda: from_labels(np.arange(1, 10_201).reshape(102, 100), CELLS),
+            "instance_id must be from 0 to label_divisor - 1 = 9999, got 10000",
+        ),
+    ],
+)
+def test_what_does_not_fit(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def data_set(tmp_path):
+    numbers, truth = cells()
+    (tmp_path / "images").mkdir()
+    with PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", CELLS) as writer:
+        for name in ("a.png", "b.png"):
+            Image.new("RGB", FOUND.size[::-1]).save(tmp_path / "images" / name)
+            writer.add(truth, image_file_name=name)
+    return numbers, truth
+
+
+def test_folders_of_label_maps(tmp_path, capsys):
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    tifffile.imwrite(tmp_path / "found" / "a_cp_masks.tif", numbers.astype(np.uint16))
+    half = np.where(numbers > 6, 0, numbers).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "found" / "b_masks.tif", half)
+    result = evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+    assert result.things.sq == 100
+    assert result.things.rq == pytest.approx(100 * 2 * 18 / (24 + 18))
+    words = ["pq", "--gt-json", "panoptic.json", "--pred-labels", "found", "--background", "back"]
+    words[2], words[4] = str(tmp_path / words[2]), str(tmp_path / words[4])
+    assert main([*words, "--json", str(tmp_path / "pq.json")]) == 0
+    assert json.loads((tmp_path / "pq.json").read_text())["Things"]["rq"] == pytest.approx(result.things.rq)
+
+
+def test_any_system_on_a_data_set(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    data = DataConfig(val=SplitConfig(root=str(tmp_path)))
+    result = evaluate_system(lambda sample: from_labels(numbers, CELLS, background="back"), data)
+    assert (result.panoptic.all.pq, result.semantic.mean_iou, result.num_images) == (100, 100, 2)
+    nothing = evaluate_system(lambda sample: Panoptic(np.zeros(FOUND.size, np.int32), []), data)
+    assert nothing.panoptic.all.pq == 0

@@ -1,0 +1,291 @@
+"""Every kind of file gives back what was found, pixel by pixel, where it can hold it."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from PIL import Image
+
+from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
+from axial_deeplab.panoptic.png import read_panoptic_png
+from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from axial_deeplab.prediction.save.kinds import KINDS, Saver
+from axial_deeplab.prediction.save.label_maps import write_instances
+from axial_deeplab.prediction.save.picture import Picture
+from outline_cases import fill
+from saved_predictions import CATEGORIES, Finder, awkward, photo
+
+pytestmark = pytest.mark.filterwarnings("ignore:scores are low")
+
+FOUND = awkward()
+INSTANCES = find_instances(FOUND, CATEGORIES)
+NUMBERS = numbered_map(INSTANCES, FOUND.size)
+
+
+def finder():
+    return Finder({"a.png": FOUND})
+
+
+def saved(tmp_path, *kinds):
+    """Save what is found in a picture with things and one without; return the folder."""
+    photo(tmp_path / "photos" / "a.png", FOUND.size)
+    photo(tmp_path / "photos" / "sub" / "none.png", (20, 30))
+    predict_files(finder(), [tmp_path / "photos"], tmp_path / "out", save=kinds)
+    return tmp_path / "out"
+
+
+def check_masks(masks):
+    assert len(masks) == len(INSTANCES)
+    for instance, mask in zip(INSTANCES, masks, strict=True):
+        assert np.array_equal(mask, instance.number == NUMBERS), instance.category
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_numbers_of_instances():
+    assert [each.number for each in INSTANCES] == list(range(1, 13))
+    assert [each.train_id for each in INSTANCES] == [1] * 6 + [2] * 6
+    for each in INSTANCES:
+        assert each.area == (each.number == NUMBERS).sum()
+        assert np.array_equal(each.full_mask(FOUND.size), each.number == NUMBERS)
+
+
+def test_coco_is_the_default_and_as_before(tmp_path):
+    out = saved(tmp_path, "coco")
+    assert files_in(out) == [
+        *(
+            "overlay/a.jpg",
+            "overlay/sub/none.jpg",
+            "panoptic.json",
+            "panoptic/a.png",
+            "panoptic/sub/none.png",
+        ),
+    ]
+
+
+def test_all_kinds_have_their_places(tmp_path):
+    kinds = [kind for kind in KINDS if kind != "rois"]
+    out = saved(tmp_path, *kinds)
+    suffixes = {"labels": "tif", "labels_classes": "tif", "geojson": "geojson", "csv": "csv"}
+    suffixes |= {"yolo": "txt", "labelme": "json", "panoptic": "png", "overlay": "jpg"}
+    assert files_in(out) == sorted(
+        [f"{kind}/{stem}.{end}" for kind, end in suffixes.items() for stem in ("a", "sub/none")]
+        + ["coco_instances.json", "labels_classes.csv", "panoptic.json", "yolo.yaml"]
+    )
+
+
+def test_labels(tmp_path):
+    out = saved(tmp_path, "labels")
+    numbers, classes = (tifffile.imread(out / folder / "a.tif") for folder in ("labels", "labels_classes"))
+    assert numbers.dtype == classes.dtype == np.uint16
+    assert np.array_equal(numbers, NUMBERS)
+    assert np.array_equal(classes, semantic_map(FOUND.map, ignore_label=-1) + 1)
+    assert not tifffile.imread(out / "labels" / "sub" / "none.tif").any()
+    names = list(csv.DictReader((out / "labels_classes.csv").open(encoding="utf-8")))
+    assert [(row["value"], row["name"], row["category_id"]) for row in names] == [
+        (str(place), category.name, str(category.id)) for place, category in enumerate(CATEGORIES, start=1)
+    ]
+
+
+def test_more_instances_than_16_bits_hold(tmp_path):
+    size = 300
+    ids = np.arange(1, size * size + 1, dtype=np.int32).reshape(size, size) + 100_000
+    segments = [Segment(id=int(value), train_id=1, area=1) for value in ids.ravel()]
+    picture = Picture(tmp_path / "a.png", "a.png", Panoptic(ids, segments), CATEGORIES)
+    photo(picture.path, (size, size))
+    write_instances(tmp_path / "a.tif", picture)
+    numbers = tifffile.imread(tmp_path / "a.tif")
+    assert numbers.dtype == np.uint32
+    assert np.array_equal(numbers, ids - 100_000)
+
+
+def test_coco_instances(tmp_path):
+    mask = pytest.importorskip("pycocotools.mask", reason="needs the extra coco")
+    from pycocotools.coco import COCO
+
+    out = saved(tmp_path, "coco-instances")
+    assert files_in(out) == ["coco_instances.json", "overlay/a.jpg", "overlay/sub/none.jpg"]
+    document = COCO(out / "coco_instances.json")
+    assert [image["file_name"] for image in document.dataset["images"]] == ["a.png", "sub/none.png"]
+    found = document.dataset["annotations"]
+    check = {each["score"]: each for each in found}
+    for instance in INSTANCES:
+        entry = check[round(instance.score, 6)]
+        assert np.array_equal(mask.decode(entry["segmentation"]).astype(bool), instance.number == NUMBERS)
+        assert (entry["category_id"], entry["area"]) == (instance.category.id, instance.area)
+        assert entry["bbox"] == list(instance.bbox)
+    assert len(document.loadRes(found).anns) == len(INSTANCES)
+
+
+def test_coco_instances_of_a_run_that_goes_on(tmp_path):
+    pytest.importorskip("pycocotools", reason="needs the extra coco")
+    kinds = ["coco", "coco-instances"]
+    out = saved(tmp_path, *kinds)
+    whole = (out / "coco_instances.json").read_text()
+    stopped = Finder({"a.png": FOUND, "none.png": None})
+    with pytest.raises(AttributeError):
+        predict_files(stopped, [tmp_path / "photos"], out, save=kinds)
+    assert not (out / "coco_instances.json").exists()  # as panoptic.json
+    again = finder()
+    report = predict_files(again, [tmp_path / "photos"], out, save=kinds)
+    assert (report.num_resumed, again.calls) == (1, ["none.png"])
+    assert (out / "coco_instances.json").read_text() == whole
+
+
+def polygons_of(geometry):
+    parts = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+    return [ring for part in parts for ring in part]
+
+
+def test_geojson(tmp_path):
+    out = saved(tmp_path, "geojson")
+    document = json.loads((out / "geojson" / "a.geojson").read_text())
+    assert "crs" not in document
+    features = document["features"]
+    check_masks([fill(polygons_of(each["geometry"]), FOUND.size) for each in features])
+    for instance, feature in zip(INSTANCES, features, strict=True):
+        assert feature["properties"] == {
+            "objectType": "detection",
+            "name": str(instance.number),
+            "classification": {"name": instance.category.name, "color": list(instance.category.color)},
+            "measurements": {"score": round(instance.score, 6)},
+        }
+        assert all(ring[0] == ring[-1] for ring in polygons_of(feature["geometry"]))
+    assert len({feature["id"] for feature in features}) == len(features)
+    assert json.loads((out / "geojson" / "sub" / "none.geojson").read_text())["features"] == []
+
+
+def test_yolo(tmp_path):
+    out = saved(tmp_path, "yolo")
+    masks = []
+    for line, instance in zip((out / "yolo" / "a.txt").read_text().splitlines(), INSTANCES, strict=True):
+        place, *numbers = line.split()
+        assert int(place) == instance.train_id - 1  # among the things
+        points = np.array(numbers, float).reshape(-1, 2)
+        assert 0 <= points.min() <= points.max() <= 1
+        masks.append(fill([points * FOUND.size[::-1]], FOUND.size))
+    check_masks(masks)
+    assert (out / "yolo" / "sub" / "none.txt").read_text() == ""
+    names = yaml.safe_load((out / "yolo.yaml").read_text(encoding="utf-8"))["names"]
+    assert names == {0: CATEGORIES[1].name, 1: "disc"}
+
+
+def test_labelme(tmp_path):
+    out = saved(tmp_path, "labelme")
+    document = json.loads((out / "labelme" / "a.json").read_text())
+    assert (document["imageHeight"], document["imageWidth"]) == FOUND.size
+    place = out / "labelme" / document["imagePath"]
+    assert place.resolve() == (tmp_path / "photos" / "a.png").resolve()
+    masks = {}
+    for number, shape in enumerate(document["shapes"]):
+        key = shape["group_id"] or f"alone {number}"
+        mask, label = masks.get(key, (np.zeros(FOUND.size, bool), shape["label"]))
+        assert label == shape["label"]
+        masks[key] = mask | fill([shape["points"]], FOUND.size), label
+    check_masks([mask for mask, _ in masks.values()])
+    assert [label for _, label in masks.values()] == [each.category.name for each in INSTANCES]
+
+
+def test_rois(tmp_path):
+    roifile = pytest.importorskip("roifile", reason="needs the extra imagej")
+    out = saved(tmp_path, "rois")
+    rois = roifile.roiread(out / "rois" / "a.zip")
+    check_masks([fill(roi.coordinates(multi=True), FOUND.size) for roi in rois])
+    kinds = {roi.roitype.name for roi in rois}
+    assert kinds == {"TRACED", "RECT"}  # composite ones are called rectangles
+    for instance, roi in zip(INSTANCES, rois, strict=True):
+        assert roi.name == f"{instance.number:04d}-{instance.category.name}"
+        assert (roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top) == instance.bbox
+        assert (roi.group, roi.props) == (instance.train_id + 1, f"score: {instance.score:.6f}\n")
+        assert roi.stroke_color == bytes([255, *instance.category.color])
+    with zipfile.ZipFile(out / "rois" / "a.zip") as archive:
+        assert archive.namelist()[0] == "0001-Zelle, \u00e4_b.roi"
+    with zipfile.ZipFile(out / "rois" / "sub" / "none.zip") as archive:
+        assert archive.namelist() == []
+
+
+def test_rois_of_pictures_that_are_too_large(tmp_path):
+    from axial_deeplab.prediction.save.imagej_rois import write_rois
+
+    wide = Panoptic(np.zeros((1, 40_000), np.int32), [])
+    with pytest.raises(ValueError, match="rois must be of pictures of at most 32767 pixels a side, got 1 x"):
+        write_rois(tmp_path / "a.zip", Picture(Path("a.png"), "a.png", wide, CATEGORIES))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (["labels", "png"], "save must be of coco, labels, .*, got png; choose among them"),
+        ([], "save must be of coco, labels, .*, got none"),
+    ],
+)
+def test_unknown_kinds(tmp_path, kinds, message):
+    with pytest.raises(ValueError, match=message):
+        Saver(kinds, tmp_path, CATEGORIES)
+
+
+def test_no_things(tmp_path):
+    stuff = Categories([Category(0, "ground", False)])
+    with pytest.raises(ValueError, match=r"save must be coco or labels with weights .* no things, got yolo"):
+        Saver(["labels", "yolo"], tmp_path, stuff)
+    Saver(["labels", "coco"], tmp_path, stuff)
+
+
+def test_missing_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    for kind, package, extra in (("rois", "roifile", "imagej"), ("coco-instances", "pycocotools", "coco")):
+        message = (
+            rf'save {kind} needs the package {package}, which .*; pip install "axial-deeplab\[{extra}\]"'
+        )
+        with pytest.raises(ValueError, match=message):
+            Saver([kind], tmp_path, CATEGORIES)
+
+
+def test_names_that_are_no_text(tmp_path):
+    odd = Categories([Category(1, "cell\ud800", True)])
+    with pytest.raises(ValueError, match=r"names of classes must be texts in UTF-8 .*, got 'cell\\ud800'"):
+        Saver(["csv"], tmp_path, odd)
+
+
+def test_two_pictures_of_one_name(tmp_path):
+    photo(tmp_path / "photos" / "a.png", FOUND.size)
+    photo(tmp_path / "photos" / "a.bmp", (20, 30))
+    predict_files(finder(), [tmp_path / "photos"], tmp_path / "out", save=["csv", "labels"], overlay=False)
+    assert files_in(tmp_path / "out" / "labels") == ["a.png.tif", "a.tif"]
+    assert files_in(tmp_path / "out" / "csv") == ["a.csv", "a.png.csv"]
+
+
+def test_other_kinds_are_predicted_again(tmp_path):
+    out = saved(tmp_path, "coco")
+    again = finder()
+    predict_files(again, [tmp_path / "photos"], out, save=["coco", "labels"])
+    assert again.calls == ["a.png", "none.png"]
+    assert read_panoptic_png(out / "panoptic" / "a.png").shape == FOUND.size
+
+
+def test_without_coco_nothing_else_is_left(tmp_path):
+    out = saved(tmp_path, "csv")
+    assert {path.name for path in out.iterdir()} == {"csv", "overlay"}
+
+
+def test_pictures_of_a_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", FOUND.size[::-1], (90, 90, 90)).save(tmp_path / "photos" / "a.png")
+    drawing = {"outlines": True, "color_by": "instance", "numbers": True}
+    (tmp_path / "out" / "contact_sheet").mkdir(parents=True)
+    (tmp_path / "out" / "contact_sheet" / "002.jpg").touch()  # of a run with more pictures
+    predict_files(
+        finder(), [tmp_path / "photos"], tmp_path / "out", drawing=drawing, contact_sheet=True, save=["csv"]
+    )
+    assert files_in(tmp_path / "out") == ["contact_sheet/001.jpg", "csv/a.csv", "overlay/a.jpg"]
+    with Image.open(tmp_path / "out" / "overlay" / "a.jpg") as overlay:
+        assert np.median(np.abs(np.asarray(overlay).astype(int) - 90)) < 5  # no areas are drawn

@@ -1,0 +1,44 @@
+"""The loop: predict, correct by hand in labelme, convert, train again."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from axial_deeplab.cli.main import main
+from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from bad_input_cases import SETTINGS
+from saved_predictions import CATEGORIES, Finder, awkward, photo
+
+pytest.importorskip("axial_deeplab.data.convert.kinds.labelme", reason="labelme files do not convert yet")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_predict_correct_convert_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = awkward()
+    photo(tmp_path / "photos" / "a.png", found.size)
+    photo(tmp_path / "photos" / "b.png", found.size, seed=1)
+    finder = Finder({"a.png": found, "b.png": found})
+    predict_files(finder, ["photos"], "results", save=["labelme"], overlay=False)
+    path = tmp_path / "results" / "labelme" / "a.json"
+    document = json.loads(path.read_text())
+    removed = document["shapes"].pop()  # what is no disc ...
+    assert (removed["label"], removed["group_id"]) == ("disc", None)
+    path.write_text(json.dumps(document))
+    words = "dataset convert results/labelme --images photos --background ground --output corrected"
+    assert main(words.split()) == 0, capsys.readouterr().err
+    dataset = CocoPanopticDataset("photos", "corrected/panoptic", "corrected/panoptic.json")
+    numbers = numbered_map(find_instances(found, CATEGORIES), found.size)
+    for place, sample in enumerate(dataset):
+        expected = np.where(numbers == 12, 0, numbers) if place == 0 else numbers
+        things = find_instances(sample.truth, dataset.categories)
+        masks = {each.full_mask(found.size).tobytes() for each in things}
+        assert masks == {(expected == number).tobytes() for number in np.unique(expected) if number}
+    part = {"images": "photos", "panoptic": "corrected/panoptic", "json": "corrected/panoptic.json"}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**SETTINGS, "data": {"train": part}}))
+    assert main(["train", "--config", "train.yaml"]) == 0, capsys.readouterr().err
+    assert list((tmp_path / "run").rglob("*.safetensors"))
