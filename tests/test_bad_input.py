@@ -1,6 +1,7 @@
 """Bad input on the command line: one line that names it and how to fix it, exit code 2, no leftovers."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
