@@ -178,6 +178,8 @@ def warn_of_images(files: Sequence[Path], value_range: ValueRange = FULL) -> Non
     step = max(1, -(-len(files) // _LOOKED_AT))
     with told_together():
         for path in files[::step]:
+            if not path.is_file():  # a pipe would wait for ever
+                continue
             with contextlib.suppress(ValueError, OSError):
                 read_image(path, value_range=value_range)
 
