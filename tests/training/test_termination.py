@@ -14,9 +14,10 @@ import torch
 import yaml
 
 from axial_deeplab.config.schema import config_to_dict
-from axial_deeplab.util.termination import EXIT_STATUS
+from axial_deeplab.util.termination import EXIT_STATUS, Terminated
 from lazy_modules import LazyModule
 
+checkpoints = LazyModule("axial_deeplab.training.checkpoints")
 training = LazyModule("axial_deeplab.training.train")
 
 MakeConfig = Callable[..., Any]
@@ -56,6 +57,28 @@ def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whol
     if not whole_group:  # there, the step may end for want of images
         step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
         assert line == f"axial-deeplab: stopped by SIGTERM at step {step}; go on with --resume"
+
+
+def test_sigterm_after_the_last_look_at_a_step(
+    tiny_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_of_batch = checkpoints.Checkpoints.on_train_batch_end
+
+    def end_of_batch_and_sigterm(self: Any, trainer: Any, *arguments: Any) -> None:
+        end_of_batch(self, trainer, *arguments)
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "on_train_batch_end", end_of_batch_and_sigterm)
+    output = tmp_path / "run"
+    config = tiny_config(
+        trainer={"output": str(output), "checkpoint_interval": 1000, "val_interval": 1000},
+        optim={"max_steps": 10},
+    )
+    with pytest.raises(Terminated) as stopped:
+        training.train(config)
+    assert stopped.value.message == "stopped by SIGTERM at step 3; go on with --resume"
+    assert torch.load(output / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
 def test_validation_set_without_a_score_is_told(

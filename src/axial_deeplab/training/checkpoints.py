@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from axial_deeplab.util.files import atomic_path, remove_leftovers
 
@@ -75,13 +76,16 @@ class Checkpoints(lightning.Callback):
     ) -> None:
         """Write last.ckpt where it is due and no validation follows at once."""
         step = trainer.global_step
-        validation_follows = self.val_interval is not None and step % self.val_interval == 0
+        if step % self.interval == 0 or step == self.max_steps:
+            self._write_step(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Write last.ckpt on SIGTERM, which Lightning raises between two batches."""
         # Several processes learn of SIGTERM at different steps, and can only write a checkpoint together.
-        terminated = trainer.received_sigterm and trainer.world_size == 1
-        due = step % self.interval == 0 or step == self.max_steps or terminated
-        # Between the batches that one optimizer step accumulates, the step stands still.
-        if due and not validation_follows and step != self._written_step:
-            self._write(trainer, LAST)
+        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+            self._write_step(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write best.ckpt if this score is the best so far, and last.ckpt."""
@@ -97,6 +101,12 @@ class Checkpoints(lightning.Callback):
             self.best_score = score
             self._write(trainer, BEST)
         self._write(trainer, LAST)
+
+    def _write_step(self, trainer: lightning.Trainer) -> None:
+        validation_follows = self.val_interval is not None and trainer.global_step % self.val_interval == 0
+        # Between the batches that one optimizer step accumulates, the step stands still.
+        if not validation_follows and trainer.global_step != self._written_step:
+            self._write(trainer, LAST)
 
     def _write(self, trainer: lightning.Trainer, name: str) -> None:
         trainer.save_checkpoint(self.folder / name)
