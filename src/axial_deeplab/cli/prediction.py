@@ -103,7 +103,9 @@ def predict(arguments: Arguments) -> None:
         raise ValueError(f"--{of_folder} must come without --json, got both; give the folder of images alone")
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
+    from axial_deeplab.util.freed_memory import give_large_maps_back
 
+    give_large_maps_back()
     weights = options.weights
     if options.runtime == "onnx":
         from axial_deeplab.export.onnx_runtime import load_onnx

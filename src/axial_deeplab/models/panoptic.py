@@ -15,6 +15,7 @@ from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.heads import Head
 from axial_deeplab.models.options import DECODER, NORM, AxialOptions, DecoderOptions, Norm, with_keywords
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
+from axial_deeplab.models.strips import can_run_in_strips
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -165,6 +166,10 @@ class PanopticDeepLab(Fusible):
         Raises:
             ValueError: if the images do not have four dimensions or `in_channels` channels.
         """
+        # No name keeps the normalized images while the backbone runs.
+        return self.backbone.forward_features(self._prepared(images))
+
+    def _prepared(self, images: Tensor) -> Tensor:
         channels = self.pixel_mean.shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(
@@ -172,8 +177,7 @@ class PanopticDeepLab(Fusible):
                 "add the batch dimension or set in_channels"
             )
         size = self.padded_size(*images.shape[-2:])
-        # No name keeps the normalized images while the backbone runs.
-        return self.backbone.forward_features(_pad(self._normalized(images), size))
+        return _pad(self._normalized(images), size)
 
     def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the three maps at stride 4, offsets in pixels of that grid.
@@ -189,6 +193,33 @@ class PanopticDeepLab(Fusible):
             "center_heatmap": self.center_head(decoded),
             "offsets": self.offset_head(decoded),
         }
+
+    def low_resolution_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what `decode` makes of `encode`, up to rounding, in less memory where it is inference.
+
+        Then the backbone's maps are reduced to what the decoders need of them as soon as they are there, and
+        the decoders' own never exist as a whole.
+
+        Shapes: images as for `forward`; the maps are (B, ., H2, W2).
+        """
+        semantic, instance = self.semantic_decoder, self.instance_decoder
+        if not (
+            isinstance(semantic, ConvDecoder)
+            and isinstance(instance, ConvDecoder)
+            and can_run_in_strips(self, self.pixel_mean)
+            and not images.requires_grad
+        ):
+            return self.decode(self.encode(images))
+        of_semantic: dict[str, Tensor] = {}
+        of_instance: dict[str, Tensor] = {}
+        for name, x in self.backbone.iterate_features(self._prepared(images)):
+            if name in semantic.inputs:
+                of_semantic[name] = semantic.project(name, x)
+                of_instance[name] = instance.project(name, x)
+            del x
+        maps = semantic.decode_strips(of_semantic, {"semantic_logits": self.semantic_head})
+        heads = {"center_heatmap": self.center_head, "offsets": self.offset_head}
+        return maps | instance.decode_strips(of_instance, heads)
 
     def resized(self, maps: dict[str, Tensor], size: Sequence[int]) -> dict[str, Tensor]:
         """Return maps at the size of the images, offsets in its pixels; at least float32.

@@ -570,7 +570,7 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
 
 def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[str, Logits]:
     """Return the outputs of a network on the CPU, the logits as small as the network makes them."""
-    maps = model.decode(model.encode(pixels))
+    maps = model.low_resolution_maps(pixels)
     height, width = pixels.shape[-2:]
     logits = maps.pop("semantic_logits").float()
     upsampled = UpsampledLogits(logits, model.padded_size(height, width), (height, width))
