@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from axial_deeplab.models.folding.packed_pointwise import PointwiseConv2d, can_use_packed
 
 # Bytes that the largest map of a strip takes, about.
-STRIP_BYTES = 2**26
+STRIP_BYTES = 2**23
 _FEWEST_ROWS = 16
 
 
@@ -40,7 +40,7 @@ def strips(num_rows: int, bytes_of_a_row: float, halo: int = 0) -> list[Strip]:
 
     Args:
         num_rows: rows of the map.
-        bytes_of_a_row: what a row takes, of the largest map that is to exist in strips only.
+        bytes_of_a_row: size of a row, of the largest map that is to exist in strips only.
         halo: rows above and below that a row depends on.
     """
     rows = max(_FEWEST_ROWS, 4 * halo, int(STRIP_BYTES / bytes_of_a_row))
@@ -125,7 +125,7 @@ class _Chain(NamedTuple):
     Attributes:
         stride: pixels of the input that a row of the output stands for.
         halo: rows of the output above and below that a row depends on.
-        bytes_of_a_column_of_a_row: of the largest map, for each pixel of the input's width and each row of
+        bytes_of_a_column_of_a_row: size of the largest map, for each pixel of the input's width and each row of
             the output.
     """
 

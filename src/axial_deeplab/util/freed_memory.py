@@ -5,7 +5,8 @@ from functools import cache
 from typing import Any
 
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-_LARGE = 2**24  # bytes
+# Bytes; more than the maps of a strip (`models.strips.STRIP_BYTES`), whose memory the next strip takes again.
+_LARGE = 10 * 2**20
 
 
 def return_freed_memory() -> None:
