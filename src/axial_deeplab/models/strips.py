@@ -125,8 +125,8 @@ class _Chain(NamedTuple):
     Attributes:
         stride: pixels of the input that a row of the output stands for.
         halo: rows of the output above and below that a row depends on.
-        bytes_of_a_column_of_a_row: size of the largest map, for each pixel of the input's width and each row of
-            the output.
+        bytes_of_a_column_of_a_row: size of the largest map, for each pixel of the input's width and each row
+            of the output.
     """
 
     stride: int
