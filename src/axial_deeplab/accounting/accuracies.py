@@ -7,6 +7,7 @@ testing, and whether the training began with weights from Mapillary Vistas.
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def _of_measurement(path: Path, top: Path) -> Iterator[Report]:
     if not isinstance(content, dict):
         return
     scores = {
-        measure: _number(content, *keys)
+        measure: _score(content, *keys)
         for measure, keys in {
             "top-1": ("top1",),
             "PQ": ("All", "pq"),
@@ -251,14 +252,14 @@ def _of_measurement(path: Path, top: Path) -> Iterator[Report]:
     per_class = content.get("per_class")
     entries = per_class.values() if isinstance(per_class, dict) else ()
     classes = tuple(str(entry.get("name")) for entry in entries if isinstance(entry, dict))
-    network, scales = content.get("network"), content.get("scales") or []
+    network = content.get("network")
     weights, start = _training_of(path, top)
     yield Report(
         path,
         found,
         classes,
         network if isinstance(network, dict) else weights.get("model"),
-        tuple(float(scale) for scale in scales) if _are_numbers(scales) else (1.0,),
+        _scales(content),
         content.get("flip") is True,
         content["num_images"] if type(content.get("num_images")) is int else None,
         start,
@@ -279,7 +280,8 @@ def _of_training(path: Path, top: Path) -> Iterator[Report]:
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
                 given = {measure: line.get(column) for measure, column in columns.items()}
-                last = {measure: float(text) for measure, text in given.items() if text} or last
+                found = {measure: float(text) for measure, text in given.items() if text}
+                last = {measure: score for measure, score in found.items() if 0 <= score <= 100} or last
     except (ValueError, OSError, csv.Error):
         return
     if last:
@@ -304,7 +306,7 @@ def _training_of(path: Path, top: Path) -> tuple[dict[str, Any], str | None]:
             try:
                 model = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("model") or {}
                 start = model.get("weights")
-            except (yaml.YAMLError, ValueError, OSError, AttributeError):
+            except (yaml.YAMLError, ValueError, OSError, AttributeError, RecursionError):
                 start = None
         if metadata or start:
             return metadata, None if start is None else str(start)
@@ -313,12 +315,19 @@ def _training_of(path: Path, top: Path) -> tuple[dict[str, Any], str | None]:
     return {}, None
 
 
-def _number(content: Mapping[str, Any], *keys: str) -> float | None:
+def _score(content: Mapping[str, Any], *keys: str) -> float | None:
+    """Return a percentage deep in a report; None for anything else there."""
     value: Any = content
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
-    return float(value) if _are_numbers([value]) else None
+    return float(value) if type(value) in (int, float) and 0 <= value <= 100 else None
 
 
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(type(value) in (int, float) for value in values)
+def _scales(content: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the magnifications of a report, 1 where it does not tell them."""
+    scales = content.get("scales")
+    if not isinstance(scales, list) or not scales:
+        return (1.0,)
+    return tuple(
+        float(each) if type(each) in (int, float) and 0 < each < 100 else math.nan for each in scales
+    )

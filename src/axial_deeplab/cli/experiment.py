@@ -190,7 +190,9 @@ def attention_maps(arguments: Arguments) -> None:
         "--pixel", nargs=2, type=int, required=True, metavar=("Y", "X"), help="row and column in the image"
     )
     parser.add_argument(
-        "--block", help="name of an axial block (default: the last one; a wrong name lists them)"
+        "--block",
+        help="name of an axial block (default: the last one; a wrong name lists them); the paper's are "
+        "backbone.res4.1 (figure 7) and backbone.res5.2 (figure 8)",
     )
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="the picture, .png; the numbers go beside it as .npz"
