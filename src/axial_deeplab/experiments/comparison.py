@@ -13,6 +13,7 @@ from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization import legend_entries, side_by_side
 from axial_deeplab.visualization.legend import LegendEntry
+from axial_deeplab.visualization.side_by_side import scaled_to_width
 
 # More rows make a picture that no viewer shows as a whole.
 MOST_PICTURES = 24
@@ -66,7 +67,9 @@ def compare_networks(
     lines = []
     for file in files:
         predictions = [predictor(file) for predictor in predictors]
-        rows.append([Image.fromarray(predictions[0].image), *(each.draw() for each in predictions)])
+        drawn = [Image.fromarray(predictions[0].image), *(each.draw() for each in predictions)]
+        # Small at once: two dozen large photographs would fill the memory.
+        rows.append([scaled_to_width(each) for each in drawn])
         for prediction in predictions:
             entries |= dict.fromkeys(legend_entries(prediction.result, prediction.categories))
         counts = (
