@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -696,6 +697,86 @@ CASES |= {
     for words, options in FRACTIONS.items()
     for option in options
     for value in ("nan", "inf", "-1")
+}
+
+COMPARE = "experiment compare images/0.jpg --device cpu"
+# Nothing of these is the accuracy of a network.
+NO_REPORTS: dict[str, tuple[str, bytes]] = {
+    "empty": ("a.json", b""),
+    "cut": ("a.json", b"{"),
+    "list": ("a.json", b"[1]"),
+    "deep": ("a.json", b"[" * 100_000),
+    "not_utf8": ("a.json", b"\xff\xfe"),
+    "text_score": ("a.json", b'{"top1": "50"}'),
+    "score_above_100": ("a.json", b'{"top1": 101}'),
+    "score_below_0": ("a.json", b'{"All": {"pq": -1}}'),
+    "score_nan": ("a.json", b'{"top1": NaN}'),
+    "score_infinite": ("a.json", b'{"top1": 1e999}'),
+    "score_enormous": ("a.json", b'{"top1": 1' + b"0" * 400 + b"}"),
+    "score_bool": ("a.json", b'{"top1": true}'),
+    "training_without_validation": ("metrics.csv", b"step,train/loss\n1,2\n"),
+    "validation_of_text": ("metrics.csv", b"val/PQ\ntwo\n"),
+    "validation_nan": ("metrics.csv", b"val/PQ\nnan\n"),
+    "validation_with_nul": ("metrics.csv", b"\0\0val/PQ\n1\n"),
+    "validation_long": ("metrics.csv", b"val/PQ\n" + b"9" * 200_000),
+}
+CASES |= {
+    f"results_{what}": Case(
+        "tables --results .", "results", "got none in .", partial(Path(name).write_bytes, content)
+    )
+    for what, (name, content) in NO_REPORTS.items()
+}
+CASES |= {
+    "results_missing": Case("tables --results none", "none", "correct the path"),
+    "results_file": Case("tables --results panoptic.json", "panoptic.json", "correct the path"),
+    "results_of_pictures": Case("tables --results images", "images", "write one there"),
+    "widths_of_text": Case("experiment widths --output w.txt", "w.txt", "must end in .png"),
+    "widths_results_missing": Case("experiment widths --results no --output w.png", "no", "correct the path"),
+    "compare_one": Case(f"{COMPARE} --weights tiny.safetensors --output c.png", "got 1", "name another one"),
+    "compare_missing_weights": Case(
+        f"{COMPARE} --weights tiny.safetensors no.ckpt --output c.png", "no.ckpt", "correct the path"
+    ),
+    "compare_gif": Case(f"{COMPARE} --weights a b --output c.gif", "c.gif", "must end in .png"),
+    "compare_names": Case(
+        f"{COMPARE} --weights tiny.safetensors tiny.safetensors --names a --output c.png", "got 1", "name all"
+    ),
+    "compare_missing_picture": Case(
+        "experiment compare no.jpg --weights tiny.safetensors tiny.safetensors --output c.png",
+        "no.jpg",
+        "",
+    ),
+    "compare_broken_picture": Case(
+        f"{COMPARE} --weights tiny.safetensors tiny.safetensors --output c.png",
+        "images/0.jpg",
+        "",
+        cut("images/0.jpg", 500),
+    ),
+    "runtime_batch": Case("benchmark runtime --batch 8", "--batch", "use benchmark model"),
+    "runtime_input": Case("benchmark runtime --input 8x8", "--input", "use benchmark model"),
+    "runtime_name": Case("benchmark runtime axial_resnet_q", "axial_resnet_q", "did you mean"),
+    "runtime_rounds": Case("benchmark runtime --rounds 0", "rounds must be", "got 0"),
+    "runtime_dtype": Case("benchmark runtime --dtype int8", "dtype must be", "got int8"),
+    "maps_block": Case(
+        "attention-maps images/0.jpg --weights tiny.safetensors --pixel 1 1 --block res9 --output m.png",
+        "res9",
+        "choose one of these",
+    ),
+    "maps_pixel": Case(
+        "attention-maps images/0.jpg --weights tiny.safetensors --pixel 1 99 --output m.png",
+        "(1, 99)",
+        "move it",
+    ),
+    "switch_where_nothing_attends": Case(
+        "models panoptic_deeplab_resnet50 --set rel_q=false", "rel_q", "decoder='axial'"
+    ),
+    "attention_of_no_terms": Case(
+        "models axial_deeplab_s --set content_logits=false rel_q=false rel_k=false", "content_logits", "keep"
+    ),
+    "attention_of_no_output": Case(
+        "models axial_deeplab_s --set content_output=false rel_v=false decoder=axial",
+        "content_output",
+        "keep",
+    ),
 }
 
 # Beside the files there is last.ckpt, of a training of one step with train.yaml.

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class EvaluationResult:
         network_ms: mean time of the network for an image, milliseconds.
         post_processing_ms: mean time from its outputs to the segments of an image, milliseconds.
         instances: average precision of the instances, percent, if it was measured.
+        measured: what was measured and how: network, scales, flip.
     """
 
     panoptic: PanopticQualityResult
@@ -48,6 +49,7 @@ class EvaluationResult:
     network_ms: float
     post_processing_ms: float
     instances: InstanceAPResult | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, float]:
         """Return the numbers that a training logs, percent."""
@@ -85,6 +87,7 @@ class EvaluationResult:
             "num_images": self.num_images,
             "network_ms": self.network_ms,
             "post_processing_ms": self.post_processing_ms,
+            **self.measured,
         }
 
 
@@ -270,7 +273,13 @@ def evaluate(
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)
-        result = evaluator.compute()
+        view = predictor.view
+        measured = {
+            "network": predictor.network,
+            "scales": list(view.scales),
+            "flip": view.flip,
+        }
+        result = replace(evaluator.compute(), measured=measured)
         if report is not None and page is not None:
             page.load_states(processes.gather(page.state))
             if processes.is_first:

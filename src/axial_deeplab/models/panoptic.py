@@ -13,7 +13,15 @@ from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.decoders import ATROUS_RATES, AxialDecoder, ConvDecoder
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.heads import Head
-from axial_deeplab.models.options import DECODER, NORM, AxialOptions, DecoderOptions, Norm, with_keywords
+from axial_deeplab.models.options import (
+    AXIAL,
+    DECODER,
+    NORM,
+    AxialOptions,
+    DecoderOptions,
+    Norm,
+    with_keywords,
+)
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
 from axial_deeplab.models.strips import can_run_in_strips
 
@@ -51,9 +59,6 @@ class PanopticDeepLab(Fusible):
         aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
             decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
         head_separable: whether the 5x5 convolutions of the heads are depthwise-separable.
-        num_heads: attention heads of the axial decoder.
-        span: positions that a query of the axial decoder attends to; None is the whole axis.
-        max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
         recompute: whether the axial decoder computes normalized maps again, see `AxialBlock`.
         pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
@@ -62,8 +67,8 @@ class PanopticDeepLab(Fusible):
         pad_images: whether images are padded as above; without, the corners of the grids coincide for images
             of k * output_stride + 1 pixels only.
         dual: ASPP and convolutions of the dual decoders, see `DecoderOptions`.
+        axial: attention of the axial decoder, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
-        impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
         keywords: fields of these settings, by name.
 
     Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
@@ -87,17 +92,14 @@ class PanopticDeepLab(Fusible):
         instance_low_level_channels: tuple[int, int] = (32, 16),
         aspp_channels: int | tuple[int, int] | None = None,
         head_separable: bool = True,
-        num_heads: int = 8,
-        span: int | None = None,
-        max_span: int = 255,
         checkpoint: bool = False,
         recompute: bool = True,
         pixel_mean: float | Sequence[float] | None = None,
         pixel_std: float | Sequence[float] | None = None,
         pad_images: bool = True,
         dual: DecoderOptions = DECODER,
+        axial: AxialOptions = AXIAL,
         norm: Norm = NORM,
-        impl: str = "auto",
         **keywords: Any,
     ) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class PanopticDeepLab(Fusible):
         self.backbone = backbone
         self.output_stride = backbone.output_stride
 
-        dual, norm = with_keywords(keywords, dual, norm)
+        dual, axial, norm = with_keywords(keywords, dual, axial, norm)
         self.instance_decoder: nn.Module | None
         if decoder == "dual":
             rates = dual.atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES]
@@ -141,7 +143,7 @@ class PanopticDeepLab(Fusible):
                 low_level_channels=semantic_low_level_channels,
                 checkpoint=checkpoint,
                 recompute=recompute,
-                attention=AxialOptions(num_heads=num_heads, span=span, max_span=max_span, impl=impl),
+                attention=axial,
                 norm=norm,
             )
             self.instance_decoder = None

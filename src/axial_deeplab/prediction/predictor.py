@@ -346,6 +346,7 @@ class Predictor:
                 f"weights must be those of a segmentation network, got {loaded.metadata['model']['name']}; "
                 "choose weights of an axial_deeplab_* or panoptic_deeplab_* network"
             )
+        self.network: dict[str, Any] = dict(loaded.metadata.get("model") or {})
         self.categories = loaded.categories
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
