@@ -48,7 +48,10 @@ DAMAGED = (
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
-_ONE_IS_READ = "of which only the first is read; give another with --page, or save them as files of their own"
+_ONE_IS_READ = (
+    "of which only the first is read; give another with --page, choose them with --channels if they are "
+    "channels, or save them as files of their own"
+)
 # Images that are looked at before a training reads them all: what is odd in one is odd in most.
 _LOOKED_AT = 20
 
