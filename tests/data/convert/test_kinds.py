@@ -386,6 +386,16 @@ def test_an_archive_is_what_is_in_it(kind: str, tmp_path: Path, capsys: pytest.C
     assert main(["dataset", "check", str(archive), "--background", "rest"]) == 0
 
 
+def test_archives_of_one_name_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("via2", "labelme"):
+        shutil.make_archive(str(tmp_path / name / "export"), "zip", FIXTURES / name)
+    words = [str(tmp_path / name / "export.zip") for name in ("via2", "labelme")]
+    assert main(["dataset", "check", *words, "--background", "rest"]) == 0
+    printed = capsys.readouterr().out
+    assert "read as a VIA project" in printed
+    assert "read as a LabelMe folder" in printed
+
+
 def test_archives_are_not_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*entries: tuple[str, bytes]) -> str:
         with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:

@@ -1,6 +1,8 @@
 """Archives as tools export them, unpacked for the time of a conversion."""
 
+import lzma
 import shutil
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -8,6 +10,8 @@ from pathlib import Path, PurePosixPath
 # What an archive may unpack to: so many bytes in any case, or so many times its own size. JSON and XML shrink
 # to a twentieth, pictures hardly.
 _SURE_BYTES, _MOST_TIMES = 2**30, 100
+# What its reader raises of damage; a RuntimeError asks for a password.
+_DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
 
 
 def is_archive(source: Path) -> bool:
@@ -16,11 +20,11 @@ def is_archive(source: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a ZIP file into a folder of its name; nothing is written outside of that.
+    """Unpack a ZIP file into a new folder of its name; nothing is written outside of that.
 
     Args:
         archive: the file.
-        folder: where the new folder is made.
+        folder: where that is made.
 
     Returns:
         The new folder.
@@ -29,13 +33,14 @@ def unpack(archive: Path, folder: Path) -> Path:
         ValueError: the archive is damaged or locked, its files do not fit, or a name leads out of it.
         OSError: a file cannot be read or written.
     """
-    target = folder / archive.name
+    target = Path(tempfile.mkdtemp(dir=folder)) / archive.name  # of which there may be several
     try:
         with zipfile.ZipFile(archive) as file:
             entries = [entry for entry in file.infolist() if not entry.is_dir()]
             for entry in entries:
                 name = PurePosixPath(entry.filename.replace("\\", "/"))
-                if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+                parts = name.parts
+                if not parts or name.is_absolute() or ".." in parts or ":" in parts[0]:
                     raise ValueError(
                         f"{archive} must have names of files inside of it, got {entry.filename!r}; "
                         "export it again"
@@ -51,8 +56,9 @@ def unpack(archive: Path, folder: Path) -> Path:
                     "unpack it, and give its folder"
                 )
             file.extractall(target, entries)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # A RuntimeError asks for a password.
+    except (zipfile.BadZipFile, *_DAMAGED) as error:
+        if isinstance(error, OSError) and error.filename is not None:  # of the disk, not of the archive
+            raise
         raise ValueError(
             f"{archive} must be a complete ZIP archive without password, got: {error}; export it again"
         ) from None

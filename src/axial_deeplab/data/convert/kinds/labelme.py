@@ -9,6 +9,7 @@ import base64
 import binascii
 import io
 import math
+import tempfile
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,6 +51,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     root = options.images or folder_of(source)
     photos, left_out = Photos(root), LeftOut(source)
+    inside = None if options.scratch is None else Path(tempfile.mkdtemp(dir=options.scratch))
     images = []
     for path in files_of(source, ".json"):
         document = load_json(path)
@@ -59,9 +61,9 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         name = field(document, "imagePath", str, f"{path}:")
         folder = PurePosixPath(path.relative_to(folder_of(source)).parent.as_posix())
         own = document.get("imageData")
-        if isinstance(own, str) and options.scratch is not None and not photos.knows(name):
-            photo = _unpacked(own, options.scratch / "imageData" / folder / path.stem, path)
-            file_name = photo.relative_to(options.scratch / "imageData").as_posix()
+        if isinstance(own, str) and inside is not None and not photos.knows(name):
+            photo = _unpacked(own, inside / folder / path.stem, path)
+            file_name = photo.relative_to(inside).as_posix()
         else:
             photo = photos.find((folder / name).as_posix(), str(path))
             file_name = photos.file_name(photo)
