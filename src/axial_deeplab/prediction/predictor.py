@@ -567,7 +567,7 @@ def _channels(
     if given is not None:
         channels = Channels(tuple(given))
     elif stored is not None:
-        channels = Channels(tuple(stored), of=of)
+        channels = Channels(tuple(map(int, stored)), of=of)
     elif taken in (1, 3):
         return None
     else:
