@@ -210,7 +210,7 @@ CASES = {
     "tiff_without_grey_or_color_in_tiles": Case(
         PREDICT.replace("0.jpg", "0.tif") + " --tile 64",
         "got a TIFF of 5 bands",
-        "save three of them",
+        "choose them with --channels",
         lambda: large_tiff("images/0.tif", 5),
     ),
     "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel must be 1 pixel", "got 0"),
@@ -469,11 +469,51 @@ CASES = {
     "source_of_another_kind": Case(
         "dataset convert images --output out --format via", "images must be a VIA project", "correct the path"
     ),
-    "source_packed": Case(
+    "source_packed_and_damaged": Case(
         "dataset convert a.zip --output out",
-        "SOURCE must be unpacked",
-        "give its folder",
+        "a.zip must be a complete ZIP archive",
+        "export it again",
         write("a.zip", "PK"),
+    ),
+    "channels_0": Case(
+        f"{PREDICT} --channels 0 1 2", "channels must be numbers from 1 on, got [0", "is the first"
+    ),
+    "channels_of_another_network": Case(
+        f"{PREDICT} --channels 1 2", "channels must be 3 for", "give as many"
+    ),
+    "channels_that_a_picture_lacks": Case(
+        f"{PREDICT} --channels 4 3 2", "0.jpg must have channel 4, got 3 channels", "others with --channels"
+    ),
+    "channels_of_another_number_in_tiles": Case(
+        PREDICT.replace("0.jpg", "0.tif") + " --tile 64 --channels 6 1 2",
+        "0.tif must have channel 6, got 5 channels",
+        "others with --channels",
+        lambda: large_tiff("images/0.tif", 5),
+    ),
+    "channels_of_training_0": Case(
+        f"{TRAIN} --data.channels [0]", "data.channels must be null or numbers from 1 on", "change it"
+    ),
+    "channels_of_training_that_a_picture_lacks": Case(
+        f"{TRAIN} --data.channels [1,4]", "must have channel 4, got 3 channels", "others with --channels"
+    ),
+    "channels_that_are_no_colors": Case(
+        f"{TRAIN} --data.channels [1,2] --augmentation.color_jitter 0.1",
+        "augmentation.color_jitter must be 0 for images of 2 channels",
+        "change it",
+    ),
+    "channels_and_in_channels": Case(
+        f"{TRAIN} --data.channels [1,2] --model.overrides.in_channels 3",
+        "model.overrides.in_channels must be 2, as many as data.channels, got 3",
+        "leave it out",
+    ),
+    "in_channels_without_channels": Case(
+        f"{TRAIN} --model.overrides.in_channels 5", "data.channels must be 5 numbers", "leave in_channels out"
+    ),
+    "channels_of_dataset_check": Case(
+        f"dataset check {DATA} --channels 0", "channels must be numbers from 1 on", "is the first"
+    ),
+    "page_of_training": Case(
+        f"{TRAIN} --data.page 0", "data.page must be null or positive, got 0", "change it"
     ),
     "format_unknown": Case(
         "dataset convert images --output out --format paint", "--format must be one of labelme", "got paint"
@@ -797,6 +837,11 @@ CASES_WITH_CHECKPOINT = {
     "resume_with_another_value_range": Case(
         f"{TRAIN} --resume last.ckpt --data.value_range 0,4095",
         "data.value_range must be full as in last.ckpt, got 0,4095",
+        "leave it, or start a new run",
+    ),
+    "resume_with_other_channels": Case(
+        f"{TRAIN} --resume last.ckpt --data.channels [3,2,1]",
+        "data.channels must be None as in last.ckpt, got [3, 2, 1]",
         "leave it, or start a new run",
     ),
     "resume_on_other_classes": Case(

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import onnx
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from torch import nn
@@ -34,10 +35,10 @@ def weights_of(name, **overrides):
 class StandIn(nn.Module):
     """Has what an exported network has, axial attention and three maps, but little of it: tracing is slow."""
 
-    def __init__(self):
+    def __init__(self, in_channels=3):
         super().__init__()
-        self.config = {"name": "axial_deeplab_nano", "num_classes": 3}
-        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.config = {"name": "axial_deeplab_nano", "num_classes": 3, "in_channels": in_channels}
+        self.stem = nn.Conv2d(in_channels, 16, 3, padding=1)
         self.block = AxialBlock(16, 16, 16, num_heads=2, max_span=8)
         nn.init.ones_(self.block.up.get_parameter("norm.weight"))
         self.semantic_head = nn.Conv2d(16, 3, 1)
@@ -149,6 +150,22 @@ def test_prediction_with_onnx_runtime(weights, onnx_file, tmp_path, capsys, monk
     assert len(descriptions[0]["annotations"][0]["segments_info"]) > 1
     batch = Predictor(load_onnx(onnx_file), flip=True).predict_batch([np.asarray(picture)] * 2)
     assert np.array_equal(batch[0].panoptic, batch[1].panoptic)
+
+
+def test_channels_of_images_are_those_of_the_training(stand_in, tmp_path):
+    network = StandIn(in_channels=4).eval()
+    view = {"channels": [5, 1, 2, 3], "num_channels": 5}
+    metadata = {**stand_in.metadata, "model": network.config, "view": view}
+    export(LoadedWeights(network, CATEGORIES, metadata), tmp_path / "four.onnx")
+    predictor = Predictor(load_onnx(tmp_path / "four.onnx"))
+    values = np.random.default_rng(0).integers(0, 256, (40, 50, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, planarconfig="contig", photometric="minisblack")
+    np.testing.assert_array_equal(predictor(tmp_path / "a.tif").image, values[..., [4, 0, 1, 2]])
+    tifffile.imwrite(tmp_path / "b.tif", values[..., :3], photometric="rgb")
+    with pytest.raises(
+        ValueError, match=r"b\.tif must have 5 channels as the pictures of the training, got 3"
+    ):
+        predictor(tmp_path / "b.tif")
 
 
 def test_torch_export(weights, tmp_path):

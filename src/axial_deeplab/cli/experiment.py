@@ -199,14 +199,13 @@ def attention_maps(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.images import read_image
-    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.experiments.attention_maps import axial_blocks, write_attention_maps
+    from axial_deeplab.prediction.predictor import stored_view
     from axial_deeplab.weights.loaded import load_weights
 
     loaded = load_weights(options.weights)
     model = loaded.model
-    value_range = ValueRange((loaded.metadata.get("view") or {}).get("value_range", "full"))
-    image = read_image(options.image, value_range=value_range)
+    image = read_image(options.image, **stored_view(loaded).reading)
     block = options.block or next(reversed(axial_blocks(model)), "")
     maps = write_attention_maps(model, image, tuple(options.pixel), block, options.output)
     num_heads, height = maps.height.shape

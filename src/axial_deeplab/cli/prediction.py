@@ -55,9 +55,6 @@ def predict(arguments: Arguments) -> None:
         help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
     )
     parser.add_argument(
-        "--page", type=int, metavar="N", help="page of TIFF files that have several, from 1 on"
-    )
-    parser.add_argument(
         "--save",
         nargs="+",
         choices=tuple(KINDS),

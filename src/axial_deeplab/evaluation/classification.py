@@ -138,7 +138,10 @@ def evaluate_classifier(
         )
     settings = loaded.metadata.get("classification") or {}
     data = replace(
-        data, val_limit=limit or data.val_limit, value_range=settings.get("value_range", data.value_range)
+        data,
+        val_limit=limit or data.val_limit,
+        value_range=settings.get("value_range", data.value_range),
+        page=settings.get("page", data.page),
     )
     dataset = open_image_folder(data, "val", classes=loaded.categories.names)
     crops = ClassificationValidationSet(dataset, central_crop(loaded.metadata))
@@ -148,7 +151,7 @@ def evaluate_classifier(
         model = loaded.model.to(target)
         own = Subset(crops, processes.share(len(crops)))
         if processes.is_first:
-            warn_of_images(dataset.image_files, dataset.value_range)
+            warn_of_images(dataset.image_files, **dataset.reading)
         loader = DataLoader(own, batch_size, num_workers=num_workers, worker_init_fn=ignore_in_worker)
         batches = tqdm(loader, disable=not (progress and processes.is_first), desc="evaluate")
         with warnings.catch_warnings():

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
-from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
@@ -213,9 +212,8 @@ def predict_files(
             if labels is not None:
                 labels.add(prediction, name)
         elif prediction.has_pictures:
-            view = predictor.view
             result = prediction.panoptic()
-            pixels = read_whole(path, ValueRange(view.value_range), view.page)
+            pixels = read_whole(path, **predictor.view.reading)
         else:
             if set(saver.kinds) != {COCO}:
                 warnings.warn(
@@ -225,7 +223,7 @@ def predict_files(
                 )
             return None
         saver.add(
-            Picture(path, name, result, predictor.categories, predictor.view.page),
+            Picture(path, name, result, predictor.categories, predictor.view.page, predictor.view.channels),
             png_name.removesuffix(".png"),
         )
         if overlay:

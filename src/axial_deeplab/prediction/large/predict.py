@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.centers import CenterGrid
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
@@ -83,7 +82,7 @@ def predict_large(
     if output.is_dir() and output.suffix != ZARR_SUFFIX:
         raise IsADirectoryError(f"output must be a file, got the folder {output}; give another path")
     with _scratch(output) as folder:
-        image = open_image(source, folder, ValueRange(predictor.view.value_range), predictor.view.page)
+        image = open_image(source, folder, **predictor.view.reading)
         try:
             tiling = Tiling(image.size, tile, overlap, unit)
             return _predicted(predictor, image, tiling, output, folder, progress=progress)
