@@ -13,6 +13,7 @@ from torch import nn
 from axial_deeplab import Predictor, create_model
 from axial_deeplab.cli.main import main
 from axial_deeplab.export.export import _open_torch_export, _write_torch_export, export
+from axial_deeplab.export.onnx_attention import OnnxAttention
 from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
 from axial_deeplab.models.blocks.axial_block import AxialBlock
@@ -57,7 +58,8 @@ def _traced_once():
 
     def capture_once(deployed):
         total = sum(float(parameter.double().sum()) for parameter in deployed.parameters())
-        key = type(deployed.network), deployed.output_names, deployed.side_multiple, total
+        has_operations = any(isinstance(module, OnnxAttention) for module in deployed.modules())
+        key = type(deployed.network), deployed.output_names, deployed.side_multiple, total, has_operations
         if key not in programs:
             programs[key] = capture(deployed)
         return programs[key]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from axial_deeplab.export.half_weights import store_in_half
+from axial_deeplab.export.onnx_attention import attention_as_operations, translations
 from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
 from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
 from axial_deeplab.util.files import atomic_path
@@ -123,7 +124,9 @@ def export(
     metadata = json.dumps({**described, **sides})
     with atomic_path(output) as temporary:
         with _quiet():
-            program = _captured(deployed)
+            for_onnx = attention_as_operations(deployed) if format == "onnx" else contextlib.nullcontext()
+            with for_onnx:
+                program = _captured(deployed)
             write(program, temporary, deployed.output_names, metadata)
             run = open_file(temporary)
         comparisons = tuple(_compare(deployed, run, deployed.taken_size(*size)) for size in sizes)
@@ -179,6 +182,7 @@ def _write_onnx(
         input_names=[INPUT_NAME],
         output_names=list(names),
         opset_version=OPSET,
+        custom_translation_table=translations(),
         dynamo=True,
         verbose=False,
     )

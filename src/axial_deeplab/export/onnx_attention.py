@@ -1,0 +1,167 @@
+"""Axial attention in ONNX files: one operation while a program is captured, written as nodes afterwards.
+
+PyTorch's exporters follow each view of each layer through symbolic arithmetic of sizes, several times. One
+operation for the layer leaves them little to follow, and the nodes can be those that runtimes are fast at.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from axial_deeplab.models.attention.axial import FusedAxialAttention
+from axial_deeplab.ops.library import registered
+
+# Added to logits outside of the span: the softmax makes it zero; no number is infinite, which some converters
+# cannot store.
+_ABSENT = -1e30
+# The end of a slice that goes to the end.
+_WHOLE = 2**31 - 1
+
+
+@registered(
+    "onnx_attention",
+    "Tensor qkv, Tensor? rel_q, Tensor? rel_k, Tensor? rel_v, Tensor logit_scale, Tensor positional_scale, "
+    "SymInt? span, int axis, int stride",
+    "Tensor",
+)
+def onnx_attention(*arguments: Any) -> Tensor:
+    """Stand for a `FusedAxialAttention` behind its projection, in a program that becomes an ONNX file."""
+    raise NotImplementedError("onnx_attention must become nodes of ONNX, got a call; use axial_attention")
+
+
+@onnx_attention.register_fake
+def _(qkv: Tensor, *arguments: Any) -> Tensor:
+    *_, positional_scale, _, axis, stride = arguments
+    size = list(qkv.shape)
+    size[1] = positional_scale.numel()
+    size[axis] = (size[axis] + stride - 1) // stride
+    return qkv.new_empty(size)
+
+
+class OnnxAttention(nn.Module):
+    """A layer that is one operation, to be captured.
+
+    Shapes: those of the layer.
+
+    Args:
+        layer: one with a softmax.
+    """
+
+    def __init__(self, layer: FusedAxialAttention) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        scale = x.new_ones(3, layer.num_heads) if layer.logit_scale is None else layer.logit_scale
+        tables = layer.rel_q, layer.rel_k, layer.rel_v
+        axis = 2 if layer.axis == "height" else 3
+        y: Tensor = onnx_attention(
+            layer.qkv(x), *tables, scale, layer.positional_scale, layer.span, axis, layer.stride
+        )
+        return y
+
+
+@contextlib.contextmanager
+def attention_as_operations(network: nn.Module) -> Iterator[None]:
+    """Let those layers of a folded network that have a softmax be operations for a while."""
+    homes = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, FusedAxialAttention) and child.activation == "softmax"
+    ]
+    try:
+        for parent, name, child in homes:
+            setattr(parent, name, OnnxAttention(child))
+        yield
+    finally:
+        for parent, name, child in homes:
+            setattr(parent, name, child)
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return the operations of this file and what writes each as nodes, for `torch.onnx.export`."""
+    return {torch.ops.axial_deeplab.onnx_attention.default: _write_attention}
+
+
+def _write_attention(
+    qkv: Any,
+    rel_q: Any,
+    rel_k: Any,
+    rel_v: Any,
+    logit_scale: Any,
+    positional_scale: Any,
+    span: int | None,
+    axis: int,
+    stride: int,
+) -> Any:
+    """Write the nodes of a layer.
+
+    Positions come first: (L, X, D) with X = B·M·N lines, a view of the map, is then what the tables are
+    multiplied with. Letters are those of `axial_attention`; o has every stride-th position.
+    """
+    from onnxscript import opset18
+
+    op: Any = opset18
+    heads, value_dim = positional_scale.shape
+    key_dim = (qkv.shape[1] // heads - value_dim) // 2
+    keys, values = heads * key_dim, heads * value_dim
+
+    def integers(*values: int) -> Any:
+        return op.Constant(value_ints=list(values))
+
+    def cut(x: Any, axis: int, start: int, end: int, step: int = 1) -> Any:
+        return op.Slice(x, *map(integers, (start, end, axis, step)))
+
+    def scaled(x: Any, term: int) -> Any:
+        by_channel = op.Expand(op.Unsqueeze(op.Gather(logit_scale, term), [1]), [heads, key_dim])
+        return op.Reshape(op.Mul(x, op.Reshape(by_channel, [keys])), [0, -1, key_dim])  # (L, X, D)
+
+    def rows(table: Any, distances: Any) -> Any:
+        farthest = table.shape[0] // 2
+        return op.Gather(table, op.Add(op.Clip(distances, -farthest, farthest), farthest), axis=0)
+
+    def lines(x: Any) -> Any:
+        return op.Transpose(x, perm=[1, 0, 2])
+
+    def transposed(x: Any) -> Any:
+        return op.Transpose(x, perm=[0, 2, 1])
+
+    # From channels to positions in two steps, with a reshaping between them: ONNX Runtime would make it one,
+    # which takes it five times as long. The same on the way back.
+    shape = op.Concat(integers(0), op.Shape(qkv, start=2, end=4), integers(-1), axis=0)
+    channels_last = op.Reshape(transposed(op.Reshape(qkv, [0, 0, -1])), shape)  # (B, H, W, C)
+    by_position = op.Transpose(channels_last, perm=[1, 0, 2, 3] if axis == 2 else [2, 0, 1, 3])
+    ends = 0, keys, 2 * keys, 2 * keys + values
+    q, k, v = (cut(by_position, 3, *bounds) for bounds in pairwise(ends))  # (L, B, M, N·D)
+    positions = op.Range(0, op.Squeeze(op.Shape(qkv, start=axis, end=axis + 1)), 1)
+    queries = positions
+    if stride > 1:
+        q, queries = (cut(x, 0, 0, _WHOLE, stride) for x in (q, positions))
+    # p - o at row o, column p.
+    distances = op.Sub(op.Unsqueeze(positions, [0]), op.Unsqueeze(queries, [1]))
+
+    logits = op.MatMul(lines(scaled(q, 0)), op.Transpose(op.Reshape(k, [0, -1, key_dim]), perm=[1, 2, 0]))
+    if rel_q is not None:
+        logits = op.Add(logits, lines(op.MatMul(scaled(q, 1), transposed(rows(rel_q, distances)))))
+    if rel_k is not None:
+        by_key = op.MatMul(scaled(k, 2), transposed(rows(rel_k, op.Transpose(distances, perm=[1, 0]))))
+        logits = op.Add(logits, op.Transpose(by_key, perm=[1, 2, 0]))  # (p, X, o) -> (X, o, p)
+    if span is not None:
+        is_absent = op.CastLike(op.Greater(op.Abs(distances), span // 2), logits)
+        logits = op.Add(logits, op.Mul(is_absent, _ABSENT))
+    attention = op.Softmax(logits, axis=-1)
+
+    shape = op.Concat(op.Shape(q, start=0, end=3), integers(values), axis=0)
+    y = op.Reshape(lines(op.MatMul(attention, lines(op.Reshape(v, [0, -1, value_dim])))), shape)
+    if rel_v is not None:
+        positional = op.Reshape(op.MatMul(lines(attention), rows(rel_v, distances)), shape)
+        y = op.Add(y, op.Mul(positional, op.Reshape(positional_scale, [values])))
+    y = op.Transpose(y, perm=[1, 0, 2, 3] if axis == 2 else [1, 2, 0, 3])  # (B, H, W, N·V)
+    shape = op.Concat(integers(0, values), op.Shape(y, start=1, end=3), axis=0)
+    return op.Reshape(transposed(op.Reshape(y, [0, -1, values])), shape)
