@@ -13,7 +13,7 @@ from torch import nn
 from axial_deeplab import Predictor, create_model
 from axial_deeplab.cli.main import main
 from axial_deeplab.export.export import _open_torch_export, _write_torch_export, export
-from axial_deeplab.export.onnx_attention import OnnxAttention
+from axial_deeplab.export.onnx_operations import OnnxAttention
 from axial_deeplab.export.onnx_runtime import load_onnx
 from axial_deeplab.export.program import Deployed, capture
 from axial_deeplab.models.blocks.axial_block import AxialBlock
@@ -56,12 +56,19 @@ def _traced_once():
     """Trace a network once for all formats: they are written from the same program."""
     programs = {}
 
-    def capture_once(deployed):
+    def capture_once(deployed, size):
         total = sum(float(parameter.double().sum()) for parameter in deployed.parameters())
         has_operations = any(isinstance(module, OnnxAttention) for module in deployed.modules())
-        key = type(deployed.network), deployed.output_names, deployed.side_multiple, total, has_operations
+        key = (
+            type(deployed.network),
+            deployed.output_names,
+            deployed.side_multiple,
+            total,
+            has_operations,
+            size,
+        )
         if key not in programs:
-            programs[key] = capture(deployed)
+            programs[key] = capture(deployed, size)
         return programs[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -119,6 +126,32 @@ def test_images_that_a_network_does_not_take(onnx_file):
     network.metadata["smallest_side"] = Deployed(weights_of("max_deeplab_s_backbone", **TINY)).smallest_side
     with pytest.raises(ValueError, match=r"sides of at least 33 pixels, got \(1, 3, 33, 32\); enlarge them"):
         network.model(torch.zeros(1, 3, 33, 32))
+
+
+def test_crops_are_slices(onnx_file):
+    graph = onnx.load(onnx_file).graph
+    cuts = [node for node in graph.node if node.output[0] in {output.name for output in graph.output}]
+    assert {node.op_type for node in cuts} <= {"Slice", "Concat", "Mul"}
+    assert sum(node.op_type == "Pad" for node in graph.node) == 1  # of the images, by positive numbers
+
+
+def test_one_size(stand_in, tmp_path):
+    path = tmp_path / "fixed.onnx"
+    exported = export(stand_in, path, size=(20, 30))
+    assert [comparison.size for comparison in exported.comparisons] == [(1, 20, 30)]
+    shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [dimension.dim_value for dimension in shape] == [1, 3, 20, 30]
+    network = load_onnx(path).model
+    assert network(torch.zeros(1, 3, 20, 30))["offsets"].shape == (1, 2, 20, 30)
+    for size in ((2, 3, 20, 30), (1, 3, 30, 20)):
+        with pytest.raises(
+            ValueError, match=r"\(1, 3, 20, 30\), the size that the file was exported for, got"
+        ):
+            network(torch.zeros(size))
+    with pytest.raises(
+        ValueError, match=r"size must be at least 1 pixels high and wide .* got 0 x 30; enlarge"
+    ):
+        export(stand_in, path, size=(0, 30))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (40, 17), (90, 33)])
@@ -238,7 +271,7 @@ def test_compiler_that_fails(backbone, tmp_path, monkeypatch):
     def compile_and_package(*arguments, **options):
         raise RuntimeError("no compiler\nand much more")
 
-    monkeypatch.setattr("axial_deeplab.export.export.capture", lambda deployed: None)
+    monkeypatch.setattr("axial_deeplab.export.export.capture", lambda deployed, size: None)
     monkeypatch.setattr("torch._inductor.aoti_compile_and_package", compile_and_package)
     with pytest.raises(
         ValueError, match="compiler can compile here, got: no compiler; see that there is a C"
@@ -310,7 +343,7 @@ def test_refuses(weights, backbone, tmp_path, monkeypatch, capsys):
 
 def test_refuses_a_program_that_computes_something_else(backbone, tmp_path, monkeypatch):
     module = "axial_deeplab.export.export"
-    monkeypatch.setattr(f"{module}.capture", lambda deployed: None)
+    monkeypatch.setattr(f"{module}.capture", lambda deployed, size: None)
     monkeypatch.setattr(f"{module}._write_torch_export", lambda *arguments: None)
     for change, found in (
         (lambda x: 1.01 * x, "e-0"),

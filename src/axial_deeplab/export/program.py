@@ -136,18 +136,24 @@ def _compilable_multiple(network: nn.Module) -> int:
     return network.output_stride if isinstance(network, Backbone) and has_attention else 1
 
 
-def capture(deployed: Deployed) -> ExportedProgram:
-    """Return the program of a network, for any batch, and any height and width that the network takes."""
-    size: dict[int, Any] = {
+def capture(deployed: Deployed, size: tuple[int, int] | None = None) -> ExportedProgram:
+    """Return the program of a network for any batch, height and width that the network takes.
+
+    Args:
+        deployed: the network.
+        size: height and width of the only images that the program takes, one at a time; None leaves all free.
+    """
+    free: dict[int, Any] = {
         0: Dim("batch", min=1),
         2: Dim("height", min=deployed.smallest_side),
         3: Dim("width", min=deployed.smallest_side),
     }
+    example = (1, *size) if size else deployed.taken_size(*EXAMPLE_SIZE)
     with torch.no_grad():
         return torch.export.export(
             deployed.eval(),
-            (deployed.example(*deployed.taken_size(*EXAMPLE_SIZE)),),
-            dynamic_shapes=(size,),
+            (deployed.example(*example),),
+            dynamic_shapes=None if size else (free,),
             # Conditions such as "the padded size is at least the size" are checked when the program runs: the
             # exporter cannot see that they always hold.
             prefer_deferred_runtime_asserts_over_guards=True,

@@ -1,7 +1,9 @@
-"""Axial attention in ONNX files: one operation while a program is captured, written as nodes afterwards.
+"""Parts of ONNX files: one operation each while a program is captured, written as nodes afterwards.
 
-PyTorch's exporters follow each view of each layer through symbolic arithmetic of sizes, several times. One
-operation for the layer leaves them little to follow, and the nodes can be those that runtimes are fast at.
+PyTorch's exporters follow each view of each attention layer through symbolic arithmetic of sizes, several
+times. One operation for the layer leaves them little to follow, and the nodes can be those that runtimes are
+fast at. A crop, which can only be captured as a padding by negative numbers, becomes a slice: other runtimes
+than ONNX Runtime compute such paddings wrongly or refuse them.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab.models.attention.axial import FusedAxialAttention
+from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.ops.library import registered
 
 # Added to logits outside of the span: the softmax makes it zero; no number is infinite, which some converters
@@ -42,6 +45,17 @@ def _(qkv: Tensor, *arguments: Any) -> Tensor:
     return qkv.new_empty(size)
 
 
+@registered("onnx_crop", "Tensor x, SymInt height, SymInt width", "Tensor")
+def onnx_crop(*arguments: Any) -> Tensor:
+    """Stand for `models.resize.crop` in a program that becomes an ONNX file."""
+    raise NotImplementedError("onnx_crop must become nodes of ONNX, got a call; use models.resize.crop")
+
+
+@onnx_crop.register_fake
+def _(x: Tensor, height: int, width: int) -> Tensor:
+    return x.new_empty(*x.shape[:2], height, width)
+
+
 class OnnxAttention(nn.Module):
     """A layer that is one operation, to be captured.
 
@@ -67,26 +81,40 @@ class OnnxAttention(nn.Module):
 
 
 @contextlib.contextmanager
-def attention_as_operations(network: nn.Module) -> Iterator[None]:
-    """Let those layers of a folded network that have a softmax be operations for a while."""
+def as_operations(network: nn.Module) -> Iterator[None]:
+    """Let crops, and the layers of a folded network that have a softmax, be operations for a while."""
     homes = [
         (parent, name, child)
         for parent in network.modules()
         for name, child in parent.named_children()
         if isinstance(child, FusedAxialAttention) and child.activation == "softmax"
     ]
+    cropping = [module for module in network.modules() if isinstance(module, PanopticDeepLab)]
     try:
         for parent, name, child in homes:
             setattr(parent, name, OnnxAttention(child))
+        for module in cropping:
+            module.crop = lambda x, size: onnx_crop(x, *size)
         yield
     finally:
         for parent, name, child in homes:
             setattr(parent, name, child)
+        for module in cropping:
+            module.__dict__.pop("crop", None)
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return the operations of this file and what writes each as nodes, for `torch.onnx.export`."""
-    return {torch.ops.axial_deeplab.onnx_attention.default: _write_attention}
+    ours = torch.ops.axial_deeplab
+    return {ours.onnx_attention.default: _write_attention, ours.onnx_crop.default: _write_crop}
+
+
+def _write_crop(x: Any, height: Any, width: Any) -> Any:
+    from onnxscript import opset18
+
+    op: Any = opset18
+    size = op.Concat(op.Reshape(height, [1]), op.Reshape(width, [1]), axis=0)
+    return op.Slice(x, op.Constant(value_ints=[0, 0]), size, op.Constant(value_ints=[2, 3]))
 
 
 def _write_attention(

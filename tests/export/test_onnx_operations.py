@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from axial_deeplab.export.export import _write_onnx
-from axial_deeplab.export.onnx_attention import OnnxAttention, attention_as_operations
+from axial_deeplab.export.onnx_operations import OnnxAttention, as_operations
 from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.folding.fold import fuse
 
@@ -52,7 +52,7 @@ def test_equals_the_layer_at_any_size(options, tmp_path):
 def test_layers_come_back():
     network = torch.nn.Sequential(layer_of(axis="height"), layer_of(axis="width", activation="sigmoid"))
     layers = list(network)
-    with attention_as_operations(network):
+    with as_operations(network):
         assert isinstance(network[0], OnnxAttention)
         assert network[1] is layers[1]
     assert list(network) == layers
