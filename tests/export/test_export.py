@@ -152,6 +152,10 @@ def test_one_size(stand_in, tmp_path):
         ValueError, match=r"size must be at least 1 pixels high and wide .* got 0 x 30; enlarge"
     ):
         export(stand_in, path, size=(0, 30))
+    with pytest.raises(
+        ValueError, match="at most 16777216 pixels, which float32 can count, got 4096 x 4097;"
+    ):
+        export(stand_in, path, size=(4096, 4097))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (40, 17), (90, 33)])
@@ -302,6 +306,15 @@ def test_outputs_have_names(backbone, weights):
     assert Deployed(weights).output_names == ("semantic_logits", "center_heatmap", "offsets")
     assert Deployed(weights, post_processing=True).output_names == ("panoptic", "semantic", "num_centers")
     assert Deployed(weights_of("max_deeplab_s_backbone", **TINY)).output_names == ("logits",)
+
+
+def test_number_of_centers_by_area(stand_in):
+    by_area = {**SETTINGS, "top_k": 10, "top_k_area": 100}
+    weights = LoadedWeights(stand_in.model, CATEGORIES, {**stand_in.metadata, "post_processing": by_area})
+    deployed = Deployed(weights, post_processing=True, size=(20, 30))
+    assert deployed.post_processing.top_k == 60
+    with pytest.raises(ValueError, match="any size, got 10 for each 100 pixels; export for one size"):
+        Deployed(weights, post_processing=True)
 
 
 def test_networks_that_the_compiler_takes_at_any_size(weights):

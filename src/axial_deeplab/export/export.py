@@ -27,6 +27,8 @@ ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aoti": ".pt2"}
 # Sizes (batch, height, width) at which the file is compared with the network.
 CHECKED_SIZES = ((1, 64, 96), (2, 97, 65), (1, 130, 203))
 OPSET = 18
+# Some runtimes compute integers in float32.
+MOST_PIXELS = 2**24
 # Rounding differs by less, as a fraction of the standard deviation.
 NEAR = 0.01
 
@@ -120,6 +122,11 @@ def export(
             raise ValueError(
                 f"size must be at least {deployed.smallest_side} pixels high and wide for this network, got "
                 f"{size[0]} x {size[1]}; enlarge it"
+            )
+        if size[0] * size[1] > MOST_PIXELS:
+            raise ValueError(
+                f"size must be at most {MOST_PIXELS} pixels, which float32 can count, got {size[0]} x "
+                f"{size[1]}; export without it"
             )
         sizes = ((1, *size),)
     writers: dict[str, tuple[Writer, Callable[[Path], Runner]]] = {

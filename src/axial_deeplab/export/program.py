@@ -1,5 +1,6 @@
 """A network as a program of a fixed graph, for images of any number and size."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Deployed(nn.Module):
         half: whether matrices and kernels are rounded to half precision.
         for_compiler: whether PyTorch's ahead-of-time compiler gets the program; some networks then take sides
             of whole output strides alone.
+        size: height and width of all images, None if they differ: a `top_k` by area needs it.
 
     Attributes:
         output_names: their names.
@@ -52,6 +54,7 @@ class Deployed(nn.Module):
         post_processing: bool = False,
         half: bool = False,
         for_compiler: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.network = fuse(weights.model)
@@ -76,10 +79,10 @@ class Deployed(nn.Module):
                     f"post_processing must be that of a segmentation network, got {config['name']}; "
                     "export it without"
                 )
-            self.post_processing = PostProcessingGraph(
-                PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids),
-                len(weights.categories),
-            )
+            settings = PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids)
+            if size is not None:
+                settings = replace(settings, top_k=settings.most_centers(*size), top_k_area=None)
+            self.post_processing = PostProcessingGraph(settings, len(weights.categories))
             self.output_names = ("panoptic", "semantic", "num_centers")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
