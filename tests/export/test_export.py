@@ -261,8 +261,8 @@ def test_half(stand_in, tmp_path):
     assert max(each.difference for each in export(stand_in, path, half=True).comparisons) < 1e-4
     types = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
     kernels = {name for name in types if "weight" in name}
-    assert len(kernels) >= 8
     assert {types[name] for name in kernels} == {onnx.TensorProto.FLOAT16}
+    assert list(types.values()).count(onnx.TensorProto.FLOAT16) >= 8  # the exporter renames some
     assert {kind for name, kind in types.items() if "bias" in name} == {onnx.TensorProto.FLOAT}
     images = 255 * torch.rand(1, 3, 33, 47, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

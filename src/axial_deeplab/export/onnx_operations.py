@@ -8,6 +8,7 @@ than ONNX Runtime compute such paddings wrongly or refuse them.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -27,22 +28,22 @@ _WHOLE = 2**31 - 1
 
 @registered(
     "onnx_attention",
-    "Tensor qkv, Tensor? rel_q, Tensor? rel_k, Tensor? rel_v, Tensor logit_scale, Tensor positional_scale, "
-    "SymInt? span, int axis, int stride",
+    "Tensor x, Tensor weight, Tensor? bias, Tensor? rel_q, Tensor? rel_k, Tensor? rel_v, Tensor logit_scale, "
+    "Tensor positional_scale, SymInt? span, int axis, int stride",
     "Tensor",
 )
 def onnx_attention(*arguments: Any) -> Tensor:
-    """Stand for a `FusedAxialAttention` behind its projection, in a program that becomes an ONNX file."""
+    """Stand for a `FusedAxialAttention` in a program that becomes an ONNX file."""
     raise NotImplementedError("onnx_attention must become nodes of ONNX, got a call; use axial_attention")
 
 
 @onnx_attention.register_fake
-def _(qkv: Tensor, *arguments: Any) -> Tensor:
+def _(x: Tensor, *arguments: Any) -> Tensor:
     *_, positional_scale, _, axis, stride = arguments
-    size = list(qkv.shape)
+    size = list(x.shape)
     size[1] = positional_scale.numel()
     size[axis] = (size[axis] + stride - 1) // stride
-    return qkv.new_empty(size)
+    return x.new_empty(size)
 
 
 @registered("onnx_crop", "Tensor x, SymInt height, SymInt width", "Tensor")
@@ -74,9 +75,8 @@ class OnnxAttention(nn.Module):
         scale = x.new_ones(3, layer.num_heads) if layer.logit_scale is None else layer.logit_scale
         tables = layer.rel_q, layer.rel_k, layer.rel_v
         axis = 2 if layer.axis == "height" else 3
-        y: Tensor = onnx_attention(
-            layer.qkv(x), *tables, scale, layer.positional_scale, layer.span, axis, layer.stride
-        )
+        constants = layer.qkv.weight, layer.qkv.bias, *tables, scale, layer.positional_scale
+        y: Tensor = onnx_attention(x, *constants, layer.span, axis, layer.stride)
         return y
 
 
@@ -106,7 +106,10 @@ def as_operations(network: nn.Module) -> Iterator[None]:
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return the operations of this file and what writes each as nodes, for `torch.onnx.export`."""
     ours = torch.ops.axial_deeplab
-    return {ours.onnx_attention.default: _write_attention, ours.onnx_crop.default: _write_crop}
+    write_attention = partial(_write_attention, {})
+    # What the exporter asks of a function.
+    write_attention.__name__ = "onnx_attention"  # type: ignore[attr-defined]
+    return {ours.onnx_attention.default: write_attention, ours.onnx_crop.default: _write_crop}
 
 
 def _write_crop(x: Any, height: Any, width: Any) -> Any:
@@ -118,7 +121,10 @@ def _write_crop(x: Any, height: Any, width: Any) -> Any:
 
 
 def _write_attention(
-    qkv: Any,
+    by_position: dict[Any, tuple[Any, int]],
+    x: Any,
+    weight: Any,
+    bias: Any,
     rel_q: Any,
     rel_k: Any,
     rel_v: Any,
@@ -132,12 +138,15 @@ def _write_attention(
 
     Positions come first: (L, X, D) with X = B·M·N lines, a view of the map, is then what the tables are
     multiplied with. Letters are those of `axial_attention`; o has every stride-th position.
+
+    Args:
+        by_position: what the layers so far gave, by their maps: the same (L, B, M, N·V), and the axis of L.
     """
     from onnxscript import opset18
 
     op: Any = opset18
     heads, value_dim = positional_scale.shape
-    key_dim = (qkv.shape[1] // heads - value_dim) // 2
+    key_dim = (weight.shape[0] // heads - value_dim) // 2
     keys, values = heads * key_dim, heads * value_dim
 
     def integers(*values: int) -> Any:
@@ -160,14 +169,24 @@ def _write_attention(
     def transposed(x: Any) -> Any:
         return op.Transpose(x, perm=[0, 2, 1])
 
-    # From channels to positions in two steps, with a reshaping between them: ONNX Runtime would make it one,
-    # which takes it five times as long. The same on the way back.
-    shape = op.Concat(integers(0), op.Shape(qkv, start=2, end=4), integers(-1), axis=0)
-    channels_last = op.Reshape(transposed(op.Reshape(qkv, [0, 0, -1])), shape)  # (B, H, W, C)
-    by_position = op.Transpose(channels_last, perm=[1, 0, 2, 3] if axis == 2 else [2, 0, 1, 3])
+    def projected(x: Any) -> Any:
+        y = op.MatMul(x, op.Transpose(op.Reshape(weight, [weight.shape[0], -1]), perm=[1, 0]))
+        return y if bias is None else op.Add(y, bias)
+
     ends = 0, keys, 2 * keys, 2 * keys + values
-    q, k, v = (cut(by_position, 3, *bounds) for bounds in pairwise(ends))  # (L, B, M, N·D)
-    positions = op.Range(0, op.Squeeze(op.Shape(qkv, start=axis, end=axis + 1)), 1)
+    if x in by_position:  # two layers need no map between them
+        y, other_axis = by_position[x]
+        qkv = projected(y if axis == other_axis else op.Transpose(y, perm=[2, 1, 0, 3]))
+        q, k, v = (cut(qkv, 3, *bounds) for bounds in pairwise(ends))
+    else:
+        shape = op.Concat(integers(0), op.Shape(x, start=2, end=4), integers(-1), axis=0)
+        qkv = op.Reshape(projected(transposed(op.Reshape(x, [0, 0, -1]))), shape)  # (B, H, W, C)
+        perm = [1, 0, 2, 3] if axis == 2 else [2, 0, 1, 3]
+        # The channels are cut first: a transposition next to the one before would be made one with it, which
+        # takes ONNX Runtime five times as long.
+        q, k, v = (op.Transpose(cut(qkv, 3, *bounds), perm=perm) for bounds in pairwise(ends))
+    # q, k, v: (L, B, M, N·D)
+    positions = op.Range(0, op.Squeeze(op.Shape(k, start=0, end=1)), 1)
     queries = positions
     if stride > 1:
         q, queries = (cut(x, 0, 0, _WHOLE, stride) for x in (q, positions))
@@ -190,6 +209,8 @@ def _write_attention(
     if rel_v is not None:
         positional = op.Reshape(op.MatMul(lines(attention), rows(rel_v, distances)), shape)
         y = op.Add(y, op.Mul(positional, op.Reshape(positional_scale, [values])))
-    y = op.Transpose(y, perm=[1, 0, 2, 3] if axis == 2 else [1, 2, 0, 3])  # (B, H, W, N·V)
-    shape = op.Concat(integers(0, values), op.Shape(y, start=1, end=3), axis=0)
-    return op.Reshape(transposed(op.Reshape(y, [0, -1, values])), shape)
+    channels_last = op.Transpose(y, perm=[1, 0, 2, 3] if axis == 2 else [1, 2, 0, 3])  # (B, H, W, N·V)
+    shape = op.Concat(integers(0, values), op.Shape(channels_last, start=1, end=3), axis=0)
+    result = op.Reshape(transposed(op.Reshape(channels_last, [0, -1, values])), shape)
+    by_position[result] = y, axis
+    return result
