@@ -113,7 +113,7 @@ class PostProcessingGraph(nn.Module):
         confidences, places = torch.cat((confidences, further), dim=1).topk(self.top_k)
         limit = confidences[:, -1:] if self.settings.strict_top_k else threshold
         places = torch.where(confidences > limit, places, num_pixels).sort(dim=1).values
-        return places, places < num_pixels, is_center.flatten(1).sum(dim=1)
+        return places, places < num_pixels, is_center.flatten(1).float().sum(dim=1)
 
     def _instance_values(self, is_member: Tensor, is_class: Tensor) -> Tensor:
         """Return the value of each instance in the map (B, K): its class and its number; 0 without a pixel.
@@ -128,7 +128,7 @@ class PostProcessingGraph(nn.Module):
         positions = torch.arange(num_pixels, device=votes.device, dtype=torch.float32)
         first = torch.where(is_member, positions, num_pixels).amin(dim=2)
         is_before = (first[:, None] < first[:, :, None]) & (classes[:, None] == classes[:, :, None])
-        number = 1 + (is_before & exists[:, None]).sum(dim=2)
+        number = 1 + (is_before & exists[:, None]).float().sum(dim=2).long()
         return torch.where(exists, (classes + 1) * self.settings.label_divisor + number, 0)
 
     def _stuff_values(self, is_class: Tensor) -> Tensor:
@@ -143,12 +143,12 @@ def _highest(heatmap: Tensor, axis: int, kernel: int) -> Tensor:
 
     They are concatenated: an optimizer may put a padding into the pooling, where it is not one by zeros.
     """
-    size = list(heatmap.shape)
     parts = [heatmap]
     for reach, place in (((kernel - 1) // 2, 0), (kernel // 2, 2)):
         if reach:
-            size[axis] = reach
-            parts.insert(place, heatmap.new_zeros(size))
+            size = [reach if dimension == axis else -1 for dimension in range(4)]
+            # Zeros of their own would have a type that some converters do not see.
+            parts.insert(place, heatmap.narrow(axis, 0, 1).clamp(0, 0).expand(size))
     return F.max_pool2d(torch.cat(parts, dim=axis), (kernel, 1) if axis == 2 else (1, kernel), stride=1)
 
 
@@ -164,7 +164,7 @@ def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
     height, width = offsets.shape[-2:]
     y = (offsets[:, 0] + torch.arange(height, device=offsets.device)[:, None]).flatten(1)
     x = (offsets[:, 1] + torch.arange(width, device=offsets.device)).flatten(1)
-    rows = centers // width
+    rows = centers.div(width, rounding_mode="trunc")
     center_y = torch.where(exists, rows.to(y.dtype), _FAR)
     center_x = (centers - rows * width).to(x.dtype)
     distances = (y[:, :, None] - center_y[:, None]).square() + (x[:, :, None] - center_x[:, None]).square()
