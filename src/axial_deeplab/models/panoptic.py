@@ -1,6 +1,6 @@
 """The panoptic network, from images to maps at their size: a backbone, its decoders and three heads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -76,6 +76,8 @@ class PanopticDeepLab(Fusible):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    # An exporter may put another one in its place.
+    crop: Callable[[Tensor, Sequence[int]], Tensor] = staticmethod(crop)
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class PanopticDeepLab(Fusible):
         outputs = {}
         for name in list(maps):
             resize = resize_offsets if name == "offsets" else resize_bilinear
-            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), padded), size)
+            outputs[name] = self.crop(resize(_at_least_float32(maps.pop(name)), padded), size)
         return outputs
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
