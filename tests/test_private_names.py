@@ -14,6 +14,7 @@ PACKED_ANEW = "tests/models/folding/test_packed_axial_block.py::test_weights_tha
 FUNCTIONAL = (
     "tests/models/folding/test_packed_axial_block.py::test_weights_of_a_functional_call_are_those_that_count"
 )
+HOOKS = "tests/models/test_strips.py::test_hooks_see_whole_maps"
 DERIVATIVES = "tests/models/attention/test_derivatives.py::test_transforms_agree_with_autograd"
 AHEAD_OF_TIME = "tests/export/test_export.py::test_ahead_of_time_with_post_processing"
 
@@ -30,6 +31,8 @@ PRIVATE_NAMES = {
     "_dynamo": "tests/benchmark/test_benchmark.py::"
     "test_compiled_networks_are_timed_with_and_without_the_fused_kernel",
     "_foreach_lerp_": "tests/training/test_optimizers.py::test_equals_algorithm_1_written_out",
+    "_forward_hooks": HOOKS,
+    "_forward_pre_hooks": HOOKS,
     "_get_current_dispatch_mode": "tests/models/folding/test_packed_axial_block.py::"
     "test_empty_batch_and_fake_tensors",
     "_inductor": AHEAD_OF_TIME,

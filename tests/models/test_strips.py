@@ -99,3 +99,19 @@ def test_the_maps_of_a_network(knobs: dict[str, Any]) -> None:
         assert maps.keys() == expected.keys()
         for name, values in expected.items():
             torch.testing.assert_close(maps[name], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_hooks_see_whole_maps(before: bool) -> None:
+    model = fuse(with_statistics(create_model("axial_deeplab_nano", num_classes=5)))
+    images = torch.randint(0, 256, (1, 3, 150, 101), dtype=torch.uint8)
+    seen = []
+    head = model.semantic_head
+    if before:
+        head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    else:
+        head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    with torch.no_grad():
+        maps = model.low_resolution_maps(images)
+    (shape,) = seen
+    assert shape[-2:] == maps["semantic_logits"].shape[-2:]
