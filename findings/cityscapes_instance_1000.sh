@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cityscapesscripts 2.3.0: the 1000th car of an image is written as a truck.
+# cityscapesscripts 2.3.0: the 1001st car of an image is written as a truck.
 #
 # Seen: 1200 cars (label 26) get the values 26000 to 27199; 27 is truck. Nothing warns.
 #
@@ -9,10 +9,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore --target packages \
-    numpy==2.2.6 cityscapesscripts==2.3.0 pillow==13.0.0 matplotlib==3.11.2 appdirs==1.4.4 \
-    pyquaternion==0.9.9 tqdm==4.70.1 coloredlogs==15.0.1 humanfriendly==10.0 requests==2.34.2 \
-    packaging==26.4 pyparsing==3.3.3 cycler==0.12.1 kiwisolver==1.5.1 contourpy==1.3.3 python- \
-    dateutil==2.9.0.post0 six==1.17.0
+    numpy==2.2.6 cityscapesscripts==2.3.0 pillow==13.0.0 matplotlib==3.11.2 appdirs==1.4.4 pyquaternion==0.9.9 \
+    tqdm==4.70.1 coloredlogs==15.0.1 humanfriendly==10.0 requests==2.34.2 packaging==26.4 pyparsing==3.3.3 \
+    cycler==0.12.1 kiwisolver==1.5.1 contourpy==1.3.3 python-dateutil==2.9.0.post0 six==1.17.0
 PYTHONPATH=packages python3 - <<'PYTHON'
 import json
 import numpy as np

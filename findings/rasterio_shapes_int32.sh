@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# rasterio 1.4.4: features.shapes takes int32 ids for float32, and gives an outline the id of another.
+# rasterio 1.4.4: features.shapes gives the ids of outlines as floats, and refuses uint32 and int64 maps.
 #
-# Seen: the ids 16777217 and 16777218, side by side, come back as two shapes; one pixel of ids 16777218 is
-# 16777218.0. Ids are floats. uint32 and int64 are refused.
+# Seen: the ids 16777217 and 16777218, side by side, come back as 16777217.0 and 16777218.0. Maps of uint32
+# and int64 raise a ValueError.
 #
-# Remedy: renumber below 2^24 before drawing outlines.
+# Remedy: pass the map as int32, and int(value) as the id.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -10,10 +10,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore --target packages \
-    numpy==2.2.6 pycocotools==2.0.11 sahi==0.12.8 shapely==2.2.0 pillow==13.0.0 opencv-python- \
-    headless==5.0.0.93 tqdm==4.70.1 requests==2.34.2 pyyaml==6.0.4 fire==0.7.1 termcolor==3.3.0 click==8.5.1 \
-    urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1 charset-normalizer==3.5.3 typing-extensions==4.16.0 \
-    scipy==1.17.1
+    numpy==2.2.6 pycocotools==2.0.11 sahi==0.12.8 shapely==2.2.0 pillow==13.0.0 \
+    opencv-python-headless==5.0.0.93 tqdm==4.70.1 requests==2.34.2 pyyaml==6.0.4 fire==0.7.1 termcolor==3.3.0 \
+    click==8.5.1 urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1 charset-normalizer==3.5.3 \
+    typing-extensions==4.16.0 scipy==1.17.1
 PYTHONPATH=packages python3 - <<'PYTHON'
 import json
 import contextlib, io

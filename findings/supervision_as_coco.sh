@@ -14,9 +14,9 @@ cd "$work"
 python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore --target packages \
     numpy==2.2.6 supervision==0.31.2 opencv-python-headless==5.0.0.93 scipy==1.17.1 pydeprecate==0.13.0 \
     pyyaml==6.0.4 pillow==13.0.0 matplotlib==3.11.2 tqdm==4.70.1 defusedxml==0.7.1 requests==2.34.2 \
-    packaging==26.4 pyparsing==3.3.3 cycler==0.12.1 kiwisolver==1.5.1 contourpy==1.3.3 python- \
-    dateutil==2.9.0.post0 six==1.17.0 urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1 charset- \
-    normalizer==3.5.3 fonttools==4.68.0
+    packaging==26.4 pyparsing==3.3.3 cycler==0.12.1 kiwisolver==1.5.1 contourpy==1.3.3 \
+    python-dateutil==2.9.0.post0 six==1.17.0 urllib3==2.8.0 idna==3.20 certifi==2026.10.19.post1 \
+    charset-normalizer==3.5.3 fonttools==4.68.0
 PYTHONPATH=packages python3 - <<'PYTHON'
 import json, warnings
 import cv2
