@@ -15,11 +15,19 @@ TOP_K = 200
 
 
 class SegmentFindings(NamedTuple):
-    """A segment, or the whole image of a class: its class, its area in pixels, whether it is a crowd."""
+    """A segment, or the whole image of a class.
+
+    Args:
+        train_id: its class.
+        area: pixels.
+        is_crowd: whether it is a crowd.
+        is_solid: whether it fills its box as single objects do.
+    """
 
     train_id: int
     area: int
     is_crowd: bool
+    is_solid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,7 @@ class PanopticReport(DatasetReport):
         notes = super().notes
         if not self.has_ground_truth:
             return notes
+        notes += self._notes_of_things()
         void = sum(finding.void for finding in self.readable)
         if void and not self.categories.stuff_ids:
             notes.append(
@@ -257,6 +266,36 @@ class PanopticReport(DatasetReport):
             for train_id, category in enumerate(self.categories)
         ]
         return [head, *rows]
+
+    def _notes_of_things(self) -> Iterator[str]:
+        """Yield what exporters do to things, with the option that mends it."""
+        things = [(f, s) for f, s in self._segments() if self.categories[s.train_id].is_thing]
+        crowds = [(f, s) for f, s in things if s.is_crowd]
+        solid = [(f, s) for f, s in crowds if s.is_solid]
+        if not self.categories.thing_ids:
+            yield (
+                "no category is a thing, so that no object is told from another; exporters such as datumaro "
+                "write isthing 0 for all: name those that are (dataset convert --things NAME ...)"
+            )
+        elif not things and self.readable:
+            yield (
+                f"none of {len(self.readable)} images has an instance, such as {self.readable[0].path}; were "
+                "the objects exported, and does --things or --stuff name the right classes?"
+            )
+        elif things and len(crowds) == len(things):
+            yield (
+                f"all {len(things)} segments of things are crowds, such as one in {things[0][0].path}; "
+                "crowds count nowhere, and exporters such as datumaro's for Cityscapes mark all objects so: "
+                "dataset convert --crowds-are-objects"
+            )
+        elif len(solid) > len(crowds) / 2:
+            finding, segment = solid[0]
+            yield (
+                f"{len(solid)} of {len(crowds)} crowds fill their boxes, such as a "
+                f"{self.categories.names[segment.train_id]} in {finding.path}; exporters such as supervision "
+                "mark objects with holes or parts as crowds: if they are objects, dataset convert "
+                "--crowds-are-objects"
+            )
 
     def _instances(self, finding: ImageFindings) -> list[SegmentFindings]:
         return [s for s in finding.segments if self.categories[s.train_id].is_thing and not s.is_crowd]

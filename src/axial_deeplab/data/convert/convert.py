@@ -60,8 +60,10 @@ def write_panoptic(
     *,
     copy_images: bool = False,
     hold_out: int | None = None,
+    skip_empty: bool = False,
+    background: str | None = None,
     progress: bool = False,
-) -> None:
+) -> int:
     """Write images as `panoptic/` and `panoptic.json` in COCO panoptic format.
 
     Args:
@@ -72,7 +74,12 @@ def write_panoptic(
         hold_out: about one image in so many goes to `val/`, the others to `train/`, which a hash of its name
             decides: more images or another order move none, unless a side would be empty. None makes one data
             set.
+        skip_empty: leave out images on which nothing is drawn but the background, with a warning.
+        background: name of the stuff where nothing is drawn.
         progress: show a progress bar.
+
+    Returns:
+        How many images are written.
 
     Raises:
         ValueError: the output is not empty, there are too few images, or an annotation is not valid.
@@ -92,20 +99,37 @@ def write_panoptic(
             "give --background NAME unless every pixel has an instance",
             stacklevel=2,
         )
+    empty: list[str] = []
     with (
         told_together(),
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
     ):
         for name, part in parts.items():
+            empty_before = len(empty)
             with PanopticWriter(
                 folder / name / "panoptic", folder / name / "panoptic.json", categories
             ) as writer:
                 for image in part:
-                    writer.add(image.annotate(), image_file_name=image.file_name, image_id=image.image_id)
+                    bar.update()
+                    panoptic = image.annotate()
+                    drawn = {categories[each.train_id].name for each in panoptic.segments}
+                    if skip_empty and drawn <= {background}:
+                        empty.append(image.file_name)
+                        continue
+                    writer.add(panoptic, image_file_name=image.file_name, image_id=image.image_id)
                     if copy_images:
                         _copy(image, folder / name / "images" / image.file_name)
-                    bar.update()
+            if len(empty) - empty_before == len(part):
+                raise ValueError(
+                    f"--skip-empty must leave images{f' in {name}' if name else ''}, got {len(part)} on "
+                    "which nothing is drawn; leave it out, or look for the annotations"
+                )
+    if empty:
+        warnings.warn(
+            f"nothing is drawn on {len(empty)} images ({shortened(empty, 1)}); left out", stacklevel=2
+        )
+    return len(images) - len(empty)
 
 
 def maps_to_convert(
