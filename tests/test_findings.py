@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-FINDINGS = Path(__file__).parents[1] / "findings"
+ROOT = Path(__file__).parents[1]
+FINDINGS = ROOT / "findings"
 SCRIPTS = sorted(FINDINGS.glob("*.sh"))
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9-]*(\[[a-z,]+\])?==[0-9][0-9a-z.]*")
 
@@ -34,3 +35,18 @@ def test_form_of_a_script(path: Path) -> None:
 def test_each_script_has_its_line_in_the_readme() -> None:
     rows = re.findall(r"^\| `(\w+\.sh)` \|", (FINDINGS / "README.md").read_text(), re.MULTILINE)
     assert rows == [path.name for path in SCRIPTS]
+
+
+def test_each_row_of_the_document_names_what_shows_it() -> None:
+    rows = [
+        line.strip("|").split("|")
+        for line in (ROOT / "docs/peers.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith(("| ---", "| tool |"))
+    ]
+    assert len(rows) > 30
+    for row in rows:
+        shown = re.findall(r"`([\w./]+)(?:::(\w+))?`", row[-1])
+        assert (len(row), bool(shown)) == (4, True), row
+        for file, test in shown:
+            assert (ROOT / file).is_file(), file
+            assert not test or f"def {test}(" in (ROOT / file).read_text(), (file, test)

@@ -223,6 +223,19 @@ def test_crowds_and_things_as_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
         shutil.rmtree(root / "out")
 
 
+def test_crowds_alone_are_told_by_the_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def crowds(document: dict[str, Any]) -> None:
+        for each in document["annotations"]:
+            each["iscrowd"] = 1
+
+    root = instances(tmp_path, crowds)
+    code, printed = convert_instances(capsys, root)
+    assert code == 0
+    assert f"all 3 segments of things are crowds, such as one in {root / 'images' / '5.png'}; " in printed
+    shutil.rmtree(root / "out")
+    assert "are crowds" not in convert_instances(capsys, root, "--crowds-are-objects")[1]
+
+
 def ring(document: dict[str, Any]) -> None:
     """Draw a block of 10 x 10 pixels, whose border has 36; declare fewer, as without its holes."""
     outline = [[5, 5, 15, 5, 15, 15, 5, 15]]

@@ -26,7 +26,6 @@ from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
-from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.visualization.overlay import draw_overlay, in_color
 from axial_deeplab.visualization.side_by_side import side_by_side
 
@@ -187,15 +186,9 @@ def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
                 "pixels; ours are counted, other programs may believe them"
             )
             notes.append(ImageWarning(record.ground_truth or record.image, text, "areas"))
-    segments = tuple(SegmentFindings(s.train_id, s.area, s.is_crowd, _is_solid(s)) for s in sample.segments)
+    segments = tuple(map(SegmentFindings.of, sample.segments))
     void = 0 if sample.panoptic is None else int(np.count_nonzero(sample.panoptic == 0))
     return ImageFindings(str(record.image), digest, sample.size, void, segments, tuple(notes))
-
-
-def _is_solid(segment: Segment) -> bool:
-    """Tell whether a segment fills most of its box: a disc fills 79 %, groups of objects leave gaps."""
-    _, _, width, height = segment.bbox or (0, 0, 0, 0)
-    return segment.area >= max(16, 0.7 * width * height)  # a few pixels always do
 
 
 def _examine_classified(folder: ImageFolder, index: int) -> ImageFindings:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from axial_deeplab.data.check.report import ImageFindings, SegmentFindings, notes_of_things
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
@@ -100,6 +101,7 @@ def write_panoptic(
             stacklevel=2,
         )
     empty: list[str] = []
+    findings: list[ImageFindings] = []
     with (
         told_together(),
         atomic_directory(output) as folder,
@@ -117,6 +119,8 @@ def write_panoptic(
                     if skip_empty and drawn <= {background}:
                         empty.append(image.file_name)
                         continue
+                    segments = tuple(map(SegmentFindings.of, panoptic.segments))
+                    findings.append(ImageFindings(str(image.path), segments=segments))
                     writer.add(panoptic, image_file_name=image.file_name, image_id=image.image_id)
                     if copy_images:
                         _copy(image, folder / name / "images" / image.file_name)
@@ -129,7 +133,9 @@ def write_panoptic(
         warnings.warn(
             f"nothing is drawn on {len(empty)} images ({shortened(empty, 1)}); left out", stacklevel=2
         )
-    return len(images) - len(empty)
+    for note in notes_of_things(categories, findings):
+        warnings.warn(note, stacklevel=2)
+    return len(findings)
 
 
 def maps_to_convert(
