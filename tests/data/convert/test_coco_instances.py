@@ -241,7 +241,7 @@ def ring(document: dict[str, Any]) -> None:
     outline = [[5, 5, 15, 5, 15, 15, 5, 15]]
     document["annotations"] = [
         {"id": n, "image_id": 5, "category_id": 7, "segmentation": outline, "area": area}
-        for n, area in enumerate((100, 64, 136, 63, 137.5, None), 1)
+        for n, area in enumerate((100, 64, 136, 63, 137.5, 10**400, None), 1)
     ]
     document["images"] = [{"id": 5, "file_name": "big.png", "height": 20, "width": 20}]
 
@@ -253,7 +253,7 @@ def test_areas_that_are_not_what_is_drawn_are_told(
     code, printed = convert_instances(capsys, instances(tmp_path, ring))
     assert code == 0
     assert (
-        "big.png has 2 annotations whose area is not what is drawn, such as 63 for the 100 pixels" in printed
+        "big.png has 3 annotations whose area is not what is drawn, such as 63 for the 100 pixels" in printed
     )
     assert "annotations[3]" in printed
 

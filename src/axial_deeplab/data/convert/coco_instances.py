@@ -185,7 +185,7 @@ def _warn_of_areas(annotations: list[_Annotation], drawn: list[NDArray[np.bool_]
         declared = each.area if isinstance(each.area, int | float) else area
         # No border is shorter than that of a disc.
         if abs(declared - area) > 2 * area**0.5 and abs(declared - area) > area - _inside(pixels):
-            wrong.append(f"{declared:g} for the {area} pixels of {each.where}")
+            wrong.append(f"{_short(declared)} for the {area} pixels of {each.where}")
     if wrong:
         text = (
             f"has {len(wrong)} annotations whose area is not what is drawn, such as {wrong[0]}, as where "

@@ -54,7 +54,8 @@ class InstanceReading:
         numbers = read_id_map(path, page=self.page)
         outside = numbers == self.nodata
         numbers[outside] = 0
-        _look_for_nodata(numbers, path)
+        if self.threshold is None:
+            _look_for_nodata(numbers, path)
         if self.threshold is not None:
             # Above the threshold soft edges have many levels, all of the same object.
             above = numbers > self.threshold

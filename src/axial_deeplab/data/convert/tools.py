@@ -37,7 +37,6 @@ KINDS: dict[str, ModuleType] = {
     "via": via,
     "cvat": cvat,
     "label-studio": label_studio,
-    "coco-panoptic": coco_panoptic,
     "coco": coco,
     "qupath": qupath,
     "imagej": imagej,
@@ -49,6 +48,8 @@ KINDS: dict[str, ModuleType] = {
     "label-maps": label_maps,
     "bdd100k": bdd100k,
     "two-channel": two_channel,
+    # Last, since what was converted before may lie in the folder of a tool.
+    "coco-panoptic": coco_panoptic,
 }
 # JSON files of a source of no kind that are looked at for damage.
 _LOOKED_AT = 100
