@@ -86,6 +86,13 @@ def large_tiff(path: str, bands: int = 3) -> None:
     tifffile.imwrite(path, pixels, tile=(64, 64), planarconfig="contig", compression="zlib")
 
 
+def negative_instances() -> None:
+    folder("one")()
+    folder("m")()
+    Image.new("RGB", (20, 10)).save("one/a.png")
+    tifffile.imwrite("m/a.tif", np.full((10, 20), -7, np.int32))
+
+
 def edited(change: Callable[[dict[str, Any]], object], path: str = "panoptic.json") -> Break:
     """Change the document of a JSON file."""
 
@@ -521,6 +528,42 @@ CASES = {
     "format_of_maps": Case(f"{CONVERT} --format via", "--format must be given with a SOURCE", "leave it out"),
     "maps_of_a_source": Case(
         "dataset convert images --output out --instances m", "--instances must be given with", "leave it out"
+    ),
+    "things_of_maps": Case(
+        f"{CONVERT} --things cell", "--things must be given with a SOURCE or coco-", "leave"
+    ),
+    "crowds_of_maps": Case(
+        f"{CONVERT} --crowds-are-objects", "--crowds-are-objects must be given", "leave it"
+    ),
+    **{
+        f"panoptic_{name}": Case(f"dataset convert . --output out {words}", *says)
+        for name, words, says in (
+            (
+                "things_unknown",
+                "--things box cat",
+                ("--things must be a class of .", "got 'cat'; correct it"),
+            ),
+            ("things_and_stuff", "--things box --stuff disc", ("--stuff must not", "leave one out")),
+            ("background", "--background rest", ("--background must not be given for COCO", "leave it out")),
+            (
+                "things_and_categories",
+                "--things a --categories panoptic.json",
+                ("--things must not be", "leave it out"),
+            ),
+        )
+    },
+    "negative_instances": Case(
+        "dataset convert maps --output out --thing cell --background rest --images one --instances m",
+        "m/a.tif must have numbers of instances from 0 on, got -7",
+        "give --nodata -7",
+        negative_instances,
+    ),
+    "skip_empty_leaves_nothing": Case(
+        "dataset convert maps --output out --thing cell --background rest --images one --instances m "
+        "--skip-empty --nodata -7",
+        "--skip-empty must leave images, got 1",
+        "leave it out",
+        negative_instances,
     ),
     "path_out_of_the_folder": Case(
         EVALUATE, "'../1.jpg'", "without '..'", edited(lambda d: d["images"][1].update(file_name="../1.jpg"))

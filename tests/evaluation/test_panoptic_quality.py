@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from axial_deeplab.cli.main import main
 from axial_deeplab.evaluation.exact_sums import join_iou
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_files
 from axial_deeplab.panoptic.categories import Categories, Category
@@ -38,9 +39,9 @@ def draw(drawing, **segments):
     return Panoptic(np.array(rows, dtype=np.int32), made)
 
 
-def counts(ground_truth, prediction, train_id, *, all_crowds=False):
+def counts(ground_truth, prediction, train_id, **options):
     """Return the sum of IoU, TP, FP and FN of one class."""
-    metric = PanopticQuality(CATEGORIES, all_crowds=all_crowds)
+    metric = PanopticQuality(CATEGORIES, **options)
     metric.update(ground_truth, prediction)
     iou_high, iou_low, *matches = metric.state[:, train_id].tolist()
     return [join_iou(iou_high, iou_low), *matches]
@@ -64,6 +65,64 @@ def test_a_match_needs_more_than_half():
     assert half == [0, 0, 1, 1]
     more = counts(draw("AAAA A...", A=DOG), draw("ppp. ....", p=DOG), DOG)
     assert more == [3 / 5, 1, 0, 0]
+
+
+def test_stardist_matches_at_half_and_one_to_one():
+    """StarDist 0.9.2 gives the same, see findings/stardist_half.sh."""
+    whole, half, halves = draw("AAAA", A=DOG), draw("pp..", p=DOG), draw("ppqq", p=DOG, q=DOG)
+    for truth, found, expected in (
+        (whole, half, [0.5, 1, 0, 0]),
+        (whole, halves, [0.5, 1, 1, 0]),
+        (halves, whole, [0.5, 1, 0, 1]),
+        (whole, draw("p...", p=DOG), [0, 0, 1, 1]),
+        (whole, draw("pp..", p=CAT), [0, 0, 0, 1]),
+    ):
+        assert counts(truth, found, DOG, rule="stardist") == expected
+
+
+def test_torchmetrics_leaves_the_void_of_the_prediction_out():
+    whole, part = draw("AAAAA AAAAA", A=DOG), draw("ppp.. ppp..", p=DOG)
+    assert counts(whole, part, DOG) == [0.6, 1, 0, 0]
+    assert counts(whole, part, DOG, rule="torchmetrics") == [1, 1, 0, 0]
+    # More than half of it unseen: neither found nor missed.
+    assert counts(whole, draw("..... .qqqq", q=CAT), DOG, rule="torchmetrics") == [0, 0, 0, 0]
+    assert counts(whole, draw("..... qqqqq", q=CAT), DOG, rule="torchmetrics") == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_torchmetrics_gives_the_same_numbers(seed):
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.detection")
+    rng = np.random.default_rng(seed)
+    kinds = [(3, 0), (DOG, 1), (DOG, 2), (CAT, 1), (SKY, 0)]  # 3 is no class: void
+    truth = rng.integers(0, 5, (3, 4)).repeat(4, 0).repeat(4, 1)
+    found = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 5, truth.shape))
+    metric = PanopticQuality(CATEGORIES, rule="torchmetrics")
+    metric.update(
+        *(
+            Panoptic(
+                drawing.astype(np.int32),
+                [Segment(id=n, train_id=kinds[n][0], area=0) for n in range(1, 5) if (drawing == n).any()],
+            )
+            for drawing in (truth, found)
+        )
+    )
+    theirs = functional.panoptic_quality(
+        *(torch.tensor(kinds)[torch.tensor(drawing)][None] for drawing in (found, truth)),
+        things={DOG, CAT},
+        stuffs={SKY},
+        allow_unknown_preds_category=True,
+        return_per_class=True,
+    )
+    ours = [each.pq for each in metric.compute().per_class]
+    assert theirs.flatten().tolist() == pytest.approx(np.nan_to_num(ours) / 100)
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(
+        ValueError, match="rule must be one of panopticapi, stardist, torchmetrics, got 'coco'"
+    ):
+        PanopticQuality(CATEGORIES, rule="coco")
 
 
 def test_the_class_must_agree():
@@ -354,6 +413,19 @@ def edit(path, change):
 
 def evaluate(case, **arguments):
     return evaluate_files(case / "gt.json", None, case / "pred.json", None, **arguments)
+
+
+def test_the_command_takes_a_rule(case, capsys):
+    with PanopticWriter(case / "pred", case / "pred.json", CATEGORIES) as writer:
+        for image_id in (41, 42):
+            writer.add(draw("AA.. SSSS", A=DOG, S=SKY), image_file_name=f"{image_id}.jpg", image_id=image_id)
+    words = ["pq", "--gt-json", str(case / "gt.json"), "--pred-json", str(case / "pred.json")]
+    for rule, quality in (("panopticapi", 0), ("stardist", 50), ("torchmetrics", 100)):
+        assert main([*words, "--rule", rule, "--json", str(case / "n.json")]) == 0
+        assert json.loads((case / "n.json").read_text())["Things"]["pq"] == quality
+        assert ("segments matched by the rule of" in capsys.readouterr().out) == (rule != "panopticapi")
+    assert main([*words, "--rule", "coco"]) == 2
+    assert "choose from" in capsys.readouterr().err
 
 
 def test_a_category_with_id_0_and_a_shuffled_list_make_no_difference(case):

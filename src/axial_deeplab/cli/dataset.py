@@ -13,6 +13,7 @@ from axial_deeplab.cli.options import add_reading
 if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
     from axial_deeplab.data.convert.convert import UnwrittenImage
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
     from axial_deeplab.panoptic.categories import Categories
@@ -213,6 +214,12 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
     parser.add_argument("--root", metavar="DIR", help="cityscapes: folder that has leftImg8bit")
     parser.add_argument("--split", metavar="NAME", help="cityscapes: train, val or train_extra")
     parser.add_argument("--annotations", metavar="NAME", help="cityscapes: gtFine or gtCoarse")
+    parser.add_argument(
+        "--nodata", type=int, metavar="ID", help="maps, masks: number of what lies outside of the picture"
+    )
+    parser.add_argument(
+        "--skip-empty", action="store_true", help="leave out images on which nothing is drawn"
+    )
     parser.add_argument("--copy-images", action="store_true", help="copy the photographs to images/, too")
     parser.add_argument(
         "--hold-out",
@@ -224,7 +231,10 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
     if options.source not in CONVERSIONS:
         _convert_source(options, scratch)
         return
-    _refuse_options(options, ("format", "stuff", "attribute"), f"with a SOURCE, got it for {options.source}")
+    _refuse_options(options, ("format", "attribute"), f"with a SOURCE, got it for {options.source}")
+    if options.source != "coco-instances":
+        names = ("stuff", "things", "crowds_are_objects")
+        _refuse_options(options, names, f"with a SOURCE or coco-instances, got it for {options.source}")
     options.kind = options.source
     from axial_deeplab.data.cityscapes import CityscapesDataset
     from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
@@ -233,7 +243,6 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
         masks_to_convert,
         write_cityscapes,
     )
-    from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.tools import KINDS, recognize
 
     progress = sys.stderr.isatty()
@@ -247,10 +256,10 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
         if getattr(options, name) is None:
             raise ValueError(f"--{name} must be given for {options.kind}, got none; add it")
     if options.kind == "cityscapes":
-        if options.copy_images or options.hold_out is not None:
+        if options.copy_images or options.skip_empty or options.hold_out is not None:
             raise ValueError(
-                "--copy-images and --hold-out must not be given for cityscapes, whose parts are its splits, "
-                "got one of them; leave it out"
+                "--copy-images, --skip-empty and --hold-out must not be given for cityscapes, whose parts "
+                "are its splits, got one of them; leave it out"
             )
         split = CityscapesDataset(options.root, options.split, annotations=options.annotations)
         write_cityscapes(split, options.output, progress=progress)
@@ -263,11 +272,11 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
                 f"{options.json} must be a COCO instances JSON, got {KINDS[kind].TITLE}; give it as SOURCE"
             )
         images, categories = coco_instances_to_convert(
-            options.json, options.images, background=options.background
+            options.json, options.images, options=_reading_options(options, scratch)
         )
     else:
         categories = _categories(options)
-        reading = InstanceReading(options.page, options.threshold, options.connected_components)
+        reading = _reading(options)
         if options.kind == "masks":
             images = masks_to_convert(options.images, options.masks, categories, reading=reading)
         else:
@@ -283,15 +292,13 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
 
 
 def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
-    from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.shapes import folder_of
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
     others = ("semantic", "instances", "masks", "json", "root", "split", "annotations", "page")
     _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
-    reading = InstanceReading(None, options.threshold, options.connected_components)
-    wanted = replace(_reading_options(options, scratch), reading=reading)
+    wanted = replace(_reading_options(options, scratch), reading=_reading(options))
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
     if not options.copy_images and any(image.path.is_relative_to(scratch) for image in images):
@@ -301,11 +308,17 @@ def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
     _write(images, categories, options, options.images or folder_of(source))
 
 
+def _reading(options: argparse.Namespace) -> "InstanceReading":
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
+
+    return InstanceReading(options.page, options.threshold, options.connected_components, options.nodata)
+
+
 def _refuse_options(options: argparse.Namespace, names: tuple[str, ...], where: str) -> None:
     """Refuse options that would have no effect."""
     for name in names:
         if getattr(options, name):
-            raise ValueError(f"--{name} must be given {where}; leave it out")
+            raise ValueError(f"--{name.replace('_', '-')} must be given {where}; leave it out")
 
 
 def _write(
@@ -313,15 +326,17 @@ def _write(
 ) -> None:
     from axial_deeplab.data.convert.convert import write_panoptic
 
-    write_panoptic(
+    written = write_panoptic(
         images,
         categories,
         options.output,
         copy_images=options.copy_images,
         hold_out=options.hold_out,
+        skip_empty=options.skip_empty,
+        background=options.background,
         progress=sys.stderr.isatty(),
     )
-    print(f"{len(images)} images written to {options.output}")
+    print(f"{written} images written to {options.output}")
     if not options.copy_images:
         print(
             f"the photographs stay in {photographs}: name that folder in training (--data.train.images), "
@@ -343,6 +358,18 @@ def _add_reading_options(parser: Parser) -> None:
         "--stuff", metavar="NAME", nargs="+", default=[], help="classes of SOURCE that are stuff, not things"
     )
     parser.add_argument(
+        "--things",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="classes of SOURCE that are things; all others are stuff",
+    )
+    parser.add_argument(
+        "--crowds-are-objects",
+        action="store_true",
+        help="take what SOURCE marks as crowds for objects",
+    )
+    parser.add_argument(
         "--attribute", metavar="NAME", help="attribute of SOURCE's shapes that is their class"
     )
 
@@ -359,6 +386,8 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
         thing=options.thing,
         background=options.background,
         stuff=options.stuff,
+        things=options.things,
+        crowds_are_objects=options.crowds_are_objects,
         attribute=options.attribute,
         scratch=scratch,
     )

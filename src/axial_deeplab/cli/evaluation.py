@@ -119,6 +119,13 @@ def pq(arguments: Arguments) -> None:
     parser.add_argument(
         "--background", metavar="NAME", help="with --pred-labels: class where no instance is (default: void)"
     )
+    parser.add_argument(
+        "--rule",
+        choices=("panopticapi", "stardist", "torchmetrics"),
+        default="panopticapi",
+        help="what matches: IoU above 0.5; 0.5, too (stardist); IoU without the void of the prediction "
+        "(torchmetrics) (default: %(default)s)",
+    )
     add_workers(parser, "threads that read and count")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
@@ -132,7 +139,11 @@ def pq(arguments: Arguments) -> None:
         raise ValueError(f"--{odd} must come with --pred-labels, got --pred-json; leave it out")
     from axial_deeplab.evaluation.panoptic_quality import evaluate_files, evaluate_labels
 
-    others: dict[str, Any] = {"num_workers": options.num_workers, "progress": sys.stderr.isatty()}
+    others: dict[str, Any] = {
+        "num_workers": options.num_workers,
+        "rule": options.rule,
+        "progress": sys.stderr.isatty(),
+    }
     if options.pred_labels:
         others |= of_labels
         result = evaluate_labels(options.gt_json, options.gt_folder, options.pred_labels, **others)
@@ -141,4 +152,6 @@ def pq(arguments: Arguments) -> None:
             options.gt_json, options.gt_folder, options.pred_json, options.pred_folder, **others
         )
     print(result.to_text(classwise=options.classwise))
+    if options.rule != "panopticapi":
+        print(f"segments matched by the rule of {options.rule}")
     write_json(options.json, result.to_json())

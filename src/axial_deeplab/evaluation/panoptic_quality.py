@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from axial_deeplab.panoptic.map import (
 )
 from axial_deeplab.panoptic.png import read_panoptic_png
 
+# Whose rule tells which segments match.
+Rule = Literal["panopticapi", "stardist", "torchmetrics"]
+
 
 class PanopticQuality:
     """Panoptic quality, image by image: running sums for each class.
@@ -50,15 +53,26 @@ class PanopticQuality:
         categories: the label space.
         all_crowds: take every crowd of a class as one region. False takes only the last one of each class in
             an image, as panopticapi does; this matters only where an image has several crowds of a class.
+        rule: whose rule of matching. stardist: an IoU of 0.5 is a match, too; of two halves of a segment the
+            first. torchmetrics: void of the prediction is taken out, as that of the ground truth is, so that
+            a segment of which 60 pixels of 100 are found and 40 are void has IoU 1.
+
+    Raises:
+        ValueError: the rule is none of these.
 
     Source:
         Kirillov et al. 2019, Panoptic Segmentation, section 4; the rules for void and crowd follow
         panopticapi, see docs/deviations.md, "Metrics".
     """
 
-    def __init__(self, categories: Categories, *, all_crowds: bool = False) -> None:
+    def __init__(
+        self, categories: Categories, *, all_crowds: bool = False, rule: Rule = "panopticapi"
+    ) -> None:
+        if rule not in get_args(Rule):
+            raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}; choose one")
         self.categories = categories
         self.all_crowds = all_crowds
+        self.rule = rule
         self.state = np.zeros((5, len(categories)), dtype=np.int64)
 
     def update(self, truth: Panoptic, prediction: Panoptic) -> None:
@@ -140,10 +154,17 @@ class PanopticQuality:
         same_class = (gt.classes[gt_rows] == pred.classes[pred_rows]) & ~in_void
         comparable = same_class & ~gt.is_crowd[gt_rows]
         of_gt, of_pred, overlap = gt_rows[comparable], pred_rows[comparable], overlaps.areas[comparable]
-        iou = overlap / (gt.areas[of_gt] + pred.areas[of_pred] - overlap - predicted_area(in_void)[of_pred])
+        unseen = np.zeros_like(gt.areas)
+        if self.rule == "torchmetrics":
+            is_void = pred_rows == 0
+            np.add.at(unseen, gt_rows[is_void], overlaps.areas[is_void])
+        union = (gt.areas - unseen)[of_gt] + (pred.areas - predicted_area(in_void))[of_pred] - overlap
+        iou = overlap / union
         is_match = iou > 0.5
+        if self.rule == "stardist":
+            is_match = _firsts(_firsts(iou >= 0.5, of_gt), of_pred)
 
-        is_missed = (gt.areas > 0) & (gt.classes >= 0) & ~gt.is_crowd
+        is_missed = (gt.areas > 0) & (gt.classes >= 0) & ~gt.is_crowd & (2 * unseen <= gt.areas)
         is_missed[of_gt[is_match]] = False
         ignored_area = predicted_area(in_void | (same_class & self._counting_crowds(gt)[gt_rows]))
         is_false = (pred.areas > 0) & (pred.classes >= 0) & (2 * ignored_area <= pred.areas)
@@ -157,6 +178,14 @@ class PanopticQuality:
         last_of_class = {gt.classes[row]: row for row in np.flatnonzero(gt.is_crowd)}
         counting[list(last_of_class.values())] = True
         return counting
+
+
+def _firsts(is_match: NDArray[np.bool_], rows: IntArray) -> NDArray[np.bool_]:
+    """Keep the first match of each row."""
+    kept = np.zeros_like(is_match)
+    places = np.flatnonzero(is_match)
+    kept[places[np.unique(rows[places], return_index=True)[1]]] = True
+    return kept
 
 
 class _Matches(NamedTuple):
@@ -227,6 +256,7 @@ def evaluate_files(
     *,
     num_workers: int | None = None,
     all_crowds: bool = False,
+    rule: Rule = "panopticapi",
     progress: bool = False,
 ) -> PanopticQualityResult:
     """Compute the panoptic quality of predictions on disk, both sides in the COCO panoptic format.
@@ -238,6 +268,7 @@ def evaluate_files(
         pred_folder: its PNG files; None as above.
         num_workers: threads; None is one a processor, at most 4. The result does not depend on it.
         all_crowds: see `PanopticQuality`.
+        rule: see `PanopticQuality`.
         progress: show a progress bar.
 
     Returns:
@@ -254,7 +285,7 @@ def evaluate_files(
     gt_root, pred_root = _existing_folder(gt_folder, gt_json), _existing_folder(pred_folder, pred_json)
     gt_files, pred_files = NamedFiles(gt_root), NamedFiles(pred_root)
     pairs = _paired_annotations(ground_truth, predictions)
-    metric = PanopticQuality(ground_truth.categories, all_crowds=all_crowds)
+    metric = PanopticQuality(ground_truth.categories, all_crowds=all_crowds, rule=rule)
 
     def evaluate(pair: tuple[AnnotationEntry, AnnotationEntry]) -> tuple[NDArray[np.int64], list[str]]:
         gt_entry, pred_entry = pair
@@ -305,6 +336,7 @@ def evaluate_labels(
     thing: str | None = None,
     background: str | None = None,
     num_workers: int | None = None,
+    rule: Rule = "panopticapi",
     progress: bool = False,
 ) -> PanopticQualityResult:
     """Compute the panoptic quality of label maps, as cellpose and StarDist write them.
@@ -316,6 +348,7 @@ def evaluate_labels(
         thing: see `foreign.from_labels`.
         background: see `foreign.from_labels`.
         num_workers: see `evaluate_files`.
+        rule: see `PanopticQuality`.
         progress: show a progress bar.
 
     Raises:
@@ -326,7 +359,7 @@ def evaluate_labels(
     ground_truth = PanopticJson.read(gt_json)
     gt_root, labels_root = _existing_folder(gt_folder, gt_json), _existing_folder(labels, gt_json)
     files = NamedFiles(gt_root)
-    metric = PanopticQuality(ground_truth.categories)
+    metric = PanopticQuality(ground_truth.categories, rule=rule)
     annotations = list(ground_truth.annotations.values())
     # Refuses the names before any file is read.
     from_labels(np.zeros((1, 1), np.int32), metric.categories, thing=thing, background=background)

@@ -230,8 +230,86 @@ def test_what_is_odd_is_noted(root: Path) -> None:
     notes = "\n".join(report.notes)
     assert "images has 1 images that are not listed, such as spare.png" in notes
     assert "2 images have the same content" in notes
-    assert "1 areas of the JSON are not those of the PNG, such as 999 pixels" in notes
+    assert "has 1 areas in the JSON that are not those of the PNG, such as 999 pixels" in notes
     assert "segments 4242 of the JSON have no pixel in the PNG" in notes
+
+
+def all_segments(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for annotation in document["annotations"] for each in annotation["segments_info"]]
+
+
+def no_thing(document: dict[str, Any]) -> None:
+    for each in document["categories"]:
+        each["isthing"] = 0
+
+
+def no_instance(document: dict[str, Any]) -> None:
+    for each in all_segments(document):
+        each["category_id"] = 1
+
+
+def all_crowds(document: dict[str, Any]) -> None:
+    for each in all_segments(document):
+        each["iscrowd"] = int(each["category_id"] == 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "note", "options"),
+    [
+        (
+            no_thing,
+            "no category is a thing, so that no object is told from another",
+            ("--things", "car", "dog"),
+        ),
+        (no_instance, "none of 3 images has an instance, such as ", None),
+        (all_crowds, "all 4 segments of things are crowds, such as one in ", ("--crowds-are-objects",)),
+    ],
+)
+def test_what_exporters_do_to_things_is_noted_and_mended(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], object],
+    note: str,
+    options: tuple[str, ...] | None,
+) -> None:
+    edit(root, change)
+    (found,) = [text for text in check(root).notes if text.startswith(note)]
+    if options is None:
+        return
+    assert options[0] in found
+    out = root.parent / "out"
+    code = main(["dataset", "convert", str(root), "--output", str(out), "--copy-images", *options])
+    assert code == 0, capsys.readouterr()
+    shutil.move(out / "images" / "images", out / "other")
+    shutil.rmtree(out / "images")
+    shutil.move(out / "other", out / "images")
+    assert not any("thing" in text or "crowds" in text for text in check(out).notes)
+    before, after = (json.loads((each / "panoptic.json").read_text()) for each in (root, out))
+    assert [each["area"] for each in all_segments(after)] == [each["area"] for each in all_segments(before)]
+
+
+def test_solid_crowds_are_noted(root: Path) -> None:
+    """A ring of 8 x 8 pixels is a crowd as supervision marks it, three lines across are one of people."""
+    ids = np.zeros((20, 20), np.int32)
+    ids[:2], ids[3:11, 3:11], ids[6:8, 6:8] = 7, 8, 0
+    ids[12:20:4, 3:11] = ids[12:20, 3] = 9
+    write_panoptic_png(root / "panoptic" / "0.png", ids)
+    Image.new("RGB", (20, 20)).save(root / "images" / "0.png")
+    segments = [{"id": n, "category_id": 5, "iscrowd": int(n > 7)} for n in (7, 8, 9)]
+
+    def replace(document: dict[str, Any]) -> None:
+        document["annotations"][0]["segments_info"] = segments
+        document["images"][0].update(height=20, width=20)
+        for each in document["annotations"][1]["segments_info"]:
+            each["iscrowd"] = 0
+
+    edit(root, replace)
+    assert not any("crowds fill" in note for note in check(root).notes)  # one of two
+    segments[2]["iscrowd"] = 0
+    edit(root, replace)
+    (note,) = [note for note in check(root).notes if "crowds fill" in note]
+    assert note.startswith(f"1 of 1 crowds fill their boxes, such as a dog in {root / 'images' / '0.png'}; ")
+    assert "--crowds-are-objects" in note
 
 
 def test_more_instances_than_centers_is_noted(root: Path) -> None:

@@ -203,3 +203,88 @@ def test_coco_instances_need_pycocotools(
     code, printed = convert_instances(capsys, tmp_path)
     assert code == 2
     assert 'pip install "axial-deeplab[coco]"' in printed
+
+
+def test_crowds_and_things_as_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = instances(tmp_path)
+    for source in (("coco-instances", "--json", root / "instances.json"), (root / "instances.json",)):
+        words = (*source, "--images", root / "images", "--things", "car", "--crowds-are-objects")
+        assert convert(capsys, *words, "--output", root / "out")[0] == 0
+        document = json.loads((root / "out/panoptic.json").read_text())
+        assert [(each["name"], each["isthing"]) for each in document["categories"]] == [
+            ("car", 1),
+            ("dog", 0),
+        ]
+        first, second = document["annotations"]
+        segments = [(s["category_id"], s["iscrowd"], s["area"]) for s in first["segments_info"]]
+        # The crowd of 12 pixels is the largest and lies below the car of 9, of which the dog hides 4.
+        assert sorted(segments) == [(7, 0, 5), (7, 0, 11), (9, 0, 4)]
+        assert second["segments_info"] == []
+        shutil.rmtree(root / "out")
+
+
+def test_crowds_alone_are_told_by_the_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def crowds(document: dict[str, Any]) -> None:
+        for each in document["annotations"]:
+            each["iscrowd"] = 1
+
+    root = instances(tmp_path, crowds)
+    code, printed = convert_instances(capsys, root)
+    assert code == 0
+    assert f"all 3 segments of things are crowds, such as one in {root / 'images' / '5.png'}; " in printed
+    shutil.rmtree(root / "out")
+    assert "are crowds" not in convert_instances(capsys, root, "--crowds-are-objects")[1]
+
+
+def ring(document: dict[str, Any]) -> None:
+    """Draw a block of 10 x 10 pixels, whose border has 36; declare fewer, as without its holes."""
+    outline = [[5, 5, 15, 5, 15, 15, 5, 15]]
+    document["annotations"] = [
+        {"id": n, "image_id": 5, "category_id": 7, "segmentation": outline, "area": area}
+        for n, area in enumerate((100, 64, 136, 63, 137.5, 10**400, None), 1)
+    ]
+    document["images"] = [{"id": 5, "file_name": "big.png", "height": 20, "width": 20}]
+
+
+def test_areas_that_are_not_what_is_drawn_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "images" / "big.png", np.zeros((20, 20, 3), np.uint8))
+    code, printed = convert_instances(capsys, instances(tmp_path, ring))
+    assert code == 0
+    assert (
+        "big.png has 3 annotations whose area is not what is drawn, such as 63 for the 100 pixels" in printed
+    )
+    assert "annotations[3]" in printed
+
+
+def test_ids_that_occur_again_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def number(document: dict[str, Any]) -> None:
+        for each in document["annotations"]:
+            each["id"] = 4
+
+    code, printed = convert_instances(capsys, instances(tmp_path, number))
+    assert code == 0
+    assert "1 annotation ids occur more than once (4)" in printed
+
+
+def no_outline_on_the_second(document: dict[str, Any]) -> None:
+    document["annotations"].append({"image_id": 6, "category_id": 7, "segmentation": []})
+
+
+@pytest.mark.parametrize("background", [(), ("--background", "rest")])
+def test_images_without_outline_are_skipped(
+    background: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = instances(tmp_path, no_outline_on_the_second)
+    code, printed = convert_instances(capsys, root, *background)
+    assert code == 0
+    assert "nothing else is drawn on 1 images (6.png), which --skip-empty leaves out" in printed
+    shutil.rmtree(root / "out")
+    code, printed = convert_instances(capsys, root, *background, "--skip-empty", "--copy-images")
+    assert code == 0
+    assert "nothing is drawn on 1 images (6.png); left out" in printed
+    assert "1 images written" in printed
+    assert [each.name for each in (root / "out/images").iterdir()] == ["5.png"]
+    document = json.loads((root / "out/panoptic.json").read_text())
+    assert [each["id"] for each in document["images"]] == [5]

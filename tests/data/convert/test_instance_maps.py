@@ -9,6 +9,7 @@ from PIL import Image
 
 from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
+from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.panoptic.categories import Categories, Category
 
 
@@ -97,3 +98,44 @@ def test_photographs_of_several_pages(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be at least"):
         InstanceReading(**wrong)
+
+
+def raster(dtype: type, number: int) -> np.ndarray:
+    """Draw two objects on a picture that was turned, with a number in the corners that it left."""
+    values = np.zeros((12, 20), dtype)
+    values[4:6, 4:9], values[7:9, 9:12] = 3, 9
+    values[:2, :3] = values[-2:, -3:] = number
+    return values
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"), [(np.uint8, 255), (np.uint16, 65535), (np.int32, 2**31 - 1), (np.int32, -(2**31))]
+)
+def test_nodata_of_a_raster_is_named_and_mended(dtype: type, number: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, raster(dtype, number))
+    if number > 0:
+        with pytest.warns(UserWarning, match=rf"a\.tif has the instance {number} in 2 .*--nodata {number}"):
+            InstanceReading().read(path)
+    else:
+        with pytest.raises(
+            ValueError, match=rf"a\.tif must have numbers .* got {number}; .*--nodata {number}"
+        ):
+            InstanceReading().read(path)
+    mended = InstanceReading(nodata=number).read(path)
+    np.testing.assert_array_equal(mended, raster(np.int32, -1))
+    pieces = InstanceReading(nodata=number, threshold=1, connected_components=True).read(path)
+    np.testing.assert_array_equal(pieces, np.select([mended == 3, mended == 9, mended < 0], [1, 2, -1], 0))
+    categories = Categories([Category(1, "rest", False), Category(2, "cell", True)])
+    panoptic, _ = panoptic_from_maps(None, mended, categories)
+    cells = np.select([mended == 3, mended == 9, mended < 0], [20_001, 20_002, 0], 10_000)
+    np.testing.assert_array_equal(panoptic, cells)
+    semantic = np.where(mended > 0, 2, 1)
+    np.testing.assert_array_equal(panoptic_from_maps(semantic, mended, categories).map, cells)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [two_squares((3, 255)), two_squares((255, 255)), np.full((3, 3), 255)])
+def test_a_greatest_number_elsewhere_is_no_nodata(values: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "a.png")
+    InstanceReading().read(tmp_path / "a.png")

@@ -610,6 +610,33 @@ def test_what_was_converted_is_no_kind_of_its_own(tmp_path: Path, capsys: pytest
     assert "read as" not in capsys.readouterr().out
 
 
+def test_what_was_converted_before_does_not_hide_the_files_of_the_tool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "labelme"
+    shutil.copytree(FIXTURES / "labelme", source)
+    for name in ("first", "second"):
+        code, printed = convert(capsys, source, "--output", source / name, "--background", "rest")
+        assert (code, "(labelme)" in printed) == (0, True), printed
+    code, printed = convert(capsys, source / "first", "--output", tmp_path / "again")
+    assert code == 2  # the photographs were not copied
+    assert "first/images" in printed
+
+
+def test_parts_of_panoptic_data_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (FIXTURES / "labelme", "--output", tmp_path / "data", "--copy-images", "--background", "rest")
+    assert convert(capsys, *words, "--hold-out", 2)[0] == 0
+    code, printed = convert(capsys, tmp_path / "data", "--output", tmp_path / "out", "--stuff", "cell")
+    assert (code, "(coco-panoptic)" in printed) == (0, True), printed
+    for part in ("train", "val"):
+        before, after = (
+            json.loads((tmp_path / root / part / "panoptic.json").read_text()) for root in ("data", "out")
+        )
+        names = [f"{part}/images/{each['file_name']}" for each in before["images"]]
+        assert [each["file_name"] for each in after["images"]] == names
+        assert not any(each["isthing"] for each in after["categories"] if each["name"] == "cell")
+
+
 def test_a_folder_of_masks_of_single_objects_is_no_label_map(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,13 +181,12 @@ def _examine(dataset: PanopticDataset, index: int) -> ImageFindings:
         claimed = Counter(s.area for s in entries if s.area and dataset.categories.has_id(s.category_id))
         wrong = claimed - Counter(segment.area for segment in sample.segments)
         if wrong:
-            notes.append(
-                f"{record.ground_truth}: {wrong.total()} areas of the JSON are not those of the PNG, such as "
-                f"{min(wrong)} pixels; ours are counted, other programs may believe them"
+            text = (
+                f"has {wrong.total()} areas in the JSON that are not those of the PNG, such as {min(wrong)} "
+                "pixels; ours are counted, other programs may believe them"
             )
-    segments = tuple(
-        SegmentFindings(segment.train_id, segment.area, segment.is_crowd) for segment in sample.segments
-    )
+            notes.append(ImageWarning(record.ground_truth or record.image, text, "areas"))
+    segments = tuple(map(SegmentFindings.of, sample.segments))
     void = 0 if sample.panoptic is None else int(np.count_nonzero(sample.panoptic == 0))
     return ImageFindings(str(record.image), digest, sample.size, void, segments, tuple(notes))
 

@@ -9,17 +9,33 @@ import numpy as np
 
 from axial_deeplab.data.image_warnings import ImageWarning, together
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.map import Segment
 
 # The number of centers that the post-processing looks for by default, the paper's.
 TOP_K = 200
 
 
 class SegmentFindings(NamedTuple):
-    """A segment, or the whole image of a class: its class, its area in pixels, whether it is a crowd."""
+    """A segment, or the whole image of a class.
+
+    Args:
+        train_id: its class.
+        area: pixels.
+        is_crowd: whether it is a crowd.
+        is_solid: whether it fills its box as single objects do.
+    """
 
     train_id: int
     area: int
     is_crowd: bool
+    is_solid: bool = False
+
+    @classmethod
+    def of(cls, segment: Segment) -> "SegmentFindings":
+        """Return the findings of a segment: a disc fills 79 % of its box, groups of objects leave gaps."""
+        _, _, width, height = segment.bbox or (0, 0, 0, 0)
+        is_solid = segment.area >= max(16, 0.7 * width * height)  # a few pixels always fill it
+        return cls(segment.train_id, segment.area, segment.is_crowd, is_solid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +189,7 @@ class PanopticReport(DatasetReport):
         notes = super().notes
         if not self.has_ground_truth:
             return notes
+        notes += notes_of_things(self.categories, self.readable)
         void = sum(finding.void for finding in self.readable)
         if void and not self.categories.stuff_ids:
             notes.append(
@@ -265,6 +282,42 @@ class PanopticReport(DatasetReport):
         for finding in self.readable:
             for segment in finding.segments:
                 yield finding, segment
+
+
+def notes_of_things(categories: Categories, images: Sequence[ImageFindings]) -> Iterator[str]:
+    """Yield what exporters do to things, with the option of `dataset convert` that mends it.
+
+    Args:
+        categories: the label space.
+        images: findings of the images that could be read.
+    """
+    things = [(f, s) for f in images for s in f.segments if categories[s.train_id].is_thing]
+    crowds = [(f, s) for f, s in things if s.is_crowd]
+    solid = [(f, s) for f, s in crowds if s.is_solid]
+    if not categories.thing_ids:
+        yield (
+            "no category is a thing, so that no object is told from another; exporters such as datumaro "
+            "write isthing 0 for all: name those that are (dataset convert --things NAME ...)"
+        )
+    elif not things and images:
+        yield (
+            f"none of {len(images)} images has an instance, such as {images[0].path}; were the objects "
+            "exported, and does --things or --stuff name the right classes?"
+        )
+    elif things and len(crowds) == len(things):
+        yield (
+            f"all {len(things)} segments of things are crowds, such as one in {things[0][0].path}; crowds "
+            "count nowhere, and exporters such as datumaro's for Cityscapes mark all objects so: "
+            "dataset convert --crowds-are-objects"
+        )
+    elif len(solid) > len(crowds) / 2:
+        finding, segment = solid[0]
+        yield (
+            f"{len(solid)} of {len(crowds)} crowds fill their boxes, such as a "
+            f"{categories.names[segment.train_id]} in {finding.path}; exporters such as darwin-py and "
+            "supervision mark objects with holes or parts as crowds: if they are objects, dataset convert "
+            "--crowds-are-objects"
+        )
 
 
 def _spread(numbers: Sequence[int]) -> str:

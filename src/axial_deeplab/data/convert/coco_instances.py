@@ -2,7 +2,9 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
+from axial_deeplab.data.convert.shapes import ReadOptions
 from axial_deeplab.data.image_files import find_images
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories, Category, whole_number
 from axial_deeplab.panoptic.coco_json import (
@@ -38,8 +42,7 @@ def coco_instances_to_convert(
     json: str | os.PathLike[str],
     images: str | os.PathLike[str],
     *,
-    background: str | None = None,
-    stuff: Collection[str] = (),
+    options: ReadOptions | None = None,
     find: Callable[[str], Path] | None = None,
 ) -> tuple[list[UnwrittenImage], Categories]:
     """Read a COCO instances JSON.
@@ -50,12 +53,11 @@ def coco_instances_to_convert(
     Args:
         json: the file, with polygons, run lengths or compressed run lengths.
         images: folder of the images.
-        background: name of a stuff category for the pixels without instance; None makes them void.
-        stuff: categories of the file that are stuff.
+        options: background, stuff or things, and whether crowds are objects; None makes all classes things.
         find: gives the path of an image in that folder by its name; None takes the names as they are.
 
     Returns:
-        The images in the order of the file, and the categories, all of them things but the stuff.
+        The images in the order of the file, and the categories.
 
     Raises:
         ValueError: pycocotools is missing, the JSON is not valid, an annotation has no image or category, or
@@ -63,13 +65,14 @@ def coco_instances_to_convert(
         OSError: the JSON cannot be opened, or an image is missing.
     """
     _require_pycocotools()
-    path = Path(json)
+    options = options or ReadOptions()
+    background, path = options.background, Path(json)
     document = load_json(path)
     entries = image_entries(document, path)
     if not entries:
         raise ValueError(f"{path}: images must list at least one image, got none; add them")
     outlines = list_of(document, "annotations", path)
-    categories = _categories(document, outlines, path, background, stuff)
+    categories = _categories(document, outlines, path, options)
     find_photo = find or NamedFiles(images).path
     photos = {image_id: find_photo(image.file_name) for image_id, image in entries.items()}
     for photo in photos.values():
@@ -80,9 +83,11 @@ def coco_instances_to_convert(
 
     def annotate(image_id: ImageId) -> Panoptic:
         size = picture_size(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
+        drawn = [_pixels(each.outline, size, each.where) for each in annotations[image_id]]
+        _warn_of_areas(annotations[image_id], drawn, photos[image_id])
         masks = [
-            Mask(_pixels(each.outline, size, each.where), each.train_id, each.is_crowd)
-            for each in annotations[image_id]
+            Mask(pixels, each.train_id, each.is_crowd and not options.crowds_are_objects)
+            for each, pixels in zip(annotations[image_id], drawn, strict=True)
         ]
         return panoptic_from_masks(
             masks,
@@ -102,12 +107,13 @@ def coco_instances_to_convert(
 
 
 class _Annotation(NamedTuple):
-    """An instance: its outline as the JSON has it, its class, and what messages call it."""
+    """An instance: its outline and area as the JSON has them, its class, and what messages call it."""
 
     outline: Any
     train_id: int
     is_crowd: bool
     where: str
+    area: Any
 
 
 def _annotations_of_images(
@@ -121,6 +127,7 @@ def _annotations_of_images(
     annotations: dict[ImageId, list[_Annotation]] = {image_id: [] for image_id in images}
     problems: list[str] = []
     without: list[str] = []
+    images_without: dict[ImageId, None] = {}
     for place, entry in enumerate(entries):
         name = f"annotations[{place}]"
         where = f"{path}: {name}"
@@ -129,9 +136,12 @@ def _annotations_of_images(
             train_id = categories.train_id(category_id_of(entry, categories, where))
             outline = _without_stray_points(entry.get("segmentation"))
             if outline:
-                annotations[image_id].append(_Annotation(outline, train_id, is_crowd(entry, where), where))
+                annotations[image_id].append(
+                    _Annotation(outline, train_id, is_crowd(entry, where), where, entry.get("area"))
+                )
             if outline in (None, [], "", {}) or outline != entry.get("segmentation"):
                 without.append(name)
+                images_without.setdefault(image_id)
     if problems:
         more = f"; and {len(problems) - 5} more problems" if len(problems) > 5 else ""
         raise ValueError("; ".join(problems[:5]) + more)
@@ -141,12 +151,54 @@ def _annotations_of_images(
             f"{len(entries)} annotations; boxes alone say nothing of pixels, export the outlines"
         )
     if without:
+        emptied = [images[image_id].file_name for image_id in images_without if not annotations[image_id]]
+        more = (
+            f"; nothing else is drawn on {len(emptied)} images ({shortened(emptied, 1)}), which --skip-empty "
+            "leaves out"
+        )
         warnings.warn(
             f"{path}: {len(without)} of {len(entries)} annotations have an outline that is empty or of fewer "
-            f"than three points ({shortened(without)}); such outlines are left out",
+            f"than three points ({shortened(without)}); such outlines are left out{more if emptied else ''}",
             stacklevel=3,
         )
+    _warn_of_repeated_ids(entries, path)
     return annotations
+
+
+def _warn_of_repeated_ids(entries: list[Any], path: Path) -> None:
+    times = Counter(whole_number(entry.get("id")) for entry in entries)
+    repeated = [number for number, count in times.items() if number is not None and count > 1]
+    if repeated:
+        warnings.warn(
+            f"{path}: {len(repeated)} annotation ids occur more than once ({shortened(repeated)}), as where "
+            "exports were joined, or pylabel wrote pictures without objects; each annotation is drawn, but "
+            "other programs keep one of them: number them anew for those",
+            stacklevel=4,
+        )
+
+
+def _warn_of_areas(annotations: list[_Annotation], drawn: list[NDArray[np.bool_]], photo: Path) -> None:
+    """Warn of areas that differ from what is drawn by more than its border, for which tools have rules."""
+    wrong = []
+    for each, pixels in zip(annotations, drawn, strict=True):
+        area = int(pixels.sum())
+        declared = each.area if isinstance(each.area, int | float) else area
+        # No border is shorter than that of a disc.
+        if abs(declared - area) > 2 * area**0.5 and abs(declared - area) > area - _inside(pixels):
+            wrong.append(f"{_short(declared)} for the {area} pixels of {each.where}")
+    if wrong:
+        text = (
+            f"has {len(wrong)} annotations whose area is not what is drawn, such as {wrong[0]}, as where "
+            "pictures were resized, or holes and parts were lost in an export; ours are counted, other "
+            "programs may believe them"
+        )
+        warnings.warn(ImageWarning(photo, text, "areas"), stacklevel=3)
+
+
+def _inside(pixels: NDArray[np.bool_]) -> int:
+    """Return how many pixels of a mask have all four neighbors."""
+    rows = pixels[1:-1] & pixels[:-2] & pixels[2:]
+    return int((rows[:, 1:-1] & pixels[1:-1, :-2] & pixels[1:-1, 2:]).sum())
 
 
 def _without_stray_points(outline: Any) -> Any:
@@ -163,23 +215,14 @@ def _warn_of_unlisted(folder: Path, listed: set[Path], json: Path) -> None:
 
 
 def _categories(
-    document: dict[str, Any],
-    outlines: list[Any],
-    path: Path,
-    background: str | None,
-    stuff: Collection[str],
+    document: dict[str, Any], outlines: list[Any], path: Path, options: ReadOptions
 ) -> Categories:
-    """Return the categories, all of them things but the stuff.
+    """Return the categories, all of them things but the stuff and the background.
 
     Left out, with a warning, is what exporters put in front and no annotation has: the name of the project
     as a root that all others name as supercategory, or a name that occurs again.
     """
-    entries = [
-        {**entry, "isthing": int(entry.get("name") not in (*stuff, background))}
-        if isinstance(entry, dict)
-        else entry
-        for entry in list_of(document, "categories", path)
-    ]
+    entries = list_of(document, "categories", path)
     used = {whole_number(each.get("category_id")) for each in outlines if isinstance(each, dict)}
     kept = [entry for entry in entries if not _is_root(entry, entries, used)]
     if len(kept) < len(entries):
@@ -188,16 +231,15 @@ def _categories(
             f"{path}: category {shortened(names)} has no annotation and is the root of the others; left out",
             stacklevel=3,
         )
-    things = Categories.from_json(kept, source=f"{path}: categories")
-    for name in stuff:
-        if name not in things.names:
-            raise ValueError(
-                f"--stuff must be a class of {path} ({shortened(things.names)}), got {name!r}; correct it"
-            )
-    if background is None or background in things.names:
-        return things
+    things = [{**entry, "isthing": 1} if isinstance(entry, dict) else entry for entry in kept]
+    named = Categories.from_json(things, source=f"{path}: categories")
+    background = options.background
+    stuff = {*options.stuff_among(named.names, path), background}
+    categories = [replace(each, is_thing=each.name not in stuff) for each in named]
+    if background is None or background in named.names:
+        return Categories(categories)
     try:
-        return Categories([*things, Category(max(things.ids) + 1, background, False)])
+        return Categories([*categories, Category(max(named.ids) + 1, background, False)])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from axial_deeplab.data.check.report import ImageFindings, SegmentFindings, notes_of_things
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
@@ -60,8 +61,10 @@ def write_panoptic(
     *,
     copy_images: bool = False,
     hold_out: int | None = None,
+    skip_empty: bool = False,
+    background: str | None = None,
     progress: bool = False,
-) -> None:
+) -> int:
     """Write images as `panoptic/` and `panoptic.json` in COCO panoptic format.
 
     Args:
@@ -72,7 +75,12 @@ def write_panoptic(
         hold_out: about one image in so many goes to `val/`, the others to `train/`, which a hash of its name
             decides: more images or another order move none, unless a side would be empty. None makes one data
             set.
+        skip_empty: leave out images on which nothing is drawn but the background, with a warning.
+        background: name of the stuff where nothing is drawn.
         progress: show a progress bar.
+
+    Returns:
+        How many images are written.
 
     Raises:
         ValueError: the output is not empty, there are too few images, or an annotation is not valid.
@@ -92,20 +100,42 @@ def write_panoptic(
             "give --background NAME unless every pixel has an instance",
             stacklevel=2,
         )
+    empty: list[str] = []
+    findings: list[ImageFindings] = []
     with (
         told_together(),
         atomic_directory(output) as folder,
         tqdm(None, "convert", len(images), unit="image", disable=not progress) as bar,
     ):
         for name, part in parts.items():
+            empty_before = len(empty)
             with PanopticWriter(
                 folder / name / "panoptic", folder / name / "panoptic.json", categories
             ) as writer:
                 for image in part:
-                    writer.add(image.annotate(), image_file_name=image.file_name, image_id=image.image_id)
+                    bar.update()
+                    panoptic = image.annotate()
+                    drawn = {categories[each.train_id].name for each in panoptic.segments}
+                    if skip_empty and drawn <= {background}:
+                        empty.append(image.file_name)
+                        continue
+                    segments = tuple(map(SegmentFindings.of, panoptic.segments))
+                    findings.append(ImageFindings(str(image.path), segments=segments))
+                    writer.add(panoptic, image_file_name=image.file_name, image_id=image.image_id)
                     if copy_images:
                         _copy(image, folder / name / "images" / image.file_name)
-                    bar.update()
+            if len(empty) - empty_before == len(part):
+                raise ValueError(
+                    f"--skip-empty must leave images{f' in {name}' if name else ''}, got {len(part)} on "
+                    "which nothing is drawn; leave it out, or look for the annotations"
+                )
+    if empty:
+        warnings.warn(
+            f"nothing is drawn on {len(empty)} images ({shortened(empty, 1)}); left out", stacklevel=2
+        )
+    for note in notes_of_things(categories, findings):
+        warnings.warn(note, stacklevel=2)
+    return len(findings)
 
 
 def maps_to_convert(

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.convert.panoptic_from import OUTSIDE
 from axial_deeplab.data.image_warnings import ImageWarning
 
 # Maps that are looked at beforehand: what is wrong with one is usually wrong with all.
 _LOOKED_AT = 20
+# The greatest numbers of 8, 16 and 32 bits.
+_EXTREMES = (255, 65535, 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class InstanceReading:
         threshold: values up to this one are no instance; None takes 0.
         connected_components: whether each connected piece is an instance of its own, for maps and masks that
             tell only where instances are. Pixels touch at sides and corners.
+        nodata: number of what lies outside of the picture, as rasters have it; None for no such number.
 
     Raises:
         ValueError: page or threshold is out of range.
@@ -33,6 +37,7 @@ class InstanceReading:
     page: int | None = None
     threshold: int | None = None
     connected_components: bool = False
+    nodata: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (("page", self.page, 1), ("threshold", self.threshold, 0)):
@@ -40,18 +45,24 @@ class InstanceReading:
                 raise ValueError(f"{name} must be at least {least}, got {value}; correct --{name}")
 
     def read(self, path: str | os.PathLike[str]) -> NDArray[np.int32]:
-        """Read the numbers of instances (H, W), 0 for none.
+        """Read the numbers of instances (H, W), 0 for none and -1 outside of the picture.
 
         Raises:
             ValueError: the file is no map of numbers, or lacks the page.
             OSError: the file cannot be opened.
         """
         numbers = read_id_map(path, page=self.page)
+        outside = numbers == self.nodata
+        numbers[outside] = 0
+        if self.threshold is None:
+            _look_for_nodata(numbers, path)
         if self.threshold is not None:
             # Above the threshold soft edges have many levels, all of the same object.
             above = numbers > self.threshold
             numbers = above.astype(np.int32) if self.connected_components else np.where(above, numbers, 0)
-        return number_pieces(numbers) if self.connected_components else numbers
+        numbers = number_pieces(numbers) if self.connected_components else numbers
+        numbers[outside] = OUTSIDE
+        return numbers
 
     def read_masks(self, path: str | os.PathLike[str]) -> list[NDArray[np.bool_]]:
         """Read a mask (H, W) of one instance, or of as many as it has pieces; grey levels get a warning.
@@ -61,6 +72,7 @@ class InstanceReading:
             OSError: the file cannot be opened.
         """
         levels = read_id_map(path, page=self.page)
+        levels[levels == self.nodata] = 0
         if self.threshold is None and (count := len(np.unique(levels))) > 2:
             text = (
                 f"has {count} grey levels, of which all above 0 are taken for the instance; if they are soft "
@@ -99,6 +111,25 @@ class InstanceReading:
                 "--connected-components, and for soft edges --threshold",
                 stacklevel=3,
             )
+
+
+def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
+    """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata."""
+    lowest, highest = int(numbers.min(initial=0)), int(numbers.max(initial=0))
+    if lowest < 0:
+        raise ValueError(
+            f"{path} must have numbers of instances from 0 on, got {lowest}; if that is what lies outside of "
+            f"the picture, give --nodata {lowest}"
+        )
+    if highest not in _EXTREMES:
+        return
+    corners = int((numbers[:: max(1, len(numbers) - 1), :: max(1, numbers.shape[1] - 1)] == highest).sum())
+    if corners > 1 and ((numbers > 0) & (numbers < highest)).any():
+        text = (
+            f"has the instance {highest} in {corners} corners, the greatest number of its type, as rasters "
+            f"fill what lies outside of the picture; if so, give --nodata {highest}"
+        )
+        warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
 
 
 def number_pieces(values: NDArray[np.int32]) -> NDArray[np.int32]:

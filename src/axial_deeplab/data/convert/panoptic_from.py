@@ -23,6 +23,8 @@ from axial_deeplab.panoptic.map import (
 )
 
 Source = str | os.PathLike[str]
+# The number of no instance, where a map has nothing to say.
+OUTSIDE = -1
 
 
 class Mask(NamedTuple):
@@ -59,7 +61,7 @@ def panoptic_from_maps(
     Args:
         semantic: category ids (H, W); None takes the only thing of `categories` where there is an instance,
             and elsewhere its only stuff, or void if it has none.
-        instances: numbers of instances (H, W), 0 for none; None if no category is a thing.
+        instances: numbers of instances (H, W), 0 for none and -1 for void; None if no category is a thing.
         categories: the label space.
         void_label: id in `semantic` that means void unless it is that of a category; None for no such id.
         source: what error messages call the image.
@@ -81,10 +83,13 @@ def panoptic_from_maps(
     check_size(instances.shape, semantic.shape, f"{source} (instances)")
     # Both maps in one: the numbers of instances have 32 bits.
     joined = semantic.astype(np.int64) << 32 | instances.astype(np.int64)
+    joined[instances == OUTSIDE] = OUTSIDE
     mapping: dict[int, int] = {}
     crowds: set[int] = set()
     next_instance = [1] * len(categories)
     for value in measure_segments(joined)[0].tolist():
+        if value == OUTSIDE:
+            continue
         category_id, number = value >> 32, value & 0xFFFFFFFF
         if not categories.has_id(category_id):
             if category_id == void_label:

@@ -47,6 +47,8 @@ class ReadOptions:
         thing: class of shapes that have none.
         background: stuff where nothing is drawn, a class of the files or a new one; None makes that void.
         stuff: classes of the files that are stuff; all others are things.
+        things: classes of the files that are things, all others are stuff; instead of `stuff`.
+        crowds_are_objects: take what the files mark as crowds for single objects.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
         reading: how maps of instances are read.
         scratch: folder for what the files hold packed, which lives as long as the images are needed; None
@@ -61,15 +63,20 @@ class ReadOptions:
     thing: str | None = None
     background: str | None = None
     stuff: Sequence[str] = ()
+    things: Sequence[str] = ()
+    crowds_are_objects: bool = False
     attribute: str | None = None
     reading: InstanceReading = InstanceReading()  # noqa: RUF009  # frozen
     scratch: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.categories is not None and self.stuff:
+        if self.categories is not None and (self.stuff or self.things):
             raise ValueError(
-                "--stuff must not be given with --categories, which say what is stuff; leave it out"
+                f"--{'stuff' if self.stuff else 'things'} must not be given with --categories, which say "
+                "what is stuff; leave it out"
             )
+        if self.stuff and self.things:
+            raise ValueError("--stuff must not be given with --things, whose rest is stuff; leave one out")
 
     def label_space(self, names: Iterable[str], source: Path) -> Categories:
         """Return the categories 1, 2, ... of names in this order, a background that is none of them in front.
@@ -94,15 +101,24 @@ class ReadOptions:
             raise ValueError(
                 f"{source} must have a shape with a class, got none; draw some, or give --categories"
             )
-        unknown = [name for name in self.stuff if name not in names]
-        if unknown:
-            raise ValueError(
-                f"--stuff must be a class of {source} ({shortened(names)}), got {unknown[0]!r}; correct it"
-            )
-        stuff = {*self.stuff, self.background}
+        stuff = {*self.stuff_among(names, source), self.background}
         if self.background is not None and self.background not in names:
             names.insert(0, self.background)
         return Categories([Category(number, name, name not in stuff) for number, name in enumerate(names, 1)])
+
+    def stuff_among(self, names: Sequence[str], source: Path) -> set[str]:
+        """Return the stuff among the classes of the files.
+
+        Raises:
+            ValueError: a class that is asked for is none of them.
+        """
+        for name in (*self.stuff, *self.things):
+            if name not in names:
+                raise ValueError(
+                    f"--{'stuff' if self.stuff else 'things'} must be a class of {source} "
+                    f"({shortened(names)}), got {name!r}; correct it"
+                )
+        return set(names) - set(self.things) if self.things else set(self.stuff)
 
     def background_of(self, categories: Categories) -> int | None:
         """Return the train id of the stuff where nothing is drawn, None for void.

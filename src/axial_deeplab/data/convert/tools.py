@@ -1,14 +1,18 @@
 """The kinds of files that are converted: which one a file or folder is, and reading it."""
 
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from axial_deeplab.data.convert.archives import is_archive, unpack
+from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.kinds import (
     ade20k,
     bdd100k,
     coco,
+    coco_panoptic,
     cvat,
     imagej,
     kitti_step,
@@ -24,6 +28,7 @@ from axial_deeplab.data.convert.kinds import (
 )
 from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
 from axial_deeplab.panoptic.coco_json import load_json
+from axial_deeplab.panoptic.map import Panoptic
 
 # What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
 # it.
@@ -43,6 +48,8 @@ KINDS: dict[str, ModuleType] = {
     "label-maps": label_maps,
     "bdd100k": bdd100k,
     "two-channel": two_channel,
+    # Last, since what was converted before may lie in the folder of a tool.
+    "coco-panoptic": coco_panoptic,
 }
 # JSON files of a source of no kind that are looked at for damage.
 _LOOKED_AT = 100
@@ -100,4 +107,12 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
             else "nothing of it; correct the path"
         )
         raise ValueError(f"{source} must be {KINDS[kind].TITLE}, got no such files: {what}")
-    return kind, KINDS[kind].read(source, options)
+    images, categories = KINDS[kind].read(source, options)
+    if options.crowds_are_objects:
+        images = [image._replace(annotate=partial(_without_crowds, image)) for image in images]
+    return kind, (images, categories)
+
+
+def _without_crowds(image: UnwrittenImage) -> Panoptic:
+    panoptic, segments = image.annotate()
+    return Panoptic(panoptic, [replace(segment, is_crowd=False) for segment in segments])

@@ -57,8 +57,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         unwritten, others = coco_instances_to_convert(
             path,
             photos.folder,
-            background=options.background,
-            stuff=options.stuff,
+            options=options,
             find=partial(_find, photos, folder, str(path)),
         )
         if categories is not None:
