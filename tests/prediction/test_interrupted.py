@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,12 +42,14 @@ class Brightness(torch.nn.Module):
         return {"semantic_logits": logits, "center_heatmap": logits[:, :1] * 0, "offsets": logits * 0}
 
 
-def predict(folder: Path, output: Path, level: float = 128) -> tuple[PredictedFiles, int]:
+def predict(
+    folder: Path, output: Path, level: float = 128, save: Sequence[str] = ("coco",), **options: Any
+) -> tuple[PredictedFiles, int]:
     """Return the report, and how many images the network has seen."""
-    categories = Categories([Category(1, "bright", False), Category(2, "dark", False)])
+    categories = Categories([Category(1, "bright", False), Category(2, "dark", True)])
     metadata = {"model": {"name": "brightness"}, "post_processing": {"stuff_area": 0}}
     predictor = Predictor(LoadedWeights(Brightness(level), categories, metadata), "cpu")
-    report = predict_files(predictor, [folder], output)
+    report = predict_files(predictor, [folder], output, save=save, **options)
     return report, predictor.model.num_images - 1  # one to warm up
 
 
@@ -56,8 +60,10 @@ def start(code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths})
 
 
-def start_predicting(photos: Path, out: Path, level: float = 128) -> subprocess.Popen[bytes]:
-    return start(f"predict(Path({str(photos)!r}), Path({str(out)!r}), {level})")
+def start_predicting(
+    photos: Path, out: Path, level: float = 128, save: Sequence[str] = ("coco",)
+) -> subprocess.Popen[bytes]:
+    return start(f"predict(Path({str(photos)!r}), Path({str(out)!r}), {level}, {save!r})")
 
 
 def wait_for_files(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
@@ -80,13 +86,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def draw_photos(folder: Path, number: int) -> None:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for place in range(number):
+        pixels = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
+        Image.fromarray(pixels).save(folder / f"p{place}.png")
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for number in range(NUM_IMAGES):
-        pixels = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"p{number}.png")
+    draw_photos(tmp_path / "photos", NUM_IMAGES)
     return tmp_path / "photos"
 
 
@@ -100,6 +110,38 @@ def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, num_pngs: int) 
     assert (report.num_images, report.num_resumed + num_seen) == (NUM_IMAGES, NUM_IMAGES)
     assert report.num_resumed >= num_pngs - 1
     assert num_pngs == 1 or f"{report.num_resumed} of them from a run that was stopped" in str(report)
+    assert contents(out) == contents(tmp_path / "straight")
+
+
+@pytest.mark.parametrize(
+    ("save", "num_kills"),
+    [
+        (("coco",), 2),
+        (("labels", "csv"), 2),
+        pytest.param(("coco", "labels", "coco-instances"), 20, marks=pytest.mark.slow),
+        pytest.param(("labels",), 20, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments(
+    save: tuple[str, ...], num_kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "coco-instances" in save:
+        pytest.importorskip("pycocotools", reason="needs the extra coco")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # two images at a time
+    photos, out, rng = tmp_path / "photos", tmp_path / "out", np.random.default_rng(0)
+    draw_photos(photos, 8 * num_kills)
+    predict(photos, tmp_path / "straight", save=save)
+    for _ in range(num_kills):
+        known = len(list(out.rglob("*.jpg")))
+        process = start_predicting(photos, out, save=save)
+        while process.poll() is None and len(list(out.rglob("*.jpg"))) <= known:
+            time.sleep(0.003)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+    assert not (out / "panoptic.json").exists()
+    report, num_seen = predict(photos, out, save=save)
+    assert num_kills - 1 <= report.num_resumed == 8 * num_kills - num_seen
     assert contents(out) == contents(tmp_path / "straight")
 
 

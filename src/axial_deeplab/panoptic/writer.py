@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -62,9 +63,10 @@ class PanopticWriter:
         self._png_names: dict[str, str] = {}
         self._list_path = self.json_path.with_name(f"{self.json_path.name}.part")
         self._list: IO[str] | None = None
-        self._has_begun = self._goes_on = False
+        self.has_begun = self._goes_on = False
         self._earlier: dict[str, WrittenImage] = {}
         self._others: set[str] = set()
+        self._lock = threading.RLock()
         if settings is not None:
             self._read_earlier()
 
@@ -77,8 +79,14 @@ class PanopticWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._list is not None:
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Let another run go on: give up the list of what is written, which stays."""
+        if self._list is not None:
             self._list.close()
+            self._list = None
 
     def add(
         self,
@@ -103,8 +111,7 @@ class PanopticWriter:
             ValueError: an image id occurs twice, the name is no text, or the map has a value without segment.
             OSError: the PNG cannot be written, or another process writes there.
         """
-        if image_id is None:
-            image_id = len(self.images) + 1
+        image_id = self.new_id(image_id)
         if image_id in self.images:
             raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
         png_name = self.png_name(image_file_name)
@@ -127,30 +134,69 @@ class PanopticWriter:
             OSError: the PNG cannot be written.
         """
         png_path = path_in_folder(self.folder, annotation["file_name"])
-        self._begin()
-        self._note({"replaced": image_file_name})
+        self.begin(image_file_name)
         write_panoptic_png(png_path, ids)
-        height, width = (int(length) for length in ids.shape)
+        self.keep(annotation, (ids.shape[0], ids.shape[1]), image_file_name=image_file_name, mark=mark)
+
+    def begin(self, image_file_name: str) -> None:
+        """Note that the PNG of an image is about to be written, by whomever; `keep` tells that it is.
+
+        Several threads may call it.
+
+        Raises:
+            OSError: another process writes there.
+        """
+        with self._lock:
+            self._begin()
+            self._note({"replaced": image_file_name})
+
+    def keep(
+        self,
+        annotation: dict[str, Any],
+        size: tuple[int, int],
+        *,
+        image_file_name: str,
+        mark: str | None = None,
+    ) -> None:
+        """Remember the annotation of an image whose PNG is written.
+
+        Args:
+            annotation: entry of the JSON, with `image_id` and the `file_name` of the PNG.
+            size: (height, width) in pixels.
+            image_file_name: path of the photo relative to its folder.
+            mark: see `add`.
+        """
+        height, width = (int(length) for length in size)
         image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
         self._keep(WrittenImage(image, annotation, mark))
+
+    def new_id(self, image_id: ImageId | None) -> ImageId:
+        """Return the id of the next image: the given one, or for None the number of images with it."""
+        return len(self.images) + 1 if image_id is None else image_id
+
+    def has(self, image_file_name: str, mark: str) -> bool:
+        """Whether `resume` would take an image over."""
+        done = self._earlier.get(image_file_name)
+        return done is not None and done.mark == mark
 
     def resume(self, image_file_name: str, image_id: ImageId | None, mark: str) -> bool:
         """Take over what a killed run of the same settings has written of an image, and say whether it has.
 
         The arguments are those of `add`.
         """
-        done = self._earlier.get(image_file_name)
-        if done is None or done.mark != mark:
+        if not self.has(image_file_name, mark):
             return False
-        self._begin()
-        new_id = len(self.images) + 1 if image_id is None else image_id
+        done = self._earlier[image_file_name]
+        with self._lock:
+            self._begin()
+        new_id = self.new_id(image_id)
         image, annotation = {**done.image, "id": new_id}, {**done.annotation, "image_id": new_id}
         self._png_names[annotation["file_name"]] = image_file_name
         self._keep(WrittenImage(image, annotation, mark))
         return True
 
     def close(self) -> None:
-        """Write the JSON.
+        """Write the JSON; none of no images where runs add up.
 
         Raises:
             OSError: it cannot be written.
@@ -169,12 +215,12 @@ class PanopticWriter:
             "annotations": self.annotations,
             "categories": self.categories.to_json(),
         }
-        with atomic_path(self.json_path) as temporary:
-            temporary.write_text(json.dumps(document), encoding="utf-8")
+        if self.images or self.settings is None:
+            with atomic_path(self.json_path) as temporary:
+                temporary.write_text(json.dumps(document), encoding="utf-8")
         if self._list is not None:
             self._list_path.unlink()
-            self._list.close()
-            self._list = None
+        self.release()
         lost = self._others - names
         if lost:
             warnings.warn(
@@ -204,13 +250,14 @@ class PanopticWriter:
         self._note(written._asdict())
 
     def _note(self, line: dict[str, Any]) -> None:
-        if self._list is not None:
-            self._list.write(f"{json.dumps(line)}\n")
-            self._list.flush()
+        with self._lock:
+            if self._list is not None:
+                self._list.write(f"{json.dumps(line)}\n")
+                self._list.flush()
 
     def _begin(self) -> None:
         """Before the first PNG: list what is there, in place of the JSON, which will soon be wrong."""
-        if self._has_begun:
+        if self.has_begun:
             return
         if self.settings is not None:
             self.json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +277,7 @@ class PanopticWriter:
         else:
             self._list_path.unlink(missing_ok=True)
         self.json_path.unlink(missing_ok=True)
-        self._has_begun = True
+        self.has_begun = True
 
     def _read_earlier(self) -> None:
         """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""

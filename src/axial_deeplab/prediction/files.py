@@ -1,44 +1,42 @@
 """Predicting many image and video files, and writing what was found."""
 
-import errno
 import math
 import os
+import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
-from axial_deeplab.data.value_range import ValueRange
-from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
+from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.files import LargeFiles
-from axial_deeplab.prediction.large.results import LargePrediction
-from axial_deeplab.prediction.large.sources import is_zarr, read_whole
+from axial_deeplab.prediction.large.sources import is_zarr
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.save.kinds import COCO, Saver
-from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
-from axial_deeplab.util.files import atomic_path, temporary_directory
-from axial_deeplab.util.freed_memory import return_freed_memory
+from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
-from axial_deeplab.visualization.overlay import draw_overlay
 
 # Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
 # get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
 _LOW_SCORES = 0.8, 0.45
-# Errors of a name that the output cannot have, which another image may.
-_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
+# Images that are worked on at a time, at most: each takes memory.
+_MOST_THREADS = 4
 
 
 @dataclass
@@ -79,28 +77,23 @@ class PredictedFiles:
         """Mean time of the post-processing, milliseconds an image or frame."""
         return self.times_ms[1] / max(1, self.num_images - self.num_resumed + self.num_frames)
 
-    def add(self, done: Prediction | LargePrediction | PredictedVideo) -> None:
+    def add(self, done: Prediction | DoneImage | PredictedVideo) -> None:
         """Count an image or a video."""
         network_ms, post_processing_ms = self.times_ms
         self.times_ms = network_ms + done.network_ms, post_processing_ms + done.post_processing_ms
         self.num_left_out.append(done.num_left_out)
-        if isinstance(done, Prediction | LargePrediction):
-            self.num_images += 1
-            self.num_tiled += isinstance(done, LargePrediction)
-            self.scores.append(done.mean_scores)
-        else:
+        if isinstance(done, PredictedVideo):
             self.num_videos += 1
             self.num_frames += done.num_frames
+        else:
+            self.num_images += 1
+            self.num_tiled += isinstance(done, DoneImage) and done.is_tiled
+            self.scores.append(done.mean_scores)
 
     def add_resumed(self) -> None:
         """Count an image that a run before has written."""
         self.num_images += 1
         self.num_resumed += 1
-
-    def add_failure(self, path: Path, error: Exception) -> None:
-        """Remember what is wrong with a file."""
-        message = str(error)
-        self.failures.append(message if str(path) in message else f"{path}: {message}")
 
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
@@ -149,8 +142,8 @@ def predict_files(
     `save` names in its place, and `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow
     the files; files of folders keep their place below the folder. Image ids are the numbers in the names, as
     in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ... Runs of the same
-    weights and options into one folder add up, and one that was stopped is continued (see `PanopticWriter`);
-    both need `coco` in `save`.
+    weights and options into one folder add up where `save` has `coco`, and one that was stopped is continued
+    (see `PanopticWriter`). Several images are worked on at a time, in threads.
 
     Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
     more than 2^25 pixels have neither PNG nor overlay.
@@ -192,63 +185,44 @@ def predict_files(
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
-    labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
-    drawing = drawing or {}
     saver = Saver(save, output, predictor.categories)
     settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
     settings += "".join(f" {kind}" for kind in saver.kinds if kind != COCO)
+    drawing = drawing or {}
     settings += "".join(f" {name} {value}" for name, value in sorted(drawing.items()))
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
-    large = None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress)
+    # Without COCO's files the list of what is written needs a place, until all is.
+    place = output if COCO in saver.kinds else output / "panoptic.part"
+    writer = PanopticWriter(
+        place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
+    )
+    job = ImageJob(
+        predictor,
+        output,
+        writer.folder,
+        saver,
+        None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress),
+        CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None,
+        overlay,
+        {"legend": legend, **drawing},
+        writer.begin,
+        _num_threads(predictor),
+    )
     predictor.warm_up()
     done = PredictedFiles(output)
-
-    def write_pictures(
-        prediction: Prediction | LargePrediction, name: str, path: Path, png_name: str
-    ) -> Panoptic | None:
-        """Write all but COCO's files; return what these are to hold, None of an image too large for them."""
-        if isinstance(prediction, Prediction):
-            result, pixels = prediction.result, prediction.image
-            if labels is not None:
-                labels.add(prediction, name)
-        elif prediction.has_pictures:
-            view = predictor.view
-            result = prediction.panoptic()
-            pixels = read_whole(path, ValueRange(view.value_range), view.page)
-        else:
-            if set(saver.kinds) != {COCO}:
-                warnings.warn(
-                    f"{path}: the image is too large for {', '.join(saver.kinds)}; its labels are "
-                    f"{prediction.path}, its segments {prediction.json_path.name} beside them",
-                    stacklevel=2,
-                )
-            return None
-        saver.add(
-            Picture(path, name, result, predictor.categories, predictor.view.page),
-            png_name.removesuffix(".png"),
-        )
-        if overlay:
-            drawn = draw_overlay(pixels, result, predictor.categories, legend=legend, **drawing)
-            with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
-                drawn.save(temporary, quality=92)
-        return result
-
     with ExitStack() as stack:
         stack.enter_context(told_once())
-        if images:
-            place = output
-            if COCO not in saver.kinds:  # made all the same: it gives names and numbers to the others
-                output.mkdir(parents=True, exist_ok=True)
-                place = stack.enter_context(temporary_directory(output, ".axial-deeplab-coco-"))
-            writer = PanopticWriter(
-                place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
-            )
-            _predict_images(predictor, images, writer, done, write_pictures, large, progress=progress)
-            if writer.images:
-                saver.close(writer)
+        stack.callback(writer.release)
+        _predict_images(job, images, writer, done, progress=progress)
+        if writer.has_begun:
+            writer.close()
+        if writer.images:
+            saver.close(writer)
             if contact_sheet and overlay:
                 _write_contact_sheets(output, writer)
+        if place != output:
+            shutil.rmtree(place, ignore_errors=True)
         _predict_videos(predictor, videos, output, done, progress=progress)
     done.warn(predictor)
     if tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
@@ -308,50 +282,62 @@ def told_once() -> Iterator[None]:
         yield
 
 
+def _images_to_do(
+    files: Mapping[str, Path], writer: PanopticWriter, done: PredictedFiles
+) -> Iterator[ImageToDo]:
+    for place, (image_id, (name, path)) in enumerate(
+        zip(numbers_of_names(files), files.items(), strict=True)
+    ):
+        try:
+            png_name = writer.png_name(name)
+        except ValueError as error:
+            done.failures.append(failure_of(path, error).message)
+            continue
+        yield ImageToDo(path, name, png_name, image_id, mark_of_file(path), place)
+
+
+def _num_threads(predictor: Predictor) -> int:
+    """Return how many images are worked on at a time: while one is seen, others are read and written."""
+    on_cpu = predictor.device.type == "cpu"
+    return min(_MOST_THREADS, torch.get_num_threads() if on_cpu else os.cpu_count() or 1)
+
+
 def _predict_images(
-    predictor: Predictor,
+    job: ImageJob,
     files: Mapping[str, Path],
     writer: PanopticWriter,
     done: PredictedFiles,
-    write_pictures: Callable[[Prediction | LargePrediction, str, Path, str], Panoptic | None],
-    large: LargeFiles | None,
     *,
     progress: bool,
 ) -> None:
-    bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
-    for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
-        mark = mark_of_file(path)
-        if writer.resume(name, image_id, mark):
-            done.add_resumed()
-            continue
-        prediction: Prediction | LargePrediction | None
-        try:
-            prediction = None if large is not None and large.takes(path) else predictor(path)
-        except (ValueError, OSError) as error:
-            done.add_failure(path, error)
-            continue
-        try:
-            if prediction is None and large is not None:
-                prediction = large.add(path, name, writer.png_name(name), mark)
-            if prediction is not None:
-                result = write_pictures(prediction, name, path, writer.png_name(name))
-                if result is not None:
-                    writer.add(result, image_file_name=name, image_id=image_id, mark=mark)
-        except (ValueError, OSError) as error:
-            # Where there is no folder of the output, it cannot be made for any image.
-            folder = writer.folder.parent
-            if isinstance(error, OSError) and not (error.errno in _OF_ONE_NAME and folder.is_dir()):
-                raise
-            done.add_failure(path, error)
-            continue
-        if prediction is None:
-            done.add_resumed()
-            continue
-        done.add(prediction)
-        # Images of many sizes leave gaps in the heap that no later map fits into.
-        return_freed_memory()
-    if writer.images:
-        writer.close()
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(job.threads)
+
+    def submit(image: ImageToDo) -> Future[DoneImage | FailedImage | None] | None:
+        return None if writer.has(image.name, image.mark) else pool.submit(job, image)
+
+    given = in_order(submit, _images_to_do(files, writer, done), 2 * job.threads)
+    bar = tqdm(given, "predict", len(files), unit="image", disable=not progress)
+    try:
+        for image, pending in bar:
+            if writer.resume(image.name, image.image_id, image.mark):
+                done.add_resumed()
+                continue
+            result = job(image) if pending is None else pending.result()
+            if result is None:
+                result = job.in_tiles(image)
+            if result is None:
+                done.add_resumed()
+            elif isinstance(result, FailedImage):
+                done.failures.append(result.message)
+            else:
+                done.add(result)
+                if result.annotation is not None:
+                    annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
+                    writer.keep(annotation, result.size, image_file_name=image.name, mark=image.mark)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a new thread takes what any other has set last
 
 
 def mark_of_file(path: Path) -> str:
@@ -375,7 +361,7 @@ def _predict_videos(
         try:
             done.add(predict_video(predictor, path, target, progress=progress))
         except (ValueError, OSError) as error:
-            done.add_failure(path, error)
+            done.failures.append(failure_of(path, error).message)
 
 
 def _count(number: int, noun: str) -> str:

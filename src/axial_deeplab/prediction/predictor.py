@@ -90,6 +90,11 @@ class Prediction:
         return self.result.map
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.result.size
+
+    @property
     def segments(self) -> Sequence[Segment]:
         """One for each value of `panoptic` but void."""
         return self.result.segments
@@ -397,12 +402,23 @@ class Predictor:
             ValueError: an image is not valid, or those of one size do not fit into memory together.
             OSError: a file cannot be opened.
         """
-        value_range = ValueRange(self.view.value_range)
-        pixels = [_as_array(image, value_range, self.view.page) for image in images]
+        pixels = [self.read(image) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         knobs = self.post_processing
         warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    def read(self, image: ImageLike) -> ImageArray:
+        """Return the pixels of an image (H, W, 3), uint8, as the network is shown them.
+
+        Args:
+            image: as for a prediction.
+
+        Raises:
+            ValueError: the image is damaged, or has another type or shape.
+            OSError: the file cannot be opened.
+        """
+        return _as_array(image, ValueRange(self.view.value_range), self.view.page)
 
     def predict_large(
         self,
