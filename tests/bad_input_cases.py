@@ -246,6 +246,21 @@ CASES = {
         "add it",
         folder("empty"),
     ),
+    "shard_beyond_the_last": Case(
+        f"{PREDICT} --shard 3/2", "shard must be I/N, I from 1 to N, got 3/2", "give 1/2 for the first"
+    ),
+    "shard_no_numbers": Case(
+        f"{PREDICT} --shard first", "--shard must be I/N, got 'first'", "give 1/8 for the first of eight"
+    ),
+    "shard_and_json": Case(
+        f"{PREDICT.replace('images/0.jpg', 'images')} --shard 1/2 --json panoptic.json",
+        "--shard must come without --json",
+        "give the folder of images alone",
+    ),
+    "merge_without_shards": Case(
+        "predict merge images", "output must have results of predict --shard, got none", "correct the path"
+    ),
+    "merge_without_folder": Case("predict merge", "DIR", "see axial-deeplab predict merge --help"),
     "save_unknown_kind": Case(f"{PREDICT} --save png", "invalid choice: 'png'", "labels"),
     "save_nothing": Case(f"{PREDICT} --save", "--save", "expected at least one argument"),
     "save_and_json": Case(

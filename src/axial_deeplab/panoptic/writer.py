@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -18,11 +18,52 @@ from axial_deeplab.util.files import atomic_path, lock_file
 
 
 class WrittenImage(NamedTuple):
-    """An image whose PNG is written: its entry of `images`, its annotation, and the mark of what it shows."""
+    """An image whose PNG is written.
+
+    Args:
+        image: its entry of `images`.
+        annotation: its annotation.
+        mark: text that differs where the photo does.
+        place: its place among the photos of all shards.
+    """
 
     image: dict[str, Any]
     annotation: dict[str, Any]
     mark: str | None = None
+    place: int | None = None
+
+
+class WrittenList(NamedTuple):
+    """What a list says that a run keeps of what it has written.
+
+    Args:
+        head: settings, and what else is true of the whole run.
+        written: images by name.
+        finished: what the run said at its end; None of one that was stopped.
+    """
+
+    head: dict[str, Any]
+    written: dict[str, WrittenImage]
+    finished: dict[str, Any] | None
+
+
+def read_list(path: Path) -> WrittenList | None:
+    """Read the list of a run, None if there is none or it is not of ours."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        written: dict[str, WrittenImage] = {}
+        finished = None
+        # The last line may be cut short.
+        for line in lines:
+            with suppress(ValueError):
+                entry = json.loads(line)
+                finished = entry.get("finished")
+                if "replaced" in entry:
+                    written.pop(entry["replaced"], None)
+                elif "image" in entry:
+                    written[entry["image"]["file_name"]] = WrittenImage(**entry)
+        return WrittenList(json.loads(first), written, finished)
+    return None
 
 
 class PanopticWriter:
@@ -36,11 +77,16 @@ class PanopticWriter:
     ones. What a killed run has written stands in a list beside the JSON, `*.json.part`; the next run goes on
     from it. Several runs at the same time are refused.
 
+    A shard of a run has a list of its own, `*.json.I-of-N.part`, which stays, and writes no JSON: `finish` in
+    the place of `close`.
+
     Args:
         folder: for the PNG files; made if it is missing.
         json_path: the JSON file.
         categories: the label space.
         settings: text that differs where weights or options do; None keeps nothing of other runs.
+        shard: its number from 1 on, and the number of shards; None is a whole run.
+        head: what else the list is to say first; a run goes on from a list that says the same.
 
     Raises:
         OSError: another process writes there, or a file cannot be written.
@@ -53,6 +99,8 @@ class PanopticWriter:
         categories: Categories,
         *,
         settings: str | None = None,
+        shard: tuple[int, int] | None = None,
+        head: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.json_path = Path(json_path)
@@ -61,7 +109,10 @@ class PanopticWriter:
         self.images: dict[ImageId, dict[str, Any]] = {}
         self.annotations: list[dict[str, Any]] = []
         self._png_names: dict[str, str] = {}
-        self._list_path = self.json_path.with_name(f"{self.json_path.name}.part")
+        self._head = {"settings": settings, **(head or {})}
+        self._is_shard = shard is not None
+        of_shard = "" if shard is None else f".{shard[0]}-of-{shard[1]}"
+        self._list_path = self.json_path.with_name(f"{self.json_path.name}{of_shard}.part")
         self._list: IO[str] | None = None
         self.has_begun = self._goes_on = False
         self._earlier: dict[str, WrittenImage] = {}
@@ -157,6 +208,7 @@ class PanopticWriter:
         *,
         image_file_name: str,
         mark: str | None = None,
+        place: int | None = None,
     ) -> None:
         """Remember the annotation of an image whose PNG is written.
 
@@ -165,10 +217,11 @@ class PanopticWriter:
             size: (height, width) in pixels.
             image_file_name: path of the photo relative to its folder.
             mark: see `add`.
+            place: its place among the photos of all shards.
         """
         height, width = (int(length) for length in size)
         image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
-        self._keep(WrittenImage(image, annotation, mark))
+        self._keep(WrittenImage(image, annotation, mark, place))
 
     def new_id(self, image_id: ImageId | None) -> ImageId:
         """Return the id of the next image: the given one, or for None the number of images with it."""
@@ -179,10 +232,12 @@ class PanopticWriter:
         done = self._earlier.get(image_file_name)
         return done is not None and done.mark == mark
 
-    def resume(self, image_file_name: str, image_id: ImageId | None, mark: str) -> bool:
+    def resume(
+        self, image_file_name: str, image_id: ImageId | None, mark: str, place: int | None = None
+    ) -> bool:
         """Take over what a killed run of the same settings has written of an image, and say whether it has.
 
-        The arguments are those of `add`.
+        The arguments are those of `add` and `keep`.
         """
         if not self.has(image_file_name, mark):
             return False
@@ -192,8 +247,15 @@ class PanopticWriter:
         new_id = self.new_id(image_id)
         image, annotation = {**done.image, "id": new_id}, {**done.annotation, "image_id": new_id}
         self._png_names[annotation["file_name"]] = image_file_name
-        self._keep(WrittenImage(image, annotation, mark))
+        self._keep(WrittenImage(image, annotation, mark, place))
         return True
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """End a shard: note that it is complete, and what is to be reported of it."""
+        with self._lock:
+            self._begin()
+            self._note({"finished": report})
+        self.release()
 
     def close(self) -> None:
         """Write the JSON; none of no images where runs add up.
@@ -202,7 +264,7 @@ class PanopticWriter:
             OSError: it cannot be written.
         """
         names = {image["file_name"] for image in self.images.values()}
-        for image, annotation, _ in self._earlier.values():
+        for image, annotation, _, _ in self._earlier.values():
             if image["file_name"] not in names:
                 new_id = image["id"]
                 if new_id in self.images:
@@ -271,7 +333,7 @@ class PanopticWriter:
             self._read_earlier()
             if not self._goes_on:
                 self._list.truncate(0)
-                self._note({"settings": self.settings})
+                self._note(self._head)
             for written in self._earlier.values():
                 self._note(written._asdict())
         else:
@@ -287,22 +349,13 @@ class PanopticWriter:
             annotations = {each["image_id"]: each for each in document["annotations"]}
             pairs = [WrittenImage(image, annotations[image["id"]]) for image in document["images"]]
             self._remember(document["info"]["settings"], pairs)
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            first, *lines = self._list_path.read_text(encoding="utf-8").splitlines()
-            written: dict[str, WrittenImage] = {}
-            # The last line may be cut short.
-            for line in lines:
-                with suppress(ValueError):
-                    entry = json.loads(line)
-                    if "replaced" in entry:
-                        written.pop(entry["replaced"], None)
-                    else:
-                        written[entry["image"]["file_name"]] = WrittenImage(**entry)
-            settings = json.loads(first)["settings"]
-            self._goes_on = settings == self.settings
-            self._remember(settings, written.values())
+        found = read_list(self._list_path)
+        if found is not None:
+            self._goes_on = found.head == self._head
+            if self._goes_on or not self._is_shard:  # the images of another list of files may be others'
+                self._remember(found.head.get("settings"), found.written.values())
 
-    def _remember(self, settings: str, images: Iterable[WrittenImage]) -> None:
+    def _remember(self, settings: str | None, images: Iterable[WrittenImage]) -> None:
         if settings != self.settings:
             self._others |= {each.image["file_name"] for each in images}
             return

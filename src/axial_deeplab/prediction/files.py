@@ -20,11 +20,19 @@ from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
-from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
+from axial_deeplab.prediction.image_job import (
+    DoneImage,
+    FailedImage,
+    ImageJob,
+    ImageToDo,
+    failure_of,
+    mark_of_file,
+)
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.sources import is_zarr
 from axial_deeplab.prediction.predictor import Prediction, Predictor
 from axial_deeplab.prediction.save.kinds import COCO, Saver
+from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
 from axial_deeplab.util.files import atomic_path
@@ -54,6 +62,7 @@ class PredictedFiles:
         num_left_out: centers of objects beyond `top_k`, of each image and video.
         scores: `Prediction.mean_scores` of each image.
         failures: what is wrong with the files that have no prediction.
+        wanted: what the files should be.
     """
 
     output: Path
@@ -66,6 +75,7 @@ class PredictedFiles:
     num_left_out: list[int] = field(default_factory=list)
     scores: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    wanted: str = "readable images"
 
     @property
     def network_ms(self) -> float:
@@ -94,6 +104,30 @@ class PredictedFiles:
         """Count an image that a run before has written."""
         self.num_images += 1
         self.num_resumed += 1
+
+    def report(self) -> dict[str, Any]:
+        """Return what there is to report, for `add_report`."""
+        return {name: value for name, value in vars(self).items() if name not in ("output", "wanted")}
+
+    def add_report(self, report: Mapping[str, Any]) -> None:
+        """Count what another run has reported."""
+        for name, value in report.items():
+            own = getattr(self, name)
+            is_times = name == "times_ms"
+            setattr(self, name, tuple(map(sum, zip(own, value, strict=True))) if is_times else own + value)
+
+    def raise_failures(self, num_files: int) -> None:
+        """Raise what is wrong with the files that have no prediction, if any has none.
+
+        Args:
+            num_files: files that were to be predicted.
+        """
+        if not self.failures:
+            return
+        none = self.num_images + self.num_videos == 0
+        which = "none" if none else f"{len(self.failures)} of {num_files} that are not"
+        rest = "" if none else " (the others are written)"
+        raise ValueError(f"inputs must be {self.wanted}, got {which}{rest}: {_listed(self.failures)}")
 
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
@@ -134,6 +168,7 @@ def predict_files(
     save: Sequence[str] = (COCO,),
     drawing: Mapping[str, Any] | None = None,
     contact_sheet: bool = False,
+    shard: tuple[int, int] | None = None,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -162,6 +197,8 @@ def predict_files(
         save: kinds of files, among `axial_deeplab.prediction.save.kinds.KINDS`; see docs/results.md.
         drawing: further arguments of `draw_overlay` for the overlays of images, such as `outlines`.
         contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
+        shard: (i, n) predicts every n-th file, from the i-th on, and leaves files of all images together to
+            `merge_shards`, once all shards are there.
         progress: show a progress bar.
 
     Raises:
@@ -193,9 +230,23 @@ def predict_files(
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
     # Without COCO's files the list of what is written needs a place, until all is.
-    place = output if COCO in saver.kinds else output / "panoptic.part"
+    place = output if COCO in saver.kinds else output / UNFINISHED
+    head = None
+    if shard is None:
+        refuse_shards(place)
+    else:
+        check_shard(shard, place)
+        head = {
+            "num_shards": shard[1],
+            "num_files": len(files),
+            "names": digest_of_names(files),
+            "numbered": None not in numbers_of_names(images),
+            "categories": predictor.categories.to_json(),
+            "save": list(saver.kinds),
+            "contact_sheet": contact_sheet and overlay,
+        }
     writer = PanopticWriter(
-        place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
+        place / "panoptic", place / JSON, predictor.categories, settings=settings, shard=shard, head=head
     )
     job = ImageJob(
         predictor,
@@ -210,33 +261,44 @@ def predict_files(
         _num_threads(predictor),
     )
     predictor.warm_up()
-    done = PredictedFiles(output)
+    done = PredictedFiles(output, wanted="readable images or videos" if videos else "readable images")
     with ExitStack() as stack:
         stack.enter_context(told_once())
         stack.callback(writer.release)
-        _predict_images(job, images, writer, done, progress=progress)
-        if writer.has_begun:
+        _predict_images(job, _images_to_do(images, writer, done, shard), writer, done, progress=progress)
+        if writer.has_begun and shard is None:
             writer.close()
-        if writer.images:
-            saver.close(writer)
-            if contact_sheet and overlay:
-                _write_contact_sheets(output, writer)
-        if place != output:
-            shutil.rmtree(place, ignore_errors=True)
-        _predict_videos(predictor, videos, output, done, progress=progress)
+            write_of_all(writer, saver, contact_sheet=contact_sheet and overlay)
+            if place != output:
+                shutil.rmtree(place)
+        _predict_videos(predictor, videos, output, done, shard, progress=progress)
+        if shard is not None:
+            writer.finish(done.report())
     done.warn(predictor)
-    if tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
+    if shard is None and tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
         warnings.warn(
             f"tile is {tile} pixels, and no image is larger: each was seen whole; give a smaller --tile",
             stacklevel=2,
         )
-    if done.failures:
-        none = done.num_images + done.num_videos == 0
-        which = "none" if none else f"{len(done.failures)} of {len(files)} that are not"
-        rest = "" if none else " (the others are written)"
-        kind = "readable images" if not videos else "readable images or videos"
-        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
+    done.raise_failures(len(files))
     return done
+
+
+def write_of_all(writer: PanopticWriter, saver: Saver, *, contact_sheet: bool) -> None:
+    """Write what is of all images together, beside the COCO JSON.
+
+    Args:
+        writer: has written their panoptic segmentations.
+        saver: knows the kinds of files, and the folder.
+        contact_sheet: write pages with all overlays, too.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    if writer.images:
+        saver.close(writer)
+    if contact_sheet:
+        _write_contact_sheets(saver.output, writer)
 
 
 def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
@@ -283,17 +345,24 @@ def told_once() -> Iterator[None]:
 
 
 def _images_to_do(
-    files: Mapping[str, Path], writer: PanopticWriter, done: PredictedFiles
-) -> Iterator[ImageToDo]:
+    files: Mapping[str, Path], writer: PanopticWriter, done: PredictedFiles, shard: tuple[int, int] | None
+) -> list[ImageToDo]:
+    """Return the images of a shard, whose numbers and names do not depend on it."""
+    number, total = shard or (1, 1)
+    images = []
     for place, (image_id, (name, path)) in enumerate(
         zip(numbers_of_names(files), files.items(), strict=True)
     ):
+        is_own = place % total == number - 1
         try:
             png_name = writer.png_name(name)
         except ValueError as error:
-            done.failures.append(failure_of(path, error).message)
+            if is_own:
+                done.failures.append(failure_of(path, error).message)
             continue
-        yield ImageToDo(path, name, png_name, image_id, mark_of_file(path), place)
+        if is_own:
+            images.append(ImageToDo(path, name, png_name, image_id, place))
+    return images
 
 
 def _num_threads(predictor: Predictor) -> int:
@@ -304,7 +373,7 @@ def _num_threads(predictor: Predictor) -> int:
 
 def _predict_images(
     job: ImageJob,
-    files: Mapping[str, Path],
+    images: Sequence[ImageToDo],
     writer: PanopticWriter,
     done: PredictedFiles,
     *,
@@ -316,11 +385,12 @@ def _predict_images(
     def submit(image: ImageToDo) -> Future[DoneImage | FailedImage | None] | None:
         return None if writer.has(image.name, image.mark) else pool.submit(job, image)
 
-    given = in_order(submit, _images_to_do(files, writer, done), 2 * job.threads)
-    bar = tqdm(given, "predict", len(files), unit="image", disable=not progress)
+    marked = (image._replace(mark=mark_of_file(image.path)) for image in images)
+    given = in_order(submit, marked, 2 * job.threads)
+    bar = tqdm(given, "predict", len(images), unit="image", disable=not progress)
     try:
         for image, pending in bar:
-            if writer.resume(image.name, image.image_id, image.mark):
+            if writer.resume(image.name, image.image_id, image.mark, image.place):
                 done.add_resumed()
                 continue
             result = job(image) if pending is None else pending.result()
@@ -334,30 +404,36 @@ def _predict_images(
                 done.add(result)
                 if result.annotation is not None:
                     annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
-                    writer.keep(annotation, result.size, image_file_name=image.name, mark=image.mark)
+                    writer.keep(
+                        annotation,
+                        result.size,
+                        image_file_name=image.name,
+                        mark=image.mark,
+                        place=image.place,
+                    )
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # a new thread takes what any other has set last
 
 
-def mark_of_file(path: Path) -> str:
-    """Return a text that differs where a file is another one or has changed; empty if it cannot be read."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-
-
 def _predict_videos(
-    predictor: Predictor, files: Mapping[str, Path], output: Path, done: PredictedFiles, *, progress: bool
+    predictor: Predictor,
+    files: Mapping[str, Path],
+    output: Path,
+    done: PredictedFiles,
+    shard: tuple[int, int] | None,
+    *,
+    progress: bool,
 ) -> None:
+    number, total = shard or (1, 1)
     targets: set[Path] = set()
-    for name, path in files.items():
+    for place, (name, path) in enumerate(files.items()):
         target = (output / "overlay" / name).with_suffix(".mp4")
         if target in targets:  # a.mov and a.mp4 are two videos
             target = output / "overlay" / f"{name}.mp4"
         targets.add(target)
+        if place % total != number - 1:
+            continue
         try:
             done.add(predict_video(predictor, path, target, progress=progress))
         except (ValueError, OSError) as error:

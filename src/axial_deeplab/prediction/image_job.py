@@ -41,16 +41,16 @@ class ImageToDo(NamedTuple):
         name: its name, or path below its folder.
         png_name: name of its PNG, which no other image has.
         image_id: number of the image; None counts.
-        mark: text that differs where the file does.
         place: its place among all files, from 0 on.
+        mark: text that differs where the file does.
     """
 
     path: Path
     name: str
     png_name: str
     image_id: int | None
-    mark: str
     place: int
+    mark: str = ""
 
 
 class DoneImage(NamedTuple):
@@ -86,6 +86,15 @@ def failure_of(path: Path, error: Exception) -> FailedImage:
     """Return what is wrong with a file, which the message names."""
     message = str(error)
     return FailedImage(message if str(path) in message else f"{path}: {message}")
+
+
+def mark_of_file(path: Path) -> str:
+    """Return a text that differs where a file is another one or has changed; empty if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass(eq=False)
