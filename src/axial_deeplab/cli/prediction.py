@@ -58,6 +58,15 @@ def predict(arguments: Arguments) -> None:
         help="predict every N-th file alone, from the I-th on; after all: axial-deeplab predict merge DIR",
     )
     parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="share the images, and the tiles of large ones, out to N processes (default: threads)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="share them out to the workers of a Dask scheduler"
+    )
+    parser.add_argument(
         "--runtime",
         default="torch",
         choices=("torch", "onnx"),
@@ -108,10 +117,14 @@ def predict(arguments: Arguments) -> None:
     drawn = {"outlines": True, "color_by": "instance", "numbers": True}
     drawing = {name: value for name, value in drawn.items() if getattr(options, name) == value}
     of_folders = {"save": options.save, **drawing, "contact_sheet": options.contact_sheet}
-    of_folders["shard"] = options.shard
+    of_folders |= {name: getattr(options, name) for name in ("shard", "workers", "scheduler")}
     of_folder = next((name.replace("_", "-") for name, value in of_folders.items() if value), None)
     if of_folder and options.json:
         raise ValueError(f"--{of_folder} must come without --json, got both; give the folder of images alone")
+    if options.runtime == "onnx" and (options.workers or options.scheduler):
+        raise ValueError(
+            "--runtime onnx must come without --workers and --scheduler, got both; leave them out"
+        )
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
 
@@ -149,6 +162,8 @@ def predict(arguments: Arguments) -> None:
             drawing=drawing,
             contact_sheet=options.contact_sheet,
             shard=shard,
+            workers=options.workers,
+            scheduler=options.scheduler,
             progress=progress,
         )
     )

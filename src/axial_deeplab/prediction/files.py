@@ -1,13 +1,15 @@
 """Predicting many image and video files, and writing what was found."""
 
+import dataclasses
 import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from axial_deeplab.prediction.image_job import (
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.sources import is_zarr
 from axial_deeplab.prediction.predictor import Prediction, Predictor
-from axial_deeplab.prediction.save.kinds import COCO, Saver
+from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
@@ -169,6 +171,8 @@ def predict_files(
     drawing: Mapping[str, Any] | None = None,
     contact_sheet: bool = False,
     shard: tuple[int, int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -199,6 +203,9 @@ def predict_files(
         contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
         shard: (i, n) predicts every n-th file, from the i-th on, and leaves files of all images together to
             `merge_shards`, once all shards are there.
+        workers: processes of this machine that share the images out, and the tiles of large ones; None works
+            in threads.
+        scheduler: address of a Dask scheduler whose workers do; they must see inputs and output.
         progress: show a progress bar.
 
     Raises:
@@ -230,6 +237,7 @@ def predict_files(
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
     # Without COCO's files the list of what is written needs a place, until all is.
+    check_workers(workers, scheduler)
     place = output if COCO in saver.kinds else output / UNFINISHED
     head = None
     if shard is None:
@@ -265,6 +273,11 @@ def predict_files(
     with ExitStack() as stack:
         stack.enter_context(told_once())
         stack.callback(writer.release)
+        if workers is not None or scheduler is not None:
+            from axial_deeplab.prediction.cluster import open_cluster
+
+            on_worker = dataclasses.replace(job, before_writing=_written_by_others, threads=1)
+            job.cluster = stack.enter_context(open_cluster(on_worker, workers, scheduler))
         _predict_images(job, _images_to_do(images, writer, done, shard), writer, done, progress=progress)
         if writer.has_begun and shard is None:
             writer.close()
@@ -365,6 +378,27 @@ def _images_to_do(
     return images
 
 
+def check_workers(workers: int | None, scheduler: str | None) -> None:
+    """Refuse workers that cannot be.
+
+    Raises:
+        ValueError: there are less than one, a scheduler that has its own, or Dask is missing.
+    """
+    if workers is None and scheduler is None:
+        return
+    if workers is not None and scheduler is not None:
+        raise ValueError(
+            f"workers must be left out with a scheduler, which has its own, got {workers}; give one of them"
+        )
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}; leave it out to work in threads")
+    require_package("distributed", "dask", "prediction by workers")
+
+
+def _written_by_others(name: str) -> None:
+    """What a worker does before it writes files of an image: the process that keeps the list has noted it."""
+
+
 def _num_threads(predictor: Predictor) -> int:
     """Return how many images are worked on at a time: while one is seen, others are read and written."""
     on_cpu = predictor.device.type == "cpu"
@@ -382,18 +416,23 @@ def _predict_images(
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(job.threads)
 
-    def submit(image: ImageToDo) -> Future[DoneImage | FailedImage | None] | None:
-        return None if writer.has(image.name, image.mark) else pool.submit(job, image)
+    def submit(image: ImageToDo) -> Callable[[], DoneImage | FailedImage | None]:
+        if writer.has(image.name, image.mark):
+            return partial(job, image)  # unless it is taken over
+        if job.cluster is None:
+            return pool.submit(job, image).result
+        writer.begin(image.name)
+        return job.cluster.segment(image)
 
     marked = (image._replace(mark=mark_of_file(image.path)) for image in images)
-    given = in_order(submit, marked, 2 * job.threads)
+    given = in_order(submit, marked, job.cluster.ahead if job.cluster else 2 * job.threads)
     bar = tqdm(given, "predict", len(images), unit="image", disable=not progress)
     try:
         for image, pending in bar:
             if writer.resume(image.name, image.image_id, image.mark, image.place):
                 done.add_resumed()
                 continue
-            result = job(image) if pending is None else pending.result()
+            result = pending()
             if result is None:
                 result = job.in_tiles(image)
             if result is None:

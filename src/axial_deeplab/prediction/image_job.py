@@ -5,9 +5,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -26,11 +26,15 @@ from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.visualization.overlay import draw_overlay
 
+if TYPE_CHECKING:
+    from axial_deeplab.prediction.cluster import Cluster
+
 # Errors of a name that the output cannot have, which another image may.
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 # Pixels of an image up to which threads segment several at a time, each with its part of the processors: a
 # larger one keeps all of them busy, and has its memory for itself.
 _PIXELS_OF_ONE_THREAD = 2**21
+_ALONE = threading.Lock()
 
 
 class ImageToDo(NamedTuple):
@@ -112,6 +116,7 @@ class ImageJob:
         drawing: arguments of `draw_overlay`.
         before_writing: is called with the name of an image before its first file is written.
         threads: threads that call it at the same time.
+        cluster: workers that see tiles; None sees them here.
     """
 
     predictor: Predictor
@@ -124,7 +129,7 @@ class ImageJob:
     drawing: Mapping[str, Any]
     before_writing: Callable[[str], None]
     threads: int = 1
-    _network: threading.Lock = field(default_factory=threading.Lock)
+    cluster: "Cluster | None" = None
 
     def __post_init__(self) -> None:
         self._all_threads = torch.get_num_threads()
@@ -175,14 +180,14 @@ class ImageJob:
         """Give the network of this thread its part of the processors, or all of them to a large image."""
         is_large = pixels.shape[0] * pixels.shape[1] > _PIXELS_OF_ONE_THREAD
         is_alone = is_large or self.predictor.device.type != "cpu"
-        with self._network if is_alone else nullcontext():
+        with _ALONE if is_alone else nullcontext():
             if self.threads > 1:
                 torch.set_num_threads(max(1, self._all_threads // (1 if is_alone else self.threads)))
             yield
 
     def _finish_large(self, image: ImageToDo) -> DoneImage | None:
         assert self.large is not None
-        prediction = self.large.add(image.path, image.name, image.png_name, image.mark)
+        prediction = self.large.add(image.path, image.name, image.png_name, image.mark, self.cluster)
         return None if prediction is None else self._written(image, prediction)
 
     def _written(self, image: ImageToDo, prediction: Prediction | LargePrediction) -> DoneImage:

@@ -1,6 +1,7 @@
 """From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import time
@@ -344,6 +345,17 @@ class Predictor:
     ) -> None:
         if scales is not None:
             scales = parse_scales([scales] if isinstance(scales, str) else scales)
+        given = {
+            "device": device,
+            "max_size": max_size,
+            "scales": scales,
+            "flip": flip,
+            "long_side": long_side,
+            "value_range": value_range,
+            "page": page,
+            **knobs,
+        }
+        self._made_of = (_as_absolute(weights), given)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -365,6 +377,11 @@ class Predictor:
         )
         self.view = dataclasses.replace(self.view, page=page)
         self.model = fuse(loaded.model).to(self.device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send to other processes what it is made of: there it is made again, on a device of theirs."""
+        weights, given = self._made_of
+        return functools.partial(Predictor, **given), (weights,)
 
     @overload
     def __call__(self, image: ImageLike) -> Prediction: ...
@@ -493,6 +510,14 @@ class Predictor:
             "area": entry["area"],
             "bbox": entry["bbox"],
         }
+
+
+def _as_absolute(
+    weights: str | os.PathLike[str] | LoadedWeights,
+) -> str | os.PathLike[str] | LoadedWeights:
+    """Return weights so that a process in another folder finds them."""
+    is_file = not isinstance(weights, LoadedWeights) and Path(weights).exists()
+    return Path(cast(str, weights)).resolve() if is_file else weights
 
 
 def choose_device(device: str | torch.device) -> torch.device:
