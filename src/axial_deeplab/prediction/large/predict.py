@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from axial_deeplab.data.value_range import ValueRange
-from axial_deeplab.prediction.large.centers import CenterGrid
+from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
     TIFF_SUFFIXES,
@@ -164,7 +164,7 @@ def _predicted(
     centers = in_raster_order(found)
     if not len(centers.places) and knobs.without_centers == "one_instance":
         centers = Centers(np.zeros((1, 2), np.int64), np.ones(1))
-    grid = CenterGrid(centers.places, image.size) if len(centers.places) else None
+    grid = CenterGrid(centers.places.astype(np.float64)) if len(centers.places) else None
     pieces: list[Pieces] = []
     for index, block in _each(blocks, "group", "block", progress=progress):
         codes, of_block = block_codes(maps, knobs, centers, grid, block)
