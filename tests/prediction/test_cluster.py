@@ -1,6 +1,9 @@
 """Workers of Dask: the files of one process, whatever their number, also if one is killed."""
 
+import copy
+import dataclasses
 import os
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -100,9 +103,11 @@ def test_workers_that_cannot_be(given, message):
 
 
 def test_a_predictor_that_is_sent_is_made_again(tmp_path, monkeypatch):
-    make, arguments = Predictor("axial_deeplab_nano_scenes", "cpu", max_size=99, top_k=7).__reduce__()
-    again = make(*arguments)
+    predictor = copy.copy(Predictor("axial_deeplab_nano_scenes", "cpu", max_size=99))
+    predictor.post_processing = dataclasses.replace(predictor.post_processing, top_k=7)
+    again = pickle.loads(pickle.dumps(predictor))
     assert (again.view.max_size, again.post_processing.top_k, again.device.type) == (99, 7, "cpu")
+    assert copy.copy(again).model is again.model is not predictor.model
     monkeypatch.chdir(tmp_path)
     from axial_deeplab.prediction.predictor import _as_absolute
 

@@ -34,7 +34,8 @@ class _Job(WorkerPlugin):
 
 
 def _job_of(plugin: str) -> ImageJob:
-    job: ImageJob = get_worker().plugins[plugin].job
+    found: Any = get_worker().plugins[plugin]
+    job: ImageJob = found.job
     return job
 
 

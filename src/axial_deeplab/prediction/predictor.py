@@ -381,7 +381,14 @@ class Predictor:
     def __reduce__(self) -> tuple[Any, ...]:
         """Send to other processes what it is made of: there it is made again, on a device of theirs."""
         weights, given = self._made_of
-        return functools.partial(Predictor, **given), (weights,)
+        settings = {"post_processing": self.post_processing, "view": self.view}  # which may be others by now
+        return functools.partial(Predictor, **given), (weights,), settings
+
+    def __copy__(self) -> "Predictor":
+        """Share the network, as copies of other objects share what they hold."""
+        copied = object.__new__(Predictor)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     @overload
     def __call__(self, image: ImageLike) -> Prediction: ...
