@@ -17,6 +17,9 @@ from axial_deeplab.prediction.files import PredictedFiles, predict_files
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
 
+# An image of this grey ends the process.
+FATAL = 13
+
 
 class Brightness(torch.nn.Module):
     """A slow network: pixels brighter than a level are of one class, darker ones of another."""
@@ -28,6 +31,8 @@ class Brightness(torch.nn.Module):
         self.num_images = 0
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        if (images == FATAL).all():
+            os._exit(9)
         self.num_images += len(images)
         time.sleep(0.03)
         bright = images.float().mean(1) - self.level

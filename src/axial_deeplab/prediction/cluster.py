@@ -119,7 +119,7 @@ def open_cluster(job: ImageJob, workers: int | None, scheduler: str | None) -> I
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=0,  # no worker is ended for what an image needs
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs=50,
             )
             scheduler = stack.enter_context(cluster).scheduler_address
