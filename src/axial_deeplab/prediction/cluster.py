@@ -7,7 +7,7 @@ whole, so that it does not matter how often they are written.
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
@@ -71,13 +71,13 @@ class Cluster:
 
     def segment(self, image: ImageToDo) -> Callable[[], DoneImage | FailedImage | None]:
         """Give an image to a worker; return what waits for the result and gives its warnings."""
-        pending = self._submit(_segment, image)
+        wait = self._submit(_segment, image)
 
         def result() -> DoneImage | FailedImage | None:
             try:
-                done, notes = pending.result()
-            except KilledWorker as error:
-                return failure_of(image.path, _lost(error))
+                done, notes = wait()
+            except ValueError as error:
+                return failure_of(image.path, error)
             for note in notes:
                 warnings.warn(note, stacklevel=2)
             return done
@@ -86,18 +86,25 @@ class Cluster:
 
     def see(self, pixels: ImageArray) -> Callable[[], SeenTile]:
         """Give a tile to a worker; return what waits for its maps."""
-        pending = self._submit(_see, pixels)
+        return self._submit(_see, pixels)
 
-        def result() -> SeenTile:
-            try:
-                seen: SeenTile = pending.result()
-            except KilledWorker as error:
-                raise _lost(error) from None
-            return seen
+    def _submit(self, function: Callable[..., Any], item: Any) -> Callable[[], Any]:
+        pending = self._given(function, item)
+
+        def result() -> Any:
+            with suppress(KilledWorker):
+                return pending.result()
+            try:  # once more: what ended the workers may have been another item that they had
+                return self._given(function, item).result()
+            except KilledWorker:
+                raise ValueError(
+                    "worker must end what it has begun, got several that were lost over it; "
+                    "their memory may not suffice: give --max-size, or a smaller --tile"
+                ) from None
 
         return result
 
-    def _submit(self, function: Callable[..., Any], item: Any) -> Future:
+    def _given(self, function: Callable[..., Any], item: Any) -> Future:
         return self.client.submit(function, self.plugin, item, pure=False)
 
 
@@ -148,10 +155,3 @@ def open_cluster(job: ImageJob, workers: int | None, scheduler: str | None) -> I
             ) from None
         yield Cluster(client, plugin.name)
         client.unregister_worker_plugin(plugin.name)
-
-
-def _lost(error: KilledWorker) -> ValueError:
-    return ValueError(
-        f"worker must end what it has begun, got one lost several times: {' '.join(str(error).split())}; "
-        "its memory may not suffice: give --max-size, or --tile"
-    )
