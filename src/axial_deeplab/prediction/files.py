@@ -225,6 +225,8 @@ def predict_files(
     files = folders | (
         find_images(others, exclude=output, suffixes=suffixes) if others or not folders else {}
     )
+    if check_workers(workers, scheduler):  # which may work in another folder
+        output, files = output.absolute(), {name: path.absolute() for name, path in files.items()}
     videos = {name: path for name, path in files.items() if is_video(path)}
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
@@ -237,7 +239,6 @@ def predict_files(
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
     # Without COCO's files the list of what is written needs a place, until all is.
-    check_workers(workers, scheduler)
     place = output if COCO in saver.kinds else output / UNFINISHED
     head = None
     if shard is None:
@@ -378,14 +379,14 @@ def _images_to_do(
     return images
 
 
-def check_workers(workers: int | None, scheduler: str | None) -> None:
-    """Refuse workers that cannot be.
+def check_workers(workers: int | None, scheduler: str | None) -> bool:
+    """Return whether workers are asked for; refuse those that cannot be.
 
     Raises:
         ValueError: there are less than one, a scheduler that has its own, or Dask is missing.
     """
     if workers is None and scheduler is None:
-        return
+        return False
     if workers is not None and scheduler is not None:
         raise ValueError(
             f"workers must be left out with a scheduler, which has its own, got {workers}; give one of them"
@@ -393,6 +394,7 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}; leave it out to work in threads")
     require_package("distributed", "dask", "prediction by workers")
+    return True
 
 
 def _written_by_others(name: str) -> None:
