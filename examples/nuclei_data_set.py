@@ -10,6 +10,7 @@ stained tissue twice, the second set three times, bright field five times.
 
 import argparse
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -29,14 +30,14 @@ def kind_of(image: UnwrittenImage) -> str:
     return "bright field" if np.median(pixels) >= 100 else "fluorescence"
 
 
-def main() -> None:
-    """Write the four parts."""
-    parser = argparse.ArgumentParser(description="Write the training set of the nuclei and what is held out.")
-    parser.add_argument("--sets", type=Path, nargs=2, required=True, help="folders; the second is repeated")
-    parser.add_argument("--output", type=Path, required=True, help="a new folder")
-    options = parser.parse_args()
+def split(sets: Sequence[Path]) -> dict[str, list[UnwrittenImage]]:
+    """Return the images of each part by name, repeated as often as they are seen.
+
+    Args:
+        sets: two folders of images and instances.
+    """
     parts: dict[str, list[UnwrittenImage]] = {"train": [], "choose": []}
-    for times, folder in zip((1, 3), options.sets, strict=True):
+    for times, folder in zip((1, 3), sets, strict=True):
         images = maps_to_convert(folder / "images", CATEGORIES, instances=folder / "instances")
         for image in images:
             name = PurePosixPath(image.file_name).with_suffix("").as_posix()
@@ -49,10 +50,23 @@ def main() -> None:
                 copies = {"stained": 2, "bright field": 5}.get(kind_of(image), times)
                 suffixes = ["", *(f"_{copy}" for copy in range(2, copies + 1))]
                 parts["train"] += [image._replace(file_name=f"{name}{suffix}.png") for suffix in suffixes]
+    return {part: sorted(images, key=lambda image: image.file_name) for part, images in parts.items()}
+
+
+def write(parts: Mapping[str, Sequence[UnwrittenImage]], categories: Categories, output: Path) -> None:
+    """Write each part to a folder of its name."""
     for part, images in parts.items():
-        images.sort(key=lambda image: image.file_name)
-        write_panoptic(images, CATEGORIES, options.output / part, copy_images=True)
-        print(f"{len(images)} images written to {options.output / part}")
+        write_panoptic(images, categories, output / part, copy_images=True)
+        print(f"{len(images)} images written to {output / part}")
+
+
+def main() -> None:
+    """Write the four parts."""
+    parser = argparse.ArgumentParser(description="Write the training set of the nuclei and what is held out.")
+    parser.add_argument("--sets", type=Path, nargs=2, required=True, help="folders; the second is repeated")
+    parser.add_argument("--output", type=Path, required=True, help="a new folder")
+    options = parser.parse_args()
+    write(split(options.sets), CATEGORIES, options.output)
 
 
 if __name__ == "__main__":

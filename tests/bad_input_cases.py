@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,7 +210,7 @@ CASES = {
     "tiff_without_grey_or_color_in_tiles": Case(
         PREDICT.replace("0.jpg", "0.tif") + " --tile 64",
         "got a TIFF of 5 bands",
-        "save three of them",
+        "choose them with --channels",
         lambda: large_tiff("images/0.tif", 5),
     ),
     "nms_kernel_0": Case(f"{PREDICT} --nms-kernel 0", "nms_kernel must be 1 pixel", "got 0"),
@@ -494,11 +495,51 @@ CASES = {
     "source_of_another_kind": Case(
         "dataset convert images --output out --format via", "images must be a VIA project", "correct the path"
     ),
-    "source_packed": Case(
+    "source_packed_and_damaged": Case(
         "dataset convert a.zip --output out",
-        "SOURCE must be unpacked",
-        "give its folder",
+        "a.zip must be a complete ZIP archive",
+        "export it again",
         write("a.zip", "PK"),
+    ),
+    "channels_0": Case(
+        f"{PREDICT} --channels 0 1 2", "channels must be numbers from 1 on, got [0", "is the first"
+    ),
+    "channels_of_another_network": Case(
+        f"{PREDICT} --channels 1 2", "channels must be 3 for", "give as many"
+    ),
+    "channels_that_a_picture_lacks": Case(
+        f"{PREDICT} --channels 4 3 2", "0.jpg must have channel 4, got 3 channels", "others with --channels"
+    ),
+    "channels_of_another_number_in_tiles": Case(
+        PREDICT.replace("0.jpg", "0.tif") + " --tile 64 --channels 6 1 2",
+        "0.tif must have channel 6, got 5 channels",
+        "others with --channels",
+        lambda: large_tiff("images/0.tif", 5),
+    ),
+    "channels_of_training_0": Case(
+        f"{TRAIN} --data.channels [0]", "data.channels must be null or numbers from 1 on", "change it"
+    ),
+    "channels_of_training_that_a_picture_lacks": Case(
+        f"{TRAIN} --data.channels [1,4]", "must have channel 4, got 3 channels", "others with --channels"
+    ),
+    "channels_that_are_no_colors": Case(
+        f"{TRAIN} --data.channels [1,2] --augmentation.color_jitter 0.1",
+        "augmentation.color_jitter must be 0 for images of 2 channels",
+        "change it",
+    ),
+    "channels_and_in_channels": Case(
+        f"{TRAIN} --data.channels [1,2] --model.overrides.in_channels 3",
+        "model.overrides.in_channels must be 2, as many as data.channels, got 3",
+        "leave it out",
+    ),
+    "in_channels_without_channels": Case(
+        f"{TRAIN} --model.overrides.in_channels 5", "data.channels must be 5 numbers", "leave in_channels out"
+    ),
+    "channels_of_dataset_check": Case(
+        f"dataset check {DATA} --channels 0", "channels must be numbers from 1 on", "is the first"
+    ),
+    "page_of_training": Case(
+        f"{TRAIN} --data.page 0", "data.page must be null or positive, got 0", "change it"
     ),
     "format_unknown": Case(
         "dataset convert images --output out --format paint", "--format must be one of labelme", "got paint"
@@ -724,6 +765,86 @@ CASES |= {
     for value in ("nan", "inf", "-1")
 }
 
+COMPARE = "experiment compare images/0.jpg --device cpu"
+# Nothing of these is the accuracy of a network.
+NO_REPORTS: dict[str, tuple[str, bytes]] = {
+    "empty": ("a.json", b""),
+    "cut": ("a.json", b"{"),
+    "list": ("a.json", b"[1]"),
+    "deep": ("a.json", b"[" * 100_000),
+    "not_utf8": ("a.json", b"\xff\xfe"),
+    "text_score": ("a.json", b'{"top1": "50"}'),
+    "score_above_100": ("a.json", b'{"top1": 101}'),
+    "score_below_0": ("a.json", b'{"All": {"pq": -1}}'),
+    "score_nan": ("a.json", b'{"top1": NaN}'),
+    "score_infinite": ("a.json", b'{"top1": 1e999}'),
+    "score_enormous": ("a.json", b'{"top1": 1' + b"0" * 400 + b"}"),
+    "score_bool": ("a.json", b'{"top1": true}'),
+    "training_without_validation": ("metrics.csv", b"step,train/loss\n1,2\n"),
+    "validation_of_text": ("metrics.csv", b"val/PQ\ntwo\n"),
+    "validation_nan": ("metrics.csv", b"val/PQ\nnan\n"),
+    "validation_with_nul": ("metrics.csv", b"\0\0val/PQ\n1\n"),
+    "validation_long": ("metrics.csv", b"val/PQ\n" + b"9" * 200_000),
+}
+CASES |= {
+    f"results_{what}": Case(
+        "tables --results .", "results", "got none in .", partial(Path(name).write_bytes, content)
+    )
+    for what, (name, content) in NO_REPORTS.items()
+}
+CASES |= {
+    "results_missing": Case("tables --results none", "none", "correct the path"),
+    "results_file": Case("tables --results panoptic.json", "panoptic.json", "correct the path"),
+    "results_of_pictures": Case("tables --results images", "images", "write one there"),
+    "widths_of_text": Case("experiment widths --output w.txt", "w.txt", "must end in .png"),
+    "widths_results_missing": Case("experiment widths --results no --output w.png", "no", "correct the path"),
+    "compare_one": Case(f"{COMPARE} --weights tiny.safetensors --output c.png", "got 1", "name another one"),
+    "compare_missing_weights": Case(
+        f"{COMPARE} --weights tiny.safetensors no.ckpt --output c.png", "no.ckpt", "correct the path"
+    ),
+    "compare_gif": Case(f"{COMPARE} --weights a b --output c.gif", "c.gif", "must end in .png"),
+    "compare_names": Case(
+        f"{COMPARE} --weights tiny.safetensors tiny.safetensors --names a --output c.png", "got 1", "name all"
+    ),
+    "compare_missing_picture": Case(
+        "experiment compare no.jpg --weights tiny.safetensors tiny.safetensors --output c.png",
+        "no.jpg",
+        "",
+    ),
+    "compare_broken_picture": Case(
+        f"{COMPARE} --weights tiny.safetensors tiny.safetensors --output c.png",
+        "images/0.jpg",
+        "",
+        cut("images/0.jpg", 500),
+    ),
+    "runtime_batch": Case("benchmark runtime --batch 8", "--batch", "use benchmark model"),
+    "runtime_input": Case("benchmark runtime --input 8x8", "--input", "use benchmark model"),
+    "runtime_name": Case("benchmark runtime axial_resnet_q", "axial_resnet_q", "did you mean"),
+    "runtime_rounds": Case("benchmark runtime --rounds 0", "rounds must be", "got 0"),
+    "runtime_dtype": Case("benchmark runtime --dtype int8", "dtype must be", "got int8"),
+    "maps_block": Case(
+        "attention-maps images/0.jpg --weights tiny.safetensors --pixel 1 1 --block res9 --output m.png",
+        "res9",
+        "choose one of these",
+    ),
+    "maps_pixel": Case(
+        "attention-maps images/0.jpg --weights tiny.safetensors --pixel 1 99 --output m.png",
+        "(1, 99)",
+        "move it",
+    ),
+    "switch_where_nothing_attends": Case(
+        "models panoptic_deeplab_resnet50 --set rel_q=false", "rel_q", "decoder='axial'"
+    ),
+    "attention_of_no_terms": Case(
+        "models axial_deeplab_s --set content_logits=false rel_q=false rel_k=false", "content_logits", "keep"
+    ),
+    "attention_of_no_output": Case(
+        "models axial_deeplab_s --set content_output=false rel_v=false decoder=axial",
+        "content_output",
+        "keep",
+    ),
+}
+
 # Beside the files there is last.ckpt, of a training of one step with train.yaml.
 CASES_WITH_CHECKPOINT = {
     "new_run_into_the_folder_of_another": Case(
@@ -742,6 +863,11 @@ CASES_WITH_CHECKPOINT = {
     "resume_with_another_value_range": Case(
         f"{TRAIN} --resume last.ckpt --data.value_range 0,4095",
         "data.value_range must be full as in last.ckpt, got 0,4095",
+        "leave it, or start a new run",
+    ),
+    "resume_with_other_channels": Case(
+        f"{TRAIN} --resume last.ckpt --data.channels [3,2,1]",
+        "data.channels must be None as in last.ckpt, got [3, 2, 1]",
         "leave it, or start a new run",
     ),
     "resume_on_other_classes": Case(

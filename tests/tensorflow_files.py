@@ -96,7 +96,8 @@ def variables_of(model: nn.Module, sources: Mapping[str, Any]) -> dict[str, np.n
         elif "_batch_norm_similarity" in source.name:
             shape = (shape[0], 1, shape[1], 1, 1)
         elif "_batch_norm_retrieved_output" in source.name:
-            shape = (2, 1, 8, 1, shape[0] // 8)
+            parts = sum(other.name == source.name for other in sources.values())
+            shape = (parts, 1, 8, 1, shape[0] // 8)
         positive = source.name.endswith("variance")
         arrays[source.name] = rng.uniform(0.5 if positive else -0.1, 1.0 if positive else 0.1, shape)
     return arrays

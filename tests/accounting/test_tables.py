@@ -67,7 +67,13 @@ def test_published_digits_are_reached(rows: list[ModelRow]) -> None:
             compared += 1
             if "panoptic" not in numbers["name"] or row.row.overrides.get("aspp") is False:
                 assert numbers["madds_matmul_b"] <= 1.01 * row.row.madds_b
-    assert compared == 70
+    assert compared == 72
+
+
+def test_xception_71_on_cityscapes(rows: list[ModelRow]) -> None:
+    (row,) = (row for row in rows if row.row.madds == "547.49")
+    assert row.counts.params / 1e6 == pytest.approx(46.54, abs=0.01)
+    assert row.counts.madds / 1e9 == pytest.approx(547.49, rel=0.014)
 
 
 def test_every_network_and_every_published_row_has_a_row(rows: list[ModelRow]) -> None:

@@ -11,7 +11,8 @@ def test_what_can_be_chosen(tmp_path, monkeypatch):
     monkeypatch.setenv("AXIAL_DEEPLAB_CACHE", str(tmp_path))
     given = write_tiny_weights(tmp_path / "tiny.safetensors")
     networks = Networks([given, "axial_deeplab_nano_nuclei"])
-    assert networks.names[:3] == (str(given), "axial_deeplab_nano_nuclei", "axial_deeplab_nano_scenes")
+    shipped = ("axial_deeplab_nano_nuclei", "axial_deeplab_nano_objects", "axial_deeplab_nano_scenes")
+    assert networks.names[:4] == (str(given), *shipped)
     labels = dict(reversed(pair) for pair in networks.labels)
     assert labels[str(given)] == str(given)
     assert labels["max_deeplab_s_cityscapes"] == "max_deeplab_s_cityscapes (download)"

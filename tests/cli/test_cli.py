@@ -105,6 +105,8 @@ def test_evaluate_prints_and_writes_and_keeps(
     assert "mIoU" in out
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["num_images"] == 2
+    assert numbers["network"]["name"] == "axial_deeplab_nano"
+    assert (numbers["scales"], numbers["flip"]) == ([1.0], False)
     # The same numbers from the files that were kept, by the other command.
     kept = (
         "--pred-json",

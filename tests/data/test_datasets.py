@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
@@ -49,6 +50,29 @@ def test_coco_by_its_root(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "annotations" / "panoptic_val2017.json").symlink_to(scenes / "panoptic.json")
     data = DataConfig(train=SplitConfig(root=str(tmp_path), split="val2017"))
     assert len(open_dataset(data, "train")) == 2
+
+
+def test_pages_and_channels_of_the_settings(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for path in (scenes / "images").iterdir():
+        with Image.open(path) as image:
+            pages = np.stack([np.asarray(image), np.asarray(image)[::-1]])
+        tifffile.imwrite(tmp_path / "images" / path.with_suffix(".tif").name, pages, photometric="rgb")
+    document = (scenes / "panoptic.json").read_text()
+    (tmp_path / "panoptic.json").write_text(document.replace('.jpg"', '.tif"'))
+    val = SplitConfig(
+        images=str(tmp_path / "images"), panoptic=f"{scenes}/panoptic", json=str(tmp_path / "panoptic.json")
+    )
+    second = open_dataset(DataConfig(val=val, page=2), "val")[0].image
+    with pytest.warns(UserWarning, match="has 2 pages, of which only the first is read"):
+        first = open_dataset(DataConfig(val=val), "val")[0].image
+    np.testing.assert_array_equal(second, first[::-1])
+    channels = open_dataset(DataConfig(val=val, page=2, channels=(3, 1)), "val")[0].image
+    np.testing.assert_array_equal(channels, second[..., [2, 0]])
+    (tmp_path / "classes/a").mkdir(parents=True)
+    folder = SplitConfig(root=str(tmp_path / "classes"))
+    with pytest.raises(ValueError, match=r"data\.channels must be null for classification, got \[1, 2\]"):
+        open_image_folder(DataConfig(format="image_folder", val=folder, channels=(1, 2)), "val")
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "mapillary"])

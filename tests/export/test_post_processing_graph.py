@@ -1,8 +1,10 @@
-"""The post-processing as a graph gives the maps of `PostProcessing`."""
+"""The post-processing as a graph gives the maps of `PostProcessing`, in other runtimes, too."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx.reference import ReferenceEvaluator
 
 from axial_deeplab.export.post_processing_graph import PostProcessingGraph
 from axial_deeplab.post_processing import PostProcessing
@@ -82,6 +84,89 @@ def test_refuses_what_it_does_not_have(knobs):
 
 
 def test_refuses():
-    for knobs in ({"top_k": None}, {"top_k_area": 9}, {"fill_void": True}):
+    for knobs in ({"top_k": None}, {"fill_void": True}):
         with pytest.raises(ValueError, match="must have a top_k and no fill_void to be part of an exported"):
             PostProcessingGraph(PostProcessing((0,), **knobs), 3)
+    with pytest.raises(
+        ValueError, match=r"any size, got 200 for each 9 pixels; export for one size \(--size\)"
+    ):
+        PostProcessingGraph(PostProcessing((0,), top_k_area=9), 3)
+    for knobs in ({"top_k": 10**9}, {"nms_kernel": 10**9}):
+        with pytest.raises(ValueError, match="a top_k and an nms_kernel of at most 4096 to be part"):
+            PostProcessingGraph(PostProcessing((0,), label_divisor=2**30, **knobs), 1)
+    for divisor, num_classes in ((200, 3), (2**24, 200)):
+        with pytest.raises(
+            ValueError, match="label_divisor must be above top_k, and its product with the cl"
+        ):
+            PostProcessingGraph(PostProcessing((0,), label_divisor=divisor), num_classes)
+
+
+# Numbers above 2^24, more than 255 classes, void.
+FAR_IDS = PostProcessing(
+    range(0, 300, 2), top_k=20, nms_kernel=4, stuff_area=3, label_divisor=2**22, void_ids=(299, 7)
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return the graph as an ONNX model."""
+    names = ["semantic_logits", "center_heatmap", "offsets"]
+    free = {0: torch.export.Dim("b"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    example = outputs(2, 9, 13, seed=1, num_classes=300)
+    program = torch.export.export(
+        PostProcessingGraph(FAR_IDS, 300),
+        tuple(example[name] for name in names),
+        dynamic_shapes=(free,) * 3,
+        prefer_deferred_runtime_asserts_over_guards=True,
+    )
+    results = ["panoptic", "semantic", "num_centers"]
+    model = torch.onnx.export(
+        program, input_names=names, output_names=results, opset_version=18, dynamo=True, verbose=False
+    )
+    return model.model_proto
+
+
+def in_onnxruntime(model):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda maps: session.run(None, maps)
+
+
+def in_the_reference(model):
+    return lambda maps: ReferenceEvaluator(model).run(None, maps)
+
+
+def in_openvino(model):
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
+    return lambda maps: [compiled(maps)[output] for output in compiled.outputs]
+
+
+def optimized(package, model):
+    module = pytest.importorskip(package)
+    if package == "onnxslim":
+        return module.slim(model)
+    if package == "onnxsim":
+        return module.simplify(model)[0]
+    return module.optimize(model)
+
+
+@pytest.mark.parametrize("optimizer", [None, "onnxslim", "onnxsim", "onnxoptimizer"])
+@pytest.mark.parametrize("runtime", [in_onnxruntime, in_the_reference, in_openvino])
+def test_in_other_runtimes(exported, runtime, optimizer):
+    if optimizer:
+        if runtime is in_the_reference:
+            pytest.skip("one runtime less")
+        exported = optimized(optimizer, exported)
+    run = runtime(exported)
+    pictures = [outputs(2, 9, 13, seed=3, num_classes=300), outputs(3, 1, 1, seed=4, num_classes=300)]
+    # Everything is equal somewhere: classes, heights of centers, distances.
+    pictures.append({name: x.mul(2).round() for name, x in outputs(2, 30, 24, 5, num_classes=300).items()})
+    pictures[-1]["semantic_logits"][:, 250:] += 1
+    pictures[-1]["center_heatmap"] = pictures[-1]["center_heatmap"].clamp(0, 1)
+    for maps in pictures:
+        panoptic, semantic, _ = run({name: x.numpy() for name, x in maps.items()})
+        for index, expected in enumerate(FAR_IDS(maps)):
+            assert np.array_equal(semantic[index], expected.semantic.numpy())
+            assert np.array_equal(panoptic[index], expected.panoptic.numpy())
+    assert panoptic.max() > 2**24

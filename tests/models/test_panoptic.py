@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from axial_deeplab import create_model
+from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD, PanopticDeepLab
 
 
@@ -145,6 +146,44 @@ def test_axial_decoder_is_shared_by_the_heads() -> None:
         nano(decoder="axial", aspp=True)
     with pytest.raises(ValueError, match="decoder must be dual or axial, got 'unet'"):
         nano(decoder="unet")
+
+
+def with_silent_content(bare: PanopticDeepLab, whole: PanopticDeepLab) -> PanopticDeepLab:
+    """Give a network the tensors of one without content terms, and its own content the factor 0."""
+    state = bare.state_dict()
+    for name, own in whole.state_dict().items():
+        if name.endswith(".content_norm.weight"):
+            state[name] = torch.zeros_like(own)
+        elif name.endswith("logit_norm.weight"):
+            state[name] = torch.cat((torch.zeros_like(own[:1]), state[name]))
+        elif ".logit_norm." in name and own.ndim:
+            state[name] = torch.cat((own[:1], state[name]))
+        else:
+            state.setdefault(name, own)
+    whole.load_state_dict(state)
+    return whole
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_nano", "panoptic_deeplab_ps_attention_resnet50"])
+@torch.no_grad()
+def test_content_can_be_left_out_everywhere(name: str) -> None:
+    """In backbone and axial decoder; as a file and folded for inference, too."""
+    torch.manual_seed(0)
+    small = {"depths": (1, 1, 1, 1), "width_multiplier": 0.25, "num_heads": 2, "aspp": False}
+    arguments = {**small, "decoder": "axial", "max_span": 9, "num_classes": 5}
+    bare = create_model(name, content_logits=False, content_output=False, **arguments).eval()
+    assert isinstance(bare, PanopticDeepLab)
+    assert not [key for key in bare.state_dict() if ".content_norm." in key]
+    # Blocks start as their shortcuts, where no attention is seen.
+    for key, x in bare.named_parameters():
+        if key.endswith("up.norm.weight"):
+            x.fill_(0.5)
+    x = images(33, 47)
+    expected = bare(x)
+    whole = with_silent_content(bare, create_model(name, **arguments).eval())
+    for network in (whole, fuse(bare), fuse(whole)):
+        for key, y in network(x).items():
+            torch.testing.assert_close(y, expected[key], rtol=1e-3, atol=1e-5)
 
 
 def test_channels_of_contexts_and_heads() -> None:

@@ -1,6 +1,7 @@
 """Names, arguments and the published sizes of the networks."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 import axial_deeplab
 from axial_deeplab import create_model, list_models, load_weights, save_weights
+from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.weights import names
@@ -93,6 +95,36 @@ def test_span_and_heads_reach_every_attention() -> None:
     assert all(x.span == 65 and x.num_heads == 4 and len(x.rel_q) == 65 for x in layers)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("axial_deeplab_s", "rel_q", False),
+        ("axial_deeplab_s", "rel_k", False),
+        ("axial_deeplab_s", "rel_v", False),
+        ("axial_deeplab_s", "content_logits", False),
+        ("axial_deeplab_s", "content_output", False),
+        ("axial_deeplab_s", "qkv_norm", False),
+        ("axial_deeplab_s", "logit_norm", False),
+        ("axial_deeplab_s", "output_norm", False),
+        ("axial_deeplab_s", "activation", "sigmoid"),
+        ("axial_deeplab_s", "impl", "reference"),
+        ("panoptic_deeplab_resnet50", "content_logits", False),
+    ],
+)
+def test_every_switch_reaches_the_axial_decoder(name: str, option: str, value: Any) -> None:
+    arguments = {"decoder": "axial", "aspp": False, option: value}
+    with torch.device("meta"):
+        model = create_model(name, **arguments)
+        alone = AxialAttention(256, 128, **{option: value})
+    layers = [module for module in model.modules() if type(module) is AxialAttention]
+    # As many as the decoder has, and the backbone.
+    assert len(layers) == 2 * (3 + (16 if "axial" in name else 0))
+    assert {tuple(layer.state_dict()) for layer in layers} == {tuple(alone.state_dict())}
+    assert {(x.activation, x.impl, x.content_logits) for x in layers} == {
+        (alone.activation, alone.impl, alone.content_logits)
+    }
+
+
 def test_norm_settings_reach_every_norm() -> None:
     with torch.device("meta"):
         model = create_model("axial_deeplab_nano", norm_eps=1e-3, norm_momentum=0.01)
@@ -112,6 +144,7 @@ def test_norm_settings_reach_every_norm() -> None:
         ("resnet50", {"span": 65}, "span must be None for resnet50, got 65"),
         ("resnet50", {"width_multiplyer": 2}, "got 'width_multiplyer'; choose from width_multiplier"),
         ("resnet50", {"qqq": 2}, "got 'qqq'; choose from checkpoint, depths"),
+        ("panoptic_deeplab_resnet50", {"rel_q": False}, "must be without rel_q where no layer attends"),
         ("resnet50", {"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ("resnet50", {"output_stride": 4}, "output_stride must be 8, 16 or 32, got 4"),
         ("resnet50", {"stem": "axial"}, "stem must be conv or three_conv, got 'axial'"),

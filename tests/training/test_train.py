@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 from axial_deeplab.config.parse import read_config
@@ -94,6 +97,105 @@ def test_network_of_one_channel_sees_grey(tiny_config: MakeConfig) -> None:
     colors = 3 * rng.integers(0, 40, (33, 41, 3), dtype=np.uint8)
     grey = np.repeat(colors.sum(axis=2, keepdims=True) // 3, 3, axis=2).astype(np.uint8)
     np.testing.assert_array_equal(predictor(colors).segmentation, predictor(grey).segmentation)
+
+
+@pytest.fixture
+def five_channels(tiny_config: MakeConfig, tmp_path: Path) -> Config:
+    """Return the settings of a training on channels 2, 1 and 5 of TIFF files."""
+    data = dict(vars(tiny_config().data.train))
+    (tmp_path / "tiff").mkdir()
+    document = Path(data["json"]).read_text()
+    for path in sorted(Path(data["images"]).iterdir()):
+        with Image.open(path) as image:
+            color = np.asarray(image)
+        values = np.concatenate([color, 40 * color[..., 1:]], axis=2).astype(np.uint16)
+        tifffile.imwrite(tmp_path / f"tiff/{path.stem}.tif", values, planarconfig="contig", photometric="rgb")
+        document = document.replace(
+            f'"file_name": "{path.name}", "height"', f'"file_name": "{path.stem}.tif", "height"'
+        )
+    (tmp_path / "tiff.json").write_text(document)
+    data |= {"images": str(tmp_path / "tiff"), "json": str(tmp_path / "tiff.json")}
+    return tiny_config(
+        data={"train": data, "val": data, "channels": [2, 1, 5, 4], "value_range": "0 255"},
+        augmentation={
+            "crop_size": [65, 33],
+            "color_jitter": 0.0,
+            "rotation": 10.0,
+            "intensity": {"stain": 0.2},
+        },
+    )
+
+
+def test_channels_of_tiff_files(
+    five_channels: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = training.train(five_channels)
+    metadata = load_weights(weights).metadata
+    assert metadata["view"]["channels"] == [2, 1, 5, 4]
+    assert metadata["view"]["num_channels"] == 5
+    assert metadata["model"]["in_channels"] == 4
+    files = sorted((tmp_path / "tiff").iterdir())
+    values = np.concatenate([tifffile.imread(path).reshape(-1, 5)[:, [1, 0, 4, 3]] for path in files])
+    np.testing.assert_allclose(metadata["model"]["pixel_mean"], values.clip(0, 255).mean(axis=0), atol=6e-4)
+    np.testing.assert_allclose(metadata["model"]["pixel_std"], values.clip(0, 255).std(axis=0), atol=6e-4)
+    # The validation of the training, and that of the weights alone, read the same.
+    last = (Path(five_channels.trainer.output) / "metrics.csv").read_text().splitlines()[-1]
+    assert last.split(",")[6:] == [
+        f"{value:.6g}" for value in evaluate(weights, five_channels.data).summary().values()
+    ]
+    predictor = Predictor(weights, "cpu")
+    found = predictor(files[0])
+    assert found.image.shape == (40, 52, 4)
+    assert found.draw().size == (52, 40)
+    np.testing.assert_array_equal(predictor(found.image).segmentation, found.segmentation)
+    tifffile.imwrite(tmp_path / "four.tif", values[: 40 * 52].reshape(40, 52, 4), planarconfig="contig")
+    with pytest.raises(
+        ValueError, match=r"four\.tif must have 5 channels as the pictures of the training, got 4"
+    ):
+        predictor(tmp_path / "four.tif")
+    with pytest.raises(
+        ValueError, match=r"array \(H, W, 4\) .* got shape \(40, 52, 3\); .* channels of the net"
+    ):
+        predictor(np.zeros((40, 52, 3), np.uint8))
+    chosen = Predictor(weights, "cpu", channels=(1, 2, 3, 4))(tmp_path / "four.tif")
+    np.testing.assert_array_equal(chosen.segmentation, found.segmentation)
+    with pytest.raises(
+        ValueError, match=r"channels must be 4 for axial_deeplab_nano with these weights, got 2"
+    ):
+        Predictor(weights, "cpu", channels=(1, 2))
+    # Weights of RGB start a network of four channels, and say how.
+    again = {"output": str(tmp_path / "again")}
+    capsys.readouterr()
+    model = {"weights": "axial_deeplab_nano_scenes", "overrides": {}}
+    training.train(
+        _merged(five_channels, model=model, trainer=again, optim={"max_steps": 5, "warmup_steps": 1})
+    )
+    assert re.search(r"1 resized: backbone\.stem\.\S+ \S+x3x3x3 -> \S+x4x3x3", capsys.readouterr().out)
+    # What the channels were normalized by is a part of the run.
+    tifffile.imwrite(files[0], np.zeros((40, 52, 5), np.uint16), planarconfig="contig")
+    with pytest.raises(
+        ValueError, match=r"data\.train must have the images whose channels \S+ was normalized by"
+    ):
+        training.train(_merged(five_channels, trainer={"resume": "last"}))
+
+
+def test_channels_that_contradict_each_other_are_refused(five_channels: Config, tmp_path: Path) -> None:
+    def refused(**changes: Any) -> str:
+        with pytest.raises(ValueError, match="must") as caught:
+            training.train(_merged(five_channels, **changes))
+        return str(caught.value)
+
+    overrides = five_channels.model.overrides
+    three = refused(model={"overrides": {**overrides, "in_channels": 3}})
+    assert "model.overrides.in_channels must be 4, as many as data.channels, got 3; leave it out" in three
+    none = refused(model={"overrides": {**overrides, "in_channels": 4}}, data={"channels": None})
+    assert "data.channels must be 4 numbers of channels for model.overrides.in_channels 4, got null" in none
+    jitter = refused(augmentation={"color_jitter": 0.1})
+    assert "augmentation.color_jitter must be 0 for images of 4 channels, got 0.1" in jitter
+    assert "data.channels must be null or numbers from 1 on" in refused(data={"channels": [0]})
+    assert "0.tif must have channel 6, got 5 channels (40 x 52 pixels" in refused(data={"channels": [6]})
+    tifffile.imwrite(tmp_path / "tiff/3.tif", np.zeros((40, 52, 6), np.uint16), planarconfig="contig")
+    assert "3.tif must have 5 channels as " in refused()
 
 
 @pytest.mark.parametrize("variant", ["plain", "accumulated"])

@@ -1,6 +1,8 @@
 """Giving freed memory back to the system."""
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,29 @@ def test_without_the_function_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
         raise TypeError("no such handle")
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
-    assert freed_memory._malloc_trim.__wrapped__() is None
+    assert freed_memory._function.__wrapped__("malloc_trim") is None
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert freed_memory._malloc_trim.__wrapped__() is None
+    assert freed_memory._function.__wrapped__("malloc_trim") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have other settings")
+def test_large_maps_are_given_back_at_once() -> None:
+    # In a process of its own: the setting is the whole process's.
+    code = """
+import numpy as np
+from axial_deeplab.util.freed_memory import give_large_maps_back
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+give_large_maps_back()
+maps = [np.ones(3 * 2**20) for _ in range(20)]  # 24 MiB each, below what the library would keep by itself
+before = resident()
+del maps[:-1]
+assert before - resident() > 18 * 24 * 2**20, (before, resident())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_prediction_of_files_gives_it_back_and_networks_do_not(
@@ -31,7 +53,9 @@ def test_prediction_of_files_gives_it_back_and_networks_do_not(
 ) -> None:
     calls: list[None] = []
     monkeypatch.setattr(image_job, "return_freed_memory", lambda: calls.append(None))
-    monkeypatch.setattr(freed_memory, "_malloc_trim", lambda: pytest.fail("a network leaves the heap alone"))
+    monkeypatch.setattr(
+        freed_memory, "_function", lambda name: pytest.fail("a network leaves the heap alone")
+    )
     for name in ("1.png", "2.png"):
         Image.new("RGB", (33, 33)).save(tmp_path / name)
     model = create_model("axial_deeplab_nano", depths=(1, 1, 1, 1), num_classes=2).eval().fuse()

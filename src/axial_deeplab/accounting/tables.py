@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from axial_deeplab.accounting.accuracies import accuracy_tables, read_reports
 from axial_deeplab.accounting.counting import (
     MaddsCounter,
     count_activations,
@@ -22,7 +23,7 @@ from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import create_model, list_models
 from axial_deeplab.util.files import atomic_path
-from axial_deeplab.util.text import format_size, parse_size
+from axial_deeplab.util.text import format_size, markdown_table, parse_size
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -142,15 +143,15 @@ def models_table(rows: Sequence[ModelRow], *, markdown: bool = False) -> str:
     memory = any(row.activation_bytes for row in rows)
     lines = [_model_cells(row) for row in rows]
     header = (*MODEL_COLUMNS, *MEMORY_COLUMNS) if memory else MODEL_COLUMNS
-    return _markdown(header, lines, texts=2) if markdown else _aligned(header, lines, texts=2)
+    return markdown_table(header, lines, texts=2) if markdown else _aligned(header, lines, texts=2)
 
 
-def write_tables(path: str | Path) -> Path:
-    """Count the paper's tables and write them as Markdown."""
+def write_tables(path: str | Path, text: str | None = None) -> Path:
+    """Write Markdown, by default the paper's tables, counted again."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(paper_tables(), encoding="utf-8")
+        temporary.write_text(paper_tables() if text is None else text, encoding="utf-8")
     return path
 
 
@@ -159,9 +160,18 @@ def paper_tables() -> str:
     parts = []
     for title, rows in TABLES.items():
         cells = [_table_cells(_count_row(row)) for row in rows]
-        parts.append(f"## {title}\n\n{_markdown(TABLE_COLUMNS, cells, texts=3)}\n")
+        parts.append(f"## {title}\n\n{markdown_table(TABLE_COLUMNS, cells, texts=3)}\n")
     page = Path(__file__).with_name("tables.md").read_text(encoding="utf-8")
-    return page.replace("{tables}", "\n".join(parts))
+    return page.replace("{tables}", "\n".join(parts)).replace("{accuracies}", accuracy_tables())
+
+
+def results_tables(folder: str | Path) -> str:
+    """Return the paper's accuracies as Markdown, beside those of the reports in a folder.
+
+    Raises:
+        ValueError: there is no report in it.
+    """
+    return accuracy_tables(read_reports(folder), folder)
 
 
 def _rows_of(name: str) -> list[ModelRow]:
@@ -343,11 +353,6 @@ def _code(text: str) -> str:
 
 def _difference(ours: float, published: float | None) -> str:
     return "" if published is None else f"{100 * (ours / published - 1):+.2f} %"
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:

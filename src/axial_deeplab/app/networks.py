@@ -113,5 +113,5 @@ class Networks:
             OSError: as for `[]`.
         """
         network = self[self.names[0]]
-        network.predict(np.zeros((64, 64, 3), dtype=np.uint8), {})
+        network.predict(np.zeros((64, 64, network.predictor.view.num_channels), dtype=np.uint8), {})
         return network

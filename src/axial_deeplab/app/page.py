@@ -13,7 +13,6 @@ from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import KNOBS, Network, Networks
 from axial_deeplab.app.pictures import Picture, read_picture
 from axial_deeplab.app.results import Results, segment
-from axial_deeplab.data.value_range import ValueRange
 
 TITLE = "axial-deeplab"
 INTRODUCTION = (
@@ -168,8 +167,8 @@ class Page:
         session = request.session_hash
         self.results.discard(session)
         try:
-            value_range = ValueRange(self.networks[weights].predictor.view.value_range)
-            picture = read_picture(upload, max_side=self.limits.max_side, value_range=value_range)
+            view = self.networks[weights].predictor.view
+            picture = read_picture(upload, max_side=self.limits.max_side, **view.reading)
         except (ValueError, OSError) as error:
             return {self.upload: None, **self._refuse(session, error)}
         return {self.upload: None, **self._segment(session, picture, room, weights, knobs)}

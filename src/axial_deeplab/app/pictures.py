@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,6 @@ from PIL import Image
 
 from axial_deeplab.app.limits import MIN_SIDE
 from axial_deeplab.data.images import FORMATS, read_with_notes
-from axial_deeplab.data.value_range import FULL, ValueRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Picture:
     """A picture as the network sees it.
 
     Args:
-        pixels: RGB (H, W, 3), uint8, upright.
+        pixels: RGB (H, W, 3), uint8, upright, or the channels that the network sees.
         file_name: name of the file, without folder.
         changes: what was done to the pixels of the file, and what is odd in it.
     """
@@ -40,13 +40,13 @@ class Picture:
         return f"{width} x {height}"
 
 
-def read_picture(path: str | os.PathLike[str], *, max_side: int, value_range: ValueRange = FULL) -> Picture:
+def read_picture(path: str | os.PathLike[str], *, max_side: int, **reading: Any) -> Picture:
     """Read a picture that somebody sent, after a look at its header.
 
     Args:
         path: the file; messages tell its name alone.
         max_side: longest side that is allowed, pixels.
-        value_range: which values are black and white where a channel has more than 8 bits.
+        reading: arguments of `read_image`.
 
     Raises:
         ValueError: the file is no picture, or is damaged, too small or too large.
@@ -71,11 +71,11 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int, value_range: Va
             f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
         )
     try:
-        pixels, notes = read_with_notes(path, value_range=value_range)
+        pixels, notes = read_with_notes(path, **reading)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), label)) from None
     changes = []
-    if mode != "RGB":
+    if mode != "RGB" and reading.get("channels") is None:
         changes.append(f"converted from {mode} to RGB")
     if pixels.shape[:2] == (width, height) != (height, width):
         changes.append("turned upright as its EXIF tag says")

@@ -19,7 +19,7 @@ from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
 from axial_deeplab.prediction.files import doubt_of_scores
 from axial_deeplab.prediction.predictor import Prediction
-from axial_deeplab.visualization.overlay import draw_overlay, instance_color
+from axial_deeplab.visualization.overlay import draw_overlay, in_color, instance_color
 
 # Results that are kept, one for each page that is open.
 MOST_KEPT = 16
@@ -113,7 +113,7 @@ def overlay_for_page(prediction: Prediction, room: int) -> Image.Image:
     # A high picture should not fill more than the screen.
     scale = min(room / width, room / height, MOST_ENLARGED)
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
-    image = Image.fromarray(prediction.image).resize(shown[::-1], Image.Resampling.LANCZOS)
+    image = Image.fromarray(in_color(prediction.image)).resize(shown[::-1], Image.Resampling.LANCZOS)
     panoptic = replace(prediction.result, map=resized_map(prediction.panoptic, shown))
     return draw_overlay(np.asarray(image), panoptic, prediction.categories)
 

@@ -4,17 +4,17 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.cli.command_line import Arguments, Parser
-from axial_deeplab.cli.options import add_value_range
+from axial_deeplab.cli.options import add_reading
 
 if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
     from axial_deeplab.data.convert.convert import UnwrittenImage
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
-    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.panoptic.categories import Categories
 
 # More lines help nobody; what is wrong with one file is often wrong with all.
@@ -25,7 +25,8 @@ def dataset(arguments: Arguments) -> None:
     """Examine a data set before training (check), or convert one to COCO panoptic format (convert)."""
     actions = {"check": _check, "convert": _convert}
     if arguments and arguments[0] in actions:
-        actions[arguments[0]](arguments[1:])
+        with TemporaryDirectory(prefix="axial-deeplab-") as scratch:  # for what archives hold
+            actions[arguments[0]](arguments[1:], Path(scratch))
         return
     parser = Parser(dataset)
     parser.add_argument(
@@ -36,7 +37,7 @@ def dataset(arguments: Arguments) -> None:
     parser.parse_args(arguments)
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: Arguments, scratch: Path) -> None:
     parser = Parser(dataset)
     parser.prog += " check"
     parser.description = (
@@ -56,7 +57,7 @@ def _check(arguments: Arguments) -> None:
     parser.add_argument(
         "--picture", metavar="FILE", help="draw images of each data set beside their ground truth"
     )
-    add_value_range(parser, "full")
+    add_reading(parser, "full")
     parser.add_argument(
         "--num-workers", type=int, default=0, help="processes that read (default: %(default)s, this one)"
     )
@@ -65,7 +66,6 @@ def _check(arguments: Arguments) -> None:
     from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
     from axial_deeplab.data.check.report import DatasetReport
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
-    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.util.files import atomic_path
 
     has_files = bool(options.panoptic or options.json or (options.images and not options.folders))
@@ -74,14 +74,14 @@ def _check(arguments: Arguments) -> None:
             "data set must be given by --images and --json together, got one of them; add the other"
         )
     found: list[tuple[str, DataConfig | PanopticDataset]] = [
-        each for folder in options.folders for each in _found(Path(folder), options)
+        each for folder in options.folders for each in _found(Path(folder), options, scratch)
     ]
     if has_files:
         val = SplitConfig(images=options.images, panoptic=options.panoptic, json=options.json)
         found.append((str(options.json), DataConfig(val=val)))
-    if options.value_range is not None:
-        value_range = ValueRange(options.value_range)  # refuses what is none
-        found = [(name, _with_value_range(data, value_range)) for name, data in found]
+    reading = {name: getattr(options, name) for name in ("value_range", "page", "channels")}
+    reading = {name: value for name, value in reading.items() if value is not None}
+    found = [(name, _read_with(data, **reading)) for name, data in found]
     if not found:
         raise ValueError(
             "data set must be given by DIR, or by --images, --panoptic and --json, got none; add it"
@@ -114,31 +114,37 @@ def _check(arguments: Arguments) -> None:
     print("no problems")
 
 
-def _found(folder: Path, options: argparse.Namespace) -> "list[tuple[str, DataConfig | PanopticDataset]]":
+def _found(
+    folder: Path, options: argparse.Namespace, scratch: Path
+) -> "list[tuple[str, DataConfig | PanopticDataset]]":
     """Return the name of each data set in a folder, and the settings that open it; or the files of a tool."""
+    from axial_deeplab.data.convert.archives import is_archive
     from axial_deeplab.data.convert.tools import KINDS, read, recognize
     from axial_deeplab.data.convert.unwritten import UnwrittenDataset
     from axial_deeplab.data.discover import find_datasets, has_known_layout
 
     # First what training reads: to look for other kinds is to open each JSON.
     if options.format is None and (
-        not folder.exists() or has_known_layout(folder) or recognize(folder) is None
+        not folder.exists()
+        or has_known_layout(folder)
+        or (recognize(folder) is None and not is_archive(folder))
     ):
         return [*find_datasets(folder)]
-    kind, (images, categories) = read(folder, _reading_options(options), options.format)
+    kind, (images, categories) = read(folder, _reading_options(options, scratch), options.format)
     print(f"{folder}: read as {KINDS[kind].TITLE} ({kind})")
     return [(str(folder), UnwrittenDataset(images, categories))]
 
 
-def _with_value_range(
-    data: "DataConfig | PanopticDataset", value_range: "ValueRange"
-) -> "DataConfig | PanopticDataset":
+def _read_with(data: "DataConfig | PanopticDataset", **reading: Any) -> "DataConfig | PanopticDataset":
+    """Return a data set whose images are read as these settings of `DataConfig` say."""
     from axial_deeplab.config.schema import DataConfig
+    from axial_deeplab.data.channels import Channels
+    from axial_deeplab.data.datasets import read_as
 
-    if isinstance(data, DataConfig):
-        return replace(data, value_range=value_range.rule)
-    data.value_range = value_range
-    return data
+    if "channels" in reading:
+        reading["channels"] = Channels(tuple(reading["channels"])).numbers  # which refuses what are none
+    settings = replace(data if isinstance(data, DataConfig) else DataConfig(), **reading)
+    return settings if isinstance(data, DataConfig) else read_as(data, settings)
 
 
 def scenes(arguments: Arguments) -> None:
@@ -164,14 +170,14 @@ def scenes(arguments: Arguments) -> None:
 CONVERSIONS = ("maps", "masks", "coco-instances", "cityscapes")
 
 
-def _convert(arguments: Arguments) -> None:
+def _convert(arguments: Arguments, scratch: Path) -> None:
     parser = Parser(dataset)
     parser.prog += " convert"
     parser.description = "Write a data set in COCO panoptic format: panoptic/ and panoptic.json."
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder or file as a labeling tool exported it; or one of maps: a PNG of category ids "
+        help="folder, file or ZIP as a labeling tool exported it; or one of maps: a PNG of category ids "
         "and one of "
         "instance numbers for each image; masks: a folder of masks for each image; coco-instances: "
         "polygons and "
@@ -216,7 +222,7 @@ def _convert(arguments: Arguments) -> None:
     )
     options = parser.parse_args(arguments)
     if options.source not in CONVERSIONS:
-        _convert_source(options)
+        _convert_source(options, scratch)
         return
     _refuse_options(options, ("format", "stuff", "attribute"), f"with a SOURCE, got it for {options.source}")
     options.kind = options.source
@@ -276,7 +282,7 @@ def _convert(arguments: Arguments) -> None:
     _write(images, categories, options, options.images)
 
 
-def _convert_source(options: argparse.Namespace) -> None:
+def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
     from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.shapes import folder_of
     from axial_deeplab.data.convert.tools import KINDS, read
@@ -285,9 +291,13 @@ def _convert_source(options: argparse.Namespace) -> None:
     others = ("semantic", "instances", "masks", "json", "root", "split", "annotations", "page")
     _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
     reading = InstanceReading(None, options.threshold, options.connected_components)
-    wanted = replace(_reading_options(options), reading=reading)
+    wanted = replace(_reading_options(options, scratch), reading=reading)
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
+    if not options.copy_images and any(image.path.is_relative_to(scratch) for image in images):
+        raise ValueError(
+            f"--copy-images must be given for {source}, which has the pictures in it, got none; add it"
+        )
     _write(images, categories, options, options.images or folder_of(source))
 
 
@@ -337,7 +347,7 @@ def _add_reading_options(parser: Parser) -> None:
     )
 
 
-def _reading_options(options: argparse.Namespace) -> "ReadOptions":
+def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions":
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.data.convert.tools import KINDS
 
@@ -350,6 +360,7 @@ def _reading_options(options: argparse.Namespace) -> "ReadOptions":
         background=options.background,
         stuff=options.stuff,
         attribute=options.attribute,
+        scratch=scratch,
     )
 
 

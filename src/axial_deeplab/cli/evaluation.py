@@ -67,7 +67,8 @@ def evaluate(arguments: Arguments) -> None:
 
 # What `evaluate` can be told of panoptic networks alone.
 OF_SEGMENTS = (
-    *("ap", "classwise", "output", "report", "max_size", "long_side", "value_range", "scales", "flip"),
+    *("ap", "classwise", "output", "report", "max_size", "long_side", "scales", "flip"),
+    *("value_range", "page", "channels"),
     *("center_threshold", "nms_kernel", "top_k", "top_k_area"),
     *("stuff_area", "thing_area", "thing_threshold", "grouping"),
 )

@@ -7,8 +7,14 @@ from axial_deeplab.cli.options import add_data_set, add_prediction_options, data
 
 
 def experiment(arguments: Arguments) -> None:
-    """Repeat the paper: stress test (stress), loss curves (losses), its comparisons in small (reproduce)."""
-    actions = {"stress": _stress, "losses": _losses, "reproduce": _reproduce}
+    """Repeat the paper: figures (widths, stress, compare, losses), its comparisons in small (reproduce)."""
+    actions = {
+        "widths": _widths,
+        "stress": _stress,
+        "compare": _compare,
+        "losses": _losses,
+        "reproduce": _reproduce,
+    }
     if arguments and arguments[0] in actions:
         actions[arguments[0]](arguments[1:])
         return
@@ -19,6 +25,55 @@ def experiment(arguments: Arguments) -> None:
         help="which one; `axial-deeplab experiment FIGURE --help` tells the options",
     )
     parser.parse_args(arguments)
+
+
+def _widths(arguments: Arguments) -> None:
+    parser = Parser(experiment)
+    parser.prog += " widths"
+    parser.description = "Draw the published top-1 against parameters and M-Adds (figure 3, table 10)."
+    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help="add one's own: reports as `axial-deeplab tables --results` reads them",
+    )
+    options = parser.parse_args(arguments)
+    from axial_deeplab.accounting.accuracies import read_reports
+    from axial_deeplab.experiments.widths import draw_widths, widths_table
+
+    reports = [] if options.results is None else read_reports(options.results)
+    draw_widths(options.output, reports)
+    print(f"{widths_table(reports)}\npicture: {options.output}")
+
+
+def _compare(arguments: Arguments) -> None:
+    parser = Parser(experiment)
+    parser.prog += " compare"
+    parser.description = "Draw what two networks, or more, see in the same pictures, side by side (figure 6)."
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="image files, or folders of them")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        required=True,
+        help="files of weights, or names of `axial-deeplab weights list`",
+    )
+    parser.add_argument(
+        "--names", nargs="+", metavar="NAME", help="what to call them (default: as the files)"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png or .jpg")
+    add_prediction_options(parser)
+    options = parser.parse_args(arguments)
+    from axial_deeplab.experiments.comparison import compare_networks
+
+    print(
+        compare_networks(
+            options.weights,
+            options.pictures,
+            options.output,
+            names=options.names,
+            **prediction_options(options),
+        )
+    )
 
 
 def _stress(arguments: Arguments) -> None:
@@ -135,21 +190,22 @@ def attention_maps(arguments: Arguments) -> None:
         "--pixel", nargs=2, type=int, required=True, metavar=("Y", "X"), help="row and column in the image"
     )
     parser.add_argument(
-        "--block", help="name of an axial block (default: the last one; a wrong name lists them)"
+        "--block",
+        help="name of an axial block (default: the last one; a wrong name lists them); the paper's are "
+        "backbone.res4.1 (figure 7) and backbone.res5.2 (figure 8)",
     )
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="the picture, .png; the numbers go beside it as .npz"
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.images import read_image
-    from axial_deeplab.data.value_range import ValueRange
     from axial_deeplab.experiments.attention_maps import axial_blocks, write_attention_maps
+    from axial_deeplab.prediction.predictor import stored_view
     from axial_deeplab.weights.loaded import load_weights
 
     loaded = load_weights(options.weights)
     model = loaded.model
-    value_range = ValueRange((loaded.metadata.get("view") or {}).get("value_range", "full"))
-    image = read_image(options.image, value_range=value_range)
+    image = read_image(options.image, **stored_view(loaded).reading)
     block = options.block or next(reversed(axial_blocks(model)), "")
     maps = write_attention_maps(model, image, tuple(options.pixel), block, options.output)
     num_heads, height = maps.height.shape

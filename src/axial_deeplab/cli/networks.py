@@ -28,13 +28,19 @@ def models(arguments: Arguments) -> None:
 
 
 def tables(arguments: Arguments) -> None:
-    """Count the paper's tables of parameters and multiply-adds; print them, or write them as Markdown."""
+    """Count the paper's tables of networks, print their accuracies; write them as Markdown if asked."""
     parser = Parser(tables)
     parser.add_argument("--output", metavar="FILE", help="file to write (default: print)")
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help="the published accuracies alone, beside those of the reports of evaluate, pq and train in DIR",
+    )
     options = parser.parse_args(arguments)
-    from axial_deeplab.accounting.tables import paper_tables, write_tables
+    from axial_deeplab.accounting.tables import paper_tables, results_tables, write_tables
 
-    print(write_tables(options.output) if options.output else paper_tables(), end="")
+    text = paper_tables() if options.results is None else results_tables(options.results)
+    print(write_tables(options.output, text) if options.output else text, end="")
     if options.output:
         print()
 

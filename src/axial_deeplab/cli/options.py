@@ -72,7 +72,7 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
         help="resize images to so many pixels of the longer side for the network; 0 keeps their size "
         "(default: as the weights were trained)",
     )
-    add_value_range(parser, "as the weights were trained")
+    add_reading(parser, "as the weights were trained")
     if views:
         parser.add_argument(
             "--scales",
@@ -108,13 +108,24 @@ def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
     )
 
 
-def add_value_range(parser: Parser, default: str) -> None:
-    """Add the option of the range of values; the help tells its default."""
+def add_reading(parser: Parser, default: str) -> None:
+    """Add the options of how image files are read; the help tells their default."""
     parser.add_argument(
         "--value-range",
         metavar="RULE",
         help='which values are black and white in images of more than 8 bits: full, "bits 12", '
         f'"percentiles 1 99", or two numbers "0 4095" (default: {default})',
+    )
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="channels of the image files, from 1 on, as they are stored: 4 3 2 of a satellite image as RGB "
+        f"(default: {'RGB' if default == 'full' else default})",
+    )
+    parser.add_argument(
+        "--page", type=int, metavar="N", help="page of image files that have several, from 1 on"
     )
 
 
@@ -128,7 +139,17 @@ def _top_k(word: str) -> int | str:
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
-        *("max_size", "long_side", "value_range", "center_threshold", "nms_kernel", "top_k", "top_k_area"),
+        *(
+            "max_size",
+            "long_side",
+            "value_range",
+            "page",
+            "channels",
+            "center_threshold",
+            "nms_kernel",
+            "top_k",
+            "top_k_area",
+        ),
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -138,8 +159,6 @@ def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
         from axial_deeplab.prediction.multi_scale import parse_scales
 
         given["scales"] = parse_scales(options.scales)
-    if getattr(options, "page", None) is not None:
-        given["page"] = options.page
     if getattr(options, "flip", False):
         given["flip"] = True
     return {"device": options.device, **given}

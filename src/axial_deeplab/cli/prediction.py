@@ -73,9 +73,6 @@ def predict(arguments: Arguments) -> None:
         help="onnx: --weights is a file of axial-deeplab export (default: %(default)s)",
     )
     parser.add_argument(
-        "--page", type=int, metavar="N", help="page of TIFF files that have several, from 1 on"
-    )
-    parser.add_argument(
         "--save",
         nargs="+",
         choices=tuple(KINDS),
@@ -127,7 +124,9 @@ def predict(arguments: Arguments) -> None:
         )
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
+    from axial_deeplab.util.freed_memory import give_large_maps_back
 
+    give_large_maps_back()
     weights = options.weights
     if options.runtime == "onnx":
         from axial_deeplab.export.onnx_runtime import load_onnx

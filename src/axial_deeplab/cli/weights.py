@@ -125,6 +125,13 @@ def export(arguments: Arguments) -> None:
         "--half", action="store_true", help="store the weights in half precision (onnx alone)"
     )
     parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="height and width of the only images that the program takes, one at a time (default: any)",
+    )
+    parser.add_argument(
         "--tolerance",
         type=float,
         default=1e-4,
@@ -141,6 +148,7 @@ def export(arguments: Arguments) -> None:
         format=options.format,
         post_processing=options.post_processing,
         half=options.half,
+        size=None if options.size is None else tuple(options.size),
         tolerance=options.tolerance,
     )
     print("largest difference from PyTorch at batch x height x width:")

@@ -19,11 +19,13 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         (
             *("data.train_limit", "data.val_limit", "data.long_side", "data.max_size"),
+            "data.page",
             "post_processing.top_k_area",
         ),
         NULL_OR_POSITIVE,
     ),
     "data.scales": ("positive numbers, one or more", lambda x: len(x) > 0 and min(x) > 0),
+    "data.channels": ("null or numbers from 1 on, one or more", lambda x: len(x) > 0 and min(x) > 0),
     "augmentation.crop_size": ("two positive numbers of pixels", lambda x: min(x) > 0),
     "augmentation.scale_range": RISING,
     "augmentation.color_jitter": UP_TO_1,
@@ -63,6 +65,7 @@ RULES: dict[str, Rule] = {
 LARGEST = 2**31 - 1
 MOST = {
     "data.scales": 32,
+    "data.channels": 1000,
     "augmentation.crop_size": 2**15,
     "augmentation.scale_range": 32,
     "augmentation.elastic_spacing": 2**15,
@@ -112,6 +115,14 @@ def _broken(config: Any) -> Iterator[tuple[str, str]]:
     if not 0 <= optim.warmup_steps < optim.max_steps:
         rule = f"between 0 and max_steps = {optim.max_steps}"
         yield "optim.warmup_steps", f"{rule}, got {optim.warmup_steps}"
+    if config.data.channels is not None and len(config.data.channels) != 3:
+        augmentation = config.augmentation
+        for name, value in (
+            ("augmentation.color_jitter", augmentation.color_jitter),
+            ("augmentation.intensity.hue", augmentation.intensity.hue),
+        ):
+            if value:
+                yield name, f"0 for images of {len(config.data.channels)} channels, got {value}"
     # At these steps fast and slow weights coincide, so what is measured and stored is one set of weights.
     k = optim.lookahead_steps if optim.optimizer == "radam_lookahead" else 1
     for name, steps in (

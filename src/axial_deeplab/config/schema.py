@@ -5,7 +5,6 @@ the library take plain arguments and never see it; only `training/` and `evaluat
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +83,12 @@ class DataConfig:
     """Which values are black and white in pictures of more than 8 bits: full (of the type), bits N (bits 12
     for 12-bit cameras), percentiles LOW HIGH (of each picture), or two numbers LOW HIGH. Stored with the
     weights."""
+    channels: tuple[int, ...] | None = None
+    """Numbers of the channels of the images that the network sees, from 1 on, as their files store them; null
+    for RGB, as viewers show them. The network has as many inputs; the mean and the deviation of each are
+    measured on the training images. All of it is stored with the weights."""
+    page: int | None = None
+    """Page of image files that have several, from 1 on; null for the first. Stored with the weights."""
 
     def __post_init__(self) -> None:
         if self.root is not None:
@@ -381,12 +386,10 @@ def _from_dict(cls: Any, settings: Mapping[str, Any], prefix: str) -> Any:
                     f"{prefix}{key} must be a section with settings, got {value!r}; known there: {known}"
                 )
             arguments[key] = _from_dict(hint, value, f"{prefix}{key}.")
-        elif isinstance(value, list) and _origin(hint) is tuple:
+        elif isinstance(value, list) and any(
+            typing.get_origin(each) is tuple for each in (hint, *typing.get_args(hint))
+        ):
             arguments[key] = tuple(value)
         else:
             arguments[key] = value
     return cls(**arguments)
-
-
-def _origin(hint: Any) -> Any:
-    return None if isinstance(hint, types.UnionType) else typing.get_origin(hint)

@@ -75,7 +75,7 @@ class Warp:
         """Return the middle of an image and of its map, turned and warped.
 
         Shapes:
-            image (H, W, 3), panoptic (H, W), of `source_size`; the results are of `crop_size`.
+            image (H, W, C), panoptic (H, W), of `source_size`; the results are of `crop_size`.
 
         Args:
             image: pixels.
@@ -120,9 +120,9 @@ class Intensity:
             of the negative where an image is brighter than middle grey, as for contrast, gamma and haze.
         contrast: so are their differences to the mean.
         gamma: exponents go from 1 / (1 + gamma) to 1 + gamma.
-        stain: each color channel has a further exponent of its own, from 1 / (1 + stain) to 1 + stain: its
+        stain: each channel has a further exponent of its own, from 1 / (1 + stain) to 1 + stain: its
             optical density times a factor.
-        hue: largest turn of the hue, as a part of the circle.
+        hue: largest turn of the hue, as a part of the circle; for RGB alone.
         haze: largest value, of 255, that is added everywhere.
         blur: largest standard deviation of a Gaussian blur, pixels; every second image has none.
         noise: largest standard deviation of Gaussian noise, of 255, the same in all channels of a grey image.
@@ -159,11 +159,11 @@ class Intensity:
     def __call__(self, image: Image, generator: np.random.Generator) -> Image:
         """Return the changed image.
 
-        Shapes: (H, W, 3), uint8, as the result.
+        Shapes: (H, W, C), uint8, as the result.
         """
         # Always the same draws in the same order: what one setting draws never depends on another.
         inverts, stretches, blurs, blur, haze, noise = generator.random(6)
-        factors = generator.uniform(-1, 1, 6).astype(np.float32)
+        factors = generator.uniform(-1, 1, 3 + image.shape[2]).astype(np.float32)
         turn = float(generator.uniform(-self.hue, self.hue))
         x = image.astype(np.float32) / _WHITE
         if stretches < self.stretch:
@@ -191,7 +191,7 @@ class Intensity:
 def stretched(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Stretch values so that 1 percent of them are 0 and 0.2 percent 1; an even image stays.
 
-    Shapes: (H, W, 3), as the result.
+    Shapes: (H, W, C), as the result.
     """
     low, high = np.percentile(x, (1, 99.8))
     return ((x - low) / (high - low)).clip(0, 1).astype(np.float32) if high > low else x
@@ -212,7 +212,7 @@ def turned_hue(x: NDArray[np.float32], turn: float) -> NDArray[np.float32]:
 def blurred(x: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Blur an image with a Gaussian; its border is repeated outwards.
 
-    Shapes: (H, W, 3), as the result.
+    Shapes: (H, W, C), as the result.
 
     Args:
         x: the image.
@@ -231,7 +231,7 @@ def blurred(x: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 def _noise(image: Image, generator: np.random.Generator) -> NDArray[np.float32]:
     is_grey = bool((image[..., :1] == image).all())
-    return generator.standard_normal((*image.shape[:2], 1 if is_grey else 3), dtype=np.float32)
+    return generator.standard_normal((*image.shape[:2], 1 if is_grey else image.shape[2]), dtype=np.float32)
 
 
 def _sample(image: Image, y: NDArray[np.float64], x: NDArray[np.float64]) -> Image:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.cityscapes import CityscapesDataset
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.image_folder import ImageFolder
@@ -41,7 +42,7 @@ def open_dataset(
     name = f"data.{part}"
     if data.format == "coco":
         images, panoptic, json = _coco_paths(split, name, images_only=images_only)
-        return _in_range(CocoPanopticDataset(images, panoptic, json, limit=limit, problems=problems), data)
+        return read_as(CocoPanopticDataset(images, panoptic, json, limit=limit, problems=problems), data)
     if data.format == "image_folder":
         raise ValueError(
             "data.format must be coco, cityscapes or mapillary for panoptic segmentation, got image_folder; "
@@ -60,7 +61,7 @@ def open_dataset(
         raise ValueError(
             f"{name}.split must have ground truth to train and evaluate on, got {split.split}; choose another"
         )
-    return _in_range(dataset, data)
+    return read_as(dataset, data)
 
 
 def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] | None = None) -> ImageFolder:
@@ -80,15 +81,22 @@ def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] 
             f"data.format must be image_folder for classification, got {data.format}; "
             "choose it, or a panoptic network as model.name"
         )
+    if data.channels is not None:
+        raise ValueError(
+            f"data.channels must be null for classification, got {list(data.channels)}; leave it out"
+        )
     split: SplitConfig = getattr(data, part)
     root = Path(_required(split, "root", f"data.{part}"))
-    return _in_range(
+    return read_as(
         ImageFolder(root / (split.split or ""), classes=classes, limit=getattr(data, f"{part}_limit")), data
     )
 
 
-def _in_range(dataset: D, data: DataConfig) -> D:
-    dataset.value_range = ValueRange(data.value_range)
+def read_as(dataset: D, data: DataConfig) -> D:
+    """Return a data set whose images are read as the settings say: range of values, page, channels."""
+    dataset.value_range, dataset.page = ValueRange(data.value_range), data.page
+    if isinstance(dataset, PanopticDataset) and data.channels is not None:
+        dataset.channels = Channels(data.channels)
     return dataset
 
 

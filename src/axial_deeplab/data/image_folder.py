@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ class ImageFolder(Dataset[ClassificationSample]):
 
     # Which values are black and white in images of more than 8 bits.
     value_range = FULL
+    # Which page of image files that have several; None takes the first.
+    page: int | None = None
 
     def __init__(
         self, root: str | os.PathLike[str], *, classes: Sequence[str] | None = None, limit: int | None = None
@@ -94,10 +97,15 @@ class ImageFolder(Dataset[ClassificationSample]):
         """
         path, class_index = self.files[index]
         return ClassificationSample(
-            read_image(path, value_range=self.value_range),
+            read_image(path, **self.reading),
             class_index,
             path.relative_to(self.root).as_posix(),
         )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How images are read: arguments of `read_image`."""
+        return {"value_range": self.value_range, "page": self.page}
 
     @property
     def image_files(self) -> list[Path]:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from axial_deeplab.data.channels import ALL, Channels
 from axial_deeplab.data.image_warnings import ImageWarning, told_together
 from axial_deeplab.data.screen_colors import exponent_of_gamma, in_srgb
-from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
+from axial_deeplab.data.tiff import MAGIC, TiffPage, UnsupportedImageError, read_channels, read_tiff
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.data.wide_images import (
     WideValues,
@@ -47,7 +48,10 @@ DAMAGED = (
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = 255
-_ONE_IS_READ = "of which only the first is read; give another with --page, or save them as files of their own"
+_ONE_IS_READ = (
+    "of which only the first is read; give another with --page, choose them with --channels if they are "
+    "channels, or save them as files of their own"
+)
 # Images that are looked at before a training reads them all: what is odd in one is odd in most.
 _LOOKED_AT = 20
 
@@ -60,7 +64,7 @@ class StoredImage(NamedTuple):
     """What an image file says.
 
     Args:
-        values: (H, W, 1 or 3), of any type.
+        values: (H, W, 1 or 3), of any type; (H, W, C) if the channels are separate.
         alpha: (H, W), 0 for transparent; None where all is opaque.
         orientation: as in EXIF.
         bits: bits of a value, if they are fewer than the type has.
@@ -70,6 +74,7 @@ class StoredImage(NamedTuple):
         more: what the file has beside this picture, for a warning.
         profile: ICC profile of the colors; None for those of usual screens.
         exponent: power of the values from 0 to 1, as the gamma of the file asks for.
+        is_separate: whether the channels are no colors, so that each has a range of values of its own.
     """
 
     values: NDArray[Any]
@@ -82,6 +87,12 @@ class StoredImage(NamedTuple):
     more: str | None = None
     profile: bytes | None = None
     exponent: float = 1.0
+    is_separate: bool = False
+
+    @property
+    def parts(self) -> list[NDArray[Any]]:
+        """What has a range of values of its own."""
+        return list(np.moveaxis(self.values, 2, 0)) if self.is_separate else [self.values]
 
 
 def read_image(
@@ -90,8 +101,9 @@ def read_image(
     size: tuple[int, int] | None = None,
     value_range: ValueRange = FULL,
     page: int | None = None,
+    channels: Channels | None = None,
 ) -> NDArray[np.uint8]:
-    """Read an image file as RGB, uint8 (H, W, 3), upright, as a viewer shows it.
+    """Read an image file as RGB, uint8 (H, W, 3), upright, as a viewer shows it; or its channels (H, W, C).
 
     Cameras store a picture as the sensor lay and note in an EXIF tag how to turn it. It is turned, as viewers
     and labeling tools do, unless its annotation was made on the stored pixels, as `size` tells. Where the
@@ -102,18 +114,24 @@ def read_image(
     the first is read, with a warning; a page that is marked as a preview does not count. A picture that
     hardly suits the range of values gets a warning, too.
 
+    With `channels` the file is read as it is stored, without any conversion of colors: samples of TIFF, pages
+    of TIFF that are channels (OME, ImageJ, or a stack without names), alpha as the last channel of others.
+    Each channel has a range of values of its own.
+
     Args:
         path: a file of one of `FORMATS`.
         size: (height, width) in pixels that an annotation asks for; None takes the upright size.
         value_range: which values are black and white where a channel has more than 8 bits.
-        page: page or frame of the file, from 1 on; None takes the first.
+        page: page or frame of the file, from 1 on; None takes the first. With `channels`, pages that are
+            channels count together as one.
+        channels: channels to read; None reads RGB.
 
     Raises:
-        ValueError: the file is no complete image or lacks the page, its pixels have no range, or its size is
-            another, turned or not.
+        ValueError: the file is no complete image, lacks the page or a channel, its pixels have no range, or
+            its size is another, turned or not.
         OSError: the file cannot be opened.
     """
-    pixels, notes = read_with_notes(path, size=size, value_range=value_range, page=page)
+    pixels, notes = read_with_notes(path, size=size, value_range=value_range, page=page, channels=channels)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return pixels
@@ -125,10 +143,11 @@ def read_with_notes(
     size: tuple[int, int] | None = None,
     value_range: ValueRange = FULL,
     page: int | None = None,
+    channels: Channels | None = None,
 ) -> tuple[NDArray[np.uint8], list[ImageWarning]]:
     """Read an image file as `read_image` does; return its pixels and the warnings, without giving them."""
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file, page)
+        stored = _read(file, page, channels)
     if stored.is_coarse and value_range.kind != "full":
         raise ValueError(
             f"{path}: value range {value_range.rule} needs all bits of this compressed TIFF; "
@@ -136,7 +155,7 @@ def read_with_notes(
         )
     try:
         has_8_bits = stored.values.dtype == np.uint8  # as nearly all pictures, and then there is no range
-        complaint = None if has_8_bits else value_range.complaint(stored.values, bits=stored.bits)
+        complaint = None if has_8_bits else _complaint(stored, value_range)
         pixels = as_shown(stored, value_range)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -161,19 +180,37 @@ def picture_size(
         OSError: the file cannot be opened.
     """
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file, page)
+        try:
+            stored = _read(file, page)
+        except UnsupportedImageError:  # of many bands, say, which `channels` reads
+            file.seek(0)
+            if file.read(4) not in MAGIC:
+                raise
+            file.seek(0)
+            stored = _read(file, page, ALL)
     if stored.more is not None:
         warnings.warn(ImageWarning(path, stored.more, "pages"), stacklevel=2)
     height, width = _fitted(stored.values, stored.orientation, size, path).shape[:2]
     return height, width
 
 
-def warn_of_images(files: Sequence[Path], value_range: ValueRange = FULL) -> None:
+def _complaint(stored: StoredImage, value_range: ValueRange) -> str | None:
+    """Return why the values are hardly of this range, of separate channels for the first that is odd."""
+    for number, part in enumerate(stored.parts, start=1):
+        complaint = value_range.complaint(part, bits=stored.bits)
+        if complaint is not None:
+            return (
+                f"(channel {number} of those that are read) {complaint}" if stored.is_separate else complaint
+            )
+    return None
+
+
+def warn_of_images(files: Sequence[Path], **reading: Any) -> None:
     """Look at some image files, evenly spaced among all, and tell what is odd in them.
 
     Args:
         files: image files; those that cannot be read are passed over.
-        value_range: see `read_image`.
+        reading: arguments of `read_image`.
     """
     step = max(1, -(-len(files) // _LOOKED_AT))
     with told_together():
@@ -181,7 +218,7 @@ def warn_of_images(files: Sequence[Path], value_range: ValueRange = FULL) -> Non
             if not path.is_file():  # a pipe would wait for ever
                 continue
             with contextlib.suppress(ValueError, OSError):
-                read_image(path, value_range=value_range)
+                read_image(path, **reading)
 
 
 def _fitted(
@@ -199,19 +236,22 @@ def _fitted(
     return pixels
 
 
-def stored_values(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[Any]:
-    """Read the values (H, W, 1 or 3) of an image file as they are stored, of any type, upright.
+def stored_values(
+    path: str | os.PathLike[str], *, page: int | None = None, channels: Channels | None = None
+) -> NDArray[Any]:
+    """Read the values (H, W, C) of an image file as they are stored, of any type, upright.
 
     Args:
         path: the file.
         page: page or frame of the file, from 1 on; None takes the first.
+        channels: see `read_image`; None reads grey or color, so that C is 1 or 3.
 
     Raises:
         ValueError: the file is no complete image.
         OSError: the file cannot be opened.
     """
     with open(path, "rb") as file, naming_damage(path):
-        stored = _read(file, page)
+        stored = _read(file, page, channels)
     return _turned(stored.values, stored.orientation)
 
 
@@ -291,7 +331,9 @@ def to_rgb(image: Image.Image, *, value_range: ValueRange = FULL) -> NDArray[np.
     return as_shown(_of_pillow(image), value_range)
 
 
-def _read(file: BinaryIO, page: int | None) -> StoredImage:
+def _read(file: BinaryIO, page: int | None, channels: Channels | None = None) -> StoredImage:
+    if channels is not None:
+        return _read_channels(file, page, channels)
     if file.read(4) in MAGIC:
         return _read_tiff(file, page)
     file.seek(0)
@@ -312,6 +354,24 @@ def _read(file: BinaryIO, page: int | None) -> StoredImage:
     more = f"has {number} frames, {_ONE_IS_READ}"
     several = image.format != "MPO" and number > 1 and page is None
     return stored._replace(orientation=_orientation(image), more=more if several else None)
+
+
+def _read_channels(file: BinaryIO, number: int | None, channels: Channels) -> StoredImage:
+    if file.read(4) in MAGIC:
+        page = read_channels(file, number=number)
+        assert page.values is not None
+        stored = StoredImage(
+            page.values, None, page.orientation, page.bits, page.white_is_zero, more=_more(page, number)
+        )
+    else:
+        file.seek(0)
+        stored = _read(file, number)
+        if stored.alpha is not None:
+            values = np.concatenate([stored.values, stored.alpha[..., None]], axis=2)
+            stored = stored._replace(values=values, alpha=None)
+    return stored._replace(
+        values=channels.chosen(stored.values), profile=None, exponent=1.0, is_separate=True
+    )
 
 
 def _read_wide(file: BinaryIO, image: Image.Image) -> WideValues | None:
@@ -342,8 +402,12 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
             page.premultiplied, page.is_coarse, profile=page.profile,
         )  # fmt: skip
-    more = f"has {page.num_pages} pages, {_ONE_IS_READ}"
-    return stored._replace(more=more if page.num_pages > 1 and number is None else None)
+    return stored._replace(more=_more(page, number))
+
+
+def _more(page: TiffPage, number: int | None) -> str | None:
+    several = page.num_pages > 1 and number is None
+    return f"has {page.num_pages} pages, {_ONE_IS_READ}" if several else None
 
 
 def _of_pillow(image: Image.Image) -> StoredImage:
@@ -365,13 +429,24 @@ def _of_pillow(image: Image.Image) -> StoredImage:
     return StoredImage(np.atleast_3d(np.array(image)), profile=profile, exponent=exponent)
 
 
-def as_shown(stored: StoredImage, value_range: ValueRange) -> NDArray[np.uint8]:
-    """Return the pixels (H, W, 3) as a viewer shows them, transparent ones on white."""
+def as_shown(stored: StoredImage, *value_ranges: ValueRange) -> NDArray[np.uint8]:
+    """Return the pixels (H, W, 3) as a viewer shows them, transparent ones on white; or separate channels.
+
+    Args:
+        stored: what the file says.
+        value_ranges: which values are black and white; one for all, or one for each separate channel.
+    """
     pixels = stored.values
     if pixels.dtype != np.uint8:
-        pixels = value_range.to_8_bits(pixels, bits=stored.bits)
+        ranges = value_ranges if len(value_ranges) > 1 else value_ranges * len(stored.parts)
+        parts = [
+            each.to_8_bits(part, bits=stored.bits) for part, each in zip(stored.parts, ranges, strict=True)
+        ]
+        pixels = np.stack(parts, axis=2) if stored.is_separate else parts[0]
     if stored.white_is_zero:
         pixels = _WHITE - pixels
+    if stored.is_separate:
+        return np.ascontiguousarray(pixels)
     if stored.exponent != 1:
         brightness = (np.arange(_WHITE + 1) / _WHITE) ** stored.exponent
         pixels = np.rint(brightness * _WHITE).astype(np.uint8)[pixels]

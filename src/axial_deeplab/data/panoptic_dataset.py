@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories
@@ -24,7 +25,7 @@ class Sample:
     """An image on its way from the file to its score.
 
     Args:
-        image: RGB, uint8 (H, W, 3).
+        image: RGB, uint8 (H, W, 3), or the channels that were chosen (H, W, C).
         truth: panoptic map (H, W) and its segments, None where there is no ground truth (test sets).
         image_id: as the data set numbers it.
         file_name: path of the image, relative to its folder.
@@ -88,6 +89,8 @@ class PanopticDataset(Dataset[Sample]):
     value_range = FULL
     # Which page of image files that have several; None takes the first.
     page: int | None = None
+    # Which channels of image files; None takes RGB, as viewers show them.
+    channels: Channels | None = None
 
     def __init__(
         self,
@@ -116,6 +119,11 @@ class PanopticDataset(Dataset[Sample]):
         """The files of the images."""
         return [record.image for record in self.records]
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How images are read: arguments of `read_image`."""
+        return {"value_range": self.value_range, "page": self.page, "channels": self.channels}
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -128,12 +136,7 @@ class PanopticDataset(Dataset[Sample]):
         """
         record = self.records[index]
         truth = None if record.ground_truth is None else self.read_ground_truth(index)
-        image = read_image(
-            record.image,
-            size=record.size if truth is None else truth.size,
-            value_range=self.value_range,
-            page=self.page,
-        )
+        image = read_image(record.image, size=record.size if truth is None else truth.size, **self.reading)
         size = (image.shape[0], image.shape[1])
         return Sample(image, truth, record.image_id, record.file_name, size)
 

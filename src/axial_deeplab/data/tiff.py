@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -79,14 +80,54 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
             )
         place = pictures[(number or 1) - 1]
         page: Any = pages[place]
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
-        values = page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel
-        tile = page.tilewidth * page.tilelength * page.tiledepth
-        if page.imagewidth * page.imagelength > limit or max(values // 8, tile) > limit:
-            raise Image.DecompressionBombError
+        _refuse_bomb(page, page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel)
         if not pixels or _pillow_reads(page):
             return TiffPage(place, len(pictures))
         return _decoded(page, TiffPage(place, len(pictures)), file)
+
+
+def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
+    """Read all channels of a TIFF file, its values being (H, W, C).
+
+    They are the samples of a page, and the pages that OME or ImageJ call channels; otherwise all pages of a
+    stack that says nothing of them.
+
+    Args:
+        file: the open file.
+        number: page of all channels together, from 1 on, where there are several times or depths; pages of a
+            stack that says nothing are then no channels.
+
+    Raises:
+        UnsupportedImageError: there is no such page, or it is of a kind that cannot be read.
+        ValueError: the file is damaged.
+    """
+    import tifffile
+
+    file.seek(0)
+    with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
+        series: Any = next((each for each in tiff.series if not is_preview(each.keyframe)), tiff.series[0])
+        page, axes = series.keyframe, list(enumerate(series.axes))
+        _refuse_bomb(page, math.prod(series.shape))
+        channels = [place for place, axis in axes if axis in "SC"]
+        if not channels and number is None:
+            channels = [place for place, axis in axes if axis in "IQ"]
+        size = [place for place, axis in axes if axis in "YX"]
+        if len(size) != 2:
+            raise ValueError(f"no height and width among the axes {series.axes}")
+        others = [place for place, _ in axes if place not in (*size, *channels)]
+        try:
+            values = series.asarray().transpose((*others, *size, *channels))
+        except (ValueError, ImportError) as error:
+            raise _missing_codec(page) if _is_missing_codec(error) else error from None
+        height, width, *of_channels = (series.shape[place] for place in (*size, *channels))
+        pages = values.reshape(-1, height, width, math.prod(of_channels))
+        if number is not None and not 1 <= number <= len(pages):
+            raise UnsupportedImageError(
+                f"must have page {number}, got {len(pages)} pages of all channels; give another --page"
+            )
+        return _found(page, TiffPage(page.index, len(pages)))._replace(
+            values=_from_few_bits(pages[(number or 1) - 1], page)
+        )
 
 
 def save_page(source: Path, number: int, target: Path) -> None:
@@ -143,6 +184,14 @@ def is_preview(page: Any) -> bool:
     return bool(page.subfiletype & _REDUCED_OR_MASK) or (old is not None and old.value == _OLD_REDUCED)
 
 
+def _refuse_bomb(page: Any, values: int) -> None:
+    """Refuse a page, or a file of so many values, that may take all memory."""
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
+    tile = page.tilewidth * page.tilelength * page.tiledepth
+    if page.imagewidth * page.imagelength > limit or max(values // 8, tile) > limit:
+        raise Image.DecompressionBombError
+
+
 def _pillow_reads(page: Any) -> bool:
     """Whether Pillow gives what a viewer shows: 8 unsigned bits at most, and color models that it knows."""
     if int(page.photometric) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
@@ -165,20 +214,15 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
         what = f"{bands} bands" if page.imagedepth == 1 else f"{page.imagedepth} planes of depth"
         raise UnsupportedImageError(
             f"must be a picture in grey or color, got a TIFF of {what}, of which nobody knows which are "
-            "red, green and blue; save three of them as RGB"
+            "red, green and blue; choose them with --channels (data.channels), such as 3 2 1"
         )
-    orientation = page.tags.get(_ORIENTATION)
-    found = found._replace(
-        premultiplied=extra[:1] == [_ASSOCIATED_ALPHA],
-        white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
-        bits=page.bitspersample,
-        orientation=1 if orientation is None else int(orientation.value),
-        profile=page.iccprofile,
+    found = _found(page, found)._replace(
+        premultiplied=extra[:1] == [_ASSOCIATED_ALPHA], profile=page.iccprofile
     )
     try:
         values = page.asarray()
     except (ValueError, ImportError) as error:
-        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
+        if not _is_missing_codec(error):
             raise
         values = _decoded_by_pillow(page, found.place, file)
         # Which Pillow has turned.
@@ -189,18 +233,42 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[:2] != (page.imagelength, page.imagewidth) or not values.size:
         raise ValueError(f"values of the shape {values.shape}")
-    if page.bitspersample < 8:
-        values = (values.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
+    values = _from_few_bits(values, page)
     alpha = values[..., colors] if has_alpha and values.shape[2] > colors else None
     return found._replace(values=values[..., :colors], alpha=alpha)
 
 
-def _decoded_by_pillow(page: Any, place: int, file: BinaryIO) -> NDArray[Any]:
-    """Decode what tifffile needs a further package for, if Pillow gives the values as they are stored."""
-    missing = UnsupportedImageError(
+def _found(page: Any, found: TiffPage) -> TiffPage:
+    """Add what the tags say of all values alike."""
+    orientation = page.tags.get(_ORIENTATION)
+    return found._replace(
+        white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
+        bits=page.bitspersample,
+        orientation=1 if orientation is None else int(orientation.value),
+    )
+
+
+def _from_few_bits(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Return values of fewer than 8 bits stretched to 8; others as they are."""
+    if page.bitspersample >= 8:
+        return values
+    return (values.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
+
+
+def _is_missing_codec(error: Exception) -> bool:
+    return isinstance(error, ImportError) or "imagecodecs" in str(error)
+
+
+def _missing_codec(page: Any) -> UnsupportedImageError:
+    return UnsupportedImageError(
         f"must be a TIFF that can be decoded, got the compression {page.compression.name} of "
         f"{page.samplesperpixel} x {page.bitspersample} bits; pip install imagecodecs, or save it without"
     )
+
+
+def _decoded_by_pillow(page: Any, place: int, file: BinaryIO) -> NDArray[Any]:
+    """Decode what tifffile needs a further package for, if Pillow gives the values as they are stored."""
+    missing = _missing_codec(page)
     file.seek(0)
     try:
         with Image.open(file, formats=["TIFF"]) as image:

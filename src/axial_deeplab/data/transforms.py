@@ -31,8 +31,8 @@ class TrainTransform:
             1 - color_jitter to 1 + color_jitter; 0 keeps the colors.
         long_side: pixels that the longer side of each image gets before the random scale; None keeps it.
         max_size: shrink images whose longer side has more pixels before the random scale; None does not.
-        pad_color: RGB around images that are smaller than the crop, where the map is void. The default is
-            ImageNet's mean, which the models' normalization takes to zero.
+        pad_color: value of each channel around images that are smaller than the crop, where the map is void.
+            The default is ImageNet's mean of RGB, which the models' normalization takes to zero.
         scale_distribution: "uniform", or "log_uniform": as many samples are magnified two times as halved.
         right_angles: turn by 0, 90, 180 or 270 degrees; needs a square crop.
         rotation, elastic, elastic_spacing: see `Warp`.
@@ -51,7 +51,7 @@ class TrainTransform:
     color_jitter: float = 0.0
     long_side: int | None = None
     max_size: int | None = None
-    pad_color: tuple[int, int, int] = (124, 116, 104)
+    pad_color: tuple[int, ...] = (124, 116, 104)
     scale_distribution: Literal["uniform", "log_uniform"] = "uniform"
     right_angles: bool = False
     rotation: float = 0.0
@@ -109,20 +109,20 @@ class TrainTransform:
         columns = _Span.draw(sample.size[1], magnification, size[1], x)
         image = _resized(sample.image, rows, columns)
         if self.color_jitter:
-            image = jitter_colors(image, *factors.tolist())
+            image = np.asarray(jitter_colors(Image.fromarray(image), *factors.tolist()))
         if self.intensity.is_on:  # before any padding, which keeps its color
-            image = Image.fromarray(self.intensity(np.asarray(image), generator))
+            image = self.intensity(image, generator)
 
         # Columns first: then whole rows are copied.
         visible = np.take(np.take(sample.truth.map, columns.nearest(), axis=1), rows.nearest(), axis=0)
         if self.flip and mirror < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            image = image[:, ::-1]
             visible = visible[:, ::-1]
             columns = columns._replace(offset=size[1] - columns.offset - columns.length)
 
-        crop = np.empty((*size, 3), np.uint8)
+        crop = np.empty((*size, image.shape[2]), np.uint8)
         crop[:] = np.tile(np.array(self.pad_color, np.uint8), (size[1], 1))
-        crop[rows.target, columns.target] = np.asarray(image)
+        crop[rows.target, columns.target] = image
         panoptic = np.zeros(size, np.int32)  # void
         panoptic[rows.target, columns.target] = visible
         if warp.is_on:
@@ -178,7 +178,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
         """Return one item.
 
         Returns:
-            image uint8 (3, H, W), image_id, and the targets of `PanopticTargets`; H x W is the crop size.
+            image uint8 (C, H, W), image_id, and the targets of `PanopticTargets`; H x W is the crop size.
 
         Raises:
             ValueError, OSError: see `PanopticDataset`.
@@ -226,8 +226,15 @@ class _Span(NamedTuple):
         return (2 * positions + 1) * self.size // (2 * self.scaled)
 
 
-def _resized(pixels: NDArray[np.uint8], rows: _Span, columns: _Span) -> Image.Image:
-    """Resize the visible part alone: the same as to resize all and crop, for less work."""
+def _resized(pixels: NDArray[np.uint8], rows: _Span, columns: _Span) -> NDArray[np.uint8]:
+    """Resize the visible part (H, W, C) alone: the same as to resize all and crop, for less work."""
+    if pixels.shape[2] != 3:  # which Pillow takes plane by plane
+        planes = np.moveaxis(pixels, 2, 0)
+        return np.stack([np.asarray(_resized_plane(plane, rows, columns)) for plane in planes], axis=2)
+    return np.asarray(_resized_plane(pixels, rows, columns))
+
+
+def _resized_plane(pixels: NDArray[np.uint8], rows: _Span, columns: _Span) -> Image.Image:
     image = Image.fromarray(pixels)
     if (rows.size, columns.size) == (rows.scaled, columns.scaled):
         return image.crop(

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -47,11 +47,13 @@ class ClassificationResult:
         top1: images whose class has the highest logit, percent.
         top5: images whose class is among the five highest, percent.
         num_images: how many images that is.
+        network: arguments of the network that was measured, and its name.
     """
 
     top1: float
     top5: float
     num_images: int
+    network: Mapping[str, Any] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """Return one line."""
@@ -59,7 +61,8 @@ class ClassificationResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
-        return {"top1": self.top1, "top5": self.top5, "num_images": self.num_images}
+        numbers = {"top1": self.top1, "top5": self.top5, "num_images": self.num_images}
+        return numbers | ({"network": dict(self.network)} if self.network else {})
 
 
 class ClassificationEvaluator:
@@ -135,7 +138,10 @@ def evaluate_classifier(
         )
     settings = loaded.metadata.get("classification") or {}
     data = replace(
-        data, val_limit=limit or data.val_limit, value_range=settings.get("value_range", data.value_range)
+        data,
+        val_limit=limit or data.val_limit,
+        value_range=settings.get("value_range", data.value_range),
+        page=settings.get("page", data.page),
     )
     dataset = open_image_folder(data, "val", classes=loaded.categories.names)
     crops = ClassificationValidationSet(dataset, central_crop(loaded.metadata))
@@ -145,7 +151,7 @@ def evaluate_classifier(
         model = loaded.model.to(target)
         own = Subset(crops, processes.share(len(crops)))
         if processes.is_first:
-            warn_of_images(dataset.image_files, dataset.value_range)
+            warn_of_images(dataset.image_files, **dataset.reading)
         loader = DataLoader(own, batch_size, num_workers=num_workers, worker_init_fn=ignore_in_worker)
         batches = tqdm(loader, disable=not (progress and processes.is_first), desc="evaluate")
         with warnings.catch_warnings():
@@ -153,7 +159,7 @@ def evaluate_classifier(
             for batch, labels in batches:
                 evaluator.update(classify(model, batch.to(target)), labels.to(target))
         evaluator.load_counts(processes.gather(evaluator.counts))
-    return evaluator.compute()
+    return replace(evaluator.compute(), network=loaded.metadata["model"])
 
 
 def central_crop(metadata: Mapping[str, Any]) -> CentralCrop:

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class EvaluationResult:
         network_ms: mean time of the network for an image, milliseconds.
         post_processing_ms: mean time from its outputs to the segments of an image, milliseconds.
         instances: average precision of the instances, percent, if it was measured.
+        measured: what was measured and how: network, scales, flip.
     """
 
     panoptic: PanopticQualityResult
@@ -48,6 +49,7 @@ class EvaluationResult:
     network_ms: float
     post_processing_ms: float
     instances: InstanceAPResult | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, float]:
         """Return the numbers that a training logs, percent."""
@@ -85,6 +87,7 @@ class EvaluationResult:
             "num_images": self.num_images,
             "network_ms": self.network_ms,
             "post_processing_ms": self.post_processing_ms,
+            **self.measured,
         }
 
 
@@ -200,6 +203,8 @@ def evaluate(
     flip: bool = False,
     long_side: int | None = None,
     value_range: str | None = None,
+    page: int | None = None,
+    channels: Sequence[int] | None = None,
     ap: str | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
@@ -222,6 +227,8 @@ def evaluate(
         flip: see `Predictor`.
         long_side: see `Predictor`.
         value_range: see `Predictor`.
+        page: see `Predictor`.
+        channels: see `Predictor`.
         ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
@@ -245,9 +252,14 @@ def evaluate(
             flip=flip,
             long_side=long_side,
             value_range=value_range,
+            page=page,
+            channels=channels,
             **knobs,
         )
-        dataset = open_dataset(replace(data, value_range=predictor.view.value_range), "val", limit=limit)
+        view = predictor.view
+        data = replace(data, value_range=view.value_range, page=view.page or data.page)
+        dataset = open_dataset(data, "val", limit=limit)
+        dataset.channels = view.channels
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
         dataset.categories.require_same_classes(predictor.categories, source, f"weights {weights}")
         evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)
@@ -255,7 +267,7 @@ def evaluate(
         if output is not None:
             folder = Path(output)
             writer = PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories)
-        page = None if report is None else EvaluationReport(dataset.categories)
+        summary = None if report is None else EvaluationReport(dataset.categories)
         hidden = not (progress and processes.is_first)
         own = processes.share(len(dataset))
         predictor.warm_up()
@@ -263,20 +275,26 @@ def evaluate(
         with told_together():
             for sample in tqdm(samples, total=len(own), disable=hidden, desc="evaluate"):
                 prediction = evaluator.update(predictor.model, sample)
-                if page is not None:
-                    page.add(sample, prediction)
+                if summary is not None:
+                    summary.add(sample, prediction)
                 if writer is not None:
                     writer.add(prediction.result, image_file_name=sample.file_name, image_id=sample.image_id)
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)
-        result = evaluator.compute()
-        if report is not None and page is not None:
-            page.load_states(processes.gather(page.state))
+        view = predictor.view
+        measured = {
+            "network": predictor.network,
+            "scales": list(view.scales),
+            "flip": view.flip,
+        }
+        result = replace(evaluator.compute(), measured=measured)
+        if report is not None and summary is not None:
+            summary.load_states(processes.gather(summary.state))
             if processes.is_first:
                 confusion = evaluator.semantic_iou.confusion
                 title = f"{Path(weights).name} on {data.val.json or data.val.root}"
-                page.write(
+                summary.write(
                     Path(report) / "report.html", result.panoptic, result.semantic, confusion, title=title
                 )
     return result

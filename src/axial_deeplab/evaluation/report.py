@@ -24,7 +24,7 @@ from axial_deeplab.panoptic.map import resized_map
 from axial_deeplab.prediction.predictor import PanopticPrediction
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
-from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.visualization.overlay import draw_overlay, in_color
 
 # Longer side of the pictures, pixels: what the page has room for, so that names are drawn to be read there.
 PANEL_SIZE = 640
@@ -154,7 +154,7 @@ class EvaluationReport:
         size = _size_of_panels(*sample.size)
         # Enlarged pictures keep their pixels visible: they show what the network saw.
         method = Image.Resampling.NEAREST if size > sample.size else Image.Resampling.BOX
-        image = np.asarray(Image.fromarray(sample.image).resize(size[::-1], method))
+        image = np.asarray(Image.fromarray(in_color(sample.image)).resize(size[::-1], method))
         truth, predicted = (
             replace(each, map=resized_map(each.map, size)) for each in (sample.truth, prediction.result)
         )

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from axial_deeplab.export.half_weights import store_in_half
+from axial_deeplab.export.onnx_operations import as_operations, translations
 from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
 from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
 from axial_deeplab.util.files import atomic_path
@@ -26,6 +27,8 @@ ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "aoti": ".pt2"}
 # Sizes (batch, height, width) at which the file is compared with the network.
 CHECKED_SIZES = ((1, 64, 96), (2, 97, 65), (1, 130, 203))
 OPSET = 18
+# Some runtimes compute integers in float32.
+MOST_PIXELS = 2**24
 # Rounding differs by less, as a fraction of the standard deviation.
 NEAR = 0.01
 
@@ -73,10 +76,11 @@ def export(
     format: str = "onnx",
     post_processing: bool = False,
     half: bool = False,
+    size: tuple[int, int] | None = None,
     sizes: Sequence[tuple[int, int, int]] = CHECKED_SIZES,
     tolerance: float = 1e-4,
 ) -> Exported:
-    """Write a network for another runtime, for images of any number and, if it says nothing else, any size.
+    """Write a network for another runtime, for images of any number and size, or for one image of one size.
 
     The program gets `images` (B, C, H, W), float32, and gives the outputs of the network in the order of
     `Deployed.output_names`. Categories and post-processing are stored with it as JSON.
@@ -88,16 +92,18 @@ def export(
         post_processing: whether the program gives panoptic maps.
         half: store matrices and kernels in half precision, half their size; for "onnx" alone. It computes in
             float32, and is compared with a network of the same rounded weights.
+        size: height and width of the only images that the program takes, one at a time, as some runtimes need
+            it; None leaves them free.
         sizes: (batch, height, width) of images at which the file is compared with the network; enlarged to
-            what it takes.
+            what it takes. With a `size` it is compared there alone.
         tolerance: largest difference, see `Comparison`; nothing is written if it is larger.
 
     Returns:
         The comparison at each size, and which sizes the file takes.
 
     Raises:
-        ValueError: format, ending or precision is not possible, the network cannot be exported, the program
-            gives something else, or a package is missing.
+        ValueError: format, ending, size or precision is not possible, the network cannot be exported, the
+            program gives something else, or a package is missing.
         OSError: the file cannot be written.
     """
     output = Path(output)
@@ -109,9 +115,20 @@ def export(
         raise ValueError(f"half must be False for {format}, got True; choose the format onnx")
     if format == "onnx":
         require_onnx("onnx", "onnxscript", "onnxruntime")
-    deployed = Deployed(
-        weights, post_processing=post_processing, half=half, for_compiler=format == "aoti"
-    ).eval()
+    for_compiler = format == "aoti" and size is None
+    deployed = Deployed(weights, post_processing=post_processing, half=half, for_compiler=for_compiler).eval()
+    if size is not None:
+        if min(size) < deployed.smallest_side:
+            raise ValueError(
+                f"size must be at least {deployed.smallest_side} pixels high and wide for this network, got "
+                f"{size[0]} x {size[1]}; enlarge it"
+            )
+        if size[0] * size[1] > MOST_PIXELS:
+            raise ValueError(
+                f"size must be at most {MOST_PIXELS} pixels, which float32 can count, got {size[0]} x "
+                f"{size[1]}; export without it"
+            )
+        sizes = ((1, *size),)
     writers: dict[str, tuple[Writer, Callable[[Path], Runner]]] = {
         "onnx": (partial(_write_onnx, half=half), _open_onnx),
         "torch-export": (_write_torch_export, _open_torch_export),
@@ -120,10 +137,12 @@ def export(
     write, open_file = writers[format]
     described = {**weights.metadata, "categories": weights.categories.to_json()}
     sides = {"smallest_side": deployed.smallest_side, "side_multiple": deployed.side_multiple}
-    metadata = json.dumps({**described, **sides})
+    metadata = json.dumps({**described, **sides, "size": size})
     with atomic_path(output) as temporary:
         with _quiet():
-            program = _captured(deployed)
+            for_onnx = as_operations(deployed) if format == "onnx" else contextlib.nullcontext()
+            with for_onnx:
+                program = _captured(deployed, size)
             write(program, temporary, deployed.output_names, metadata)
             run = open_file(temporary)
         comparisons = tuple(_compare(deployed, run, deployed.taken_size(*size)) for size in sizes)
@@ -137,9 +156,9 @@ def export(
     return Exported(comparisons, **sides)
 
 
-def _captured(deployed: Deployed) -> ExportedProgram:
+def _captured(deployed: Deployed, size: tuple[int, int] | None) -> ExportedProgram:
     try:
-        return capture(deployed)
+        return capture(deployed, size)
     except Exception as error:  # the exporter has many types, most of them its own
         raise ValueError(
             f"network must be one that torch.export can capture, got: {_first_line(error)}; "
@@ -179,6 +198,7 @@ def _write_onnx(
         input_names=[INPUT_NAME],
         output_names=list(names),
         opset_version=OPSET,
+        custom_translation_table=translations(),
         dynamo=True,
         verbose=False,
     )

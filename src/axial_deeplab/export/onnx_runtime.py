@@ -83,11 +83,17 @@ class OnnxNetwork(nn.Module):
             ValueError: the images have another shape than the network takes.
         """
         channels, smallest = self.config.get("in_channels", 3), self.metadata.get("smallest_side", 1)
-        if images.ndim != 4 or images.shape[1] != channels or min(images.shape[-2:]) < smallest:
-            raise ValueError(
-                f"images must be (B, {channels}, H, W) with sides of at least {smallest} pixels, got "
-                f"{tuple(images.shape)}; enlarge them, or export another network"
-            )
+        size = self.metadata.get("size")
+        if size is None:
+            fits = images.ndim == 4 and images.shape[1] == channels and min(images.shape[-2:]) >= smallest
+            wanted = f"(B, {channels}, H, W) with sides of at least {smallest} pixels"
+            remedy = "enlarge them, or export another network"
+        else:
+            fits = list(images.shape) == [1, channels, *size]
+            wanted = f"(1, {channels}, {size[0]}, {size[1]}), the size that the file was exported for"
+            remedy = "resize them, or export without --size"
+        if not fits:
+            raise ValueError(f"images must be {wanted}, got {tuple(images.shape)}; {remedy}")
         pixels = images.detach().to("cpu", torch.float32).numpy()
         outputs = self.session.run(None, {"images": np.ascontiguousarray(pixels)})
         device = self.device_of_outputs.device

@@ -6,13 +6,18 @@ from torch import Tensor, nn
 
 from axial_deeplab.post_processing import PostProcessing
 
+# Where centers are that do not exist: farther than any other, but its square is a number.
+_FAR = 1e18
+# More centers, or a larger suppression, would be gigabytes for any image.
+_LARGEST = 4096
+
 
 class PostProcessingGraph(nn.Module):
     """From the three outputs of a network to panoptic maps, without a step whose size depends on the image.
 
     The maps are those of `PostProcessing`, but for centers of equal heatmap values at the limit of `top_k`,
     and offsets that lie equally near to two centers up to rounding. All distances exist at once: 8·B·K·H·W
-    bytes.
+    bytes. Numbers of pixels are exact in runtimes that compute integers in float32, up to 2^24.
 
     Shapes: semantic_logits (B, C, H, W); center_heatmap (B, 1, H, W); offsets (B, 2, H, W); returns panoptic
     (B, H, W), int32, semantic (B, H, W), int32 train ids, and num_centers (B,), int32. Where an image has
@@ -32,18 +37,34 @@ class PostProcessingGraph(nn.Module):
 
     def __init__(self, settings: PostProcessing, num_classes: int) -> None:
         super().__init__()
-        if settings.top_k is None or settings.top_k_area or settings.fill_void:
-            area = f" for each {settings.top_k_area} pixels" if settings.top_k_area else ""
+        if settings.top_k is not None and settings.top_k_area:
+            raise ValueError(
+                "top_k must be one number to be part of an exported program of any size, got "
+                f"{settings.top_k} for each {settings.top_k_area} pixels; export for one size (--size), or "
+                "without post-processing"
+            )
+        if settings.top_k is None or settings.fill_void:
             raise ValueError(
                 "post_processing must have a top_k and no fill_void to be part of an exported program, got "
-                f"top_k {settings.top_k}{area} and fill_void {settings.fill_void}; export without "
-                "it, or give top_k for the largest images"
+                f"top_k {settings.top_k} and fill_void {settings.fill_void}; export without it"
             )
         if settings.grouping != "offsets" or settings.thing_threshold is not None or settings.thing_area:
             raise ValueError(
                 "post_processing must have the grouping offsets, no thing_threshold and no thing_area to be "
                 f"part of an exported program, got {settings.grouping}, {settings.thing_threshold} and "
                 f"{settings.thing_area}; export without it"
+            )
+        if max(settings.top_k, settings.nms_kernel) > _LARGEST:
+            raise ValueError(
+                f"post_processing must have a top_k and an nms_kernel of at most {_LARGEST} to be part of an "
+                f"exported program, got {settings.top_k} and {settings.nms_kernel}; export without it"
+            )
+        highest = num_classes * settings.label_divisor + settings.top_k
+        if settings.top_k >= settings.label_divisor or highest >= 2**31:
+            raise ValueError(
+                "label_divisor must be above top_k, and its product with the classes below 2^31, to be part "
+                f"of an exported program, got {settings.label_divisor} for top_k {settings.top_k} and "
+                f"{num_classes} classes; export without post-processing"
             )
         self.settings = settings
         self.top_k = settings.top_k
@@ -61,15 +82,15 @@ class PostProcessingGraph(nn.Module):
         is_thing = self.is_thing[semantic]
         centers, exists, num_centers = self._find_centers(center_heatmap)
         nearest = _nearest(centers, exists, offsets)
+        is_assigned = is_thing
         if self.settings.without_centers == "void":
             is_assigned = is_thing & exists.any(dim=1, keepdim=True)
-        else:
-            is_assigned = is_thing  # where no center exists, all are equally far, and the first is taken
-        instances = torch.where(is_assigned, nearest + 1, 0)
-        values = self._number(semantic, instances)
-        panoptic = torch.where(
-            is_thing, values.gather(1, instances), self._stuff_values(semantic).gather(1, semantic)
-        )
+        # Otherwise all centers are equally far where none exists, and the first is taken.
+        is_class = (semantic[:, :, None] == torch.arange(len(self.is_thing), device=semantic.device)).float()
+        is_member = nearest[:, None] == torch.arange(self.top_k, device=semantic.device)[:, None]
+        values = self._instance_values(is_member & is_assigned[:, None], is_class)
+        instances = torch.where(is_assigned, _look_up(values, nearest), 0)
+        panoptic = torch.where(is_thing, instances, _look_up(self._stuff_values(is_class), semantic))
         shape = (-1, height, width)
         return (
             panoptic.to(torch.int32).reshape(shape),
@@ -82,42 +103,60 @@ class PostProcessingGraph(nn.Module):
 
         Further, whether they exist (B, K), and how many centers there are beyond `top_k`, too (B,).
         """
-        kernel = self.settings.nms_kernel
-        before, after = (kernel - 1) // 2, kernel // 2
-        padded = F.pad(heatmap, (before, after, before, after))
-        highest = F.max_pool2d(F.max_pool2d(padded, (kernel, 1), stride=1), (1, kernel), stride=1)
-        is_center = (heatmap == highest) & (heatmap > self.settings.center_threshold)
-        confidences = torch.where(is_center, heatmap, -1.0).flatten(1)
+        kernel, threshold = self.settings.nms_kernel, self.settings.center_threshold
+        highest = _highest(_highest(heatmap, 2, kernel), 3, kernel)
+        is_center = (heatmap == highest) & (heatmap > threshold)
+        confidences = torch.where(is_center, heatmap, threshold).flatten(1)
         num_pixels = confidences.shape[1]
         # An image may have fewer pixels than the graph has centers.
-        confidences, places = F.pad(confidences, (0, self.top_k), value=-1.0).topk(self.top_k)
-        limit = confidences[:, -1:] if self.settings.strict_top_k else -1.0
+        further = confidences.new_full((confidences.shape[0], self.top_k), threshold)
+        confidences, places = torch.cat((confidences, further), dim=1).topk(self.top_k)
+        limit = confidences[:, -1:] if self.settings.strict_top_k else threshold
         places = torch.where(confidences > limit, places, num_pixels).sort(dim=1).values
-        return places, places < num_pixels, is_center.flatten(1).sum(dim=1)
+        return places, places < num_pixels, is_center.flatten(1).float().sum(dim=1)
 
-    def _number(self, semantic: Tensor, instances: Tensor) -> Tensor:
-        """Return the value of each instance in the map (B, K + 1): its class and its number."""
-        num_classes, num_pixels = len(self.is_thing), semantic.shape[1]
-        votes = semantic.new_zeros(semantic.shape[0], (self.top_k + 1) * num_classes, dtype=torch.float32)
-        ones = torch.ones_like(semantic, dtype=torch.float32)
-        votes = votes.scatter_add(1, instances * num_classes + semantic, ones)
-        votes = votes.unflatten(1, (self.top_k + 1, num_classes))[:, 1:]
+    def _instance_values(self, is_member: Tensor, is_class: Tensor) -> Tensor:
+        """Return the value of each instance in the map (B, K): its class and its number; 0 without a pixel.
+
+        Votes are counted as a product, for some runtimes keep one of the votes that a scattering adds up.
+
+        Shapes: is_member (B, K, H·W), bool; is_class (B, H·W, C), float32.
+        """
+        votes = is_member.float() @ is_class
         classes, exists = votes.argmax(dim=2), votes.sum(dim=2) > 0
-        positions = torch.arange(num_pixels, device=semantic.device).expand_as(instances)
-        first = instances.new_zeros(instances.shape[0], self.top_k + 1) + num_pixels
-        first = first.scatter_reduce(1, instances, positions, "amin")[:, 1:]
+        num_pixels = is_member.shape[2]
+        positions = torch.arange(num_pixels, device=votes.device, dtype=torch.float32)
+        first = torch.where(is_member, positions, num_pixels).amin(dim=2)
         is_before = (first[:, None] < first[:, :, None]) & (classes[:, None] == classes[:, :, None])
-        number = 1 + (is_before & exists[:, None]).sum(dim=2)
-        values = torch.where(exists, (classes + 1) * self.settings.label_divisor + number, 0)
-        return F.pad(values, (1, 0))
+        number = 1 + (is_before & exists[:, None]).float().sum(dim=2).long()
+        return torch.where(exists, (classes + 1) * self.settings.label_divisor + number, 0)
 
-    def _stuff_values(self, semantic: Tensor) -> Tensor:
+    def _stuff_values(self, is_class: Tensor) -> Tensor:
         """Return the value of each class of stuff in the map (B, C)."""
         num_classes = len(self.is_stuff)
-        areas = semantic.new_zeros(semantic.shape[0], num_classes, dtype=torch.float32)
-        areas = areas.scatter_add(1, semantic, torch.ones_like(semantic, dtype=torch.float32))
-        values = (torch.arange(num_classes, device=semantic.device) + 1) * self.settings.label_divisor
-        return torch.where(self.is_stuff & (areas >= self.settings.stuff_area), values, 0)
+        values = (torch.arange(num_classes, device=is_class.device) + 1) * self.settings.label_divisor
+        return torch.where(self.is_stuff & (is_class.sum(dim=1) >= self.settings.stuff_area), values, 0)
+
+
+def _highest(heatmap: Tensor, axis: int, kernel: int) -> Tensor:
+    """Return the maximum of a window along an axis; outside of the map are zeros.
+
+    They are concatenated: an optimizer may put a padding into the pooling, where it is not one by zeros.
+    """
+    parts = [heatmap]
+    for reach, place in (((kernel - 1) // 2, 0), (kernel // 2, 2)):
+        if reach:
+            size = [reach if dimension == axis else -1 for dimension in range(4)]
+            # Zeros of their own would have a type that some converters do not see.
+            parts.insert(place, heatmap.narrow(axis, 0, 1).clamp(0, 0).expand(size))
+    return F.max_pool2d(torch.cat(parts, dim=axis), (kernel, 1) if axis == 2 else (1, kernel), stride=1)
+
+
+def _look_up(values: Tensor, places: Tensor) -> Tensor:
+    """Return each image's values (B, N) at its places (B, P), as runtimes do that gather rows alone."""
+    images, number = values.shape
+    first = number * torch.arange(images, device=values.device)[:, None]
+    return values.flatten().index_select(0, (places + first).flatten()).unflatten(0, (images, -1))
 
 
 def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
@@ -125,8 +164,8 @@ def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
     height, width = offsets.shape[-2:]
     y = (offsets[:, 0] + torch.arange(height, device=offsets.device)[:, None]).flatten(1)
     x = (offsets[:, 1] + torch.arange(width, device=offsets.device)).flatten(1)
-    rows = centers // width
-    center_y = torch.where(exists, rows.to(y.dtype), float("inf"))
+    rows = centers.div(width, rounding_mode="trunc")
+    center_y = torch.where(exists, rows.to(y.dtype), _FAR)
     center_x = (centers - rows * width).to(x.dtype)
     distances = (y[:, :, None] - center_y[:, None]).square() + (x[:, :, None] - center_x[:, None]).square()
     return distances.argmin(dim=2)

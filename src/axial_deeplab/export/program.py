@@ -1,5 +1,6 @@
 """A network as a program of a fixed graph, for images of any number and size."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Deployed(nn.Module):
         half: whether matrices and kernels are rounded to half precision.
         for_compiler: whether PyTorch's ahead-of-time compiler gets the program; some networks then take sides
             of whole output strides alone.
+        size: height and width of all images, None if they differ: a `top_k` by area needs it.
 
     Attributes:
         output_names: their names.
@@ -52,6 +54,7 @@ class Deployed(nn.Module):
         post_processing: bool = False,
         half: bool = False,
         for_compiler: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.network = fuse(weights.model)
@@ -76,10 +79,10 @@ class Deployed(nn.Module):
                     f"post_processing must be that of a segmentation network, got {config['name']}; "
                     "export it without"
                 )
-            self.post_processing = PostProcessingGraph(
-                PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids),
-                len(weights.categories),
-            )
+            settings = PostProcessing.from_metadata(weights.metadata, weights.categories.thing_ids)
+            if size is not None:
+                settings = replace(settings, top_k=settings.most_centers(*size), top_k_area=None)
+            self.post_processing = PostProcessingGraph(settings, len(weights.categories))
             self.output_names = ("panoptic", "semantic", "num_centers")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -136,18 +139,24 @@ def _compilable_multiple(network: nn.Module) -> int:
     return network.output_stride if isinstance(network, Backbone) and has_attention else 1
 
 
-def capture(deployed: Deployed) -> ExportedProgram:
-    """Return the program of a network, for any batch, and any height and width that the network takes."""
-    size: dict[int, Any] = {
+def capture(deployed: Deployed, size: tuple[int, int] | None = None) -> ExportedProgram:
+    """Return the program of a network for any batch, height and width that the network takes.
+
+    Args:
+        deployed: the network.
+        size: height and width of the only images that the program takes, one at a time; None leaves all free.
+    """
+    free: dict[int, Any] = {
         0: Dim("batch", min=1),
         2: Dim("height", min=deployed.smallest_side),
         3: Dim("width", min=deployed.smallest_side),
     }
+    example = (1, *size) if size else deployed.taken_size(*EXAMPLE_SIZE)
     with torch.no_grad():
         return torch.export.export(
             deployed.eval(),
-            (deployed.example(*deployed.taken_size(*EXAMPLE_SIZE)),),
-            dynamic_shapes=(size,),
+            (deployed.example(*example),),
+            dynamic_shapes=None if size else (free,),
             # Conditions such as "the padded size is at least the size" are checked when the program runs: the
             # exporter cannot see that they always hold.
             prefer_deferred_runtime_asserts_over_guards=True,

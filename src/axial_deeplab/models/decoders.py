@@ -18,7 +18,8 @@ from axial_deeplab.models.options import (
     Norm,
     with_keywords,
 )
-from axial_deeplab.models.resize import resize_bilinear
+from axial_deeplab.models.resize import resize_bilinear, resize_bilinear_rows
+from axial_deeplab.models.strips import JoinedStrips, strips
 
 # Dilations of ASPP at output stride 16; another output stride scales them, so that they span the same pixels.
 ATROUS_RATES = (6, 12, 18)
@@ -138,6 +139,44 @@ class ConvDecoder(nn.Module):
         x = self.context(features["res5"])
         x = self.fuse_res3(_concatenate(x, self.project_res3(features["res3"])))
         return self.fuse_res2(_concatenate(x, self.project_res2(features["res2"])))
+
+    inputs = ("res2", "res3", "res5")
+
+    def project(self, name: str, x: Tensor) -> Tensor:
+        """Return what the decoder needs of a map of the backbone: few channels of it.
+
+        Args:
+            name: one of `inputs`.
+            x: the map.
+        """
+        layers = {"res2": self.project_res2, "res3": self.project_res3, "res5": self.context}
+        projected: Tensor = layers[name](x)
+        return projected
+
+    def decode_strips(
+        self, projected: Mapping[str, Tensor], heads: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        """Return what heads make of the decoder's map, which never exists as a whole.
+
+        Shapes: projected maps of res2 (B, C2, H2, W2), res3, res5; results (B, ., H2, W2).
+
+        Args:
+            projected: what `project` made of the backbone's maps.
+            heads: 5x5 convolutions at most.
+        """
+        coarse = self.fuse_res3(_concatenate(projected["res5"], projected["res3"]))
+        fine = projected["res2"]
+        height, width = fine.shape[-2:]
+        channels = coarse.shape[1] + fine.shape[1]
+
+        joined = {name: JoinedStrips(height) for name in heads}
+        # Two rows for the convolution of the fusion, two for that of the heads.
+        for strip in strips(height, 4 * channels * width * fine.shape[0], halo=4):
+            x = resize_bilinear_rows(coarse, (height, width), strip.first, strip.last)
+            x = self.fuse_res2(torch.cat((x, fine[:, :, strip.first : strip.last]), dim=1))
+            for name, head in heads.items():
+                joined[name].put(strip, head(x))
+        return {name: each.map for name, each in joined.items()}
 
 
 class AxialDecoder(nn.Module):

@@ -1,6 +1,6 @@
 """The panoptic network, from images to maps at their size: a backbone, its decoders and three heads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -13,8 +13,17 @@ from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.decoders import ATROUS_RATES, AxialDecoder, ConvDecoder
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.heads import Head
-from axial_deeplab.models.options import DECODER, NORM, AxialOptions, DecoderOptions, Norm, with_keywords
+from axial_deeplab.models.options import (
+    AXIAL,
+    DECODER,
+    NORM,
+    AxialOptions,
+    DecoderOptions,
+    Norm,
+    with_keywords,
+)
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
+from axial_deeplab.models.strips import can_run_in_strips
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -50,9 +59,6 @@ class PanopticDeepLab(Fusible):
         aspp_channels: channels of ASPP's branches, or of the projection in its place, in front of both
             decoders or of each; None is 256 for ASPP, and for a projection as many as its decoder has.
         head_separable: whether the 5x5 convolutions of the heads are depthwise-separable.
-        num_heads: attention heads of the axial decoder.
-        span: positions that a query of the axial decoder attends to; None is the whole axis.
-        max_span: positions to either side that have their own row in the axial decoder's relative tables.
         checkpoint: recompute the axial decoder's blocks in the backward pass.
         recompute: whether the axial decoder computes normalized maps again, see `AxialBlock`.
         pixel_mean: subtracted from the images, one value or one a channel; None is ImageNet's mean (its
@@ -61,8 +67,8 @@ class PanopticDeepLab(Fusible):
         pad_images: whether images are padded as above; without, the corners of the grids coincide for images
             of k * output_stride + 1 pixels only.
         dual: ASPP and convolutions of the dual decoders, see `DecoderOptions`.
+        axial: attention of the axial decoder, see `AxialOptions`.
         norm: settings of the batch norms, see `Norm`.
-        impl: implementation of the axial decoder's attention, see `ops.axial_attention`.
         keywords: fields of these settings, by name.
 
     Source: section 3.3 of the paper; Panoptic-DeepLab (Cheng et al. 2020).
@@ -70,6 +76,8 @@ class PanopticDeepLab(Fusible):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    # An exporter may put another one in its place.
+    crop: Callable[[Tensor, Sequence[int]], Tensor] = staticmethod(crop)
 
     def __init__(
         self,
@@ -86,17 +94,14 @@ class PanopticDeepLab(Fusible):
         instance_low_level_channels: tuple[int, int] = (32, 16),
         aspp_channels: int | tuple[int, int] | None = None,
         head_separable: bool = True,
-        num_heads: int = 8,
-        span: int | None = None,
-        max_span: int = 255,
         checkpoint: bool = False,
         recompute: bool = True,
         pixel_mean: float | Sequence[float] | None = None,
         pixel_std: float | Sequence[float] | None = None,
         pad_images: bool = True,
         dual: DecoderOptions = DECODER,
+        axial: AxialOptions = AXIAL,
         norm: Norm = NORM,
-        impl: str = "auto",
         **keywords: Any,
     ) -> None:
         super().__init__()
@@ -108,7 +113,7 @@ class PanopticDeepLab(Fusible):
         self.backbone = backbone
         self.output_stride = backbone.output_stride
 
-        dual, norm = with_keywords(keywords, dual, norm)
+        dual, axial, norm = with_keywords(keywords, dual, axial, norm)
         self.instance_decoder: nn.Module | None
         if decoder == "dual":
             rates = dual.atrous_rates or [16 * rate // self.output_stride for rate in ATROUS_RATES]
@@ -140,7 +145,7 @@ class PanopticDeepLab(Fusible):
                 low_level_channels=semantic_low_level_channels,
                 checkpoint=checkpoint,
                 recompute=recompute,
-                attention=AxialOptions(num_heads=num_heads, span=span, max_span=max_span, impl=impl),
+                attention=axial,
                 norm=norm,
             )
             self.instance_decoder = None
@@ -165,6 +170,10 @@ class PanopticDeepLab(Fusible):
         Raises:
             ValueError: if the images do not have four dimensions or `in_channels` channels.
         """
+        # No name keeps the normalized images while the backbone runs.
+        return self.backbone.forward_features(self._prepared(images))
+
+    def _prepared(self, images: Tensor) -> Tensor:
         channels = self.pixel_mean.shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(
@@ -172,8 +181,7 @@ class PanopticDeepLab(Fusible):
                 "add the batch dimension or set in_channels"
             )
         size = self.padded_size(*images.shape[-2:])
-        # No name keeps the normalized images while the backbone runs.
-        return self.backbone.forward_features(_pad(self._normalized(images), size))
+        return _pad(self._normalized(images), size)
 
     def decode(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the three maps at stride 4, offsets in pixels of that grid.
@@ -190,6 +198,33 @@ class PanopticDeepLab(Fusible):
             "offsets": self.offset_head(decoded),
         }
 
+    def low_resolution_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what `decode` makes of `encode`, up to rounding, in less memory where it is inference.
+
+        Then the backbone's maps are reduced to what the decoders need of them as soon as they are there, and
+        the decoders' own never exist as a whole.
+
+        Shapes: images as for `forward`; the maps are (B, ., H2, W2).
+        """
+        semantic, instance = self.semantic_decoder, self.instance_decoder
+        if not (
+            isinstance(semantic, ConvDecoder)
+            and isinstance(instance, ConvDecoder)
+            and can_run_in_strips(self, self.pixel_mean)
+            and not images.requires_grad
+        ):
+            return self.decode(self.encode(images))
+        of_semantic: dict[str, Tensor] = {}
+        of_instance: dict[str, Tensor] = {}
+        for name, x in self.backbone.iterate_features(self._prepared(images)):
+            if name in semantic.inputs:
+                of_semantic[name] = semantic.project(name, x)
+                of_instance[name] = instance.project(name, x)
+            del x
+        maps = semantic.decode_strips(of_semantic, {"semantic_logits": self.semantic_head})
+        heads = {"center_heatmap": self.center_head, "offsets": self.offset_head}
+        return maps | instance.decode_strips(of_instance, heads)
+
     def resized(self, maps: dict[str, Tensor], size: Sequence[int]) -> dict[str, Tensor]:
         """Return maps at the size of the images, offsets in its pixels; at least float32.
 
@@ -203,7 +238,7 @@ class PanopticDeepLab(Fusible):
         outputs = {}
         for name in list(maps):
             resize = resize_offsets if name == "offsets" else resize_bilinear
-            outputs[name] = crop(resize(_at_least_float32(maps.pop(name)), padded), size)
+            outputs[name] = self.crop(resize(_at_least_float32(maps.pop(name)), padded), size)
         return outputs
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:

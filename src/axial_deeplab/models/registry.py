@@ -14,8 +14,11 @@ from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import ResNet
 from axial_deeplab.models.backbones.xception import Xception71
-from axial_deeplab.models.options import keyword_arguments
+from axial_deeplab.models.options import AxialOptions, keyword_arguments
 from axial_deeplab.models.panoptic import PanopticDeepLab
+
+# Settings of attention that a network without any refuses; these four it has always passed over.
+ATTENTION_SWITCHES = AxialOptions.keywords().keys() - {"num_heads", "span", "max_span", "impl"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class SegmentationEntry:
     def build(self, *, features_only: bool = False, **options: Any) -> nn.Module:
         """Make the network, or its backbone alone."""
         options = {**self.backbone.arguments, **self.arguments, **options}
+        idle = ATTENTION_SWITCHES & options.keys() - self.backbone.options
+        if idle and options.get("decoder") != "axial":
+            raise ValueError(
+                f"overrides must be without {min(idle)} where no layer attends, got it; "
+                "give decoder='axial', too, or leave it out"
+            )
         of_backbone = self.backbone.options - {"num_classes", "features_only"}
         backbone = self.backbone.build(
             features_only=True, **{name: value for name, value in options.items() if name in of_backbone}

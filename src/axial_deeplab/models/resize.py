@@ -24,6 +24,27 @@ def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
 
 
+def resize_bilinear_rows(x: Tensor, size: Sequence[int], start: int, stop: int) -> Tensor:
+    """Return some rows of `resize_bilinear`, up to rounding.
+
+    Shapes: x (B, C, H, W); result (B, C, stop - start, size[1]).
+
+    Args:
+        x: the maps.
+        size: height and width in pixels of the whole result.
+        start: first row.
+        stop: row behind the last one.
+    """
+    height = x.shape[-2]
+    scale = torch.tensor(float(height - 1)) / max(1, size[0] - 1)
+    places = scale * torch.arange(start, stop)
+    above = places.long().clamp(max=height - 1)
+    below = (above + 1).clamp(max=height - 1)
+    weights = (places - above).to(x).reshape(-1, 1).to(x.device)
+    rows = torch.lerp(x[:, :, above], x[:, :, below], weights)
+    return F.interpolate(rows, size=(stop - start, size[1]), mode="bilinear", align_corners=True)
+
+
 def resize_offsets(offsets: Tensor, size: Sequence[int]) -> Tensor:
     """Resize center offsets and express them in pixels of the target grid.
 

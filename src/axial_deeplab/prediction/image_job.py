@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
@@ -196,9 +195,8 @@ class ImageJob:
         if isinstance(prediction, Prediction):
             result, pixels = prediction.result, prediction.image
         elif prediction.has_pictures:
-            view = self.predictor.view
             result = prediction.panoptic()
-            pixels = read_whole(image.path, ValueRange(view.value_range), view.page)
+            pixels = read_whole(image.path, **self.predictor.view.reading)
         else:
             result = None
             if set(self.saver.kinds) != {COCO}:
@@ -226,8 +224,9 @@ class ImageJob:
 
     def _write_pictures(self, image: ImageToDo, result: Panoptic, pixels: ImageArray) -> None:
         predictor, stem = self.predictor, image.png_name.removesuffix(".png")
+        view = predictor.view
         self.saver.add(
-            Picture(image.path, image.name, result, predictor.categories, predictor.view.page), stem
+            Picture(image.path, image.name, result, predictor.categories, view.page, view.channels), stem
         )
         if self.overlay:
             drawn = draw_overlay(pixels, result, predictor.categories, **self.drawing)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import check_working_size, read_image, to_rgb, working_scale
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.models.folding.fold import fuse
@@ -69,7 +70,7 @@ class Prediction:
         result: the same in our types; its parts are `panoptic`, a map (H, W), int32, and `segments`, one for
             each value of the map but void.
         categories: the label space.
-        image: the image (H, W, 3), uint8.
+        image: the image (H, W, 3), uint8, or the channels that the network sees (H, W, C).
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
         num_left_out: centers of objects beyond `top_k`, whose pixels other segments have taken.
@@ -188,6 +189,7 @@ class View:
             None keeps it.
         value_range: which values are black and white in images of more than 8 bits, a rule of `ValueRange`.
         page: page of image files that have several, from 1 on; None takes the first, with a warning.
+        channels: channels of image files; None takes RGB.
 
     Raises:
         ValueError: long_side, max_size or a scale is not positive, or there is no such rule.
@@ -199,6 +201,7 @@ class View:
     long_side: int | None = None
     value_range: str = FULL.rule
     page: int | None = None
+    channels: Channels | None = None
 
     def __post_init__(self) -> None:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
@@ -206,6 +209,20 @@ class View:
         ValueRange(self.value_range)  # refuses what is none
         if self.page is not None and self.page < 1:
             raise ValueError(f"page must be at least 1, got {self.page}; correct --page")
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the images."""
+        return 3 if self.channels is None else len(self.channels.numbers)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How image files are read: arguments of `read_image`."""
+        return {
+            "value_range": ValueRange(self.value_range),
+            "page": self.page,
+            "channels": self.channels,
+        }
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""
@@ -321,13 +338,18 @@ class Predictor:
             with the weights, if anything; 0 keeps the size of the images.
         value_range: which values are black and white in images of more than 8 bits: "full" (of the type),
             "bits 12", "percentiles 1 99", "0 4095". None for what is stored with the weights, else "full".
+        page: page of image files that have several, from 1 on. None for what is stored with the weights, else
+            the first.
+        channels: numbers of the channels of image files that the network sees, from 1 on. None for those that
+            are stored with the weights, else RGB, or the first ones for a network of other than 1 or 3.
         knobs: arguments of `PostProcessing` (`center_threshold`, `nms_kernel`, `top_k`, `stuff_area`, ...)
             that replace those stored with the weights.
 
     Raises:
         FileNotFoundError: there are no such weights.
         ValueError: the weights are broken or not those of a segmentation network, the device does not exist,
-            or a side, a scale or a knob is unknown or out of its range.
+            a side, a scale or a knob is unknown or out of its range, or the network has another number of
+            channels.
     """
 
     def __init__(
@@ -341,6 +363,7 @@ class Predictor:
         long_side: int | None = None,
         value_range: str | None = None,
         page: int | None = None,
+        channels: Sequence[int] | None = None,
         **knobs: Any,
     ) -> None:
         if scales is not None:
@@ -353,6 +376,7 @@ class Predictor:
             "long_side": long_side,
             "value_range": value_range,
             "page": page,
+            "channels": channels,
             **knobs,
         }
         self._made_of = (_as_absolute(weights), given)
@@ -363,19 +387,21 @@ class Predictor:
                 f"weights must be those of a segmentation network, got {loaded.metadata['model']['name']}; "
                 "choose weights of an axial_deeplab_* or panoptic_deeplab_* network"
             )
+        self.network: dict[str, Any] = dict(loaded.metadata.get("model") or {})
         self.categories = loaded.categories
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
-        self.view = _stored_view(
+        self.view = stored_view(
             loaded,
             flip=flip,
             scales=scales,
             long_side=long_side,
             max_size=max_size,
             value_range=value_range,
+            page=page,
+            channels=channels,
         )
-        self.view = dataclasses.replace(self.view, page=page)
         self.model = fuse(loaded.model).to(self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -403,7 +429,8 @@ class Predictor:
 
         Args:
             image: path of an image file; PIL image; uint8 array (H, W, 3) or greyscale (H, W); or uint8
-                tensor (3, H, W). RGB. A list or tuple of them gives a list of predictions, made one by one
+                tensor (3, H, W). RGB; arrays for a network of chosen channels have just these. A list or
+                tuple of them gives a list of predictions, made one by one
                 (`predict_batch` shows the network those of one size together).
 
         Raises:
@@ -442,7 +469,7 @@ class Predictor:
             ValueError: the image is damaged, or has another type or shape.
             OSError: the file cannot be opened.
         """
-        return _as_array(image, ValueRange(self.view.value_range), self.view.page)
+        return _as_array(image, self.view)
 
     def predict_large(
         self,
@@ -460,7 +487,8 @@ class Predictor:
 
         Args:
             source: TIFF or GeoTIFF (read by windows), OME-Zarr folder, any other image file (decoded once, to
-                disk), or an array (H, W, 3) or (H, W) that need not be in memory.
+                disk), or an array (H, W, 3) or (H, W) that need not be in memory; (H, W, C) for a network of
+                chosen channels.
             output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
                 files lie in a folder beside it.
             tile: side of the tiles in pixels, at least 64; None for 513.
@@ -490,7 +518,9 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
-        predict_panoptic(self.model, np.zeros((64, 64, 3), np.uint8), self.post_processing)
+        predict_panoptic(
+            self.model, np.zeros((64, 64, self.view.num_channels), np.uint8), self.post_processing
+        )
 
     def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
         annotation, ids = to_coco_annotation(prediction.result, self.categories, 1, "")
@@ -546,10 +576,23 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
-    """Return how the network sees images: as given or, where None is given, as stored with weights."""
-    stored = loaded.metadata.get("view") or {}
+def stored_view(loaded: LoadedWeights, *, flip: bool = False, **given: Any) -> View:
+    """Return how a network sees images: as stored with its weights.
+
+    Args:
+        loaded: the weights.
+        flip: see `View`.
+        given: what replaces what is stored, as for `Predictor`; None does not.
+
+    Raises:
+        ValueError: see `Predictor`.
+    """
+    names = ("scales", "long_side", "max_size", "value_range", "page", "channels")
+    given = dict.fromkeys(names) | given
+    stored = dict(loaded.metadata.get("view") or {})
+    num_channels = stored.pop("num_channels", None)
     refuse_unknown("view", stored, "weights", given)
+    channels = _channels(loaded, given["channels"], stored.get("channels"), num_channels)
     view = {name: stored.get(name) if value is None else value for name, value in given.items()}
     # A long side of 0 keeps the size of the images.
     return View(
@@ -558,30 +601,60 @@ def _stored_view(loaded: LoadedWeights, *, flip: bool, **given: Any) -> View:
         long_side=view["long_side"] or None,
         max_size=view["max_size"],
         value_range=view["value_range"] or FULL.rule,
+        page=view["page"],
+        channels=channels,
     )
 
 
-def _as_array(image: ImageLike, value_range: ValueRange, page: int | None = None) -> ImageArray:
-    """Return an image of any accepted kind as uint8 (H, W, 3)."""
+def _channels(
+    loaded: LoadedWeights, given: Sequence[int] | None, stored: Sequence[int] | None, of: int | None
+) -> Channels | None:
+    """Return the channels of image files that a network sees: given ones, else the stored ones; None for RGB.
+
+    Raises:
+        ValueError: the network takes another number of channels.
+    """
+    name, taken = loaded.metadata["model"]["name"], loaded.metadata["model"].get("in_channels", 3)
+    if given is not None:
+        channels = Channels(tuple(given))
+    elif stored is not None:
+        channels = Channels(tuple(map(int, stored)), of=of)
+    elif taken in (1, 3):
+        return None
+    else:
+        channels = Channels(tuple(range(1, taken + 1)))
+    number = len(channels.numbers)
+    if number != taken and (taken, number) != (1, 3):  # of which grey is made
+        raise ValueError(
+            f"channels must be {taken} for {name} with these weights, got {number}: {list(channels.numbers)}"
+            "; give as many, or train a network with data.channels"
+        )
+    return channels
+
+
+def _as_array(image: ImageLike, view: View) -> ImageArray:
+    """Return an image of any accepted kind as uint8 (H, W, C), C being 3 but for chosen channels."""
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), value_range=value_range, page=page)
+        return read_image(Path(image), **view.reading)
     if isinstance(image, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(image), value_range=value_range)
+        image = to_rgb(ImageOps.exif_transpose(image), value_range=ValueRange(view.value_range))
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)
     shape = tuple(array.shape)
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or 0 in array.shape or array.shape[2] not in (1, 3):
+    number, what = view.num_channels, "RGB" if view.channels is None else "the channels of the network"
+    if array.ndim != 3 or 0 in array.shape or array.shape[2] not in ((1, 3) if number == 3 else (number,)):
         raise ValueError(
-            "image must be a path, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), "
-            f"got shape {tuple(image.shape) if hasattr(image, 'shape') else shape}; one image at a time, RGB"
+            f"image must be a path, a PIL image, an array (H, W, {number}) or (H, W), or a tensor "
+            f"({number}, H, W), got shape {tuple(image.shape) if hasattr(image, 'shape') else shape}; one "
+            f"image at a time, {what}"
         )
     if array.dtype != np.uint8:
         raise ValueError(f"image must be uint8 with values 0 to 255, got {array.dtype}; convert it")
     # A copy: whoever fills the array again, as cameras do, does not change the picture of the prediction.
-    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")
+    return np.array(np.broadcast_to(array, (*array.shape[:2], number)), order="C")
 
 
 def run_network(model: nn.Module, images: ImageArray, device: torch.device, view: View) -> dict[str, Logits]:
@@ -618,7 +691,7 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
 
 def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[str, Logits]:
     """Return the outputs of a network on the CPU, the logits as small as the network makes them."""
-    maps = model.decode(model.encode(pixels))
+    maps = model.low_resolution_maps(pixels)
     height, width = pixels.shape[-2:]
     logits = maps.pop("semantic_logits").float()
     upsampled = UpsampledLogits(logits, model.padded_size(height, width), (height, width))

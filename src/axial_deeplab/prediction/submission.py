@@ -61,7 +61,9 @@ def predict_listed(
         predictor.categories.require_same_classes(CATEGORIES, "weights", "COCO")
         name = f"panoptic_{_name_of_set(Path(json))}_{submission}_results"
     dataset = CocoPanopticDataset(images, None, json, categories=predictor.categories, limit=limit)
-    dataset.value_range, dataset.page = ValueRange(predictor.view.value_range), predictor.view.page
+    view = predictor.view
+    dataset.value_range, dataset.page = ValueRange(view.value_range), view.page
+    dataset.channels = view.channels
     done = PredictedFiles(output)
     # An image that was predicted for another list would be one too many for the server.
     settings = f"{predictor.settings} {mark_of_file(Path(json))} {limit}"

@@ -19,7 +19,7 @@ from axial_deeplab.evaluation.classification import ClassificationEvaluator, cla
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model, look_at_images, value_range
+from axial_deeplab.training.task import Task, build_model, look_at_images, reading
 
 
 class ClassificationTraining(TrainingModule):
@@ -42,7 +42,7 @@ class ClassificationTraining(TrainingModule):
         """Return how the images of the validation are cut."""
         crop_size = list(self.config.augmentation.crop_size)
         sizes = {"crop_size": crop_size, "shorter_side": self.config.classification.val_size}
-        return {"classification": sizes | value_range(self.config.data)}
+        return {"classification": sizes | reading(self.config.data)}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the cross entropy of a batch of `ClassificationTrainingSet`."""

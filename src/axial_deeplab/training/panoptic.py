@@ -1,13 +1,14 @@
 """Training a panoptic network: its losses, its validation by PQ and mIoU, its data."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch.distributed
 from torch import Tensor, nn
 
 from axial_deeplab.config.schema import Config, DataConfig, section_to_dict
 from axial_deeplab.data.augmentation import Intensity
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.targets import PanopticTargets
@@ -20,7 +21,7 @@ from axial_deeplab.post_processing import PostProcessing
 from axial_deeplab.prediction.predictor import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
-from axial_deeplab.training.task import Task, build_model, look_at_images, value_range
+from axial_deeplab.training.task import Task, build_model, look_at_images, reading, see_channels
 
 
 class PanopticTraining(TrainingModule):
@@ -32,6 +33,7 @@ class PanopticTraining(TrainingModule):
         evaluator: predicts and scores the validation images.
         categories: categories of the data set.
         config: the settings.
+        channels: channels of the image files; None for RGB.
     """
 
     columns = (
@@ -47,15 +49,20 @@ class PanopticTraining(TrainingModule):
         evaluator: PanopticEvaluator,
         categories: Categories,
         config: Config,
+        channels: Channels | None = None,
     ) -> None:
         super().__init__(model, categories, config)
+        self.channels = channels
         self.loss = loss
         self.evaluator = evaluator
 
     def metadata(self) -> dict[str, Any]:
         """Return the settings of the post-processing, and at which sizes images are seen."""
         post_processing = section_to_dict(self.config.post_processing)
-        return {"post_processing": post_processing, "view": _view(self.config.data)}
+        view, channels = _view(self.config.data), self.channels
+        if channels is not None:
+            view |= {"channels": list(channels.numbers), "num_channels": channels.of}
+        return {"post_processing": post_processing, "view": view}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch of `TrainingDataset`."""
@@ -94,21 +101,29 @@ def panoptic_task(config: Config) -> Task:
     """
     train_data, val_data = _data_sets(config)
     categories = train_data.categories
+    of_images = see_channels(train_data, config.model.overrides.get("in_channels"))
+    channels = train_data.channels
+    if val_data is not None:
+        val_data.channels = channels
     # Void is 255 in every data set but one with so many classes that 255 is one of them.
     ignore_label = 255 if len(categories) <= 255 else -1
     post_processing = PostProcessing(categories.thing_ids, **section_to_dict(config.post_processing))
     module = PanopticTraining(
-        build_model(config, len(categories)),
+        build_model(config, len(categories), **of_images),
         PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
-        PanopticEvaluator(categories, post_processing, View(**_view(config.data))),
+        PanopticEvaluator(categories, post_processing, View(**_view(config.data), channels=channels)),
         categories,
         config,
+        channels,
     )
     targets = PanopticTargets(
         categories.thing_ids, ignore_label=ignore_label, **section_to_dict(config.target)
     )
     augmentation = section_to_dict(config.augmentation)
     augmentation["intensity"] = Intensity(**section_to_dict(config.augmentation.intensity))
+    if channels is not None:
+        mean = cast(Tensor, module.model.pixel_mean).flatten()
+        augmentation["pad_color"] = tuple(mean.round().clamp(0, 255).int().tolist())
     augmented = TrainingDataset(
         train_data,
         targets,
@@ -127,7 +142,7 @@ def working_size(data: DataConfig) -> dict[str, Any]:
 def _view(data: DataConfig) -> dict[str, Any]:
     """Return how predictions see images, which is stored with the weights."""
     scales = {} if data.scales == (1.0,) else {"scales": list(data.scales)}
-    return {**working_size(data), **scales, **value_range(data)}
+    return {**working_size(data), **scales, **reading(data)}
 
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:

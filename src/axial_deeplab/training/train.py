@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -40,6 +40,8 @@ WEIGHTS = "weights.safetensors"
 FIXED_BY_CHECKPOINT = (
     "model",
     "data.value_range",
+    "data.channels",
+    "data.page",
     "optim.optimizer",
     "optim.lr",
     "optim.weight_decay",
@@ -281,6 +283,12 @@ def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Conf
             raise ValueError(
                 f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run"
             )
+    network = cast("Mapping[str, Any]", module.model.config)
+    if any(run["model"].get(name) != network.get(name) for name in ("pixel_mean", "pixel_std")):
+        raise ValueError(
+            f"data.train must have the images whose channels {checkpoint} was normalized by, got others; "
+            "give them back, or start a new run with --model.weights"
+        )
     changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
     step = int(stored["global_step"])
     print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))

@@ -1,6 +1,6 @@
 """Words of the command line and lists in messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 LONGEST_SIDE = 2**15
 
@@ -33,3 +33,15 @@ def shortened(values: Sequence[object], limit: int = 5) -> str:
     """Return the first `limit` values, and how many more there are."""
     shown = ", ".join(map(str, values[:limit]))
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """Return a table as Markdown.
+
+    Args:
+        header: titles of the columns.
+        rows: cells of each row.
+        texts: how many columns, from the first, stand on the left; numbers stand on the right.
+    """
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

@@ -20,6 +20,16 @@ COLORED_BY = ("class", "instance")
 _SHADES = ((0.0, 0.0), (0.03, 0.16), (-0.03, -0.14), (0.05, 0.28), (-0.05, -0.24), (0.0, 0.22), (0.04, -0.08))
 
 
+def in_color(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image of any channels (H, W, C) in RGB (H, W, 3): its first three, one as grey."""
+    channels = image.shape[2]
+    if channels == 3:
+        return image
+    shown = np.zeros((*image.shape[:2], 3), np.uint8)
+    shown[..., :channels] = image[..., :3]
+    return np.repeat(image, 3, axis=2) if channels == 1 else shown
+
+
 def draw_overlay(
     image: NDArray[np.uint8],
     panoptic: Panoptic,
@@ -37,10 +47,10 @@ def draw_overlay(
     """Draw a segmentation, predicted or true, over its image.
 
     Shapes:
-        image (H, W, 3); map of panoptic (H, W).
+        image (H, W, C); map of panoptic (H, W).
 
     Args:
-        image: RGB, uint8.
+        image: RGB, uint8; of other channels the first three are shown as RGB.
         panoptic: the panoptic map of the image and its segments.
         categories: their names and colors.
         old_categories: for one version, map and segments may be given in place of `panoptic`.
@@ -64,6 +74,7 @@ def draw_overlay(
         message = "draw_overlay takes Panoptic(map, segments) in place of map and segments"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         panoptic, (categories,) = Panoptic(panoptic, categories), old_categories  # type: ignore[arg-type]
+    image = in_color(image) if image.ndim == 3 and image.shape[2] else image
     if image.shape != (*panoptic.size, 3):
         raise ValueError(
             f"image must be {(*panoptic.size, 3)} for this map, got {image.shape}; give the image of the map"

@@ -7,13 +7,16 @@ from PIL import Image, ImageDraw
 from axial_deeplab.visualization.fonts import readable
 from axial_deeplab.visualization.legend import INK, PAPER, LegendEntry, draw_legend
 
+PANEL_WIDTH = 640
+"""Width of a column unless told otherwise, pixels."""
+
 
 def side_by_side(
     rows: Sequence[Sequence[Image.Image]],
     titles: Sequence[str],
     *,
     legend: Sequence[LegendEntry] = (),
-    panel_width: int = 640,
+    panel_width: int = PANEL_WIDTH,
 ) -> Image.Image:
     """Lay pictures out in a table.
 
@@ -35,7 +38,7 @@ def side_by_side(
     size = max(12, panel_width // 28)
     font, titles = readable(titles, size)
     width = gap + len(titles) * (panel_width + gap)
-    scaled = [[_scaled(picture, panel_width) for picture in row] for row in rows]
+    scaled = [[scaled_to_width(picture, panel_width) for picture in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in scaled]
     strip = draw_legend(legend, width - gap, size) if legend else None
     title_height = 2 * size
@@ -57,7 +60,8 @@ def side_by_side(
     return table
 
 
-def _scaled(picture: Image.Image, width: int) -> Image.Image:
+def scaled_to_width(picture: Image.Image, width: int = PANEL_WIDTH) -> Image.Image:
+    """Return a picture as a column of so many pixels shows it."""
     height = max(1, round(picture.height * width / picture.width))
     # Enlarged pictures keep their pixels visible: they show what the network saw.
     enlarged = width > 2 * picture.width

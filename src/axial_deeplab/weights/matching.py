@@ -119,7 +119,9 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
 
 def _image_channels(state: Mapping[str, Tensor]) -> torch.Size | None:
     """Return the channels of the image, as the first kernel sees them."""
-    return next((tensor.shape[1:2] for tensor in state.values() if tensor.ndim == 4), None)
+    # Files have their tensors in any order, but the stem has few kernels, whose names are numbered.
+    stem = {name: tensor for name, tensor in state.items() if tensor.ndim == 4 and "stem" in name.split(".")}
+    return stem[min(stem)].shape[1:2] if stem else None
 
 
 def _adapted(

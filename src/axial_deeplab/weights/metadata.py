@@ -29,11 +29,16 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
         "void_ids": (list, tuple),
     },
     "view": {
-        **dict.fromkeys(("max_size", "long_side"), (int, *_OR_NULL)),
-        "scales": (list, tuple, *_OR_NULL),
+        **dict.fromkeys(("max_size", "long_side", "page", "num_channels"), (int, *_OR_NULL)),
+        **dict.fromkeys(("scales", "channels"), (list, tuple, *_OR_NULL)),
         "value_range": (str, *_OR_NULL),
     },
-    "classification": {"crop_size": (list, tuple), "shorter_side": (int,), "value_range": (str,)},
+    "classification": {
+        "crop_size": (list, tuple),
+        "shorter_side": (int,),
+        "page": (int,),
+        "value_range": (str,),
+    },
 }
 
 

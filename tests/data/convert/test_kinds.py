@@ -1,5 +1,6 @@
 """The files of labeling tools, written by the tools themselves (`fixtures/`), are read to the pixel."""
 
+import base64
 import importlib.util
 import json
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
@@ -64,19 +66,24 @@ SCENES = {
     "labelme": ("labelme", OUTLINES),
     "yolo": ("yolo", OUTLINES),
     "via": ("via2", APART),
-    "via3": ("via3", APART),
+    "via 3": ("via3", APART),
+    "via csv": ("via2_csv", APART),
+    "via 3 csv": ("via3_csv", APART),
     "cvat": ("cvat", OUTLINES),
+    "cvat 2": ("cvat_datumaro", OUTLINES),
     "label-studio": ("label_studio", OUTLINES),
+    "label-studio min": ("label_studio_min", OUTLINES),
     "supervisely": ("supervisely", OUTLINES),
     "voc": ("voc", OUTLINES),
     "coco": ("roboflow", OUTLINES),
     "qupath": ("qupath", OUTLINES),
+    "qupath 2": ("qupath_qubalab", OUTLINES),
     "kitti-step": ("kitti_step", named("person", "person", "car")),
     "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
     "ade20k": ("ade20k", OUTLINES),
     "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
-    "label-maps2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
+    "label-maps 2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
 }
 
 
@@ -102,10 +109,10 @@ def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
     code, printed = convert(capsys, source, "--output", tmp_path / "out")
     assert code == 0, printed
     assert f"{source}: read as " in printed
-    assert f"({kind.strip('23')})" in printed
+    assert f"({kind.split()[0]})" in printed
     assert main(["dataset", "check", str(source), "--background", "rest"]) == 0
     printed = capsys.readouterr().out
-    assert f"({kind.strip('23')})" in printed
+    assert f"({kind.split()[0]})" in printed
     assert "2 images" in printed
 
 
@@ -175,8 +182,8 @@ BAD = [
     ("via", "project.json", '{"kind": "0"}', "{}", "regions[0] kind must be its class, got None"),
     ("via", "project.json", '"width": 2', '"width": "2"', "regions[3] width must be of type int or float"),
     ("via", "project.json", '"filename": "b', '"filename": "../b/', "its picture '../b/.png' must be in"),
-    ("via3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
-    ("via3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
+    ("via 3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
+    ("via 3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
     (
         "label-studio",
         "export.json",
@@ -282,6 +289,16 @@ BAD = [
         '<!DOCTYPE a [<!ENTITY b "c">]>\n<annotations>',
         "a DOCTYPE",
     ),
+    ("via csv", "via_export_csv.csv", "a.png,89,{}", "a.png,89", "line 2 must have 7 cells, got 6"),
+    ("via csv", "via_export_csv.csv", "[1,7,7,1", "[1,7,7,1,", "line 2 must have a dict in JSON there, got"),
+    ("via 3 csv", "export.csv", "[7,1,1,", "7,1,1,", "line 4 must have a list in JSON there, got '7,1,1"),
+    (
+        "via 3 csv",
+        "export.csv",
+        '""a.png""',
+        '""a.png"",""b.png""',
+        "must show one file, got ['a.png', 'b.png']",
+    ),
     ("labelme", "a.json", '"a.png"', '"../../c.png"', "a.json: its picture '../../c.png' must be in"),
     ("labelme", "a.json", '"imageHeight": 12', '"imageHeight": 13', "must be 13 x 16 pixels"),
 ]
@@ -298,6 +315,138 @@ def test_bad_files_are_named_in_one_line(
     (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+# Where the annotation of a.png is; not of YOLO, for a part of a row of numbers is one, too.
+ANNOTATIONS = {
+    "labelme": "a.json",
+    "via": "project.json",
+    "via 3": "project.json",
+    "via csv": "via_export_csv.csv",
+    "via 3 csv": "export.csv",
+    "cvat": "annotations.xml",
+    "cvat 2": "default.xml",
+    "label-studio": "export.json",
+    "label-studio min": "result.json",
+    "supervisely": "scene/ann/a.png.json",
+    "voc": "SegmentationObject/a.png",
+    "coco": "train/_annotations.coco.json",
+    "qupath": "a.geojson",
+    "qupath 2": "a.geojson",
+    "kitti-step": "panoptic_maps/0002/a.png",
+    "bdd100k": "bitmasks/a.png",
+    "ade20k": "a_seg.png",
+    "imagej": "a_RoiSet.zip",
+    "label-maps": "a_cp_masks.png",
+    "label-maps 2": "masks/a.tif",
+}
+
+
+@pytest.mark.parametrize("kind", ANNOTATIONS)
+def test_a_file_that_is_cut_off_is_named(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / kind)
+    path = root / ANNOTATIONS[kind]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5 - 9])
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert path.name in line
+
+
+@pytest.mark.parametrize("kind", ["voc", "kitti-step", "bdd100k", "ade20k", "label-maps", "label-maps 2"])
+def test_a_map_of_another_size_is_named_with_both_shapes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / kind)
+    for path in root.rglob("a.png"):
+        if path != root / ANNOTATIONS[kind] and "Segmentation" not in path.parent.name:
+            Image.new("RGB", (17, 13)).save(path)
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert "a.png" in line
+    assert "12 x 16" in line
+    assert "13 x 17" in line
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SCENES if kind != "imagej"])
+def test_an_archive_is_what_is_in_it(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    source, wanted = SCENES[kind]
+    archive = Path(shutil.make_archive(str(tmp_path / "export"), "zip", FIXTURES / source))
+    found = segments_of(capsys, archive, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if Path(name).name == "a.png"), wanted)
+    code, printed = convert(capsys, archive, "--output", tmp_path / "again")
+    assert (code, f"--copy-images must be given for {archive}" in printed) == (2, True)
+    assert main(["dataset", "check", str(archive), "--background", "rest"]) == 0
+
+
+def test_archives_of_one_name_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("via2", "labelme"):
+        shutil.make_archive(str(tmp_path / name / "export"), "zip", FIXTURES / name)
+    words = [str(tmp_path / name / "export.zip") for name in ("via2", "labelme")]
+    assert main(["dataset", "check", *words, "--background", "rest"]) == 0
+    printed = capsys.readouterr().out
+    assert "read as a VIA project" in printed
+    assert "read as a LabelMe folder" in printed
+
+
+def test_archives_are_not_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(*entries: tuple[str, bytes]) -> str:
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in entries:
+                file.writestr(name, content)
+        code, printed = convert(capsys, tmp_path / "a.zip", "--copy-images", "--output", tmp_path / "out")
+        assert code == 2
+        return printed
+
+    for name in ("../b.json", "/b.json", "..\\b.json", "C:\\b.json", "c/../../b.json"):
+        assert f"a.zip must have names of files inside of it, got {name!r}" in refused((name, b"{}"))
+    assert not (tmp_path / "b.json").exists()
+    assert "a.zip must unpack to at most 1.1 GB here, got 1.2 GB" in refused(
+        *((f"{number}.json", bytes(120_000_000)) for number in range(10))
+    )
+    assert "a.zip must be of a kind that is recognized" in refused(("notes.txt", b"none"))
+    (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:60])
+    code, printed = convert(capsys, tmp_path / "a.zip", "--output", tmp_path / "out")
+    assert (code, "a.zip must be a complete ZIP archive without password" in printed) == (2, True)
+
+
+def test_a_table_of_via_with_too_few_regions_is_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "via2_csv", tmp_path / "via")
+    lines = (root / "via_export_csv.csv").read_text().splitlines(keepends=True)
+    (root / "via_export_csv.csv").write_text("".join(lines[:4]))
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "via_export_csv.csv: a.png has 3 of its 4 regions; export it again" in printed) == (0, True)
+
+
+def test_pictures_inside_of_labelme_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    document = json.loads((root / "a.json").read_text())
+    document["imageData"] = base64.b64encode((root / "a.png").read_bytes()).decode()
+    (root / "a.json").write_text(json.dumps(document))
+    picture = (root / "a.png").read_bytes()
+    (root / "a.png").unlink()
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(found["a.png"], OUTLINES)
+    assert (tmp_path / "out/images/a.png").read_bytes() == picture
+    code, printed = convert(capsys, root, "--output", tmp_path / "again")
+    assert (code, f"--copy-images must be given for {root}" in printed) == (2, True)
+    document["imageData"] = document["imageData"][:60]
+    (root / "a.json").write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--copy-images", "--output", tmp_path / "again")
+    assert (code, "a.json" in printed, not (tmp_path / "again").exists()) == (2, True, True)
+    document["imageData"] = "no picture"
+    (root / "a.json").write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--copy-images", "--output", tmp_path / "again")
+    assert (code, "a.json: imageData must be a picture in base64, got" in printed) == (2, True)
 
 
 def test_labelme_knows_void_background_and_stuff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.prediction.large.sources import (
@@ -28,12 +29,12 @@ ZIP = {"compression": "zlib"}
 WINDOWS = [Window(0, 0, 70, 90), Window(31, 45, 34, 52), Window(69, 0, 70, 1), Window(5, 60, 70, 90)]
 
 
-def check(path, folder, value_range=FULL, kind=TiffImage):
-    image = open_image(path, folder, value_range)
+def check(path, folder, value_range=FULL, kind=TiffImage, channels=None):
+    image = open_image(path, folder, value_range, channels=channels)
     assert type(image) is kind
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        whole = read_image(path, value_range=value_range)
+        whole = read_image(path, value_range=value_range, channels=channels)
     assert image.size == whole.shape[:2]
     for window in WINDOWS:
         np.testing.assert_array_equal(image.read(window), whole[window.slices])
@@ -63,6 +64,35 @@ def test_tiff_by_windows(values, options, tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, bigtiff=True, **options)
     check(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"planarconfig": "contig", **TILES, **ZIP}, TiffImage),
+        ({"planarconfig": "contig", "photometric": "miniswhite"}, TiffImage),
+        ({"planarconfig": "separate", "rowsperstrip": 7, **ZIP}, TiffImage),
+        ({"imagej": True, "metadata": {"axes": "CYX"}}, DecodedImage),
+    ],
+    ids=str,
+)
+def test_channels_by_windows(options, kind, tmp_path):
+    path = tmp_path / "a.tif"
+    values = RNG.integers(0, 2**12, (70, 90, 5), np.uint16)
+    is_last = options.get("planarconfig") == "contig"
+    options = {"photometric": "minisblack"} | options
+    tifffile.imwrite(path, values if is_last else np.moveaxis(values, 2, 0), **options)
+    for rule in ("0 4095", "percentiles 0 100"):  # which a sample of so small an image are exact in
+        check(path, tmp_path, ValueRange(rule), kind, Channels((5, 1)))
+    with pytest.raises(ValueError, match=r"a\.tif must have channel 7, got 5 channels"):
+        open_image(path, tmp_path, FULL, channels=Channels((7,)))
+
+
+def test_channels_of_arrays_are_those_of_the_network():
+    image = open_image(FIVE, None, FULL, channels=Channels((9, 2, 3, 4, 6)))
+    assert image.read(WINDOWS[1]).shape == (*WINDOWS[1].shape, 5)
+    with pytest.raises(ValueError, match="image must have 2 channels as the pictures of the training, got 5"):
+        open_image(FIVE, None, FULL, channels=Channels((1, 2)))
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "lzw", "zstd"])
@@ -131,7 +161,7 @@ def test_values_of_16_bits(rule, tmp_path):
 def test_percentiles_are_those_of_a_sample_of_the_whole(tmp_path):
     image = ArrayImage(DEEP, "image", ValueRange("percentiles 1 99"))
     low, high = np.percentile(DEEP, (1, 99))
-    assert image.value_range.numbers == (low, high)
+    assert image.value_ranges[0].numbers == (low, high)
 
 
 def test_a_range_that_hardly_suits_gets_a_warning():

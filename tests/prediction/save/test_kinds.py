@@ -164,6 +164,42 @@ def test_geojson(tmp_path):
     assert json.loads((out / "geojson" / "sub" / "none.geojson").read_text())["features"] == []
 
 
+def test_rasterio_sees_the_same_things_in_geojson(tmp_path):
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
+    from rasterio.features import rasterize
+
+    out = saved(tmp_path, "geojson")
+    features = json.loads((out / "geojson" / "a.geojson").read_text())["features"]
+    check_masks([rasterize([each["geometry"]], FOUND.size) > 0 for each in features])
+    # Of a GeoTIFF, in the coordinates of its map.
+    corner, ties = (33550, (0.5, 0.25, 0.0)), (33922, (0.0, 0.0, 0.0, 500_000.0, 5_400_000.0, 0.0))
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    tags = [(code, "d", len(values), values, True) for code, values in (corner, ties)]
+    path = tmp_path / "maps" / "map.tif"
+    path.parent.mkdir()
+    values = np.zeros((*FOUND.size, 3), np.uint8)
+    tifffile.imwrite(path, values, photometric="rgb", extratags=[*tags, (34735, "H", len(keys), keys, True)])
+    predict_files(Finder({"map.tif": FOUND}), [path], tmp_path / "of_map", save=["geojson"], overlay=False)
+    document = json.loads((tmp_path / "of_map/geojson/map.geojson").read_text())
+    with rasterio.open(path) as picture:
+        assert document["crs"]["properties"]["name"].endswith(str(picture.crs.to_epsg()))
+        shapes = [each["geometry"] for each in document["features"]]
+        check_masks([rasterize([each], FOUND.size, transform=picture.transform) > 0 for each in shapes])
+
+
+def test_supervision_sees_the_same_things_in_coco_instances(tmp_path):
+    supervision = pytest.importorskip("supervision", reason="needs the extra dev")
+    out = saved(tmp_path, "coco-instances")
+    photos = tmp_path / "photos"
+    data = supervision.DetectionDataset.from_coco(
+        str(photos), str(out / "coco_instances.json"), force_masks=True
+    )
+    found = next(found for path, _, found in data if path.endswith("a.png"))
+    assert {mask.tobytes() for mask in np.asarray(found.mask, bool)} == {
+        (each.number == NUMBERS).tobytes() for each in INSTANCES
+    }
+
+
 def test_yolo(tmp_path):
     out = saved(tmp_path, "yolo")
     masks = []

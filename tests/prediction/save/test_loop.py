@@ -10,6 +10,7 @@ from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from axial_deeplab.prediction.save.kinds import KINDS
 from bad_input_cases import SETTINGS
 from saved_predictions import CATEGORIES, Finder, awkward, photo
 
@@ -42,3 +43,40 @@ def test_predict_correct_convert_train(tmp_path, monkeypatch, capsys):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**SETTINGS, "data": {"train": part}}))
     assert main(["train", "--config", "train.yaml"]) == 0, capsys.readouterr().err
     assert list((tmp_path / "run").rglob("*.safetensors"))
+
+
+COMMANDS = {
+    "labels": "maps --images photos --instances results/labels --thing object --background ground",
+    "coco-instances": "results/coco_instances.json --images photos --background ground",
+    "geojson": "results/geojson --images photos --background ground",
+    "rois": "results/rois --images photos --background ground",
+    "yolo": "results/yolo.yaml --images photos --background ground",
+    "labelme": "results/labelme --images photos --background ground",
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_each_kind_comes_back_to_the_pixel(kind, tmp_path, monkeypatch, capsys):
+    if KINDS[kind].package is not None:
+        pytest.importorskip(KINDS[kind].package[0], reason="needs an extra")
+    monkeypatch.chdir(tmp_path)
+    found = awkward()
+    photo(tmp_path / "photos" / "a.png", found.size)
+    predict_files(Finder({"a.png": found}), ["photos"], "results", save=[kind], overlay=False)
+    assert main(["dataset", "convert", *COMMANDS[kind].split(), "--output", "back"]) == 0, capsys.readouterr()
+    ((root, sample),) = [
+        (path.parent, sample)
+        for path in (tmp_path / "back").rglob("panoptic.json")
+        for sample in CocoPanopticDataset("photos", path.parent / "panoptic", path)
+    ]
+    categories = CocoPanopticDataset("photos", root / "panoptic", root / "panoptic.json").categories
+    has_classes = kind not in ("labels", "rois")
+
+    def things(panoptic, categories):
+        return {
+            (each.category.name if has_classes else "object", each.full_mask(found.size).tobytes())
+            for each in find_instances(panoptic, categories)
+        }
+
+    assert things(sample.truth, categories) == things(found, CATEGORIES)

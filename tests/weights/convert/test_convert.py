@@ -21,6 +21,7 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.convert.convert import convert
 from axial_deeplab.weights.convert.deeplab2_names import deeplab2_arguments, deeplab2_names
+from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
 from reference_networks import channels_first, first_author_network, read_golden
 from tensorflow_files import variables_of, write_checkpoint
@@ -383,6 +384,99 @@ def test_lengths_of_tables_are_inferred(tmp_path, deeplab2):
     convert(deeplab2[0], tmp_path / "w", model="axial_resnet_s", overrides={"features_only": True})
     config = load_weights(tmp_path / "w").metadata["model"]
     assert {key: config[key] for key in SMALL} == {**SMALL, "depths": [1, 1, 1, 1]}
+
+
+def theirs(arrays, x, path, *, act=True):
+    """Return what a convolution of deeplab2 makes of a map, written out from its variables."""
+    kernel = torch.tensor(arrays[f"{path}/_conv/kernel"], dtype=torch.float32).permute(3, 2, 0, 1)
+    y = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
+    norm = (
+        torch.tensor(arrays[f"{path}/_batch_norm/{name}"], dtype=torch.float32)
+        for name in ("moving_mean", "moving_variance", "gamma", "beta")
+    )
+    y = F.batch_norm(y, *norm, eps=1e-3)
+    return y.relu() if act else y
+
+
+@torch.no_grad()
+def test_plain_convolutions_of_decoders_and_heads(tmp_path):
+    """What they are is read from the checkpoint, and so are their widths; the maps are the formula's."""
+    name = "panoptic_deeplab_resnet50"
+    plain = {"decoder_separable": False, "head_separable": False}
+    arguments = {**deeplab2_arguments(name), **TINY, "aspp": False, **plain, "num_classes": 134}
+    model = create_model(name, **arguments)
+    arrays = variables_of(model, deeplab2_names(model))
+    arrays = {path: array + path.endswith("gamma") for path, array in arrays.items()}
+    write_checkpoint(tmp_path / "ckpt", arrays)
+    words = ["convert", str(tmp_path / "ckpt"), str(tmp_path / "w.safetensors"), "--categories", "coco"]
+    assert main([*words, "--model", name, "--set", "aspp=false"]) == 0
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert {key: loaded.metadata["model"][key] for key in plain} == plain
+    sizes, channels = {"res2": (17, 25), "res3": (9, 13), "res5": (5, 7)}, model.backbone.feature_channels
+    features = {level: torch.randn(1, channels[level], *size) for level, size in sizes.items()}
+
+    def decoded(path):
+        x = theirs(arrays, features["res5"], f"{path}/_aspp/_proj_conv_bn_act")
+        for step, level in ((1, "res3"), (2, "res2")):
+            low = theirs(arrays, features[level], f"{path}/_low_level_conv{step}")
+            x = F.interpolate(x, low.shape[2:], mode="bilinear", align_corners=True)
+            x = theirs(arrays, torch.cat((x, low), 1), f"{path}/_fusion_conv{step}/_conv1_bn_act")
+        return x
+
+    for key, head, decoder in (
+        ("semantic_logits", "semantic", "semantic_decoder"),
+        ("center_heatmap", "instance_center", "instance_decoder"),
+        ("offsets", "instance_regression", "instance_decoder"),
+    ):
+        last = "semantic_last_layer" if head == "semantic" else f"{head}_head_last_layer"
+        x = theirs(arrays, decoded(decoder), f"{head}_head_without_last_layer/_conv1_bn_act")
+        kernel = torch.tensor(arrays[f"{last}/kernel"], dtype=torch.float32).permute(3, 2, 0, 1)
+        expected = F.conv2d(x, kernel, torch.tensor(arrays[f"{last}/bias"], dtype=torch.float32))
+        expected = expected[:, -133:]  # the first class of the checkpoint is void
+        y = loaded.model.decode(features)[key]
+        assert expected.std() > 1e-2
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("inferred", [True, False])
+def test_networks_without_content(tmp_path, deeplab2, inferred):
+    """The converted network is the one with content whose content has the factor 0."""
+    switches = {"content_logits": False, "content_output": False}
+    overrides = {"features_only": True, **({} if inferred else {**SMALL, **switches})}
+    bare, silent = {}, {}
+    for name, array in deeplab2[1].items():
+        of_logits, of_output = "_batch_norm_similarity/" in name, "_batch_norm_retrieved_output/" in name
+        bare[name] = array[1:] if of_logits or of_output else array
+        silent[name] = array.copy()
+        if name.endswith("gamma") and (of_logits or of_output):
+            silent[name][0] = 0.0
+        if of_output and name.endswith("beta"):
+            silent[name][0] = 0.0
+    paths = [tmp_path / "bare.safetensors", tmp_path / "silent.safetensors"]
+    write_checkpoint(tmp_path / "bare", bare)
+    write_checkpoint(tmp_path / "silent", silent)
+    convert(tmp_path / "bare", paths[0], model="axial_resnet_s", overrides=overrides)
+    convert_small(tmp_path / "silent", paths[1])
+    networks = [load_weights(path).model for path in paths]
+    assert {key: networks[0].config[key] for key in switches} == switches
+    x = torch.randn(1, 3, 65, 49)
+    ours, expected = (network(x)["res5"] for network in networks)
+    assert ours.std() > 1e-4
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    # Back into a file and out of it again.
+    save_weights(tmp_path / "again", networks[0], load_weights(paths[0]).categories)
+    again = load_weights(tmp_path / "again").model.state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in networks[0].state_dict().items())
+
+
+def test_refuses_switches_that_the_checkpoint_does_not_have(tmp_path, deeplab2):
+    overrides = {"features_only": True, **SMALL, "content_output": False}
+    with pytest.raises(
+        ValueError, match=r"retrieved_output/\w+ must make .*positional_norm.* choose the network"
+    ):
+        convert(deeplab2[0], tmp_path / "w", model="axial_resnet_s", overrides=overrides)
+    assert not (tmp_path / "w").exists()
 
 
 def test_settings_in_the_place_of_those_of_a_data_set(tmp_path, coco):

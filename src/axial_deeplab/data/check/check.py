@@ -26,7 +26,7 @@ from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
-from axial_deeplab.visualization.overlay import draw_overlay
+from axial_deeplab.visualization.overlay import draw_overlay, in_color
 from axial_deeplab.visualization.side_by_side import side_by_side
 
 S = TypeVar("S")
@@ -147,7 +147,7 @@ def draw_samples(data: DataConfig | PanopticDataset, *, num_images: int = 4) -> 
             continue  # The report names it.
         if sample.truth is not None:
             overlay = draw_overlay(sample.image, sample.truth, dataset.categories, legend=True)
-            rows.append([Image.fromarray(sample.image), overlay])
+            rows.append([Image.fromarray(in_color(sample.image)), overlay])
     if not rows:
         raise ValueError(
             "picture must show images with ground truth, got none that can be read; leave the picture out"

@@ -49,6 +49,8 @@ class ReadOptions:
         stuff: classes of the files that are stuff; all others are things.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
         reading: how maps of instances are read.
+        scratch: folder for what the files hold packed, which lives as long as the images are needed; None
+            refuses archives, and pictures inside of annotations.
 
     Raises:
         ValueError: categories are given in two ways.
@@ -61,6 +63,7 @@ class ReadOptions:
     stuff: Sequence[str] = ()
     attribute: str | None = None
     reading: InstanceReading = InstanceReading()  # noqa: RUF009  # frozen
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.categories is not None and self.stuff:

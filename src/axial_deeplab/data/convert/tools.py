@@ -1,8 +1,10 @@
 """The kinds of files that are converted: which one a file or folder is, and reading it."""
 
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
+from axial_deeplab.data.convert.archives import is_archive, unpack
 from axial_deeplab.data.convert.kinds import (
     ade20k,
     bdd100k,
@@ -20,7 +22,8 @@ from axial_deeplab.data.convert.kinds import (
     voc,
     yolo,
 )
-from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
+from axial_deeplab.panoptic.coco_json import load_json
 
 # What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
 # it.
@@ -41,6 +44,8 @@ KINDS: dict[str, ModuleType] = {
     "bdd100k": bdd100k,
     "two-channel": two_channel,
 }
+# JSON files of a source of no kind that are looked at for damage.
+_LOOKED_AT = 100
 # COCO's own PNG files have no blue either, as long as their ids are small.
 _BY_NAME_ALONE = ("two-channel",)
 
@@ -55,7 +60,7 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
     """Read the files of a tool.
 
     Args:
-        source: folder or file as the tool exported it.
+        source: folder or file as the tool exported it, or a ZIP file of it.
         options: what its files do not say.
         kind: one of `KINDS`; None recognizes it.
 
@@ -71,11 +76,18 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
             f"SOURCE must be the folder or file that a tool exported, got {source}, which does not exist; "
             "correct the path"
         )
-    if source.suffix.lower() == ".zip" and kind is None and recognize(source) is None:
-        raise ValueError(f"SOURCE must be unpacked, got {source}; unpack it, and give its folder")
+    if is_archive(source) and not (recognize(source) if kind is None else KINDS[kind].recognize(source)):
+        if options.scratch is None:
+            raise ValueError(f"SOURCE must be unpacked, got {source}; unpack it, and give its folder")
+        source = unpack(source, options.scratch)
     if kind is None:
         kind = recognize(source)
         if kind is None:
+            for path in files_of(source, ".json")[:_LOOKED_AT]:
+                load_json(path, types=(dict, list))  # refuses what is damaged, and may be of a kind
+            for path in files_of(source, ".zip"):
+                if not zipfile.is_zipfile(path):
+                    raise ValueError(f"{path} must be a complete ZIP file, got a damaged one; save it again")
             raise ValueError(
                 f"{source} must be of a kind that is recognized ({', '.join(KINDS)}), got none of them; "
                 "give --format KIND, or see docs/data.md for folders of maps and masks"

@@ -1,6 +1,7 @@
 """Axial-ResNet: a residual network whose 3x3 convolutions are replaced by axial attention."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -102,6 +103,6 @@ class AxialResNet(Backbone):
         self.stem = nn.Sequential(layers)
         self._add_stages(channels, widths, backbone.depths, block, max_pool=max_pool)
 
-    def forward_features(self, images: Tensor) -> dict[str, Tensor]:
+    def iterate_features(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         with recompute_normalized(self.recompute):
-            return super().forward_features(images)
+            yield from super().iterate_features(images)

@@ -1,6 +1,6 @@
 """What every backbone promises: maps res2 to res5, and a classifier unless only the maps are wanted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.norm import keep_running_statistics
 from axial_deeplab.models.options import BackboneOptions
+from axial_deeplab.models.strips import run_convolutions
 from axial_deeplab.ops.dispatch import is_transformed
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
@@ -117,19 +118,25 @@ class Backbone(Fusible):
         Raises:
             ValueError: the images do not have four dimensions or `in_channels` channels.
         """
+        return dict(self.iterate_features(images))
+
+    def iterate_features(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name of each map and the map, as soon as it is there.
+
+        Raises:
+            ValueError: see `forward_features`.
+        """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f"images must be (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
                 "add the batch dimension or set in_channels"
             )
-        x = self.stem(images)
+        x = run_convolutions(self.stem, images)
         del images  # Nobody else may need them any more.
-        features = {}
         for name in FEATURE_NAMES:
             for block in self.get_submodule(name).children():
                 x = self._run(block, x)
-            features[name] = x
-        return features
+            yield name, x
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         features = self.forward_features(images)

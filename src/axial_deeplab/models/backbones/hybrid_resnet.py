@@ -1,6 +1,7 @@
 """Residual networks of convolutions whose last stages are axial attention: MaX-DeepLab's and SWideRNet's."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -140,14 +141,15 @@ class HybridResNet(Backbone):
             self.feature_strides["decoded"] = output_stride
         _start_as_shortcuts(self)
 
-    def forward_features(self, images: Tensor) -> dict[str, Tensor]:
-        maps = super().forward_features(images)
+    def iterate_features(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         if self.stacked_decoder is None:
-            return maps
-        features = {name: F.relu(x) for name, x in maps.items()}
-        of_stride = {self.feature_strides[name]: x for name, x in maps.items()}
-        features["decoded"] = F.relu(self._run(self.stacked_decoder, of_stride))
-        return features
+            yield from super().iterate_features(images)
+            return
+        of_stride = {}
+        for name, x in super().iterate_features(images):
+            of_stride[self.feature_strides[name]] = x
+            yield name, F.relu(x)
+        yield "decoded", F.relu(self._run(self.stacked_decoder, of_stride))
 
 
 def _start_as_shortcuts(network: nn.Module) -> None:

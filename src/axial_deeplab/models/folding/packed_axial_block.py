@@ -1,5 +1,6 @@
 """A folded axial block that runs as four matrix products and two calls of the attention kernel."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,11 +12,16 @@ from axial_deeplab.models.folding.packed_pointwise import (
     can_use_packed,
     fingerprint,
 )
+from axial_deeplab.models.strips import STRIP_BYTES
 from axial_deeplab.ops.axial.prepared import PreparedAttention, heads_last
 
 if TYPE_CHECKING:
     from axial_deeplab.models.attention.axial import FusedAxialAttention
     from axial_deeplab.models.blocks.axial_block import AxialBlock
+
+
+# Lines of a strip: enough for the threads, and for a matrix product that is worth its call.
+_FEWEST_LINES = 16
 
 
 class FusedAxialBlock(nn.Module):
@@ -95,6 +101,7 @@ class _PackedBlock:
         height, width = _attentions(block)
         inner = heads_last(height.num_heads, height.value_dim)
         self.stride = block.stride
+        self.widest = max(layer.qkv.out_channels for layer in (height, width))
         self.final_relu = block.final_relu
         self.down = _product(block.down)
         self.height_qkv = _projection(height)
@@ -125,26 +132,51 @@ class _PackedBlock:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
         x = x.permute(0, 2, 3, 1)
+        y = self._in_strips(self._along_height, x, axis=2)
+        if self.stride > 1:
+            x = x[:, :: self.stride, :: self.stride]
+        return self._in_strips(self._along_width, y, x, axis=1).permute(0, 3, 1, 2)
+
+    def _in_strips(self, layers: Callable[..., Tensor], *maps: Tensor, axis: int) -> Tensor:
+        """Run layers that keep the positions of an axis apart, a part of them at a time if there are many."""
+        length = maps[0].shape[axis]
+        number = -(-4 * self.widest * maps[0][..., 0].numel() // STRIP_BYTES)
+        if min(number, length // _FEWEST_LINES) <= 1:
+            return layers(*maps)
+        size = -(-length // min(number, length // _FEWEST_LINES))
+        whole = None
+        for start in range(0, length, size):
+            part = layers(*(each.narrow(axis, start, min(size, length - start)) for each in maps))
+            if whole is None:
+                shape = list(part.shape)
+                shape[axis] = length
+                whole = part.new_empty(shape)
+            whole.narrow(axis, start, part.shape[axis]).copy_(part)
+            del part
+        assert whole is not None
+        return whole
+
+    def _along_height(self, x: Tensor) -> Tensor:
+        size = x.shape[:3]
         # One name for all maps: each is freed as soon as the next one exists.
         y = self.down(x.flatten(0, 2))
         y = self.height_qkv(y)
-        y = self.height(y.view(batch, height, width, -1))
+        return self.height(y.view(*size, -1))
+
+    def _along_width(self, y: Tensor, x: Tensor) -> Tensor:
         size = y.shape[:3]
         y = self.width_qkv(y.flatten(0, 2))
         y = self.width(y.view(*size, -1))
         size = y.shape[:3]
         y = self.up(y.flatten(0, 2))
-        if self.stride > 1:
-            x = x[:, :: self.stride, :: self.stride]
         x = x.flatten(0, 2)
         if self.shortcut is not None:
             x = self.shortcut(x)
         y += x
         if self.final_relu:
             y.relu_()
-        return y.view(*size, -1).permute(0, 3, 1, 2)
+        return y.view(*size, -1)
 
 
 def _homes_of(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:

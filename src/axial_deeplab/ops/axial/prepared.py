@@ -15,6 +15,7 @@ from axial_deeplab.ops.numba import call
 from axial_deeplab.ops.operands import reach_of
 
 LANES = 8  # heads that are computed together
+_KEPT_PLANS = 4  # a map in strips has two sizes
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class PreparedAttention:
         self._value_table = relative_values[:, :, None] * constants.T  # (R, V, N)
         scale = constants.new_ones(3, self.num_heads) if logit_scale is None else logit_scale.detach()
         self._scale = scale.contiguous()
-        self._plan: _Plan | None = None
+        self._plans: dict[tuple[tuple[int, ...], int], _Plan] = {}
 
     @staticmethod
     def why_not(num_heads: int, x: Tensor) -> str | None:
@@ -100,9 +101,12 @@ class PreparedAttention:
         return call.why_not_tensor(x)
 
     def __call__(self, qkv: Tensor) -> Tensor:
-        plan = self._plan
-        if plan is None or plan.size != qkv.shape or plan.threads != self._threads(qkv.shape):
-            plan = self._plan = self._make_plan(qkv.shape)
+        key = (tuple(qkv.shape), self._threads(qkv.shape))
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) == _KEPT_PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = self._make_plan(qkv.shape)
         output = qkv.new_empty(plan.output_size)
         scratch = qkv.new_empty(plan.scratch_size)
         layout = _layout()

@@ -94,7 +94,7 @@ class _MapsOfTheHeads(nn.Module):
         self.config = getattr(model, "config", {})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        maps = {name: values.float() for name, values in self.model.decode(self.model.encode(images)).items()}
+        maps = {name: values.float() for name, values in self.model.low_resolution_maps(images).items()}
         height = images.shape[-2]
         nodes = maps["offsets"].shape[-2]
         unit = self.model.output_stride

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
@@ -92,7 +91,7 @@ def predict_large(
     if output.is_dir() and output.suffix != ZARR_SUFFIX:
         raise IsADirectoryError(f"output must be a file, got the folder {output}; give another path")
     with _scratch(output) as folder:
-        image = open_image(source, folder, ValueRange(predictor.view.value_range), predictor.view.page)
+        image = open_image(source, folder, **predictor.view.reading)
         try:
             tiling = Tiling(image.size, tile, overlap, unit)
             return _predicted(predictor, image, tiling, output, folder, cluster, progress=progress)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import FORMATS, StoredImage, as_shown, read_image
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview
 from axial_deeplab.data.value_range import ValueRange
@@ -39,24 +40,28 @@ class LargeImage:
         name: what messages call it.
         size: (height, width) in pixels.
         value_range: which values are black and white where they are not 8 bits.
+        channels: channels of the file; None shows RGB.
         placed: what the file says of its place: tags of a GeoTIFF, scales of an OME-Zarr.
     """
 
     placed: Mapping[str, Any]
 
-    def __init__(self, name: str, size: tuple[int, int], value_range: ValueRange) -> None:
+    def __init__(
+        self, name: str, size: tuple[int, int], value_range: ValueRange, channels: Channels | None = None
+    ) -> None:
         if 0 in size:
             raise ValueError(f"{name} must have pixels, got {size[0]} x {size[1]}; give another image")
-        self.name, self.size, self.value_range = name, size, value_range
+        self.name, self.size, self.value_range, self.channels = name, size, value_range, channels
         self.placed = {}
+        self.value_ranges: tuple[ValueRange, ...] = (value_range,)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Return the pixels of a window, (h, w, 3), uint8.
+        """Return the pixels of a window, (h, w, 3), uint8; or its channels (h, w, C).
 
         Raises:
             ValueError: it cannot be decoded.
         """
-        return as_shown(self._stored(window), self.value_range)
+        return as_shown(self._stored(window), *self.value_ranges)
 
     def close(self) -> None:
         """Close the file."""
@@ -65,46 +70,59 @@ class LargeImage:
         raise NotImplementedError
 
     def _fit_range(self) -> None:
-        """Set the range of values from a sample of the image, if its rule asks for one, and doubt it."""
+        """Set the ranges of values from a sample of the image, if their rule asks for one, and doubt them."""
         side = _SAMPLED_SIDE
         windows = cut(self.size, side)
         chosen = windows[:: max(1, len(windows) // _SAMPLED)]
         first = self._stored(chosen[0])
         if first.values.dtype == np.uint8:
             return
-        sample = np.concatenate([self._stored(window).values.ravel() for window in chosen])
-        complaint = self.value_range.complaint(sample, bits=first.bits)
+        parts = zip(*(self._stored(window).parts for window in chosen), strict=True)
+        samples = [np.concatenate([values.ravel() for values in part]) for part in parts]
+        complaints = (self.value_range.complaint(sample, bits=first.bits) for sample in samples)
+        complaint = next((each for each in complaints if each is not None), None)
         if complaint is not None:
             warnings.warn(f"{self.name} {complaint}", stacklevel=4)
         if self.value_range.kind == "percentiles":
-            finite = sample[np.isfinite(sample)]
-            low, high = np.percentile(finite, self.value_range.numbers) if len(finite) else (0.0, 1.0)
-            self.value_range = ValueRange(f"{low} {high if high > low else low + 1}")
+            self.value_ranges = tuple(map(self._percentiles, samples))
+
+    def _percentiles(self, sample: NDArray[Any]) -> ValueRange:
+        finite = sample[np.isfinite(sample)]
+        low, high = np.percentile(finite, self.value_range.numbers) if len(finite) else (0.0, 1.0)
+        return ValueRange(f"{low} {high if high > low else low + 1}")
 
 
 class ArrayImage(LargeImage):
     """An array, in memory or not: anything with a shape and slices.
 
     Args:
-        values: (H, W), (H, W, 1) or (H, W, 3); `numpy.memmap`, an array of zarr or h5py, ...
+        values: (H, W), (H, W, 1) or (H, W, 3), or (H, W, C) with `channels`; `numpy.memmap`, an array of zarr
+            or h5py, ...
         name: what messages call it.
         value_range: see `LargeImage`.
+        channels: see `LargeImage`.
 
     Raises:
         ValueError: it has another shape.
     """
 
-    def __init__(self, values: Any, name: str, value_range: ValueRange) -> None:
+    def __init__(
+        self, values: Any, name: str, value_range: ValueRange, channels: Channels | None = None
+    ) -> None:
         shape = tuple(getattr(values, "shape", ()))
-        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
-            raise ValueError(f"{name} must be (H, W), (H, W, 1) or (H, W, 3), got {shape}; give grey or RGB")
-        super().__init__(name, (int(shape[0]), int(shape[1])), value_range)
+        wrong = channels is None and len(shape) == 3 and shape[2] not in (1, 3)
+        if len(shape) not in (2, 3) or wrong:
+            raise ValueError(
+                f"{name} must be (H, W), (H, W, 1) or (H, W, 3), got {shape}; give grey or RGB, or --channels"
+            )
+        super().__init__(name, (int(shape[0]), int(shape[1])), value_range, channels)
         self._values = values
         self._fit_range()
 
     def _stored(self, window: Window) -> StoredImage:
         values = np.asarray(self._values[window.slices])
-        return StoredImage(values[..., None] if values.ndim == 2 else values)
+        values = values[..., None] if values.ndim == 2 else values
+        return _chosen(self, values) if self.channels is not None else StoredImage(values)
 
 
 class DecodedImage(LargeImage):
@@ -115,20 +133,28 @@ class DecodedImage(LargeImage):
         folder: for the pixels.
         value_range: see `LargeImage`.
         page: see `read_image`.
+        channels: see `LargeImage`.
 
     Raises:
         ValueError: the file is damaged or has more pixels than its reader takes.
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, folder: Path, value_range: ValueRange, page: int | None) -> None:
-        pixels = read_image(path, value_range=value_range, page=page)
-        super().__init__(str(path), (pixels.shape[0], pixels.shape[1]), value_range)
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        value_range: ValueRange,
+        page: int | None,
+        channels: Channels | None = None,
+    ) -> None:
+        pixels = read_image(path, value_range=value_range, page=page, channels=channels)
+        super().__init__(str(path), (pixels.shape[0], pixels.shape[1]), value_range, channels)
         self._pixels = Blocks(folder / "pixels", 1, pixels.shape, np.uint8)
         self._pixels.write(0, pixels)
 
     def _stored(self, window: Window) -> StoredImage:
-        return StoredImage(self._pixels.read(0, window.slices))
+        return StoredImage(self._pixels.read(0, window.slices), is_separate=self.channels is not None)
 
 
 class TiffImage(LargeImage):
@@ -138,6 +164,7 @@ class TiffImage(LargeImage):
         path: TIFF file.
         value_range: see `LargeImage`.
         number: page, see `read_image`.
+        channels: see `LargeImage`.
 
     Raises:
         UnsupportedImageError: windows of it cannot be read; the text goes on after the path.
@@ -145,7 +172,9 @@ class TiffImage(LargeImage):
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, value_range: ValueRange, number: int | None) -> None:
+    def __init__(
+        self, path: Path, value_range: ValueRange, number: int | None, channels: Channels | None = None
+    ) -> None:
         import tifffile
 
         self._file = open(path, "rb")  # noqa: SIM115  closed by close()
@@ -162,6 +191,9 @@ class TiffImage(LargeImage):
                 # Smaller pages are the levels of a pyramid, labels and previews of slides.
                 shape = page.imagelength, page.imagewidth
                 same = [p for p in pictures if (p.imagelength, p.imagewidth) == shape]
+                if channels is not None and len(same) > 1:  # they may be pages
+                    raise UnsupportedImageError("must have its channels in one page, got several")
+                self.channels = channels
                 self._require_windows(page)
             if len(same) > 1 and number is None:
                 warnings.warn(
@@ -169,7 +201,7 @@ class TiffImage(LargeImage):
                     "files of their own",
                     stacklevel=4,
                 )
-            super().__init__(str(path), shape, value_range)
+            super().__init__(str(path), shape, value_range, channels)
             self.placed = {
                 "geo_tags": [_written_again(page.tags[tag]) for tag in _GEO_TAGS if tag in page.tags]
             }
@@ -200,10 +232,12 @@ class TiffImage(LargeImage):
             raise UnsupportedImageError(
                 f"must be grey, RGB or a palette, got {page.photometric.name}; convert it"
             )
-        if bands != self._colors + bool(self._alpha):
+        if self.channels is not None:
+            self.channels.chosen(np.empty((1, 1, bands)))  # refuses what it lacks
+        elif bands != self._colors + bool(self._alpha):
             raise UnsupportedImageError(
                 f"must be a picture in grey or color, got a TIFF of {bands} bands, of which nobody knows "
-                "which are red, green and blue; save three of them as RGB"
+                "which are red, green and blue; choose them with --channels (data.channels), such as 3 2 1"
             )
         if orientation is not None and int(orientation.value) != 1:
             raise UnsupportedImageError(
@@ -288,11 +322,14 @@ class TiffImage(LargeImage):
     def _as_stored(self, values: NDArray[Any]) -> StoredImage:
         page = self._page
         bits = page.bitspersample
-        if int(page.photometric) == _PALETTE:
+        if int(page.photometric) == _PALETTE and self.channels is None:
             colors = np.asarray(page.colormap)[:, values[..., 0]]
             return StoredImage((np.moveaxis(colors, 0, 2) >> 8).astype(np.uint8))
         if bits < 8:
             values, bits = (values.astype(np.uint8) * (255 // (2**bits - 1))).astype(np.uint8), 8
+        if self.channels is not None:
+            chosen = _chosen(self, values)
+            return chosen._replace(bits=bits, white_is_zero=int(page.photometric) == 0)
         return StoredImage(
             values[..., : self._colors],
             values[..., self._colors] if self._alpha else None,
@@ -309,12 +346,13 @@ class ZarrImage(ArrayImage):
     Args:
         path: folder of the group or array.
         value_range: see `LargeImage`.
+        channels: see `LargeImage`.
 
     Raises:
         ValueError: zarr is missing, or the folder holds no image in grey or RGB.
     """
 
-    def __init__(self, path: Path, value_range: ValueRange) -> None:
+    def __init__(self, path: Path, value_range: ValueRange, channels: Channels | None = None) -> None:
         zarr = require_zarr(path)
         with _damage_of(path, "an OME-Zarr image"):
             node = zarr.open(path, mode="r")
@@ -323,8 +361,17 @@ class ZarrImage(ArrayImage):
             axes = [axis["name"] if isinstance(axis, dict) else axis for axis in attributes.get("axes", ())]
             if not axes:
                 axes = list("tczyx")[-array.ndim :] if place else ["y", "x", "c"][: array.ndim]
-        super().__init__(_Planes(array, axes, str(path)), str(path), value_range)
+        super().__init__(_Planes(array, axes, str(path)), str(path), value_range, channels)
         self.placed = {"multiscale": attributes, "axes": axes}
+
+
+def _chosen(image: LargeImage, values: NDArray[Any]) -> StoredImage:
+    """Return the channels of an image that are wanted, among all (h, w, C)."""
+    assert image.channels is not None
+    try:
+        return StoredImage(image.channels.chosen(values), is_separate=True)
+    except UnsupportedImageError as error:
+        raise ValueError(f"{image.name} {error}") from None
 
 
 class _Planes:
@@ -350,7 +397,13 @@ class _Planes:
         return values.transpose([left.index(axis) for axis in "yxc" if axis in left])
 
 
-def open_image(source: Any, folder: Path, value_range: ValueRange, page: int | None = None) -> LargeImage:
+def open_image(
+    source: Any,
+    folder: Path,
+    value_range: ValueRange,
+    page: int | None = None,
+    channels: Channels | None = None,
+) -> LargeImage:
     """Open an image to read it by windows.
 
     Args:
@@ -358,34 +411,40 @@ def open_image(source: Any, folder: Path, value_range: ValueRange, page: int | N
         folder: for the pixels of files that are decoded whole.
         value_range: see `LargeImage`.
         page: see `read_image`.
+        channels: see `LargeImage`; an array has just those.
 
     Raises:
         ValueError: the image is damaged or of a kind that cannot be read.
         OSError: it cannot be opened.
     """
     if not isinstance(source, str | os.PathLike):
-        return ArrayImage(source, "image", value_range)
+        of_array = None if channels is None else Channels((), of=len(channels.numbers))
+        return ArrayImage(source, "image", value_range, of_array)
     path = Path(source)
     if path.is_dir():
-        return ZarrImage(path, value_range)
+        return ZarrImage(path, value_range, channels)
     with path.open("rb") as file:
         is_tiff = file.read(4) in MAGIC
     if not is_tiff:
-        return DecodedImage(path, folder, value_range, page)
+        return DecodedImage(path, folder, value_range, page, channels)
     try:
-        return TiffImage(path, value_range, page)
+        return TiffImage(path, value_range, page, channels)
     except UnsupportedImageError as error:
         try:
-            return DecodedImage(path, folder, value_range, page)
+            return DecodedImage(path, folder, value_range, page, channels)
         except (ValueError, MemoryError):
+            if channels is not None:  # which that reader finds in other places, too
+                raise
             raise ValueError(f"{path} {error}") from None
 
 
-def read_whole(path: Path, value_range: ValueRange, page: int | None) -> NDArray[np.uint8]:
-    """Return all pixels (H, W, 3) of an image file or OME-Zarr folder, uint8; errors are `open_image`'s."""
+def read_whole(
+    path: Path, value_range: ValueRange, page: int | None, channels: Channels | None = None
+) -> NDArray[np.uint8]:
+    """Return all pixels (H, W, C) of an image file or OME-Zarr folder, uint8; errors are `open_image`'s."""
     if not path.is_dir():
-        return read_image(path, value_range=value_range, page=page)
-    image = ZarrImage(path, value_range)
+        return read_image(path, value_range=value_range, page=page, channels=channels)
+    image = ZarrImage(path, value_range, channels)
     return image.read(Window(0, 0, *image.size))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import stored_values
 from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.panoptic.categories import Categories
@@ -55,6 +56,7 @@ class Picture:
         result: the segmentation.
         categories: its label space.
         page: page of the file that was seen, from 1 on; None for the first.
+        channels: channels of the file that were seen; None for RGB.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Picture:
     result: Panoptic
     categories: Categories
     page: int | None = None
+    channels: Channels | None = None
 
     @cached_property
     def instances(self) -> list[Instance]:
@@ -75,10 +78,12 @@ class Picture:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The values of the file (H, W, C), as they are stored; one channel if all are the same."""
+        """The values of the file (H, W, C), as they are stored; one channel if all are the same colors."""
         if self.path.is_dir():
             raise ValueError(f"{self.path} must be a file for csv, got a folder of OME-Zarr; leave out csv")
-        values = stored_values(self.path, page=self.page)
+        values = stored_values(self.path, page=self.page, channels=self.channels)
+        if self.channels is not None:
+            return values
         return values[..., :1] if (values == values[..., :1]).all() else values
 
 

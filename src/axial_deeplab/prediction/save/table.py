@@ -52,7 +52,8 @@ def _row(
         row |= _shape(instance, size, "um")
     # In double precision: sums of 16-bit values are exact.
     means = values[instance.mask].mean(axis=0, dtype=np.float64)
-    return row | {f"mean_{number}": float(mean) for number, mean in enumerate(means, start=1)}
+    numbers = range(1, len(means) + 1) if picture.channels is None else picture.channels.numbers
+    return row | {f"mean_{number}": float(mean) for number, mean in zip(numbers, means, strict=True)}
 
 
 def _shape(instance: Instance, size: tuple[float, float], unit: str) -> dict[str, Cell]:

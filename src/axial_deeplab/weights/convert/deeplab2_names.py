@@ -199,11 +199,14 @@ def _logit_terms(x: Array) -> Array:
     return x[:, 0, :, 0, 0]
 
 
-def _output_part(part: int, x: Array) -> Array:
-    """Return content (0) or position (1) of (parts, 1, heads, 1, channels) as (heads * channels,)."""
+def _output_part(part: int, parts: int, x: Array) -> Array:
+    """Return content or position of (parts, 1, heads, 1, channels) as (heads * channels,)."""
+    if len(x) != parts:
+        raise ValueError(f"x must have {parts} parts, got {len(x)}; another one would be taken")
     return x[part].reshape(-1)
 
 
+TABLES = {f"rel_{word[0]}": f"_{word}_rpe/embeddings" for word in ("query", "key", "value")}
 BATCH_NORM = {
     "weight": "gamma",
     "bias": "beta",
@@ -232,16 +235,16 @@ def _convolution(layer: nn.Conv2d, path: str) -> Sources:
 
 def _attention(layer: AxialAttention, path: str) -> Sources:
     sources = {"qkv.weight": ParameterSource(f"{path}/qkv_kernel", _projection)}
-    for ours, theirs in (("rel_q", "_query_rpe"), ("rel_k", "_key_rpe"), ("rel_v", "_value_rpe")):
+    for ours, theirs in TABLES.items():
         if getattr(layer, ours) is not None:
-            sources[ours] = ParameterSource(f"{path}/{theirs}/embeddings", _identity)
+            sources[ours] = ParameterSource(f"{path}/{theirs}", _identity)
     norms = {"qkv_norm": _norm(f"{path}/_batch_norm_qkv")}
     if layer.logit_norm is not None:
         has_bias = layer.logit_norm.bias is not None
         norms["logit_norm"] = _norm(f"{path}/_batch_norm_similarity", _logit_terms, bias=has_bias)
     outputs = [name for name in ("content_norm", "positional_norm") if getattr(layer, name) is not None]
     for part, name in enumerate(outputs):
-        norms[name] = _norm(f"{path}/_batch_norm_retrieved_output", partial(_output_part, part))
+        norms[name] = _norm(f"{path}/_batch_norm_retrieved_output", partial(_output_part, part, len(outputs)))
     return sources | {f"{name}.{key}": source for name, norm in norms.items() for key, source in norm.items()}
 
 

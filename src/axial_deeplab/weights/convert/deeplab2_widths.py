@@ -1,14 +1,14 @@
-"""How wide and deep a network of deeplab2 is, from the variables of its checkpoint."""
+"""How wide and deep a network of deeplab2 is, and of which layers, from the variables of its checkpoint."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
 from axial_deeplab.models.backbones.base import FEATURE_NAMES
-from axial_deeplab.models.registry import create_model
-from axial_deeplab.weights.convert.deeplab2_names import deeplab2_names
+from axial_deeplab.models.registry import create_model, find_entry
+from axial_deeplab.weights.convert.deeplab2_names import TABLES, deeplab2_names
 
 # Argument -> modules whose output has so many channels.
 CHANNELS = {
@@ -25,18 +25,24 @@ MULTIPLES = {
     "stem_multiplier": (("stem.conv1",), 64),
     "width_multiplier": (("res2.0.up", "res2.0.conv3", "res2.0.conv2"), 256),
 }
+# Argument -> where deeplab2 has one of its convolutions that are depthwise-separable or not.
+SEPARABLE = {
+    "decoder_separable": "semantic_decoder/_fusion_conv1",
+    "head_separable": "semantic_head_without_last_layer",
+}
 BLOCK = re.compile(r"encoder/_stage([2-5])/_block(\d+)/")
 
 
 def deeplab2_widths(arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Return those arguments of a network that the shapes of variables tell to differ.
+    """Return those arguments of a network that the names and shapes of variables tell to differ.
 
     Args:
         arguments: arguments of `create_model`, as far as they are known.
         shapes: shapes of the variables of a checkpoint by name.
     """
+    switches = _switches(shapes, find_entry(arguments["name"]).options)
     with torch.device("meta"):
-        network = create_model(**arguments)
+        network = create_model(**{**switches, **arguments})
     state, names = network.state_dict(), deeplab2_names(network)
     before = "backbone." if hasattr(network, "backbone") else ""
 
@@ -50,7 +56,7 @@ def deeplab2_widths(arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int
         theirs = tuple(shapes[names[norm].name][0] for norm in norms)
         return () if theirs == tuple(len(state[norm]) for norm in norms) else theirs
 
-    widths: dict[str, Any] = {}
+    widths = switches
     for argument, modules in CHANNELS.items():
         if channels := differing(modules):
             widths[argument] = channels if len(modules) > 1 else channels[0]
@@ -70,3 +76,18 @@ def deeplab2_widths(arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int
         if rows != len(state[table]):
             widths["max_span"] = (rows + 1) // 2
     return widths
+
+
+def _switches(shapes: Mapping[str, tuple[int, ...]], options: Collection[str]) -> dict[str, Any]:
+    """Return what layers are told to be without: depthwise convolutions, terms of the attention."""
+
+    def terms(norm: str) -> int:
+        return shapes.get(f"{layer}/{norm}/gamma", (-1,))[0]
+
+    has = {name: f"{path}/_conv1_bn_act/_conv/kernel" not in shapes for name, path in SEPARABLE.items()}
+    layer = next((name.removesuffix("/qkv_kernel") for name in shapes if name.endswith("/qkv_kernel")), None)
+    if layer is not None:
+        has |= {name: f"{layer}/{path}" in shapes for name, path in TABLES.items()}
+        has["content_logits"] = terms("_batch_norm_similarity") != has["rel_q"] + has["rel_k"]
+        has["content_output"] = terms("_batch_norm_retrieved_output") != has["rel_v"]
+    return {name: False for name, value in has.items() if not value and name in options}

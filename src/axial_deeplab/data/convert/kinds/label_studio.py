@@ -1,4 +1,4 @@
-"""Label Studio: the JSON export, with polygons, brushes, rectangles and ellipses.
+"""Label Studio: the JSON and JSON-MIN exports, with polygons, brushes, rectangles and ellipses.
 
 Source:
     label-studio-sdk, `converter/brush.py` and `converter/converter.py`: coordinates are percents of the
@@ -32,6 +32,7 @@ from axial_deeplab.util.text import shortened
 
 TITLE = "a Label Studio JSON export"
 
+_SIZE = ("original_width", "original_height")
 _KINDS = ("polygon", "brush", "rectangle", "ellipse")
 
 
@@ -53,7 +54,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         tasks = load_json(path, types=(list, dict))
         if not _is_export(tasks):
             continue
-        for place, task in enumerate(tasks):
+        for place, task in enumerate(_tasks_of_min(tasks) if "data" not in tasks[0] else tasks):
             where = (
                 f"{path}: task {task.get('id', place)}" if isinstance(task, dict) else f"{path}: [{place}]"
             )
@@ -95,7 +96,35 @@ class _Region(NamedTuple):
 
 def _is_export(document: Any) -> bool:
     first = document[0] if isinstance(document, list) and document else None
-    return isinstance(first, dict) and "data" in first and "annotations" in first
+    return isinstance(first, dict) and (
+        {"data", "annotations"} <= set(first) or {"annotator", "annotation_id"} <= set(first)
+    )
+
+
+def _tasks_of_min(records: list[Any]) -> list[dict[str, Any]]:
+    """Return the records of JSON-MIN, one an annotation, as the tasks that the JSON export has."""
+    tasks: dict[Any, dict[str, Any]] = {}
+    for place, record in enumerate(records):
+        record = record if isinstance(record, dict) else {}
+        results = [
+            {"type": _kind_of(each), "value": each} | {key: each.get(key) for key in _SIZE if key in each}
+            for values in record.values()
+            for each in (values if isinstance(values, list) else ())
+            if isinstance(each, dict) and set(_SIZE) <= set(each)
+        ]
+        number = record.get("id")
+        task = tasks.setdefault(
+            number if isinstance(number, int) else f"[{place}]",
+            {"id": number, "data": record, "annotations": []},
+        )
+        task["annotations"].append({"result": results})
+    return list(tasks.values())
+
+
+def _kind_of(value: dict[str, Any]) -> str:
+    """Return the kind of a region that does not say it."""
+    signs = {"points": "polygon", "rle": "brush", "radiusX": "ellipse", "width": "rectangle"}
+    return next((kind for sign, kind in signs.items() if sign in value), "other")
 
 
 def _photo(task: Any, photos: Photos, where: str) -> Path:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import io
 import math
+import tempfile
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,7 +31,7 @@ from axial_deeplab.data.convert.shapes import (
     folder_of,
     shapes_to_convert,
 )
-from axial_deeplab.data.images import DAMAGED
+from axial_deeplab.data.images import DAMAGED, FORMATS, damage
 from axial_deeplab.panoptic.coco_json import field, load_json
 
 TITLE = "a LabelMe folder"
@@ -50,6 +51,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     root = options.images or folder_of(source)
     photos, left_out = Photos(root), LeftOut(source)
+    inside = None if options.scratch is None else Path(tempfile.mkdtemp(dir=options.scratch))
     images = []
     for path in files_of(source, ".json"):
         document = load_json(path)
@@ -58,7 +60,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             continue
         name = field(document, "imagePath", str, f"{path}:")
         folder = PurePosixPath(path.relative_to(folder_of(source)).parent.as_posix())
-        photo = photos.find((folder / name).as_posix(), str(path))
+        own = document.get("imageData")
+        if isinstance(own, str) and inside is not None and not photos.knows(name):
+            photo = _unpacked(own, inside / folder / path.stem, path)
+            file_name = photo.relative_to(inside).as_posix()
+        else:
+            photo = photos.find((folder / name).as_posix(), str(path))
+            file_name = photos.file_name(photo)
         shapes = [
             shape
             for place, entry in enumerate(field(document, "shapes", list, f"{path}:"))
@@ -70,7 +78,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
                 field(document, "imageHeight", int, f"{path}:"),
                 field(document, "imageWidth", int, f"{path}:"),
             )
-        images.append(LabeledImage(photo, photos.file_name(photo), shapes, path, size))
+        images.append(LabeledImage(photo, file_name, shapes, path, size))
     left_out.warn()
     photos.warn_of_others(source)
     return shapes_to_convert(images, options, source, in_order=True)
@@ -78,6 +86,28 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
 
 def _is_labelme(document: Any) -> bool:
     return isinstance(document, dict) and "shapes" in document and "imagePath" in document
+
+
+def _unpacked(text: str, stem: Path, source: Path) -> Path:
+    """Write the picture that a file holds itself, and return its path.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            image.load()
+            suffix = f".{image.format}".lower()
+    except (binascii.Error, *DAMAGED) as error:
+        raise ValueError(
+            f"{source}: imageData must be a picture in base64, got: {damage(error)}; add "
+            "the file of imagePath"
+        ) from None
+    path = stem.with_name(stem.name + suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
 
 
 def _shape(entry: Any, where: str, options: ReadOptions, left_out: LeftOut) -> Shape | None:

@@ -1,13 +1,18 @@
-"""VGG Image Annotator: a project or an export, of version 1, 2 (JSON) or 3 (project).
+"""VGG Image Annotator: a project or an export as JSON or CSV, of version 1, 2 or 3.
 
 Source:
-    VIA 2.0.12 and 3.0.12, their own code: rectangles, circles, ellipses turned by radians, polygons. They
-    have no order from below to above, so that the smaller lies on top.
+    VIA 1.0.6, 2.0.12 and 3.0.12, their own code: rectangles, circles, ellipses turned by radians, polygons.
+    They have no order from below to above, so that the smaller lies on top.
 """
 
+import codecs
+import csv
+import io
+import json
 import math
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
 from axial_deeplab.data.convert.shapes import (
@@ -21,6 +26,7 @@ from axial_deeplab.data.convert.shapes import (
     files_of,
     folder_of,
     shapes_to_convert,
+    text_of,
 )
 from axial_deeplab.panoptic.coco_json import field, load_json
 
@@ -35,12 +41,19 @@ _KEYS = {
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
 
+# How its tables begin; version 1 comments the first line.
+_CSV = (b"filename,file_size,", b"#filename,file_size,", b"# Exported using VGG Image Annotator")
+
+T = TypeVar("T")
+
 Regions = dict[str, list[tuple[str, str, Any, dict[str, Any]]]]
 
 
 def recognize(source: Path) -> bool:
     """Tell whether a file or folder is of this kind."""
-    return any_json(source, lambda document: _is_2(document) or _is_3(document))
+    return any_json(source, lambda document: _is_2(document) or _is_3(document)) or any(
+        map(_is_csv, files_of(source, ".csv"))
+    )
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
@@ -52,8 +65,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     images = []
-    for path in files_of(source, ".json"):
-        document = load_json(path)
+    for path in files_of(source, ".json", ".csv"):
+        document: Any = load_json(path) if path.suffix.lower() == ".json" else _document_of_csv(path)
         if _is_2(document):
             regions = _regions_2(document, path)
         elif _is_3(document):
@@ -86,6 +99,77 @@ def _is_2(document: Any) -> bool:
 
 def _is_3(document: Any) -> bool:
     return isinstance(document, dict) and {"metadata", "view", "file", "attribute"} <= set(document)
+
+
+def _is_csv(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(99).removeprefix(codecs.BOM_UTF8).startswith(_CSV)
+
+
+def _document_of_csv(path: Path) -> dict[str, Any] | None:
+    """Return the table of a version as its JSON has the same; None of another table.
+
+    Raises:
+        ValueError: a cell is not what it should be.
+    """
+    if not _is_csv(path):
+        return None
+    lines = list(io.StringIO(text_of(path), newline=""))
+    is_3 = lines[0].startswith("# ")
+    found: dict[str, Any] = {"metadata": {}, "view": {}, "file": {}, "attribute": {}} if is_3 else {}
+    counts: dict[str, str] = {}
+    try:
+        table = csv.reader(lines)
+        for row in table:
+            number = table.line_num
+            where = f"{path}: line {number}"
+            if row and row[0].startswith("# ATTRIBUTE"):
+                attributes = _cell(lines[number - 1].partition("=")[2], dict, where)
+                found["attribute"] = {
+                    key: {"aname": each} if isinstance(each, str) else each
+                    for key, each in attributes.items()
+                }
+            if not row or row[0].startswith("#") or number == 1:
+                continue
+            if len(row) != (6 if is_3 else 7):
+                raise ValueError(
+                    f"{where} must have {6 if is_3 else 7} cells, got {len(row)}; export it again"
+                )
+            if is_3:
+                names = _cell(row[1], list, where)
+                view = "|".join(map(str, names))
+                found["file"] |= {str(name): {"fname": str(name)} for name in names}
+                found["view"][view] = {"fid_list": [str(name) for name in names]}
+                place, attributes = _cell(row[4], list, where), _cell(row[5], dict, where)
+                found["metadata"][f"line {number}"] = {"vid": view, "xy": place, "av": attributes}
+                continue
+            entry = found.setdefault(row[0], {"filename": row[0], "regions": []})
+            shape, attributes = (_cell(cell, dict, where) for cell in row[5:7])
+            if shape:
+                entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
+            counts[row[0]] = row[3]
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a table in CSV, got: {error}; export it again") from None
+    for name, count in counts.items():
+        number = len(found[name]["regions"])
+        if count.isdecimal() and int(count) > number:
+            warnings.warn(
+                f"{path}: {name} has {number} of its {count} regions; export it again if the file is cut off",
+                stacklevel=4,
+            )
+    return found
+
+
+def _cell(text: str, kind: type[T], where: str) -> T:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{where} must have a {kind.__name__} in JSON there, got {text[:40]!r}; export it again"
+        )
+    return value
 
 
 def _regions_2(document: dict[str, Any], path: Path) -> Regions:

@@ -1,0 +1,65 @@
+"""Archives as tools export them, unpacked for the time of a conversion."""
+
+import lzma
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+# What an archive may unpack to: so many bytes in any case, or so many times its own size. JSON and XML shrink
+# to a twentieth, pictures hardly.
+_SURE_BYTES, _MOST_TIMES = 2**30, 100
+# What its reader raises of damage; a RuntimeError asks for a password.
+_DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
+
+
+def is_archive(source: Path) -> bool:
+    """Tell whether a source is a ZIP file by its name."""
+    return source.suffix.lower() == ".zip" and source.is_file()
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a ZIP file into a new folder of its name; nothing is written outside of that.
+
+    Args:
+        archive: the file.
+        folder: where that is made.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        ValueError: the archive is damaged or locked, its files do not fit, or a name leads out of it.
+        OSError: a file cannot be read or written.
+    """
+    target = Path(tempfile.mkdtemp(dir=folder)) / archive.name  # of which there may be several
+    try:
+        with zipfile.ZipFile(archive) as file:
+            entries = [entry for entry in file.infolist() if not entry.is_dir()]
+            for entry in entries:
+                name = PurePosixPath(entry.filename.replace("\\", "/"))
+                parts = name.parts
+                if not parts or name.is_absolute() or ".." in parts or ":" in parts[0]:
+                    raise ValueError(
+                        f"{archive} must have names of files inside of it, got {entry.filename!r}; "
+                        "export it again"
+                    )
+            size = sum(entry.file_size for entry in entries)
+            most = min(
+                shutil.disk_usage(folder).free,
+                max(_SURE_BYTES, _MOST_TIMES * archive.stat().st_size),
+            )
+            if size > most:
+                raise ValueError(
+                    f"{archive} must unpack to at most {most / 1e9:,.1f} GB here, got {size / 1e9:,.1f} GB; "
+                    "unpack it, and give its folder"
+                )
+            file.extractall(target, entries)
+    except (zipfile.BadZipFile, *_DAMAGED) as error:
+        if isinstance(error, OSError) and error.filename is not None:  # of the disk, not of the archive
+            raise
+        raise ValueError(
+            f"{archive} must be a complete ZIP archive without password, got: {error}; export it again"
+        ) from None
+    return target
