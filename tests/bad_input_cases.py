@@ -254,6 +254,32 @@ CASES = {
         "add it",
         folder("empty"),
     ),
+    "shard_beyond_the_last": Case(
+        f"{PREDICT} --shard 3/2", "shard must be I/N, I from 1 to N, got 3/2", "give 1/2 for the first"
+    ),
+    "shard_no_numbers": Case(
+        f"{PREDICT} --shard first", "--shard must be I/N, got 'first'", "give 1/8 for the first of eight"
+    ),
+    "shard_and_json": Case(
+        f"{PREDICT.replace('images/0.jpg', 'images')} --shard 1/2 --json panoptic.json",
+        "--shard must come without --json",
+        "give the folder of images alone",
+    ),
+    "merge_without_shards": Case(
+        "predict merge images", "output must have results of predict --shard, got none", "correct the path"
+    ),
+    "merge_without_folder": Case("predict merge", "DIR", "see axial-deeplab predict merge --help"),
+    "workers_none": Case(f"{PREDICT} --workers 0", "workers must be at least 1, got 0", "leave it out"),
+    "workers_and_scheduler": Case(
+        f"{PREDICT} --workers 2 --scheduler tcp://localhost:8786",
+        "workers must be left out with a scheduler",
+        "give one of them",
+    ),
+    "workers_and_onnx": Case(
+        f"{PREDICT} --workers 2 --runtime onnx",
+        "--runtime onnx must come without --workers",
+        "leave them out",
+    ),
     "save_unknown_kind": Case(f"{PREDICT} --save png", "invalid choice: 'png'", "labels"),
     "save_nothing": Case(f"{PREDICT} --save", "--save", "expected at least one argument"),
     "save_and_json": Case(

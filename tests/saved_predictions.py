@@ -1,6 +1,7 @@
 """Pictures with awkward things in them, and a stand-in for a network that finds just these."""
 
 import numpy as np
+import torch
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Category
@@ -72,12 +73,21 @@ class Finder:
         self.settings = "finder"
         self.post_processing = PostProcessing([1, 2])
         self.view = View(max_size=2**20)
+        self.device = torch.device("cpu")
         self.calls = []
 
     def warm_up(self):
         pass
 
-    def __call__(self, path):
+    def read(self, path):
         self.calls.append(path.name)
-        image = np.asarray(Image.open(path).convert("RGB"))
-        return as_prediction(self.results.get(path.name, empty(*image.shape[:2])), image, self.categories)
+        image = np.asarray(Image.open(path).convert("RGB")).view(NamedImage)
+        image.name = path.name
+        return image
+
+    def __call__(self, image):
+        return as_prediction(self.results.get(image.name, empty(*image.shape[:2])), image, self.categories)
+
+
+class NamedImage(np.ndarray):
+    """Pixels that know their file, as a stand-in for a network must."""

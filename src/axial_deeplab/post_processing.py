@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from axial_deeplab.grouping.nearest_center import find_nearest
+from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
@@ -117,7 +117,7 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
 
 
 def _find_in_grid(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    return torch.from_numpy(find_nearest(centers.float().numpy(), y.numpy(), x.numpy()))
+    return torch.from_numpy(CenterGrid(centers.float().numpy()).nearest(y.numpy(), x.numpy()))
 
 
 def compare_all(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -6,8 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axial_deeplab.grouping.nearest_center import find_nearest
+from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.post_processing import compare_all
+
+
+def find_nearest(centers, y, x):
+    return CenterGrid(centers).nearest(y, x)
 
 
 def compare_with_all(centers, y, x):
@@ -59,3 +63,21 @@ def test_what_gpus_do_is_the_same():
     y, x = 99 * torch.rand(2, 5000, generator=generator)
     expected = find_nearest(centers.float().numpy(), y.numpy(), x.numpy())
     assert compare_all(centers, y, x).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("num", [1, 2, 7, 300])
+@pytest.mark.parametrize("size", [(50, 80), (1, 400), (333, 3)])
+def test_the_first_of_the_nearest_in_double_precision(num, size):
+    rng = np.random.default_rng(num)
+    centers = rng.integers(0, size, (num, 2)).astype(np.float64)
+    centers = centers[np.lexsort((centers[:, 1], centers[:, 0]))]
+    # Whole and half pixels make many distances equal; some points lie far outside.
+    y = np.concatenate([rng.integers(-2, 2 * size[0], 500) / 2, rng.normal(0, 1000, 50)])
+    x = np.concatenate([rng.integers(-2, 2 * size[1], 500) / 2, rng.normal(0, 1000, 50)])
+    distances = (y[:, None] - centers[:, 0]) ** 2 + (x[:, None] - centers[:, 1]) ** 2
+    np.testing.assert_array_equal(CenterGrid(centers).nearest(y, x), distances.argmin(axis=1))
+
+
+def test_centers_in_one_corner_are_found_from_the_other():
+    centers = np.array([[0, 0], [0, 1], [1, 0]] * 30, np.float64)
+    assert CenterGrid(centers).nearest(np.array([1999.0]), np.array([1990.0])).tolist() == [2]

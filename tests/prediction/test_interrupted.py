@@ -1,63 +1,20 @@
 """Runs that are killed: files that belong together appear together, and the next run goes on."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
-from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.prediction.files import PredictedFiles, predict_files
-from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_directory, atomic_path
-from axial_deeplab.weights.loaded import LoadedWeights
+from folder_runs import contents, draw_photos, predict, start, start_predicting
 
 NUM_IMAGES = 12
-
-
-class Brightness(torch.nn.Module):
-    """A slow network: pixels brighter than a level are of one class, darker ones of another."""
-
-    def __init__(self, level: float) -> None:
-        super().__init__()
-        self.semantic_head = None
-        self.level = torch.nn.Parameter(torch.tensor(level), requires_grad=False)
-        self.num_images = 0
-
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        self.num_images += len(images)
-        time.sleep(0.03)
-        bright = images.float().mean(1) - self.level
-        logits = torch.stack((bright, -bright), 1) / 8
-        return {"semantic_logits": logits, "center_heatmap": logits[:, :1] * 0, "offsets": logits * 0}
-
-
-def predict(folder: Path, output: Path, level: float = 128) -> tuple[PredictedFiles, int]:
-    """Return the report, and how many images the network has seen."""
-    categories = Categories([Category(1, "bright", False), Category(2, "dark", False)])
-    metadata = {"model": {"name": "brightness"}, "post_processing": {"stuff_area": 0}}
-    predictor = Predictor(LoadedWeights(Brightness(level), categories, metadata), "cpu")
-    report = predict_files(predictor, [folder], output)
-    return report, predictor.model.num_images - 1  # one to warm up
-
-
-def start(code: str) -> subprocess.Popen[bytes]:
-    """Run code in another process, which may call `predict`."""
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    code = f"from test_interrupted import *\n{code}"
-    return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths})
-
-
-def start_predicting(photos: Path, out: Path, level: float = 128) -> subprocess.Popen[bytes]:
-    return start(f"predict(Path({str(photos)!r}), Path({str(out)!r}), {level})")
 
 
 def wait_for_files(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
@@ -75,18 +32,9 @@ def kill(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
         process.wait()
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for number in range(NUM_IMAGES):
-        pixels = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"p{number}.png")
+    draw_photos(tmp_path / "photos", NUM_IMAGES)
     return tmp_path / "photos"
 
 
@@ -100,6 +48,38 @@ def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, num_pngs: int) 
     assert (report.num_images, report.num_resumed + num_seen) == (NUM_IMAGES, NUM_IMAGES)
     assert report.num_resumed >= num_pngs - 1
     assert num_pngs == 1 or f"{report.num_resumed} of them from a run that was stopped" in str(report)
+    assert contents(out) == contents(tmp_path / "straight")
+
+
+@pytest.mark.parametrize(
+    ("save", "num_kills"),
+    [
+        (("coco",), 2),
+        (("labels", "csv"), 2),
+        pytest.param(("coco", "labels", "coco-instances"), 20, marks=pytest.mark.slow),
+        pytest.param(("labels",), 20, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments(
+    save: tuple[str, ...], num_kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "coco-instances" in save:
+        pytest.importorskip("pycocotools", reason="needs the extra coco")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # two images at a time
+    photos, out, rng = tmp_path / "photos", tmp_path / "out", np.random.default_rng(0)
+    draw_photos(photos, 8 * num_kills)
+    predict(photos, tmp_path / "straight", save=save)
+    for _ in range(num_kills):
+        known = len(list(out.rglob("*.jpg")))
+        process = start_predicting(photos, out, save=save)
+        while process.poll() is None and len(list(out.rglob("*.jpg"))) <= known:
+            time.sleep(0.003)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+    assert not (out / "panoptic.json").exists()
+    report, num_seen = predict(photos, out, save=save)
+    assert num_kills - 1 <= report.num_resumed == 8 * num_kills - num_seen
     assert contents(out) == contents(tmp_path / "straight")
 
 
@@ -165,7 +145,8 @@ def test_two_runs_at_the_same_time_are_refused(photos: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", [atomic_path, atomic_directory])
 def test_what_a_killed_process_was_writing_is_removed(kind, tmp_path: Path) -> None:
-    code = f"with {kind.__name__}({str(tmp_path / 'f')!r}): time.sleep(60)"
+    code = f"from axial_deeplab.util.files import {kind.__name__}\n"
+    code += f"with {kind.__name__}({str(tmp_path / 'f')!r}): time.sleep(60)"
     processes = []
     try:
         for number in (1, 2):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from axial_deeplab import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.prediction import files
+from axial_deeplab.prediction import files, image_job
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util import freed_memory
 from axial_deeplab.weights.loaded import LoadedWeights
@@ -52,7 +52,7 @@ def test_prediction_of_files_gives_it_back_and_networks_do_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[None] = []
-    monkeypatch.setattr(files, "return_freed_memory", lambda: calls.append(None))
+    monkeypatch.setattr(image_job, "return_freed_memory", lambda: calls.append(None))
     monkeypatch.setattr(
         freed_memory, "_function", lambda name: pytest.fail("a network leaves the heap alone")
     )

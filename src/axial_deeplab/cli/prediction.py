@@ -10,6 +10,10 @@ def predict(arguments: Arguments) -> None:
     """Segment images and videos: overlays, and of images a panoptic PNG each and one COCO panoptic JSON."""
     from axial_deeplab.prediction.save.kinds import KINDS
 
+    # With weights it is a folder of this name.
+    if arguments[:1] == ["merge"] and not any(word.startswith("--w") for word in arguments):
+        merge(arguments[1:])
+        return
     parser = Parser(predict)
     parser.add_argument("images", nargs="+", metavar="FILE", help="image and video files, or folders of them")
     parser.add_argument(
@@ -49,6 +53,20 @@ def predict(arguments: Arguments) -> None:
         help="pixels that tiles share (default: 64, a quarter of small tiles)",
     )
     parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="predict every N-th file alone, from the I-th on; after all: axial-deeplab predict merge DIR",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="share the images, and the tiles of large ones, out to N processes (default: threads)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="share them out to the workers of a Dask scheduler"
+    )
+    parser.add_argument(
         "--runtime",
         default="torch",
         choices=("torch", "onnx"),
@@ -77,6 +95,7 @@ def predict(arguments: Arguments) -> None:
     )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
+    shard = None if options.shard is None else _shard(options.shard)
     if (options.json or options.submission) and (options.json is None or len(options.images) != 1):
         given = "--json" if options.submission is None else "--submission"
         raise ValueError(
@@ -95,9 +114,14 @@ def predict(arguments: Arguments) -> None:
     drawn = {"outlines": True, "color_by": "instance", "numbers": True}
     drawing = {name: value for name, value in drawn.items() if getattr(options, name) == value}
     of_folders = {"save": options.save, **drawing, "contact_sheet": options.contact_sheet}
+    of_folders |= {name: getattr(options, name) for name in ("shard", "workers", "scheduler")}
     of_folder = next((name.replace("_", "-") for name, value in of_folders.items() if value), None)
     if of_folder and options.json:
         raise ValueError(f"--{of_folder} must come without --json, got both; give the folder of images alone")
+    if options.runtime == "onnx" and (options.workers or options.scheduler):
+        raise ValueError(
+            "--runtime onnx must come without --workers and --scheduler, got both; leave them out"
+        )
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.predictor import Predictor
     from axial_deeplab.util.freed_memory import give_large_maps_back
@@ -136,9 +160,31 @@ def predict(arguments: Arguments) -> None:
             save=options.save or ("coco",),
             drawing=drawing,
             contact_sheet=options.contact_sheet,
+            shard=shard,
+            workers=options.workers,
+            scheduler=options.scheduler,
             progress=progress,
         )
     )
+
+
+def merge(arguments: Arguments) -> None:
+    """Write the files of all images together, once all shards of `predict --shard` are there."""
+    parser = Parser(merge)
+    parser.prog = "axial-deeplab predict merge"
+    parser.add_argument("output", metavar="DIR", help="folder that the shards were predicted into")
+    options = parser.parse_args(arguments)
+    from axial_deeplab.prediction.merge import merge_shards
+
+    print(merge_shards(options.output))
+
+
+def _shard(word: str) -> tuple[int, int]:
+    """Return number and total of a shard."""
+    numbers = word.split("/")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise ValueError(f"--shard must be I/N, got {word!r}; give 1/8 for the first of eight")
+    return int(numbers[0]), int(numbers[1])
 
 
 def demo(arguments: Arguments) -> None:

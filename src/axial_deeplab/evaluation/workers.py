@@ -1,11 +1,11 @@
 """A bounded number of threads that read and count ahead, while the results keep their order."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from axial_deeplab.util.in_order import in_order
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,15 +43,9 @@ def map_in_order(
     if num_workers == 1:
         yield from map(function, items)
         return
-    rest = iter(items)
     pool = ThreadPoolExecutor(num_workers)
     try:
-        ahead: deque[Future[Result]] = deque(
-            pool.submit(function, item) for item in islice(rest, 2 * num_workers)
-        )
-        while ahead:
-            result = ahead.popleft().result()
-            ahead.extend(pool.submit(function, item) for item in islice(rest, 1))
-            yield result
+        for _, pending in in_order(lambda item: pool.submit(function, item), items, 2 * num_workers):
+            yield pending.result()
     finally:
         pool.shutdown(cancel_futures=True)

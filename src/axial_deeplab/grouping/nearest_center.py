@@ -10,65 +10,71 @@ from numpy.typing import NDArray
 
 from axial_deeplab.util.compile import compile_cached
 
-# A squared distance rounded to float32 is at least this part of the exact one.
+# A squared distance rounded to float32, or to float64, is at least this part of the exact one.
 _AFTER_ROUNDING = 1 - 1e-6
 # Squares of larger numbers are no float32: all centers are equally far.
 _TOO_FAR = 1e18
 
 
-def find_nearest(
-    centers: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Return the index of the nearest center of each point, of equally near ones the first.
+class CenterGrid:
+    """Centers, sorted into square cells with about one of them each, so that few must be looked at.
 
-    Squared distances are compared, rounded to float32 as a comparison with all centers would round them: the
-    result is the same for every point. The centers lie in a grid of cells with about one of them each; the
-    cells around a point are searched in growing squares until nothing outside can be nearer.
+    Squared distances are compared, rounded to the type of the centers as a comparison with all of them would
+    round: the result is the same for every point. The cells around a point are searched in growing squares
+    until nothing outside can be nearer.
 
     Shapes:
-        centers (K, 2) as (y, x); y, x and the result (N,).
+        centers (K, 2) as (y, x).
 
     Args:
-        centers: coordinates of the centers, at least one.
-        y: first coordinates of the points; any number, infinite and NaN ones belong to the first center.
-        x: second coordinates.
+        centers: coordinates of the centers, at least one, float32 or float64.
     """
-    low = centers.min(axis=0).astype(np.float64)
-    high = centers.max(axis=0).astype(np.float64)
-    extent = np.maximum(high - low, 1)
-    side = max(math.sqrt(extent[0] * extent[1] / len(centers)), extent.max() / 4096)
-    rows, columns = (int(each) for each in extent // side + 1)
-    cells = ((centers - low) // side).astype(np.int64) @ np.array([columns, 1])
-    order = np.argsort(cells, kind="stable")
-    starts = np.searchsorted(cells[order], np.arange(rows * columns + 1))
-    nearest = np.zeros(len(y), np.int64)
-    _compiled_search()(
-        np.ascontiguousarray(centers[order]),
-        order,
-        starts,
-        rows,
-        columns,
-        side,
-        low[0],
-        low[1],
-        y,
-        x,
-        nearest,
-    )
-    return nearest
+
+    def __init__(self, centers: NDArray[np.floating]) -> None:
+        low = centers.min(axis=0).astype(np.float64)
+        high = centers.max(axis=0).astype(np.float64)
+        extent = np.maximum(high - low, 1)
+        side = max(math.sqrt(extent[0] * extent[1] / len(centers)), extent.max() / 4096)
+        rows, columns = (int(each) for each in extent // side + 1)
+        cells = ((centers - low) // side).astype(np.int64) @ np.array([columns, 1])
+        order = np.argsort(cells, kind="stable")
+        starts = np.searchsorted(cells[order], np.arange(rows * columns + 1))
+        self._dtype = centers.dtype
+        self._cells = (
+            np.ascontiguousarray(centers[order]),
+            order,
+            starts,
+            rows,
+            columns,
+            side,
+            low[0],
+            low[1],
+        )
+
+    def nearest(self, y: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Return the index of the nearest center of each point (N,), of equally near ones the first.
+
+        Args:
+            y: first coordinates of the points (N,), of the type of the centers; any number, infinite and NaN
+                ones belong to the first center.
+            x: second coordinates.
+        """
+        nearest = np.zeros(len(y), np.int64)
+        _compiled_search(self._dtype.name)(*self._cells, y, x, nearest)
+        return nearest
 
 
 @cache
-def _compiled_search() -> Any:
+def _compiled_search(dtype: str) -> Any:
     signature = (
-        "void(float32[:, ::1], int64[::1], int64[::1], int64, int64, float64, float64, float64, "
-        "float32[::1], float32[::1], int64[::1])"
+        f"void({dtype}[:, ::1], int64[::1], int64[::1], int64, int64, float64, float64, float64, "
+        f"{dtype}[::1], {dtype}[::1], int64[::1])"
     )
     return compile_cached(partial(njit, nogil=True), search, signature)
 
 
 def search(
-    centers: NDArray[np.float32],
+    centers: NDArray[np.floating],
     numbers: NDArray[np.int64],
     starts: NDArray[np.int64],
     rows: int,
@@ -76,8 +82,8 @@ def search(
     side: float,
     top: float,
     left: float,
-    y: NDArray[np.float32],
-    x: NDArray[np.float32],
+    y: NDArray[np.floating],
+    x: NDArray[np.floating],
     nearest: NDArray[np.int64],
 ) -> None:
     """Find the nearest center of each point.

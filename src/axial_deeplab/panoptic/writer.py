@@ -2,8 +2,9 @@
 
 import json
 import os
+import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,11 +18,52 @@ from axial_deeplab.util.files import atomic_path, lock_file
 
 
 class WrittenImage(NamedTuple):
-    """An image whose PNG is written: its entry of `images`, its annotation, and the mark of what it shows."""
+    """An image whose PNG is written.
+
+    Args:
+        image: its entry of `images`.
+        annotation: its annotation.
+        mark: text that differs where the photo does.
+        place: its place among the photos of all shards.
+    """
 
     image: dict[str, Any]
     annotation: dict[str, Any]
     mark: str | None = None
+    place: int | None = None
+
+
+class WrittenList(NamedTuple):
+    """What a list says that a run keeps of what it has written.
+
+    Args:
+        head: settings, and what else is true of the whole run.
+        written: images by name.
+        finished: what the run said at its end; None of one that was stopped.
+    """
+
+    head: dict[str, Any]
+    written: dict[str, WrittenImage]
+    finished: dict[str, Any] | None
+
+
+def read_list(path: Path) -> WrittenList | None:
+    """Read the list of a run, None if there is none or it is not of ours."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        written: dict[str, WrittenImage] = {}
+        finished = None
+        # The last line may be cut short.
+        for line in lines:
+            with suppress(ValueError):
+                entry = json.loads(line)
+                finished = entry.get("finished")
+                if "replaced" in entry:
+                    written.pop(entry["replaced"], None)
+                elif "image" in entry:
+                    written[entry["image"]["file_name"]] = WrittenImage(**entry)
+        return WrittenList(json.loads(first), written, finished)
+    return None
 
 
 class PanopticWriter:
@@ -35,11 +77,16 @@ class PanopticWriter:
     ones. What a killed run has written stands in a list beside the JSON, `*.json.part`; the next run goes on
     from it. Several runs at the same time are refused.
 
+    A shard of a run has a list of its own, `*.json.I-of-N.part`, which stays, and writes no JSON: `finish` in
+    the place of `close`.
+
     Args:
         folder: for the PNG files; made if it is missing.
         json_path: the JSON file.
         categories: the label space.
         settings: text that differs where weights or options do; None keeps nothing of other runs.
+        shard: its number from 1 on, and the number of shards; None is a whole run.
+        head: what else the list is to say first; a run goes on from a list that says the same.
 
     Raises:
         OSError: another process writes there, or a file cannot be written.
@@ -52,6 +99,8 @@ class PanopticWriter:
         categories: Categories,
         *,
         settings: str | None = None,
+        shard: tuple[int, int] | None = None,
+        head: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.json_path = Path(json_path)
@@ -60,11 +109,15 @@ class PanopticWriter:
         self.images: dict[ImageId, dict[str, Any]] = {}
         self.annotations: list[dict[str, Any]] = []
         self._png_names: dict[str, str] = {}
-        self._list_path = self.json_path.with_name(f"{self.json_path.name}.part")
+        self._head = {"settings": settings, **(head or {})}
+        self._is_shard = shard is not None
+        of_shard = "" if shard is None else f".{shard[0]}-of-{shard[1]}"
+        self._list_path = self.json_path.with_name(f"{self.json_path.name}{of_shard}.part")
         self._list: IO[str] | None = None
-        self._has_begun = self._goes_on = False
+        self.has_begun = self._goes_on = False
         self._earlier: dict[str, WrittenImage] = {}
         self._others: set[str] = set()
+        self._lock = threading.RLock()
         if settings is not None:
             self._read_earlier()
 
@@ -77,8 +130,14 @@ class PanopticWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._list is not None:
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Let another run go on: give up the list of what is written, which stays."""
+        if self._list is not None:
             self._list.close()
+            self._list = None
 
     def add(
         self,
@@ -103,8 +162,7 @@ class PanopticWriter:
             ValueError: an image id occurs twice, the name is no text, or the map has a value without segment.
             OSError: the PNG cannot be written, or another process writes there.
         """
-        if image_id is None:
-            image_id = len(self.images) + 1
+        image_id = self.new_id(image_id)
         if image_id in self.images:
             raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
         png_name = self.png_name(image_file_name)
@@ -127,36 +185,86 @@ class PanopticWriter:
             OSError: the PNG cannot be written.
         """
         png_path = path_in_folder(self.folder, annotation["file_name"])
-        self._begin()
-        self._note({"replaced": image_file_name})
+        self.begin(image_file_name)
         write_panoptic_png(png_path, ids)
-        height, width = (int(length) for length in ids.shape)
-        image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
-        self._keep(WrittenImage(image, annotation, mark))
+        self.keep(annotation, (ids.shape[0], ids.shape[1]), image_file_name=image_file_name, mark=mark)
 
-    def resume(self, image_file_name: str, image_id: ImageId | None, mark: str) -> bool:
+    def begin(self, image_file_name: str) -> None:
+        """Note that the PNG of an image is about to be written, by whomever; `keep` tells that it is.
+
+        Several threads may call it.
+
+        Raises:
+            OSError: another process writes there.
+        """
+        with self._lock:
+            self._begin()
+            self._note({"replaced": image_file_name})
+
+    def keep(
+        self,
+        annotation: dict[str, Any],
+        size: tuple[int, int],
+        *,
+        image_file_name: str,
+        mark: str | None = None,
+        place: int | None = None,
+    ) -> None:
+        """Remember the annotation of an image whose PNG is written.
+
+        Args:
+            annotation: entry of the JSON, with `image_id` and the `file_name` of the PNG.
+            size: (height, width) in pixels.
+            image_file_name: path of the photo relative to its folder.
+            mark: see `add`.
+            place: its place among the photos of all shards.
+        """
+        height, width = (int(length) for length in size)
+        image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
+        self._keep(WrittenImage(image, annotation, mark, place))
+
+    def new_id(self, image_id: ImageId | None) -> ImageId:
+        """Return the id of the next image: the given one, or for None the number of images with it."""
+        return len(self.images) + 1 if image_id is None else image_id
+
+    def has(self, image_file_name: str, mark: str) -> bool:
+        """Whether `resume` would take an image over."""
+        done = self._earlier.get(image_file_name)
+        return done is not None and done.mark == mark
+
+    def resume(
+        self, image_file_name: str, image_id: ImageId | None, mark: str, place: int | None = None
+    ) -> bool:
         """Take over what a killed run of the same settings has written of an image, and say whether it has.
 
-        The arguments are those of `add`.
+        The arguments are those of `add` and `keep`.
         """
-        done = self._earlier.get(image_file_name)
-        if done is None or done.mark != mark:
+        if not self.has(image_file_name, mark):
             return False
-        self._begin()
-        new_id = len(self.images) + 1 if image_id is None else image_id
+        done = self._earlier[image_file_name]
+        with self._lock:
+            self._begin()
+        new_id = self.new_id(image_id)
         image, annotation = {**done.image, "id": new_id}, {**done.annotation, "image_id": new_id}
         self._png_names[annotation["file_name"]] = image_file_name
-        self._keep(WrittenImage(image, annotation, mark))
+        self._keep(WrittenImage(image, annotation, mark, place))
         return True
 
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """End a shard: note that it is complete, and what is to be reported of it."""
+        with self._lock:
+            self._begin()
+            self._note({"finished": report})
+        self.release()
+
     def close(self) -> None:
-        """Write the JSON.
+        """Write the JSON; none of no images where runs add up.
 
         Raises:
             OSError: it cannot be written.
         """
         names = {image["file_name"] for image in self.images.values()}
-        for image, annotation, _ in self._earlier.values():
+        for image, annotation, _, _ in self._earlier.values():
             if image["file_name"] not in names:
                 new_id = image["id"]
                 if new_id in self.images:
@@ -169,12 +277,12 @@ class PanopticWriter:
             "annotations": self.annotations,
             "categories": self.categories.to_json(),
         }
-        with atomic_path(self.json_path) as temporary:
-            temporary.write_text(json.dumps(document), encoding="utf-8")
+        if self.images or self.settings is None:
+            with atomic_path(self.json_path) as temporary:
+                temporary.write_text(json.dumps(document), encoding="utf-8")
         if self._list is not None:
             self._list_path.unlink()
-            self._list.close()
-            self._list = None
+        self.release()
         lost = self._others - names
         if lost:
             warnings.warn(
@@ -204,13 +312,14 @@ class PanopticWriter:
         self._note(written._asdict())
 
     def _note(self, line: dict[str, Any]) -> None:
-        if self._list is not None:
-            self._list.write(f"{json.dumps(line)}\n")
-            self._list.flush()
+        with self._lock:
+            if self._list is not None:
+                self._list.write(f"{json.dumps(line)}\n")
+                self._list.flush()
 
     def _begin(self) -> None:
         """Before the first PNG: list what is there, in place of the JSON, which will soon be wrong."""
-        if self._has_begun:
+        if self.has_begun:
             return
         if self.settings is not None:
             self.json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,13 +333,13 @@ class PanopticWriter:
             self._read_earlier()
             if not self._goes_on:
                 self._list.truncate(0)
-                self._note({"settings": self.settings})
+                self._note(self._head)
             for written in self._earlier.values():
                 self._note(written._asdict())
         else:
             self._list_path.unlink(missing_ok=True)
         self.json_path.unlink(missing_ok=True)
-        self._has_begun = True
+        self.has_begun = True
 
     def _read_earlier(self) -> None:
         """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""
@@ -240,22 +349,13 @@ class PanopticWriter:
             annotations = {each["image_id"]: each for each in document["annotations"]}
             pairs = [WrittenImage(image, annotations[image["id"]]) for image in document["images"]]
             self._remember(document["info"]["settings"], pairs)
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            first, *lines = self._list_path.read_text(encoding="utf-8").splitlines()
-            written: dict[str, WrittenImage] = {}
-            # The last line may be cut short.
-            for line in lines:
-                with suppress(ValueError):
-                    entry = json.loads(line)
-                    if "replaced" in entry:
-                        written.pop(entry["replaced"], None)
-                    else:
-                        written[entry["image"]["file_name"]] = WrittenImage(**entry)
-            settings = json.loads(first)["settings"]
-            self._goes_on = settings == self.settings
-            self._remember(settings, written.values())
+        found = read_list(self._list_path)
+        if found is not None:
+            self._goes_on = found.head == self._head
+            if self._goes_on or not self._is_shard:  # the images of another list of files may be others'
+                self._remember(found.head.get("settings"), found.written.values())
 
-    def _remember(self, settings: str, images: Iterable[WrittenImage]) -> None:
+    def _remember(self, settings: str | None, images: Iterable[WrittenImage]) -> None:
         if settings != self.settings:
             self._others |= {each.image["file_name"] for each in images}
             return

@@ -1,43 +1,52 @@
 """Predicting many image and video files, and writing what was found."""
 
-import errno
+import dataclasses
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
-from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
+from axial_deeplab.prediction.image_job import (
+    DoneImage,
+    FailedImage,
+    ImageJob,
+    ImageToDo,
+    failure_of,
+    mark_of_file,
+)
 from axial_deeplab.prediction.large.files import LargeFiles
-from axial_deeplab.prediction.large.results import LargePrediction
-from axial_deeplab.prediction.large.sources import is_zarr, read_whole
+from axial_deeplab.prediction.large.sources import is_zarr
 from axial_deeplab.prediction.predictor import Prediction, Predictor
-from axial_deeplab.prediction.save.kinds import COCO, Saver
-from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package
+from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
-from axial_deeplab.util.files import atomic_path, temporary_directory
-from axial_deeplab.util.freed_memory import return_freed_memory
+from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
-from axial_deeplab.visualization.overlay import draw_overlay
 
 # Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
 # get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
 _LOW_SCORES = 0.8, 0.45
-# Errors of a name that the output cannot have, which another image may.
-_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
+# Images that are worked on at a time, at most: each takes memory.
+_MOST_THREADS = 4
 
 
 @dataclass
@@ -55,6 +64,7 @@ class PredictedFiles:
         num_left_out: centers of objects beyond `top_k`, of each image and video.
         scores: `Prediction.mean_scores` of each image.
         failures: what is wrong with the files that have no prediction.
+        wanted: what the files should be.
     """
 
     output: Path
@@ -67,6 +77,7 @@ class PredictedFiles:
     num_left_out: list[int] = field(default_factory=list)
     scores: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    wanted: str = "readable images"
 
     @property
     def network_ms(self) -> float:
@@ -78,28 +89,47 @@ class PredictedFiles:
         """Mean time of the post-processing, milliseconds an image or frame."""
         return self.times_ms[1] / max(1, self.num_images - self.num_resumed + self.num_frames)
 
-    def add(self, done: Prediction | LargePrediction | PredictedVideo) -> None:
+    def add(self, done: Prediction | DoneImage | PredictedVideo) -> None:
         """Count an image or a video."""
         network_ms, post_processing_ms = self.times_ms
         self.times_ms = network_ms + done.network_ms, post_processing_ms + done.post_processing_ms
         self.num_left_out.append(done.num_left_out)
-        if isinstance(done, Prediction | LargePrediction):
-            self.num_images += 1
-            self.num_tiled += isinstance(done, LargePrediction)
-            self.scores.append(done.mean_scores)
-        else:
+        if isinstance(done, PredictedVideo):
             self.num_videos += 1
             self.num_frames += done.num_frames
+        else:
+            self.num_images += 1
+            self.num_tiled += isinstance(done, DoneImage) and done.is_tiled
+            self.scores.append(done.mean_scores)
 
     def add_resumed(self) -> None:
         """Count an image that a run before has written."""
         self.num_images += 1
         self.num_resumed += 1
 
-    def add_failure(self, path: Path, error: Exception) -> None:
-        """Remember what is wrong with a file."""
-        message = str(error)
-        self.failures.append(message if str(path) in message else f"{path}: {message}")
+    def report(self) -> dict[str, Any]:
+        """Return what there is to report, for `add_report`."""
+        return {name: value for name, value in vars(self).items() if name not in ("output", "wanted")}
+
+    def add_report(self, report: Mapping[str, Any]) -> None:
+        """Count what another run has reported."""
+        for name, value in report.items():
+            own = getattr(self, name)
+            is_times = name == "times_ms"
+            setattr(self, name, tuple(map(sum, zip(own, value, strict=True))) if is_times else own + value)
+
+    def raise_failures(self, num_files: int) -> None:
+        """Raise what is wrong with the files that have no prediction, if any has none.
+
+        Args:
+            num_files: files that were to be predicted.
+        """
+        if not self.failures:
+            return
+        none = self.num_images + self.num_videos == 0
+        which = "none" if none else f"{len(self.failures)} of {num_files} that are not"
+        rest = "" if none else " (the others are written)"
+        raise ValueError(f"inputs must be {self.wanted}, got {which}{rest}: {_listed(self.failures)}")
 
     def warn(self, predictor: Predictor) -> None:
         """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
@@ -140,6 +170,9 @@ def predict_files(
     save: Sequence[str] = (COCO,),
     drawing: Mapping[str, Any] | None = None,
     contact_sheet: bool = False,
+    shard: tuple[int, int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> PredictedFiles:
     """Predict image and video files and write what was found.
@@ -148,8 +181,8 @@ def predict_files(
     `save` names in its place, and `overlay/*.jpg`; of videos, `overlay/*.mp4` (`predict_video`). Names follow
     the files; files of folders keep their place below the folder. Image ids are the numbers in the names, as
     in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ... Runs of the same
-    weights and options into one folder add up, and one that was stopped is continued (see `PanopticWriter`);
-    both need `coco` in `save`.
+    weights and options into one folder add up where `save` has `coco`, and one that was stopped is continued
+    (see `PanopticWriter`). Several images are worked on at a time, in threads.
 
     Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
     more than 2^25 pixels have neither PNG nor overlay.
@@ -168,6 +201,11 @@ def predict_files(
         save: kinds of files, among `axial_deeplab.prediction.save.kinds.KINDS`; see docs/results.md.
         drawing: further arguments of `draw_overlay` for the overlays of images, such as `outlines`.
         contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
+        shard: (i, n) predicts every n-th file, from the i-th on, and leaves files of all images together to
+            `merge_shards`, once all shards are there.
+        workers: processes of this machine that share the images out, and the tiles of large ones; None works
+            in threads.
+        scheduler: address of a Dask scheduler whose workers do; they must see inputs and output.
         progress: show a progress bar.
 
     Raises:
@@ -187,80 +225,94 @@ def predict_files(
     files = folders | (
         find_images(others, exclude=output, suffixes=suffixes) if others or not folders else {}
     )
+    if check_workers(workers, scheduler):  # which may work in another folder
+        output, files = output.absolute(), {name: path.absolute() for name, path in files.items()}
     videos = {name: path for name, path in files.items() if is_video(path)}
     images = {name: path for name, path in files.items() if name not in videos}
     if videos:
         require_pyav()
-    labels = CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None
-    drawing = drawing or {}
     saver = Saver(save, output, predictor.categories)
     settings = f"{predictor.settings} overlay {overlay} legend {legend} cityscapes {cityscapes}"
     settings += "".join(f" {kind}" for kind in saver.kinds if kind != COCO)
+    drawing = drawing or {}
     settings += "".join(f" {name} {value}" for name, value in sorted(drawing.items()))
     if tile is not None or overlap is not None:
         settings += f" tile {tile} overlap {overlap}"
-    large = None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress)
+    # Without COCO's files the list of what is written needs a place, until all is.
+    place = output if COCO in saver.kinds else output / UNFINISHED
+    head = None
+    if shard is None:
+        refuse_shards(place)
+    else:
+        check_shard(shard, place)
+        head = {
+            "num_shards": shard[1],
+            "num_files": len(files),
+            "names": digest_of_names(files),
+            "numbered": None not in numbers_of_names(images),
+            "categories": predictor.categories.to_json(),
+            "save": list(saver.kinds),
+            "contact_sheet": contact_sheet and overlay,
+        }
+    writer = PanopticWriter(
+        place / "panoptic", place / JSON, predictor.categories, settings=settings, shard=shard, head=head
+    )
+    job = ImageJob(
+        predictor,
+        output,
+        writer.folder,
+        saver,
+        None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress),
+        CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None,
+        overlay,
+        {"legend": legend, **drawing},
+        writer.begin,
+        _num_threads(predictor),
+    )
     predictor.warm_up()
-    done = PredictedFiles(output)
-
-    def write_pictures(
-        prediction: Prediction | LargePrediction, name: str, path: Path, png_name: str
-    ) -> Panoptic | None:
-        """Write all but COCO's files; return what these are to hold, None of an image too large for them."""
-        if isinstance(prediction, Prediction):
-            result, pixels = prediction.result, prediction.image
-            if labels is not None:
-                labels.add(prediction, name)
-        elif prediction.has_pictures:
-            result = prediction.panoptic()
-            pixels = read_whole(path, **predictor.view.reading)
-        else:
-            if set(saver.kinds) != {COCO}:
-                warnings.warn(
-                    f"{path}: the image is too large for {', '.join(saver.kinds)}; its labels are "
-                    f"{prediction.path}, its segments {prediction.json_path.name} beside them",
-                    stacklevel=2,
-                )
-            return None
-        saver.add(
-            Picture(path, name, result, predictor.categories, predictor.view.page, predictor.view.channels),
-            png_name.removesuffix(".png"),
-        )
-        if overlay:
-            drawn = draw_overlay(pixels, result, predictor.categories, legend=legend, **drawing)
-            with atomic_path((output / "overlay" / png_name).with_suffix(".jpg")) as temporary:
-                drawn.save(temporary, quality=92)
-        return result
-
+    done = PredictedFiles(output, wanted="readable images or videos" if videos else "readable images")
     with ExitStack() as stack:
         stack.enter_context(told_once())
-        if images:
-            place = output
-            if COCO not in saver.kinds:  # made all the same: it gives names and numbers to the others
-                output.mkdir(parents=True, exist_ok=True)
-                place = stack.enter_context(temporary_directory(output, ".axial-deeplab-coco-"))
-            writer = PanopticWriter(
-                place / "panoptic", place / "panoptic.json", predictor.categories, settings=settings
-            )
-            _predict_images(predictor, images, writer, done, write_pictures, large, progress=progress)
-            if writer.images:
-                saver.close(writer)
-            if contact_sheet and overlay:
-                _write_contact_sheets(output, writer)
-        _predict_videos(predictor, videos, output, done, progress=progress)
+        stack.callback(writer.release)
+        if workers is not None or scheduler is not None:
+            from axial_deeplab.prediction.cluster import open_cluster
+
+            on_worker = dataclasses.replace(job, before_writing=_written_by_others, threads=1)
+            job.cluster = stack.enter_context(open_cluster(on_worker, workers, scheduler))
+        _predict_images(job, _images_to_do(images, writer, done, shard), writer, done, progress=progress)
+        if writer.has_begun and shard is None:
+            writer.close()
+            write_of_all(writer, saver, contact_sheet=contact_sheet and overlay)
+            if place != output:
+                shutil.rmtree(place)
+        _predict_videos(predictor, videos, output, done, shard, progress=progress)
+        if shard is not None:
+            writer.finish(done.report())
     done.warn(predictor)
-    if tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
+    if shard is None and tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
         warnings.warn(
             f"tile is {tile} pixels, and no image is larger: each was seen whole; give a smaller --tile",
             stacklevel=2,
         )
-    if done.failures:
-        none = done.num_images + done.num_videos == 0
-        which = "none" if none else f"{len(done.failures)} of {len(files)} that are not"
-        rest = "" if none else " (the others are written)"
-        kind = "readable images" if not videos else "readable images or videos"
-        raise ValueError(f"inputs must be {kind}, got {which}{rest}: {_listed(done.failures)}")
+    done.raise_failures(len(files))
     return done
+
+
+def write_of_all(writer: PanopticWriter, saver: Saver, *, contact_sheet: bool) -> None:
+    """Write what is of all images together, beside the COCO JSON.
+
+    Args:
+        writer: has written their panoptic segmentations.
+        saver: knows the kinds of files, and the folder.
+        contact_sheet: write pages with all overlays, too.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    if writer.images:
+        saver.close(writer)
+    if contact_sheet:
+        _write_contact_sheets(saver.output, writer)
 
 
 def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
@@ -306,74 +358,127 @@ def told_once() -> Iterator[None]:
         yield
 
 
+def _images_to_do(
+    files: Mapping[str, Path], writer: PanopticWriter, done: PredictedFiles, shard: tuple[int, int] | None
+) -> list[ImageToDo]:
+    """Return the images of a shard, whose numbers and names do not depend on it."""
+    number, total = shard or (1, 1)
+    images = []
+    for place, (image_id, (name, path)) in enumerate(
+        zip(numbers_of_names(files), files.items(), strict=True)
+    ):
+        is_own = place % total == number - 1
+        try:
+            png_name = writer.png_name(name)
+        except ValueError as error:
+            if is_own:
+                done.failures.append(failure_of(path, error).message)
+            continue
+        if is_own:
+            images.append(ImageToDo(path, name, png_name, image_id, place))
+    return images
+
+
+def check_workers(workers: int | None, scheduler: str | None) -> bool:
+    """Return whether workers are asked for; refuse those that cannot be.
+
+    Raises:
+        ValueError: there are less than one, a scheduler that has its own, or Dask is missing.
+    """
+    if workers is None and scheduler is None:
+        return False
+    if workers is not None and scheduler is not None:
+        raise ValueError(
+            f"workers must be left out with a scheduler, which has its own, got {workers}; give one of them"
+        )
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}; leave it out to work in threads")
+    require_package("distributed", "dask", "prediction by workers")
+    return True
+
+
+def _written_by_others(name: str) -> None:
+    """What a worker does before it writes files of an image: the process that keeps the list has noted it."""
+
+
+def _num_threads(predictor: Predictor) -> int:
+    """Return how many images are worked on at a time: while one is seen, others are read and written."""
+    on_cpu = predictor.device.type == "cpu"
+    return min(_MOST_THREADS, torch.get_num_threads() if on_cpu else os.cpu_count() or 1)
+
+
 def _predict_images(
-    predictor: Predictor,
-    files: Mapping[str, Path],
+    job: ImageJob,
+    images: Sequence[ImageToDo],
     writer: PanopticWriter,
     done: PredictedFiles,
-    write_pictures: Callable[[Prediction | LargePrediction, str, Path, str], Panoptic | None],
-    large: LargeFiles | None,
     *,
     progress: bool,
 ) -> None:
-    bar = tqdm(files.items(), desc="predict", unit="image", disable=not progress)
-    for (name, path), image_id in zip(bar, numbers_of_names(files), strict=True):
-        mark = mark_of_file(path)
-        if writer.resume(name, image_id, mark):
-            done.add_resumed()
-            continue
-        prediction: Prediction | LargePrediction | None
-        try:
-            prediction = None if large is not None and large.takes(path) else predictor(path)
-        except (ValueError, OSError) as error:
-            done.add_failure(path, error)
-            continue
-        try:
-            if prediction is None and large is not None:
-                prediction = large.add(path, name, writer.png_name(name), mark)
-            if prediction is not None:
-                result = write_pictures(prediction, name, path, writer.png_name(name))
-                if result is not None:
-                    writer.add(result, image_file_name=name, image_id=image_id, mark=mark)
-        except (ValueError, OSError) as error:
-            # Where there is no folder of the output, it cannot be made for any image.
-            folder = writer.folder.parent
-            if isinstance(error, OSError) and not (error.errno in _OF_ONE_NAME and folder.is_dir()):
-                raise
-            done.add_failure(path, error)
-            continue
-        if prediction is None:
-            done.add_resumed()
-            continue
-        done.add(prediction)
-        # Images of many sizes leave gaps in the heap that no later map fits into.
-        return_freed_memory()
-    if writer.images:
-        writer.close()
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(job.threads)
 
+    def submit(image: ImageToDo) -> Callable[[], DoneImage | FailedImage | None]:
+        if writer.has(image.name, image.mark):
+            return partial(job, image)  # unless it is taken over
+        if job.cluster is None:
+            return pool.submit(job, image).result
+        writer.begin(image.name)
+        return job.cluster.segment(image)
 
-def mark_of_file(path: Path) -> str:
-    """Return a text that differs where a file is another one or has changed; empty if it cannot be read."""
+    marked = (image._replace(mark=mark_of_file(image.path)) for image in images)
+    given = in_order(submit, marked, job.cluster.ahead if job.cluster else 2 * job.threads)
+    bar = tqdm(given, "predict", len(images), unit="image", disable=not progress)
     try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+        for image, pending in bar:
+            if writer.resume(image.name, image.image_id, image.mark, image.place):
+                done.add_resumed()
+                continue
+            result = pending()
+            if result is None:
+                result = job.in_tiles(image)
+            if result is None:
+                done.add_resumed()
+            elif isinstance(result, FailedImage):
+                done.failures.append(result.message)
+            else:
+                done.add(result)
+                if result.annotation is not None:
+                    annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
+                    writer.keep(
+                        annotation,
+                        result.size,
+                        image_file_name=image.name,
+                        mark=image.mark,
+                        place=image.place,
+                    )
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a new thread takes what any other has set last
 
 
 def _predict_videos(
-    predictor: Predictor, files: Mapping[str, Path], output: Path, done: PredictedFiles, *, progress: bool
+    predictor: Predictor,
+    files: Mapping[str, Path],
+    output: Path,
+    done: PredictedFiles,
+    shard: tuple[int, int] | None,
+    *,
+    progress: bool,
 ) -> None:
+    number, total = shard or (1, 1)
     targets: set[Path] = set()
-    for name, path in files.items():
+    for place, (name, path) in enumerate(files.items()):
         target = (output / "overlay" / name).with_suffix(".mp4")
         if target in targets:  # a.mov and a.mp4 are two videos
             target = output / "overlay" / f"{name}.mp4"
         targets.add(target)
+        if place % total != number - 1:
+            continue
         try:
             done.add(predict_video(predictor, path, target, progress=progress))
         except (ValueError, OSError) as error:
-            done.add_failure(path, error)
+            done.failures.append(failure_of(path, error).message)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,6 +1,7 @@
 """From an image to its panoptic segmentation: functions for evaluation and prediction, a class for users."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import time
@@ -89,6 +90,11 @@ class Prediction:
     def panoptic(self) -> PanopticMap:
         """The panoptic map (H, W), int32."""
         return self.result.map
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.result.size
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -362,6 +368,18 @@ class Predictor:
     ) -> None:
         if scales is not None:
             scales = parse_scales([scales] if isinstance(scales, str) else scales)
+        given = {
+            "device": device,
+            "max_size": max_size,
+            "scales": scales,
+            "flip": flip,
+            "long_side": long_side,
+            "value_range": value_range,
+            "page": page,
+            "channels": channels,
+            **knobs,
+        }
+        self._made_of = (_as_absolute(weights), given)
         self.device = choose_device(device)
         loaded = weights if isinstance(weights, LoadedWeights) else load_weights(weights)
         if not hasattr(loaded.model, "semantic_head"):
@@ -385,6 +403,18 @@ class Predictor:
             channels=channels,
         )
         self.model = fuse(loaded.model).to(self.device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send to other processes what it is made of: there it is made again, on a device of theirs."""
+        weights, given = self._made_of
+        settings = {"post_processing": self.post_processing, "view": self.view}  # which may be others by now
+        return functools.partial(Predictor, **given), (weights,), settings
+
+    def __copy__(self) -> "Predictor":
+        """Share the network, as copies of other objects share what they hold."""
+        copied = object.__new__(Predictor)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     @overload
     def __call__(self, image: ImageLike) -> Prediction: ...
@@ -423,11 +453,23 @@ class Predictor:
             ValueError: an image is not valid, or those of one size do not fit into memory together.
             OSError: a file cannot be opened.
         """
-        pixels = [_as_array(image, self.view) for image in images]
+        pixels = [self.read(image) for image in images]
         predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
         knobs = self.post_processing
         warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]
+
+    def read(self, image: ImageLike) -> ImageArray:
+        """Return the pixels of an image (H, W, 3), uint8, as the network is shown them.
+
+        Args:
+            image: as for a prediction.
+
+        Raises:
+            ValueError: the image is damaged, or has another type or shape.
+            OSError: the file cannot be opened.
+        """
+        return _as_array(image, self.view)
 
     def predict_large(
         self,
@@ -505,6 +547,14 @@ class Predictor:
             "area": entry["area"],
             "bbox": entry["bbox"],
         }
+
+
+def _as_absolute(
+    weights: str | os.PathLike[str] | LoadedWeights,
+) -> str | os.PathLike[str] | LoadedWeights:
+    """Return weights so that a process in another folder finds them."""
+    is_file = not isinstance(weights, LoadedWeights) and Path(weights).exists()
+    return Path(cast(str, weights)).resolve() if is_file else weights
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axial_deeplab.prediction.large.predict import check_tiles, fits_into_memory, predict_large
 from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, pictures_fit
 from axial_deeplab.prediction.large.sources import image_size
 from axial_deeplab.prediction.predictor import Predictor
+
+if TYPE_CHECKING:
+    from axial_deeplab.prediction.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class LargeFiles:
         )
         return True
 
-    def add(self, path: Path, name: str, png_name: str, mark: str) -> LargePrediction | None:
+    def add(
+        self, path: Path, name: str, png_name: str, mark: str, cluster: "Cluster | None" = None
+    ) -> LargePrediction | None:
         """Segment an image and write labels and segments; None where a run before has, and nothing is left.
 
         Args:
@@ -66,6 +72,7 @@ class LargeFiles:
             name: its name, or path below its folder.
             png_name: the same as the name of a PNG.
             mark: text that differs where the image does.
+            cluster: workers that see the tiles; None sees them here.
 
         Raises:
             ValueError: the image cannot be read.
@@ -79,7 +86,13 @@ class LargeFiles:
             return None
         labels.with_suffix(".json").unlink(missing_ok=True)
         prediction = predict_large(
-            self.predictor, path, labels, tile=self.tile, overlap=self.overlap, progress=self.progress
+            self.predictor,
+            path,
+            labels,
+            tile=self.tile,
+            overlap=self.overlap,
+            progress=self.progress,
+            cluster=cluster,
         )
         prediction.write_json(done)
         return prediction

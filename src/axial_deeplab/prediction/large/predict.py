@@ -3,15 +3,16 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from axial_deeplab.prediction.large.centers import CenterGrid
+from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
     TIFF_SUFFIXES,
@@ -37,6 +38,10 @@ from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor, memory_of
 from axial_deeplab.util.files import temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
+from axial_deeplab.util.in_order import in_order
+
+if TYPE_CHECKING:
+    from axial_deeplab.prediction.cluster import Cluster
 
 TILE, OVERLAP = 513, 64
 # Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
@@ -72,8 +77,12 @@ def predict_large(
     tile: int | None = None,
     overlap: int | None = None,
     progress: bool = False,
+    cluster: "Cluster | None" = None,
 ) -> LargePrediction:
-    """Segment an image of any size; see `Predictor.predict_large`."""
+    """Segment an image of any size; see `Predictor.predict_large`.
+
+    With a cluster its workers see the tiles, which are read here, as their maps are written.
+    """
     unit = getattr(predictor.model, "output_stride", 16)
     tile, overlap = check_tiles(predictor, tile, overlap)
     output = Path(output)
@@ -85,7 +94,7 @@ def predict_large(
         image = open_image(source, folder, **predictor.view.reading)
         try:
             tiling = Tiling(image.size, tile, overlap, unit)
-            return _predicted(predictor, image, tiling, output, folder, progress=progress)
+            return _predicted(predictor, image, tiling, output, folder, cluster, progress=progress)
         finally:
             image.close()
 
@@ -132,10 +141,17 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 
 def _predicted(
-    predictor: Predictor, image: LargeImage, tiling: Tiling, output: Path, folder: Path, *, progress: bool
+    predictor: Predictor,
+    image: LargeImage,
+    tiling: Tiling,
+    output: Path,
+    folder: Path,
+    cluster: "Cluster | None",
+    *,
+    progress: bool,
 ) -> LargePrediction:
     start = time.perf_counter()
-    maps = _seen(predictor, image, tiling, folder, progress=progress)
+    maps = _seen(predictor, image, tiling, folder, cluster, progress=progress)
     seen = time.perf_counter()
     knobs, num_classes = predictor.post_processing, maps.num_classes
     labels = LabelBlocks(folder / "labels", image.size, _block_side(maps))
@@ -147,7 +163,7 @@ def _predicted(
     centers = in_raster_order(found)
     if not len(centers.places) and knobs.without_centers == "one_instance":
         centers = Centers(np.zeros((1, 2), np.int64), np.ones(1))
-    grid = CenterGrid(centers.places, image.size) if len(centers.places) else None
+    grid = CenterGrid(centers.places.astype(np.float64)) if len(centers.places) else None
     pieces: list[Pieces] = []
     for index, block in _each(blocks, "group", "block", progress=progress):
         codes, of_block = block_codes(maps, knobs, centers, grid, block)
@@ -185,12 +201,24 @@ def _each(
 
 
 def _seen(
-    predictor: Predictor, image: LargeImage, tiling: Tiling, folder: Path, *, progress: bool
+    predictor: Predictor,
+    image: LargeImage,
+    tiling: Tiling,
+    folder: Path,
+    cluster: "Cluster | None",
+    *,
+    progress: bool,
 ) -> TileMaps:
     """Show all tiles to the network."""
+
+    def submit(tile: tuple[int, Window]) -> Callable[[], SeenTile]:
+        pixels = image.read(tile[1])
+        return cluster.see(pixels) if cluster else partial(see_tile, predictor.model, pixels, predictor.view)
+
     maps: TileMaps | None = None
-    for index, window in _each(tiling.windows, "see", "tile", progress=progress):
-        seen = see_tile(predictor.model, image.read(window), predictor.view)
+    tiles = _each(tiling.windows, "see", "tile", progress=progress)
+    for (index, _), pending in in_order(submit, tiles, cluster.ahead if cluster else 1):
+        seen = pending()
         if maps is None:
             maps = _with_room(folder, tiling, seen)
         maps.write(index, seen)

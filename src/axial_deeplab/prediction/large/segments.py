@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.panoptic.map import find_runs
 from axial_deeplab.post_processing import (
@@ -21,7 +22,6 @@ from axial_deeplab.post_processing import (
     classify_pixels,
     find_centers,
 )
-from axial_deeplab.prediction.large.centers import CenterGrid
 from axial_deeplab.prediction.large.maps import HEATMAP, LOGITS, OFFSETS, TileMaps
 from axial_deeplab.prediction.large.tiling import Window
 

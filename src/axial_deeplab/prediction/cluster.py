@@ -1,0 +1,157 @@
+"""Workers on this or other machines that segment images and tiles: Dask; extra `dask`.
+
+Each worker makes the predictor once. What a lost worker had to do is done again by another: files appear
+whole, so that it does not matter how often they are written.
+"""
+
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+
+from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
+from axial_deeplab.prediction.large.maps import SeenTile, see_tile
+from axial_deeplab.prediction.predictor import ImageArray
+
+# Seconds until there must be a scheduler, and a worker.
+_PATIENCE = 60
+# What a worker has to do and to do next.
+_AHEAD = 3
+
+
+class _Job(WorkerPlugin):
+    """What the workers of a run keep: the job with its predictor, which unpickling makes."""
+
+    def __init__(self, job: ImageJob) -> None:
+        self.name = f"axial-deeplab-{uuid.uuid4()}"
+        self.job = job
+
+    def setup(self, worker: Worker) -> None:
+        self.job.predictor.warm_up()
+
+
+def _job_of(plugin: str) -> ImageJob:
+    found: Any = get_worker().plugins[plugin]
+    job: ImageJob = found.job
+    return job
+
+
+def _segment(plugin: str, image: ImageToDo) -> tuple[DoneImage | FailedImage | None, list[Warning | str]]:
+    """Segment an image on a worker; return what was done, and the warnings."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        done = _job_of(plugin)(image)
+    return done, [each.message for each in found if issubclass(each.category, UserWarning)]
+
+
+def _see(plugin: str, pixels: ImageArray) -> SeenTile:
+    predictor = _job_of(plugin).predictor
+    return see_tile(predictor.model, pixels, predictor.view)
+
+
+class Cluster:
+    """Workers that have the predictor of a job.
+
+    Args:
+        client: connection to the scheduler.
+        plugin: name of what the workers keep.
+    """
+
+    def __init__(self, client: Client, plugin: str) -> None:
+        self.client = client
+        self.plugin = plugin
+
+    @property
+    def ahead(self) -> int:
+        """Images or tiles to give away before the first is needed."""
+        return _AHEAD * max(1, sum(self.client.nthreads().values()))
+
+    def segment(self, image: ImageToDo) -> Callable[[], DoneImage | FailedImage | None]:
+        """Give an image to a worker; return what waits for the result and gives its warnings."""
+        wait = self._submit(_segment, image)
+
+        def result() -> DoneImage | FailedImage | None:
+            try:
+                done, notes = wait()
+            except ValueError as error:
+                return failure_of(image.path, error)
+            for note in notes:
+                warnings.warn(note, stacklevel=2)
+            return done
+
+        return result
+
+    def see(self, pixels: ImageArray) -> Callable[[], SeenTile]:
+        """Give a tile to a worker; return what waits for its maps."""
+        return self._submit(_see, pixels)
+
+    def _submit(self, function: Callable[..., Any], item: Any) -> Callable[[], Any]:
+        pending = self._given(function, item)
+
+        def result() -> Any:
+            with suppress(KilledWorker):
+                return pending.result()
+            try:  # once more: what ended the workers may have been another item that they had
+                return self._given(function, item).result()
+            except KilledWorker:
+                raise ValueError(
+                    "worker must end what it has begun, got several that were lost over it; "
+                    "their memory may not suffice: give --max-size, or a smaller --tile"
+                ) from None
+
+        return result
+
+    def _given(self, function: Callable[..., Any], item: Any) -> Future:
+        return self.client.submit(function, self.plugin, item, pure=False)
+
+
+@contextmanager
+def open_cluster(job: ImageJob, workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
+    """Yield workers that have the predictor of a job: so many processes of this machine, or a scheduler's.
+
+    Args:
+        job: what they are to do with images.
+        workers: processes to start, one thread each; None takes those of the scheduler.
+        scheduler: address of the scheduler, such as tcp://10.0.0.1:8786.
+
+    Raises:
+        ValueError: there is no scheduler or no worker, or they cannot make the predictor.
+    """
+    with ExitStack() as stack:
+        if workers is not None:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,  # no worker is ended for what an image needs
+                dashboard_address=":0",
+                silence_logs=50,
+            )
+            scheduler = stack.enter_context(cluster).scheduler_address
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=_PATIENCE, set_as_default=False))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"scheduler must be the address of a running Dask scheduler, got {scheduler}: {error}; "
+                "start one by `dask scheduler`"
+            ) from None
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError:
+            raise ValueError(
+                f"scheduler must have workers, got none at {scheduler} within {_PATIENCE} s; "
+                f"start some by `dask worker {scheduler} --nthreads 1`"
+            ) from None
+        plugin = _Job(job)
+        try:
+            client.register_plugin(plugin)
+        except Exception as error:  # of any kind, as the worker that cannot
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"workers must be able to make the predictor, got: {reason}; they need the same "
+                "axial-deeplab, and the weights at the same path"
+            ) from None
+        yield Cluster(client, plugin.name)
+        client.unregister_worker_plugin(plugin.name)
