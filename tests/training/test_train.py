@@ -172,6 +172,8 @@ def test_channels_of_tiff_files(
     )
     assert re.search(r"1 resized: backbone\.stem\.\S+ \S+x3x3x3 -> \S+x4x3x3", capsys.readouterr().out)
     # What the channels were normalized by is a part of the run.
+    resumed = {"trainer": {"resume": "last"}, "optim": {"max_steps": 15}}
+    assert training.train(_merged(five_channels, **resumed)) == weights
     tifffile.imwrite(files[0], np.zeros((40, 52, 5), np.uint16), planarconfig="contig")
     with pytest.raises(
         ValueError, match=r"data\.train must have the images whose channels \S+ was normalized by"
