@@ -1,6 +1,7 @@
 """Every kind of bad input that `test_bad_input.py` gives the command line, and what the one line must say."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -756,7 +757,7 @@ CASES = {
         f"{TRAIN} --trainer.accelerator abacus", "abacus", "trainer must be settings"
     ),
     "start_from_missing_weights": Case(f"{TRAIN} --model.weights w.ckpt", "w.ckpt", "correct the path"),
-    "resume_missing_checkpoint": Case(f"{TRAIN} --resume w.ckpt", "w.ckpt", "does not exist"),
+    "resume_missing_checkpoint": Case(f"{TRAIN} --resume w.ckpt", "w.ckpt", "is no file"),
     "resume_from_weights": Case(f"{TRAIN} --resume tiny.safetensors", "tiny.safetensors", "--model.weights"),
     "train_missing_image": Case(TRAIN, "images/1.jpg", "correct the path", remove("images/1.jpg")),
     "train_data_of_other_classes": Case(
@@ -929,3 +930,52 @@ CASES_WITH_CHECKPOINT = {
         cut("last.ckpt", 30_000),
     ),
 }
+
+# A pipe into which nobody writes: whoever opens it waits for ever.
+PIPE = "must be a file, got a pipe or a device"
+READS_A_PIPE = {
+    "weights": (f"{PREDICT} --weights pipe", "got pipe"),
+    "image": (PREDICT.replace("images/0.jpg", "pipe"), "got a pipe or a device"),
+    "image_in_tiles": (PREDICT.replace("images/0.jpg", "pipe") + " --tile 64", "got a pipe or a device"),
+    "image_of_attention_maps": (
+        "attention-maps pipe --weights tiny.safetensors --pixel 1 1 --output out",
+        PIPE,
+    ),
+    "video": (PREDICT.replace("images/0.jpg", "pipe.mp4"), "got a pipe or a device"),
+    "onnx": (f"{PREDICT} --runtime onnx --weights pipe", "got pipe"),
+    "list": (PREDICT.replace("images/0.jpg", "images") + " --json pipe", PIPE),
+    "json": (f"{EVALUATE} --json pipe", PIPE),
+    "settings": ("evaluate --weights tiny.safetensors --config pipe", PIPE),
+    "settings_of_a_training": ("train --config pipe", PIPE),
+    "json_of_a_training": (f"{TRAIN} --data.train.json pipe", PIPE),
+    "weights_to_begin_with": (f"{TRAIN} --model.weights pipe", "got pipe"),
+    "checkpoint": (f"{TRAIN} --resume pipe", "got pipe"),
+    "checkpoint_of_the_output": (f"{TRAIN} --resume --trainer.output pipes", "got pipes/last.ckpt"),
+    "ground_truth": (f"{PQ} --gt-json pipe", PIPE),
+    "predictions": (f"{PQ} --pred-json pipe", PIPE),
+    "png": (f"{PQ} --pred-folder pipes", PIPE),
+    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.tif"),
+    "checked": ("dataset check pipe", "got none"),
+    "checked_json": ("dataset check --images images --panoptic panoptic --json pipe", PIPE),
+    "source": ("dataset convert pipe --output out", "got none of them"),
+    "source_of_a_kind": ("dataset convert pipe --output out --format coco", "got no such files"),
+    "folder_of_pipes": ("dataset convert pipes --output out", "got none of them"),
+    "categories": (f"{CONVERT.replace('--thing cell', '--categories pipe')} --instances panoptic", PIPE),
+    "instances": ("dataset convert coco-instances --images images --json pipe --output out", PIPE),
+    "weights_to_convert": ("convert pipe out.safetensors", "got pipe"),
+    "categories_of_weights": ("convert tiny.safetensors out.safetensors --categories pipe", PIPE),
+    "weights_to_export": ("export --weights pipe --output out.onnx", "got pipe"),
+    "losses": ("experiment losses pipe --output out.png", PIPE),
+    "numbers": (f"{PQ} --json pipe", PIPE),
+    "numbers_of_evaluate": (f"{EVALUATE} --json-out pipe", PIPE),
+}
+
+
+def pipes() -> None:
+    Path("pipes").mkdir()
+    for path in ("pipe", "pipe.mp4", "pipes/last.ckpt", "pipes/0.png", "pipes/1.png", "pipes/a.json"):
+        os.mkfifo(path)
+
+
+if hasattr(os, "mkfifo"):
+    CASES |= {f"pipe_as_{name}": Case(*each, ";", pipes) for name, each in READS_A_PIPE.items()}

@@ -35,6 +35,9 @@ from bad_input_cases import (
     picture,
 )
 
+# Most take a tenth of a second; none may wait for ever.
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.fixture(scope="module")
 def good_files(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-
 from collections.abc import Callable
 
 import pytest

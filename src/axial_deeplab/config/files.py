@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from axial_deeplab.util.files import atomic_directory
+from axial_deeplab.util.files import atomic_directory, opened
 
 BASE = "base"
 SHIPPED_FOLDER = Path(__file__).parent / "recipes"
@@ -99,7 +99,7 @@ def _read(path: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         # From the open file, so that the message names it.
-        with path.open(encoding="utf-8") as file:
+        with opened(path) as file:
             content = yaml.safe_load(file)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())

@@ -33,8 +33,8 @@ class Operation:
         torch.library.define(self._name, schema, tags=tags)
         unfollowed = functools.partial(self._refuse_or_run, kernel)
         torch.library.impl(self._name, device, _unseen_by_the_compiler(unfollowed))
-        # The first stop of a call in a transform of `torch.func`, and where `is_grads_batched` leads to in the
-        # backward pass, which is no such transform.
+        # The first stop of a call in a transform of `torch.func`, and where `is_grads_batched` leads to in
+        # the backward pass, which is no such transform.
         for key in ("FuncTorchDynamicLayerFrontMode", "Batched"):
             torch.library.impl(self._name, key, self._refuse_to_be_transformed)
         self._operation = getattr(torch.ops.axial_deeplab, name).default

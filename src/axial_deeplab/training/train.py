@@ -249,12 +249,13 @@ def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
                 "that run, or another --trainer.output"
             )
         return None
-    if config.trainer.resume == "last":
-        return last if last.exists() else None
-    checkpoint = Path(config.trainer.resume)
+    takes_last = config.trainer.resume == "last"
+    if takes_last and not last.exists():
+        return None
+    checkpoint = last if takes_last else Path(config.trainer.resume)
     if not checkpoint.is_file():
         raise FileNotFoundError(
-            f"trainer.resume must be a checkpoint, got {checkpoint}, which does not exist"
+            f"trainer.resume must be a checkpoint, got {checkpoint}, which is no file; correct the path"
         )
     return checkpoint
 

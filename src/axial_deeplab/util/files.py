@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 try:
     import fcntl
@@ -16,6 +17,37 @@ except ImportError:  # Windows
 # Short, whatever the name of the file, which may be as long as the file system allows.
 _PREFIX = ".axial-deeplab-"
 _cleared: set[tuple[Path, str]] = set()
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read its bytes.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe or a device, which may never begin or end.
+    """
+    return open(path, "rb", opener=_open_file)
+
+
+def bytes_of(path: str | os.PathLike[str]) -> bytes:
+    """Read a file that `opened` opens."""
+    with opened(path) as file:
+        return file.read()
+
+
+def _open_file(path: str, flags: int) -> int:
+    # Without waiting for a program that may write into a pipe.
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _refuse_special(path, os.fstat(handle).st_mode)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _refuse_special(path: str | os.PathLike[str], mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, the system itself tells what it is
+        raise OSError(f"{path} must be a file, got a pipe or a device; give the path of a file")
 
 
 @contextmanager
@@ -31,6 +63,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder cannot be made or written.
     """
     final = Path(path)
+    if final.exists():
+        _refuse_special(final, final.stat().st_mode)
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent)
     handle, temporary = _locked(

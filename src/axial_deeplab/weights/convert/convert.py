@@ -17,6 +17,7 @@ from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import SegmentationEntry, create_model, find_entry
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.archives import is_archive, unpacked
 from axial_deeplab.weights.convert import deeplab2_names, first_author, torchvision
@@ -388,7 +389,7 @@ def _numbered_categories(network: nn.Module) -> Categories:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with opened(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, AttributeError, TypeError, KeyError) as error:
         if isinstance(error, FileNotFoundError):
