@@ -43,7 +43,10 @@ def copy_shipped_settings(output: str | os.PathLike[str]) -> None:
     """
     shipped_settings()  # refuses a package without any
     with atomic_directory(output) as folder:
-        shutil.copytree(SHIPPED_FOLDER, folder, dirs_exist_ok=True)
+        for path in SHIPPED_FOLDER.rglob("*.yaml"):
+            target = folder / path.relative_to(SHIPPED_FOLDER)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

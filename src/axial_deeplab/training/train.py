@@ -29,7 +29,7 @@ from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
 from axial_deeplab.training.task import Task
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.termination import Terminated, sigterm_handler
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
@@ -111,7 +111,8 @@ def train(config: Config) -> Path:
             print(f"{config.model.weights}: {report}")
         print(_summary(config, trainer, task, batch_size))
         _write_config(config, output / "config.yaml")
-    _fit(trainer, module, _batches(config, task, batch_size), resume)
+    with naming_full_disk(output):
+        _fit(trainer, module, _batches(config, task, batch_size), resume)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         # The parameters of a sharded network are in several processes; its last checkpoint is whole.
