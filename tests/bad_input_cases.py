@@ -979,3 +979,83 @@ def pipes() -> None:
 
 if hasattr(os, "mkfifo"):
     CASES |= {f"pipe_as_{name}": Case(*each, ";", pipes) for name, each in READS_A_PIPE.items()}
+
+
+def checkpoint(change: Callable[[dict[str, Any]], object]) -> Break:
+    """Change the content of last.ckpt; what `change` returns, if anything, takes its place."""
+
+    def rewrite() -> None:
+        content = torch.load("last.ckpt", weights_only=True)
+        other = change(content)
+        torch.save(content if other is None else other, "last.ckpt")
+
+    return rewrite
+
+
+def other_shapes(content: dict[str, Any]) -> None:
+    content["state_dict"] = {name: torch.zeros(1) for name in content["state_dict"]}
+
+
+def overwrite_the_end() -> None:
+    content = bytearray(Path("last.ckpt").read_bytes())
+    content[-30:] = bytes(30)
+    Path("last.ckpt").write_bytes(content)
+
+
+# What is resumed from -> what is told of it.
+FOREIGN: dict[str, tuple[Break, str]] = {
+    "tensor": (checkpoint(lambda content: torch.ones(3)), "a Tensor"),
+    "list": (checkpoint(lambda content: [1, 2]), "a list"),
+    "text": (checkpoint(lambda content: "text"), "a str"),
+    "tensors_of_another_program": (
+        checkpoint(lambda content: {"model": {"a": torch.ones(1)}}),
+        "its axial_deeplab is of type NoneType",
+    ),
+    "no_metadata": (checkpoint(lambda content: content.update(axial_deeplab=None)), "its axial_deeplab is"),
+    "empty_metadata": (
+        checkpoint(lambda content: content["axial_deeplab"].clear()),
+        "it has no settings and categories",
+    ),
+    "no_settings": (
+        checkpoint(lambda content: content["axial_deeplab"].update(config="x")),
+        "it has no settings and categories",
+    ),
+    "no_tensors": (checkpoint(lambda content: content.pop("state_dict") and None), "its state_dict is"),
+    "list_of_tensors": (checkpoint(lambda content: content.update(state_dict=[1])), "its state_dict is"),
+    "empty_tensors": (checkpoint(lambda content: content["state_dict"].clear()), "tensors are others"),
+    "other_shapes": (checkpoint(other_shapes), "tensors are others, such as model.backbone"),
+    "no_optimizer": (
+        checkpoint(lambda content: content.pop("optimizer_states") and None),
+        "optimizer_states",
+    ),
+    "empty_optimizer": (checkpoint(lambda content: content["optimizer_states"].clear()), "no state of the"),
+    "optimizer_of_text": (
+        checkpoint(lambda content: content.update(optimizer_states=["a"])),
+        "it has no state of the optimizer",
+    ),
+    "loops_of_text": (checkpoint(lambda content: content.update(loops="x")), "its loops is of type str"),
+    "step_of_text": (checkpoint(lambda content: content.update(global_step="x")), "its global_step is of"),
+    "step_below_0": (checkpoint(lambda content: content.update(global_step=-4)), "its global_step is -4"),
+    "step_enormous": (
+        checkpoint(lambda content: content.update(global_step=10**30)),
+        "its global_step is 1000000",
+    ),
+    "no_version": (
+        checkpoint(lambda content: content.pop("pytorch-lightning_version") and None),
+        "its pytorch-lightning_version is",
+    ),
+    "nothing": (write("last.ckpt", ""), "RuntimeError"),
+    "module": (lambda: torch.save(torch.nn.Linear(1, 1), "last.ckpt"), "UnpicklingError"),
+    "picture": (lambda: shutil.copy("images/0.jpg", "last.ckpt"), "RuntimeError"),
+    "json": (lambda: shutil.copy("panoptic.json", "last.ckpt"), "RuntimeError"),
+    "cut_at_the_end": (overwrite_the_end, "RuntimeError"),
+}
+CASES_WITH_CHECKPOINT |= {
+    f"resume_of_{name}": Case(
+        f"{TRAIN} --resume last.ckpt",
+        "must be a checkpoint of `axial-deeplab train`, got last.ckpt (",
+        found,
+        breaks,
+    )
+    for name, (breaks, found) in FOREIGN.items()
+}

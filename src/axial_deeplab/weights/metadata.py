@@ -14,6 +14,7 @@ from torch.nn.modules.module import (
 
 LARGEST = 2**31 - 1
 _DEEPEST = 6
+_LARGEST_NETWORK = 2**40, 2**14  # numbers, tensors
 _NUMBER = (int, float)
 _OR_NULL = (type(None),)
 # Section -> its settings and their types; further ones are left to whoever reads them.
@@ -98,6 +99,30 @@ def _is_number(value: Any) -> bool:
 
 def _wrong(source: str, place: str, rule: str, value: object) -> ValueError:
     return ValueError(f"{source}: {place} must be {rule}, got {str(value)[:80]}; write the file again")
+
+
+@contextmanager
+def arguments_of(name: str, place: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse arguments that somebody wrote for the network that is built in the block, if they break it.
+
+    Args:
+        name: name of the network.
+        place: what the message calls the arguments.
+        arguments: what the message shows.
+
+    Raises:
+        ValueError: they have wrong types, or make a network far beyond the largest that is published.
+    """
+    try:
+        with network_at_most(*_LARGEST_NETWORK):
+            yield
+    except (TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        # The networks check what their arguments mean, but a text for a number breaks them anywhere.
+        message = " ".join(str(error).split())
+        raise ValueError(
+            f"{place} must be arguments of {name}, got {dict(arguments)} "
+            f"({type(error).__name__}: {message}); correct types and values"
+        ) from None
 
 
 @contextmanager

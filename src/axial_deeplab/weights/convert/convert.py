@@ -26,6 +26,7 @@ from axial_deeplab.weights.convert.deeplab2_names import Array, ParameterSource,
 from axial_deeplab.weights.convert.deeplab2_widths import deeplab2_widths
 from axial_deeplab.weights.convert.sources import WeightsSource, open_source
 from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.metadata import arguments_of
 
 # Of the standard deviation: rounding differs by less, other networks by more.
 NEAR = 0.1
@@ -285,7 +286,7 @@ def _create(
             inferred["num_classes"] = len(settings.categories)
         inferred |= deeplab2_widths({**inferred, **overrides}, source.shapes)
     # What is missing keeps its initial values, which should be the same in every run.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), arguments_of(inferred["name"], "--set", overrides):
         torch.manual_seed(0)
         return create_model(**{**inferred, **overrides}).eval()
 
