@@ -1059,3 +1059,175 @@ CASES_WITH_CHECKPOINT |= {
     )
     for name, (breaks, found) in FOREIGN.items()
 }
+
+
+def metadata(section: str, **values: Any) -> Break:
+    """Change settings in a section of the metadata of the weights."""
+
+    def change(state: object, texts: dict[str, str]) -> None:
+        texts[section] = json.dumps({**json.loads(texts.get(section, "{}")), **values})
+
+    return weights(change)
+
+
+DEEP = "[" * 100_000
+NESTED: Any = [[[[[[[[1]]]]]]]]
+METADATA = {
+    "model": [
+        {"name": 3},
+        {"name": "axial_deeplab_huge"},
+        {"span": "nine"},
+        {"span": -9},
+        {"span": 1e300},
+        {"num_classes": 10**30},
+        {"num_classes": 2**31 - 1},
+        {"depths": NESTED},
+        {"depths": [10**9, 1, 1, 1]},
+        {"max_span": 2**30},
+        {"width_multiplier": 1e308},
+        {"width_multiplier": float("nan")},
+        {"norm_eps": "small"},
+        {"impl": 3},
+        {"in_channels": 10**9},
+        {"unknown": 1},
+    ],
+    "post_processing": [
+        {"nms_kernel": "seven"},
+        {"nms_kernel": 10**30},
+        {"top_k": [1]},
+        {"top_k": float("inf")},
+        {"center_threshold": "low"},
+        {"center_threshold": float("nan")},
+        {"void_ids": {"a": 1}},
+        {"void_ids": ["a"]},
+        {"grouping": 7},
+        {"fill_void": "no"},
+        {"stuff_area": 1e300},
+        {"label_divisor": None},
+    ],
+    "view": [
+        {"max_size": "large"},
+        {"max_size": 10**30},
+        {"long_side": [1]},
+        {"scales": "coco"},
+        {"scales": [float("nan")]},
+        {"scales": NESTED},
+        {"value_range": 12},
+    ],
+}
+CASES |= {
+    f"metadata_{section}_{number}": Case(PREDICT, "tiny.safetensors: ", "write the file again", breaks)
+    for section, values in METADATA.items()
+    for number, breaks in enumerate(metadata(section, **each) for each in values)
+}
+CASES |= {
+    f"metadata_{section}_of_another_type": Case(
+        PREDICT,
+        f"tiny.safetensors: {section}",
+        "",
+        weights(lambda _, texts, s=section: texts.update({s: "[1]"})),
+    )
+    for section in ("model", "post_processing", "view", "categories")
+}
+CASES |= {
+    f"metadata_{section}_too_deep": Case(
+        PREDICT,
+        f"tiny.safetensors: {section} must be JSON",
+        "write the file again",
+        weights(lambda _, texts, s=section: texts.update({s: DEEP})),
+    )
+    for section in ("model", "post_processing", "view", "categories")
+}
+
+# Documents that nest without end, that hold nothing, that hold something else.
+DOCUMENTS: dict[str, tuple[str, str]] = {
+    EVALUATE: ("panoptic.json", "must be a"),
+    PQ: ("predicted.json", "must be a"),
+    f"dataset check {DATA}": ("panoptic.json", "must be a"),
+    PREDICT.replace("images/0.jpg", "images") + " --json panoptic.json": ("panoptic.json", "must be a"),
+    TRAIN: ("panoptic.json", "must be a"),
+    f"{TRAIN} ": ("train.yaml", "must be a"),
+    "dataset convert coco-instances --images images --json a.json --output out": ("a.json", "a.json must be"),
+    f"{CONVERT.replace('--thing cell', '--categories a.json')} --instances images": (
+        "a.json",
+        "a.json",
+    ),
+    "convert tiny.safetensors out.safetensors --categories a.json": ("a.json", "a.json must be"),
+    "dataset convert a.json --output out": ("a.json", "got none of them"),
+    "dataset convert a.geojson --output out": ("a.geojson", "a.geojson must be"),
+    "dataset convert a.xml --output out": ("a.xml", "got none of them"),
+    "dataset check a.json": ("a.json", "a.json must be"),
+    "dataset convert a.yaml --output out --format yolo": ("a.yaml", "a.yaml must be"),
+    "experiment losses a.csv --output out.png": ("a.csv", "a.csv must have"),
+}
+CONTENTS = {"nothing": "", "null": "null", "number": "7", "text": '"text"', "too_deep": DEEP}
+CASES |= {
+    f"{content}_in_{path}_of_{number}": Case(words, names, ";", write(path, CONTENTS[content]))
+    for number, (words, (path, names)) in enumerate(DOCUMENTS.items())
+    for content in CONTENTS
+}
+
+# Settings of a training -> values that it must not take.
+NUMBERS = ("99999999999999", "-1", "nan", "1e400")
+TRAINING = {
+    **dict.fromkeys(("trainer.batch_size", "trainer.num_workers", "trainer.num_nodes"), NUMBERS),
+    **dict.fromkeys(("trainer.accumulate", "trainer.val_interval", "trainer.log_interval"), ("-1", "nan")),
+    **dict.fromkeys(
+        ("optim.max_steps", "optim.warmup_steps", "optim.lookahead_steps"), ("-1", "nan", "1e400")
+    ),
+    **dict.fromkeys(("optim.lr", "optim.weight_decay", "optim.ema_decay"), ("-1", "nan", "1e400")),
+    "optim.gradient_clip": ("-1", "nan", "1e400"),
+    "augmentation.crop_size": ("[99999999999999,99999999999999]", "[-1,-1]", "[nan,nan]", "[]"),
+    "model.span": ("99999999999998", "-1", "nan"),
+    "data.format": ("paint", "1"),
+}
+CASES |= {
+    f"train_{key}_{value}": Case(f"{TRAIN} --{key} {value}", key.rpartition(".")[2], "")
+    for key, values in TRAINING.items()
+    for value in values
+}
+# Arguments of networks.
+ARGUMENTS = (
+    "width_multiplier=0",
+    "width_multiplier=-1",
+    "width_multiplier=1e400",
+    "depths=[99999999999,1,1,1]",
+)
+ARGUMENTS += ("width_multiplier=99999999999999", "num_heads=x", "num_heads=99999999999999", "depths=7")
+ARGUMENTS += (f"depths={'[' * 5000}", "num_classes=-1", "num_classes=many", "in_channels=0", "span=1e400")
+CASES |= {
+    f"models_{argument[:40]}": Case(
+        f"models axial_resnet_s --set {argument}", argument.partition("=")[0].partition("_")[0], ""
+    )
+    for argument in ARGUMENTS
+}
+CASES |= {
+    "override_beyond_all_numbers": Case(
+        f'{TRAIN} --model.overrides {{"width_multiplier":1e400}}',
+        "width_multiplier must be numbers up to",
+        "correct it",
+    ),
+    "override_nested": Case(f"{TRAIN} --model.overrides {'[' * 5000}", "model.overrides", ""),
+    "tolerance_of_export_below_0": Case(
+        "export --weights tiny.safetensors --output a.onnx --tolerance -1", "--tolerance", "at least 0"
+    ),
+    "tolerance_of_export_no_number": Case(
+        "export --weights tiny.safetensors --output a.onnx --tolerance nan", "--tolerance", "at least 0"
+    ),
+    "tolerance_of_convert_below_0": Case(
+        "convert tiny.safetensors out.safetensors --tolerance -1", "--tolerance", "at least 0"
+    ),
+    "steps_below_1": Case("experiment reproduce all --steps -1 --output out", "--steps", "at least 1"),
+    "benchmark_attention_of_a_size": Case("benchmark attention --input 64", "--input", "benchmark model"),
+    "scales_of_no_number": Case(f"{PREDICT} --scales nan", "scales", "1 is the size of the image"),
+    "scales_beyond_all": Case(f"{PREDICT} --scales 1e400", "scales", "1 is the size of the image"),
+    "scales_enormous": Case(f"{EVALUATE} --scales 1e9", "scales", "1 is the size of the image"),
+    "scales_0": Case(f"{EVALUATE} --scales 0.5,0", "scales", "1 is the size of the image"),
+    "port_enormous": Case("app --port 99999999999", "--port", "at most 65535"),
+    "crop_size_enormous": Case(
+        "convert tiny.safetensors out.safetensors --crop-size 99999999999999", "crop_size", "no side above"
+    ),
+    "pixel_outside": Case(
+        "attention-maps images/0.jpg --pixel 99999 1 --weights tiny.safetensors --output a.png", "pixel", ""
+    ),
+}

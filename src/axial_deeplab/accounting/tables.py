@@ -205,7 +205,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"setting must be KEY=VALUE, got {setting}; write it as aspp=false")
         try:
             values[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[key] = value
     return values
 

@@ -104,7 +104,7 @@ def _load(path: Path) -> dict[str, Any]:
         # From the open file, so that the message names it.
         with opened(path) as file:
             content = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise ValueError(
             f"{path} must be a YAML file of settings, got: {message}; "
