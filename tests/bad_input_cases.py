@@ -1,6 +1,7 @@
 """Every kind of bad input that `test_bad_input.py` gives the command line, and what the one line must say."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -756,7 +757,7 @@ CASES = {
         f"{TRAIN} --trainer.accelerator abacus", "abacus", "trainer must be settings"
     ),
     "start_from_missing_weights": Case(f"{TRAIN} --model.weights w.ckpt", "w.ckpt", "correct the path"),
-    "resume_missing_checkpoint": Case(f"{TRAIN} --resume w.ckpt", "w.ckpt", "does not exist"),
+    "resume_missing_checkpoint": Case(f"{TRAIN} --resume w.ckpt", "w.ckpt", "is no file"),
     "resume_from_weights": Case(f"{TRAIN} --resume tiny.safetensors", "tiny.safetensors", "--model.weights"),
     "train_missing_image": Case(TRAIN, "images/1.jpg", "correct the path", remove("images/1.jpg")),
     "train_data_of_other_classes": Case(
@@ -927,5 +928,306 @@ CASES_WITH_CHECKPOINT = {
         "last.ckpt must be a complete checkpoint",
         "copy it again",
         cut("last.ckpt", 30_000),
+    ),
+}
+
+# A pipe into which nobody writes: whoever opens it waits for ever.
+PIPE = "must be a file, got a pipe or a device"
+READS_A_PIPE = {
+    "weights": (f"{PREDICT} --weights pipe", "got pipe"),
+    "image": (PREDICT.replace("images/0.jpg", "pipe"), "got a pipe or a device"),
+    "image_in_tiles": (PREDICT.replace("images/0.jpg", "pipe") + " --tile 64", "got a pipe or a device"),
+    "image_of_attention_maps": (
+        "attention-maps pipe --weights tiny.safetensors --pixel 1 1 --output out",
+        PIPE,
+    ),
+    "video": (PREDICT.replace("images/0.jpg", "pipe.mp4"), "got a pipe or a device"),
+    "onnx": (f"{PREDICT} --runtime onnx --weights pipe", "got pipe"),
+    "list": (PREDICT.replace("images/0.jpg", "images") + " --json pipe", PIPE),
+    "json": (f"{EVALUATE} --json pipe", PIPE),
+    "settings": ("evaluate --weights tiny.safetensors --config pipe", PIPE),
+    "settings_of_a_training": ("train --config pipe", PIPE),
+    "json_of_a_training": (f"{TRAIN} --data.train.json pipe", PIPE),
+    "weights_to_begin_with": (f"{TRAIN} --model.weights pipe", "got pipe"),
+    "checkpoint": (f"{TRAIN} --resume pipe", "got pipe"),
+    "checkpoint_of_the_output": (f"{TRAIN} --resume --trainer.output pipes", "got pipes/last.ckpt"),
+    "ground_truth": (f"{PQ} --gt-json pipe", PIPE),
+    "predictions": (f"{PQ} --pred-json pipe", PIPE),
+    "png": (f"{PQ} --pred-folder pipes", PIPE),
+    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.tif"),
+    "checked": ("dataset check pipe", "got none"),
+    "checked_json": ("dataset check --images images --panoptic panoptic --json pipe", PIPE),
+    "source": ("dataset convert pipe --output out", "got none of them"),
+    "source_of_a_kind": ("dataset convert pipe --output out --format coco", "got no such files"),
+    "folder_of_pipes": ("dataset convert pipes --output out", "got none of them"),
+    "categories": (f"{CONVERT.replace('--thing cell', '--categories pipe')} --instances panoptic", PIPE),
+    "instances": ("dataset convert coco-instances --images images --json pipe --output out", PIPE),
+    "weights_to_convert": ("convert pipe out.safetensors", "got pipe"),
+    "categories_of_weights": ("convert tiny.safetensors out.safetensors --categories pipe", PIPE),
+    "weights_to_export": ("export --weights pipe --output out.onnx", "got pipe"),
+    "losses": ("experiment losses pipe --output out.png", PIPE),
+    "numbers": (f"{PQ} --json pipe", PIPE),
+    "numbers_of_evaluate": (f"{EVALUATE} --json-out pipe", PIPE),
+}
+
+
+def pipes() -> None:
+    Path("pipes").mkdir()
+    for path in ("pipe", "pipe.mp4", "pipes/last.ckpt", "pipes/0.png", "pipes/1.png", "pipes/a.json"):
+        os.mkfifo(path)
+
+
+if hasattr(os, "mkfifo"):
+    CASES |= {f"pipe_as_{name}": Case(*each, ";", pipes) for name, each in READS_A_PIPE.items()}
+
+
+def checkpoint(change: Callable[[dict[str, Any]], object]) -> Break:
+    """Change the content of last.ckpt; what `change` returns, if anything, takes its place."""
+
+    def rewrite() -> None:
+        content = torch.load("last.ckpt", weights_only=True)
+        other = change(content)
+        torch.save(content if other is None else other, "last.ckpt")
+
+    return rewrite
+
+
+def other_shapes(content: dict[str, Any]) -> None:
+    content["state_dict"] = {name: torch.zeros(1) for name in content["state_dict"]}
+
+
+def overwrite_the_end() -> None:
+    content = bytearray(Path("last.ckpt").read_bytes())
+    content[-30:] = bytes(30)
+    Path("last.ckpt").write_bytes(content)
+
+
+# What is resumed from -> what is told of it.
+FOREIGN: dict[str, tuple[Break, str]] = {
+    "tensor": (checkpoint(lambda content: torch.ones(3)), "a Tensor"),
+    "list": (checkpoint(lambda content: [1, 2]), "a list"),
+    "text": (checkpoint(lambda content: "text"), "a str"),
+    "tensors_of_another_program": (
+        checkpoint(lambda content: {"model": {"a": torch.ones(1)}}),
+        "its axial_deeplab is of type NoneType",
+    ),
+    "no_metadata": (checkpoint(lambda content: content.update(axial_deeplab=None)), "its axial_deeplab is"),
+    "empty_metadata": (
+        checkpoint(lambda content: content["axial_deeplab"].clear()),
+        "it has no settings and categories",
+    ),
+    "no_settings": (
+        checkpoint(lambda content: content["axial_deeplab"].update(config="x")),
+        "it has no settings and categories",
+    ),
+    "no_tensors": (checkpoint(lambda content: content.pop("state_dict") and None), "its state_dict is"),
+    "list_of_tensors": (checkpoint(lambda content: content.update(state_dict=[1])), "its state_dict is"),
+    "empty_tensors": (checkpoint(lambda content: content["state_dict"].clear()), "tensors are others"),
+    "other_shapes": (checkpoint(other_shapes), "tensors are others, such as model.backbone"),
+    "no_optimizer": (
+        checkpoint(lambda content: content.pop("optimizer_states") and None),
+        "optimizer_states",
+    ),
+    "empty_optimizer": (checkpoint(lambda content: content["optimizer_states"].clear()), "no state of the"),
+    "optimizer_of_text": (
+        checkpoint(lambda content: content.update(optimizer_states=["a"])),
+        "it has no state of the optimizer",
+    ),
+    "loops_of_text": (checkpoint(lambda content: content.update(loops="x")), "its loops is of type str"),
+    "step_of_text": (checkpoint(lambda content: content.update(global_step="x")), "its global_step is of"),
+    "step_below_0": (checkpoint(lambda content: content.update(global_step=-4)), "its global_step is -4"),
+    "step_enormous": (
+        checkpoint(lambda content: content.update(global_step=10**30)),
+        "its global_step is 1000000",
+    ),
+    "no_version": (
+        checkpoint(lambda content: content.pop("pytorch-lightning_version") and None),
+        "its pytorch-lightning_version is",
+    ),
+    "nothing": (write("last.ckpt", ""), "RuntimeError"),
+    "module": (lambda: torch.save(torch.nn.Linear(1, 1), "last.ckpt"), "UnpicklingError"),
+    "picture": (lambda: shutil.copy("images/0.jpg", "last.ckpt"), "RuntimeError"),
+    "json": (lambda: shutil.copy("panoptic.json", "last.ckpt"), "RuntimeError"),
+    "cut_at_the_end": (overwrite_the_end, "RuntimeError"),
+}
+CASES_WITH_CHECKPOINT |= {
+    f"resume_of_{name}": Case(
+        f"{TRAIN} --resume last.ckpt",
+        "must be a checkpoint of `axial-deeplab train`, got last.ckpt (",
+        found,
+        breaks,
+    )
+    for name, (breaks, found) in FOREIGN.items()
+}
+
+
+def metadata(section: str, **values: Any) -> Break:
+    """Change settings in a section of the metadata of the weights."""
+
+    def change(state: object, texts: dict[str, str]) -> None:
+        texts[section] = json.dumps({**json.loads(texts.get(section, "{}")), **values})
+
+    return weights(change)
+
+
+DEEP = "[" * 100_000
+NESTED: Any = [[[[[[[[1]]]]]]]]
+METADATA = {
+    "model": [
+        {"name": 3},
+        {"name": "axial_deeplab_huge"},
+        {"span": "nine"},
+        {"span": -9},
+        {"span": 1e300},
+        {"num_classes": 10**30},
+        {"num_classes": 2**31 - 1},
+        {"depths": NESTED},
+        {"depths": [10**9, 1, 1, 1]},
+        {"max_span": 2**30},
+        {"width_multiplier": 1e308},
+        {"width_multiplier": float("nan")},
+        {"norm_eps": "small"},
+        {"impl": 3},
+        {"in_channels": 10**9},
+        {"unknown": 1},
+    ],
+    "post_processing": [
+        {"nms_kernel": "seven"},
+        {"nms_kernel": 10**30},
+        {"top_k": [1]},
+        {"top_k": float("inf")},
+        {"center_threshold": "low"},
+        {"center_threshold": float("nan")},
+        {"void_ids": {"a": 1}},
+        {"void_ids": ["a"]},
+        {"grouping": 7},
+        {"fill_void": "no"},
+        {"stuff_area": 1e300},
+        {"label_divisor": None},
+    ],
+    "view": [
+        {"max_size": "large"},
+        {"max_size": 10**30},
+        {"long_side": [1]},
+        {"scales": "coco"},
+        {"scales": [float("nan")]},
+        {"scales": NESTED},
+        {"value_range": 12},
+    ],
+}
+CASES |= {
+    f"metadata_{section}_{number}": Case(PREDICT, "tiny.safetensors: ", "write the file again", breaks)
+    for section, values in METADATA.items()
+    for number, breaks in enumerate(metadata(section, **each) for each in values)
+}
+CASES |= {
+    f"metadata_{section}_of_another_type": Case(
+        PREDICT,
+        f"tiny.safetensors: {section}",
+        "",
+        weights(lambda _, texts, s=section: texts.update({s: "[1]"})),
+    )
+    for section in ("model", "post_processing", "view", "categories")
+}
+CASES |= {
+    f"metadata_{section}_too_deep": Case(
+        PREDICT,
+        f"tiny.safetensors: {section} must be JSON",
+        "write the file again",
+        weights(lambda _, texts, s=section: texts.update({s: DEEP})),
+    )
+    for section in ("model", "post_processing", "view", "categories")
+}
+
+# Documents that nest without end, that hold nothing, that hold something else.
+DOCUMENTS: dict[str, tuple[str, str]] = {
+    EVALUATE: ("panoptic.json", "must be a"),
+    PQ: ("predicted.json", "must be a"),
+    f"dataset check {DATA}": ("panoptic.json", "must be a"),
+    PREDICT.replace("images/0.jpg", "images") + " --json panoptic.json": ("panoptic.json", "must be a"),
+    TRAIN: ("panoptic.json", "must be a"),
+    f"{TRAIN} ": ("train.yaml", "must be a"),
+    "dataset convert coco-instances --images images --json a.json --output out": ("a.json", "a.json must be"),
+    f"{CONVERT.replace('--thing cell', '--categories a.json')} --instances images": (
+        "a.json",
+        "a.json",
+    ),
+    "convert tiny.safetensors out.safetensors --categories a.json": ("a.json", "a.json must be"),
+    "dataset convert a.json --output out": ("a.json", "got none of them"),
+    "dataset convert a.geojson --output out": ("a.geojson", "a.geojson must be"),
+    "dataset convert a.xml --output out": ("a.xml", "got none of them"),
+    "dataset check a.json": ("a.json", "a.json must be"),
+    "dataset convert a.yaml --output out --format yolo": ("a.yaml", "a.yaml must be"),
+    "experiment losses a.csv --output out.png": ("a.csv", "a.csv must have"),
+}
+CONTENTS = {"nothing": "", "null": "null", "number": "7", "text": '"text"', "too_deep": DEEP}
+CASES |= {
+    f"{content}_in_{path}_of_{number}": Case(words, names, ";", write(path, CONTENTS[content]))
+    for number, (words, (path, names)) in enumerate(DOCUMENTS.items())
+    for content in CONTENTS
+}
+
+# Settings of a training -> values that it must not take.
+NUMBERS = ("99999999999999", "-1", "nan", "1e400")
+TRAINING = {
+    **dict.fromkeys(("trainer.batch_size", "trainer.num_workers", "trainer.num_nodes"), NUMBERS),
+    **dict.fromkeys(("trainer.accumulate", "trainer.val_interval", "trainer.log_interval"), ("-1", "nan")),
+    **dict.fromkeys(
+        ("optim.max_steps", "optim.warmup_steps", "optim.lookahead_steps"), ("-1", "nan", "1e400")
+    ),
+    **dict.fromkeys(("optim.lr", "optim.weight_decay", "optim.ema_decay"), ("-1", "nan", "1e400")),
+    "optim.gradient_clip": ("-1", "nan", "1e400"),
+    "augmentation.crop_size": ("[99999999999999,99999999999999]", "[-1,-1]", "[nan,nan]", "[]"),
+    "model.span": ("99999999999998", "-1", "nan"),
+    "data.format": ("paint", "1"),
+}
+CASES |= {
+    f"train_{key}_{value}": Case(f"{TRAIN} --{key} {value}", key.rpartition(".")[2], "")
+    for key, values in TRAINING.items()
+    for value in values
+}
+# Arguments of networks.
+ARGUMENTS = (
+    "width_multiplier=0",
+    "width_multiplier=-1",
+    "width_multiplier=1e400",
+    "depths=[99999999999,1,1,1]",
+)
+ARGUMENTS += ("width_multiplier=99999999999999", "num_heads=x", "num_heads=99999999999999", "depths=7")
+ARGUMENTS += (f"depths={'[' * 5000}", "num_classes=-1", "num_classes=many", "in_channels=0", "span=1e400")
+CASES |= {
+    f"models_{argument[:40]}": Case(
+        f"models axial_resnet_s --set {argument}", argument.partition("=")[0].partition("_")[0], ""
+    )
+    for argument in ARGUMENTS
+}
+CASES |= {
+    "override_beyond_all_numbers": Case(
+        f'{TRAIN} --model.overrides {{"width_multiplier":1e400}}',
+        "width_multiplier must be numbers up to",
+        "correct it",
+    ),
+    "override_nested": Case(f"{TRAIN} --model.overrides {'[' * 5000}", "model.overrides", ""),
+    "tolerance_of_export_below_0": Case(
+        "export --weights tiny.safetensors --output a.onnx --tolerance -1", "--tolerance", "at least 0"
+    ),
+    "tolerance_of_export_no_number": Case(
+        "export --weights tiny.safetensors --output a.onnx --tolerance nan", "--tolerance", "at least 0"
+    ),
+    "tolerance_of_convert_below_0": Case(
+        "convert tiny.safetensors out.safetensors --tolerance -1", "--tolerance", "at least 0"
+    ),
+    "steps_below_1": Case("experiment reproduce all --steps -1 --output out", "--steps", "at least 1"),
+    "benchmark_attention_of_a_size": Case("benchmark attention --input 64", "--input", "benchmark model"),
+    "scales_of_no_number": Case(f"{PREDICT} --scales nan", "scales", "1 is the size of the image"),
+    "scales_beyond_all": Case(f"{PREDICT} --scales 1e400", "scales", "1 is the size of the image"),
+    "scales_enormous": Case(f"{EVALUATE} --scales 1e9", "scales", "1 is the size of the image"),
+    "scales_0": Case(f"{EVALUATE} --scales 0.5,0", "scales", "1 is the size of the image"),
+    "port_enormous": Case("app --port 99999999999", "--port", "at most 65535"),
+    "crop_size_enormous": Case(
+        "convert tiny.safetensors out.safetensors --crop-size 99999999999999", "crop_size", "no side above"
+    ),
+    "pixel_outside": Case(
+        "attention-maps images/0.jpg --pixel 99999 1 --weights tiny.safetensors --output a.png", "pixel", ""
     ),
 }

@@ -22,9 +22,11 @@ from bad_input_cases import (
     CASES,
     CASES_WITH_CHECKPOINT,
     CATEGORIES,
+    DATA,
     EVALUATE,
     PQ,
     PREDICT,
+    SCENES,
     SETTINGS,
     SMALL,
     TRAIN,
@@ -34,6 +36,9 @@ from bad_input_cases import (
     last_segment,
     picture,
 )
+
+# Most take a tenth of a second; none may wait for ever.
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +251,44 @@ def test_dark_pictures_are_one_line(words: str, files: Path, capfd: pytest.Captu
     assert "2 images, of which the first: " in line
     assert re.search("images/[01].jpg uses 6.2%", line)  # whichever a thread read first
     assert line.startswith(("axial-deeplab: warning: ", "note: "))
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (PREDICT, "out"),
+        (f"{PREDICT} --save labels csv geojson --contact-sheet", "out"),
+        (f"{EVALUATE} --output out", "out/panoptic"),
+        (f"{EVALUATE} --report out", "out/report.html"),
+        (f"{EVALUATE} --json-out out.json", "out.json"),
+        (f"{PQ} --json out.json", "out.json"),
+        (TRAIN, "run/config.yaml"),
+        (f"{TRAIN} --trainer.output larger", "larger/last.ckpt"),
+        (f"dataset check {DATA} --picture out.png", "out.png"),
+        (f"{SCENES} --output out", "out"),
+        ("demo --num-images 1 --device cpu --output out", "scenes"),
+        ("configs --output out", "out"),
+        (f"experiment stress --weights tiny.safetensors --output out {DATA}", "out/stress.csv"),
+        (
+            "attention-maps images/0.jpg --pixel 4 4 --weights tiny.safetensors --output out.png",
+            "out.png",
+        ),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    words: str, names: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000 if "larger" in words else 100, before[1]))
+    try:
+        code, _, err = run(capsys, words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    *warned, line = err.splitlines()  # scenes have a progress bar, too
+    assert code == 2, err
+    assert not [each for each in warned if "Traceback" in each or "error" in each]
+    assert line.startswith("axial-deeplab: error: File too large: "), line
+    assert names in line
+    assert line.endswith("; make room, or give an output on another disk")
+    assert not list(files.rglob(".*"))

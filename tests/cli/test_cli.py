@@ -360,3 +360,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert err.startswith("axial-deeplab: error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_closed_streams_do_no_harm(monkeypatch):
+    """Python has None for those that its starter has closed."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["--version"]) == 0
+    assert main(["nonsense"]) == 2

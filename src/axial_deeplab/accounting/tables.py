@@ -24,6 +24,7 @@ from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import create_model, list_models
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.text import format_size, markdown_table, parse_size
+from axial_deeplab.weights.metadata import arguments_of
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -204,7 +205,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"setting must be KEY=VALUE, got {setting}; write it as aspp=false")
         try:
             values[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[key] = value
     return values
 
@@ -275,7 +276,7 @@ def _counter(name: str, options: Options) -> MaddsCounter:
 
 @cache
 def _build(name: str, options: Options) -> nn.Module:
-    with torch.device("meta"), _NoRandomNumbers():
+    with arguments_of(name, "--set", dict(options)), torch.device("meta"), _NoRandomNumbers():
         return create_model(name, **dict(options))
 
 

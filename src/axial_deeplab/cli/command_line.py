@@ -19,6 +19,8 @@ LIMITS = {
     "--num-images": (-LARGEST, 10**6),
     "--rounds": (-LARGEST, 10**6),
     "--batch": (1, 2**16),
+    "--steps": (1, LARGEST),
+    "--tolerance": (0, LARGEST),
     "--port": (0, 2**16 - 1),
 }
 

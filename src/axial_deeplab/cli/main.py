@@ -10,6 +10,7 @@ from typing import Any
 
 from axial_deeplab import __version__
 from axial_deeplab.cli.command_line import Arguments, Command, first_line
+from axial_deeplab.util.files import NO_ROOM
 from axial_deeplab.util.termination import EXIT_STATUS, Terminated, sigterm_handler, terminate
 
 COMMANDS = {
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started the process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A console may lack letters of a name, as that of Windows: a question mark is better than an end.
         if isinstance(stream, io.TextIOWrapper):
@@ -125,6 +129,9 @@ def _show_warning(message: Warning | str, *origin: Any) -> None:
 
 
 def _one_line(error: Exception | str) -> str:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        name = error.filename2 or error.filename or "what is written"
+        return f"{error.strerror}: {name}; make room, or give an output on another disk"
     if isinstance(error, OSError) and error.strerror and error.filename:
         # The second name, if any, is what a temporary file should have been renamed to.
         return f"{error.strerror}: {error.filename2 or error.filename}; correct the path or its permissions"

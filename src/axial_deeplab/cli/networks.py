@@ -103,6 +103,11 @@ def benchmark(arguments: Arguments) -> None:
         progress=sys.stderr.isatty(),
     )
     if options.what == "attention":
+        if options.input != ["224x224"] or options.names or options.batch or options.span:
+            raise ValueError(
+                "benchmark attention must be without NAME, --input, --batch and --span, got one; "
+                "use benchmark model for other sizes"
+            )
         report = benchmark_attention(settings, backward=not options.no_backward)
     elif options.what == "runtime":
         if options.input != ["224x224"] or options.batch or options.span or options.first_author:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from axial_deeplab.util.files import atomic_directory
+from axial_deeplab.util.files import atomic_directory, opened
 
 BASE = "base"
 SHIPPED_FOLDER = Path(__file__).parent / "recipes"
@@ -43,7 +43,10 @@ def copy_shipped_settings(output: str | os.PathLike[str]) -> None:
     """
     shipped_settings()  # refuses a package without any
     with atomic_directory(output) as folder:
-        shutil.copytree(SHIPPED_FOLDER, folder, dirs_exist_ok=True)
+        for path in SHIPPED_FOLDER.rglob("*.yaml"):
+            target = folder / path.relative_to(SHIPPED_FOLDER)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -99,9 +102,9 @@ def _read(path: Path, readers: tuple[Path, ...]) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         # From the open file, so that the message names it.
-        with path.open(encoding="utf-8") as file:
+        with opened(path) as file:
             content = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise ValueError(
             f"{path} must be a YAML file of settings, got: {message}; "

@@ -25,6 +25,7 @@ from axial_deeplab.data.wide_images import (
     read_wide_jpeg_2000,
     read_wide_ppm,
 )
+from axial_deeplab.util.files import opened
 
 # Pillow knows more formats; some start programs that draw their pages.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
@@ -146,7 +147,7 @@ def read_with_notes(
     channels: Channels | None = None,
 ) -> tuple[NDArray[np.uint8], list[ImageWarning]]:
     """Read an image file as `read_image` does; return its pixels and the warnings, without giving them."""
-    with open(path, "rb") as file, naming_damage(path):
+    with opened(path) as file, naming_damage(path):
         stored = _read(file, page, channels)
     if stored.is_coarse and value_range.kind != "full":
         raise ValueError(
@@ -179,7 +180,7 @@ def picture_size(
         ValueError: the file is no complete image, or its size is another, turned or not.
         OSError: the file cannot be opened.
     """
-    with open(path, "rb") as file, naming_damage(path):
+    with opened(path) as file, naming_damage(path):
         try:
             stored = _read(file, page)
         except UnsupportedImageError:  # of many bands, say, which `channels` reads
@@ -250,7 +251,7 @@ def stored_values(
         ValueError: the file is no complete image.
         OSError: the file cannot be opened.
     """
-    with open(path, "rb") as file, naming_damage(path):
+    with opened(path) as file, naming_damage(path):
         stored = _read(file, page, channels)
     return _turned(stored.values, stored.orientation)
 

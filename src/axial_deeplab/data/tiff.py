@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from axial_deeplab.util.files import opened
+
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
@@ -144,7 +146,7 @@ def save_page(source: Path, number: int, target: Path) -> None:
     """
     import tifffile
 
-    with source.open("rb") as file:
+    with opened(source) as file:
         place = read_tiff(file, number=number, pixels=False).place
         file.seek(0)
         with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
@@ -165,7 +167,7 @@ def save_page(source: Path, number: int, target: Path) -> None:
 
 def has_pages(path: Path) -> bool:
     """Whether an image file is a TIFF of several pages."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return file.read(4) in MAGIC and read_tiff(file, pixels=False).num_pages > 1
 
 

@@ -1,6 +1,7 @@
 """Training losses of several runs over their steps (figure 9 of the paper)."""
 
 import csv
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.experiments.plots import panels, require_matplotlib
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, opened
 
 LOSSES = {
     "train/semantic": "semantic loss",
@@ -61,7 +62,7 @@ def read_losses(run: str | os.PathLike[str], name: str | None = None) -> LossCur
     path = path / "metrics.csv" if path.is_dir() else path
     steps: list[int] = []
     losses: dict[str, list[float]] = {loss: [] for loss in LOSSES}
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(opened(path), encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             values = {loss: row.get(loss) for loss in LOSSES}
             if not any(values.values()):  # a line of a validation

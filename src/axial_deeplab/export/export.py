@@ -217,7 +217,10 @@ def _open_onnx(path: Path) -> Runner:
 
 
 def _write_torch_export(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
-    torch.export.save(program, path, extra_files={f"{METADATA_KEY}.json": metadata})
+    # In memory: PyTorch's own writer of files ends the process where the disk is full.
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={f"{METADATA_KEY}.json": metadata})
+    path.write_bytes(file.getbuffer())
 
 
 def _open_torch_export(path: Path) -> Runner:
@@ -225,10 +228,11 @@ def _open_torch_export(path: Path) -> Runner:
 
 
 def _write_aoti(program: ExportedProgram, path: Path, names: Sequence[str], metadata: str) -> None:
+    file = io.BytesIO()  # as above
     try:
         torch._inductor.aoti_compile_and_package(
             program,
-            package_path=str(path),
+            package_path=file,
             inductor_configs={"aot_inductor.metadata": {METADATA_KEY: metadata}},
         )
     except Exception as error:  # the compiler and what it calls fail in many ways
@@ -236,6 +240,7 @@ def _write_aoti(program: ExportedProgram, path: Path, names: Sequence[str], meta
             "network must be one that PyTorch's ahead-of-time compiler can compile here, got: "
             f"{_first_line(error)}; see that there is a C++ compiler, or choose another format"
         ) from None
+    path.write_bytes(file.getbuffer())
 
 
 def _open_aoti(path: Path) -> Runner:

@@ -209,6 +209,8 @@ def create_model(
         raise ValueError(
             f"num_classes must be at least 1, got {num_classes}; use features_only for no classifier"
         )
+    if in_channels < 1:
+        raise ValueError(f"in_channels must be at least 1, got {in_channels}; 3 is that of colors")
     if span is not None:
         if "span" not in entry.options:
             raise ValueError(f"span must be None for {name}, got {span}; the network has no attention")

@@ -31,9 +31,12 @@ class Operation:
         # The compiler keeps the strides of the arguments, as the fake kernels see them.
         tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
         torch.library.define(self._name, schema, tags=tags)
-        torch.library.impl(self._name, device, _unseen_by_the_compiler(kernel))
-        # What `is_grads_batched` does in the backward pass; it is no transform of `torch.func`.
-        torch.library.impl(self._name, "Batched", self._refuse_to_be_transformed)
+        unfollowed = functools.partial(self._refuse_or_run, kernel)
+        torch.library.impl(self._name, device, _unseen_by_the_compiler(unfollowed))
+        # The first stop of a call in a transform of `torch.func`, and where `is_grads_batched` leads to in
+        # the backward pass, which is no such transform.
+        for key in ("FuncTorchDynamicLayerFrontMode", "Batched"):
+            torch.library.impl(self._name, key, self._refuse_to_be_transformed)
         self._operation = getattr(torch.ops.axial_deeplab, name).default
         self._differentiate = self._refuse_to_differentiate
         self._setup_context: Callable[..., None] | None = None
@@ -98,10 +101,15 @@ class Operation:
         if self._setup_context is not None:
             self._setup_context(ctx, inputs, output)
 
+    def _refuse_or_run(self, kernel: Callable[..., Any], *arguments: Any) -> Any:
+        if is_transformed():  # the tangents of forward mode are not seen here, and would be lost
+            self._refuse_to_be_transformed()
+        return kernel(*arguments)
+
     def _refuse_to_be_transformed(self, *arguments: Any) -> Any:
         raise RuntimeError(
-            f"{self._name} must not be transformed, got a call in forward mode or in a batch of vmap; "
-            "choose impl='reference'"
+            f"{self._name} must not be transformed, got a call in forward mode or in a transform of "
+            "torch.func (grad, vmap, ...); choose impl='reference' of the function that calls it"
         )
 
     def _refuse_to_differentiate(self, *arguments: Any) -> Any:

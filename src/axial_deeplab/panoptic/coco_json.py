@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories, whole_number
+from axial_deeplab.util.files import bytes_of
 from axial_deeplab.util.text import shortened
 
 # An id is a color: three channels of 8 bits.
@@ -290,7 +291,7 @@ def load_json(path: Path, *, types: tuple[type, ...] = (dict,)) -> Any:
         ValueError: it is no JSON, or has something else.
         OSError: it cannot be opened.
     """
-    content = path.read_bytes()
+    content = bytes_of(path)
     try:
         # Of bytes: windows programs write a byte order mark, or 16 bits a character.
         document = json.loads(content)

@@ -27,7 +27,7 @@ from axial_deeplab.panoptic.map import (
     panoptic_id,
     relabel,
 )
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, bytes_of
 
 
 def rgb2id(colors: NDArray[Any]) -> PanopticMap:
@@ -68,8 +68,7 @@ def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
         ValueError: the file is broken or of another kind.
         OSError: the file cannot be opened.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    content = bytes_of(path)
     _check_png_header(path, content[:26])
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -14,7 +14,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
 from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
-from axial_deeplab.util.files import atomic_path, lock_file
+from axial_deeplab.util.files import atomic_path, bytes_of, lock_file
 
 
 class WrittenImage(NamedTuple):
@@ -50,7 +50,7 @@ class WrittenList(NamedTuple):
 def read_list(path: Path) -> WrittenList | None:
     """Read the list of a run, None if there is none or it is not of ours."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        first, *lines = bytes_of(path).decode().splitlines()
         written: dict[str, WrittenImage] = {}
         finished = None
         # The last line may be cut short.
@@ -345,7 +345,7 @@ class PanopticWriter:
         """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""
         self._earlier, self._others = {}, set()
         with suppress(OSError, ValueError, LookupError, TypeError):  # none, or not of ours
-            document = json.loads(self.json_path.read_text(encoding="utf-8"))
+            document = json.loads(bytes_of(self.json_path))
             annotations = {each["image_id"]: each for each in document["annotations"]}
             pairs = [WrittenImage(image, annotations[image["id"]]) for image in document["images"]]
             self._remember(document["info"]["settings"], pairs)

@@ -37,7 +37,7 @@ from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
@@ -273,6 +273,7 @@ def predict_files(
     done = PredictedFiles(output, wanted="readable images or videos" if videos else "readable images")
     with ExitStack() as stack:
         stack.enter_context(told_once())
+        stack.enter_context(naming_full_disk(output))
         stack.callback(writer.release)
         if workers is not None or scheduler is not None:
             from axial_deeplab.prediction.cluster import open_cluster

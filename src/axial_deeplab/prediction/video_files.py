@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.util.files import opened
+
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import OutputContainer
@@ -85,7 +87,7 @@ class VideoReader:
 
         self.path = Path(path)
         self.damage: DamagedVideoError | None = None
-        with self.path.open("rb"):
+        with opened(self.path):
             pass  # the system's own words about a file that is missing or may not be read
         with ExitStack() as on_failure:
             try:

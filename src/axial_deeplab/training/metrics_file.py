@@ -4,6 +4,7 @@ Lightning logs a step after its checkpoint was written: a kill in the moment bet
 """
 
 import csv
+import io
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, opened
 
 
 class MetricsFile(Logger):
@@ -59,7 +60,7 @@ class MetricsFile(Logger):
     def _start(self) -> None:
         rows = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
+            with io.TextIOWrapper(opened(self.path), newline="") as file:
                 # A kill may have cut the last line short, but never one of a step before the checkpoint.
                 rows = [
                     row

@@ -21,6 +21,7 @@ from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.tiff import UnsupportedImageError
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.training.module import TrainingModule
+from axial_deeplab.weights.metadata import arguments_of
 
 # Images whose channels are measured.
 _MEASURED = 100
@@ -55,15 +56,8 @@ def build_model(config: Config, num_classes: int, **of_images: Any) -> nn.Module
         ValueError: its name or one of its arguments is not valid.
     """
     name, overrides = config.model.name, of_images | config.model.overrides
-    try:
+    with arguments_of(name, "model.overrides", overrides):
         return create_model(name, num_classes=num_classes, span=config.model.span, **overrides)
-    except (TypeError, RuntimeError, ZeroDivisionError) as error:
-        # The networks check what their arguments mean, but a text for a number breaks them anywhere.
-        message = " ".join(str(error).split())
-        raise ValueError(
-            f"model.overrides must be arguments of {name}, got {overrides} "
-            f"({type(error).__name__}: {message}); correct types and values"
-        ) from None
 
 
 def reading(data: DataConfig) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Training from the settings: data, network, Lightning's `Trainer`, and the weights at the end."""
 
 import logging
-import pickle
 import signal
 import sys
 import warnings
@@ -29,7 +28,7 @@ from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
 from axial_deeplab.training.task import Task
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.termination import Terminated, sigterm_handler
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
@@ -50,6 +49,18 @@ FIXED_BY_CHECKPOINT = (
     "trainer.accumulate",
     "trainer.seed",
 )
+
+
+# What a checkpoint must have, beside what Lightning can do without.
+CHECKPOINT_ENTRIES: dict[str, type] = {
+    "axial_deeplab": dict,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "callbacks": dict,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
 
 
 class ProgressBar(TQDMProgressBar):
@@ -111,7 +122,8 @@ def train(config: Config) -> Path:
             print(f"{config.model.weights}: {report}")
         print(_summary(config, trainer, task, batch_size))
         _write_config(config, output / "config.yaml")
-    _fit(trainer, module, _batches(config, task, batch_size), resume)
+    with naming_full_disk(output):
+        _fit(trainer, module, _batches(config, task, batch_size), resume)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         # The parameters of a sharded network are in several processes; its last checkpoint is whole.
@@ -249,12 +261,13 @@ def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
                 "that run, or another --trainer.output"
             )
         return None
-    if config.trainer.resume == "last":
-        return last if last.exists() else None
-    checkpoint = Path(config.trainer.resume)
+    takes_last = config.trainer.resume == "last"
+    if takes_last and not last.exists():
+        return None
+    checkpoint = last if takes_last else Path(config.trainer.resume)
     if not checkpoint.is_file():
         raise FileNotFoundError(
-            f"trainer.resume must be a checkpoint, got {checkpoint}, which does not exist"
+            f"trainer.resume must be a checkpoint, got {checkpoint}, which is no file; correct the path"
         )
     return checkpoint
 
@@ -265,12 +278,9 @@ def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Conf
         return 0
     try:
         stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        run = stored["axial_deeplab"]
-    except (pickle.UnpicklingError, RuntimeError, OSError, KeyError, TypeError, EOFError) as error:
-        raise ValueError(
-            f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} "
-            f"({type(error).__name__}); weights alone can be given as --model.weights"
-        ) from None
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        raise _not_ours(checkpoint, type(error).__name__) from None
+    run = _checked_run(checkpoint, stored)
     stored_classes = Categories.from_json(run["categories"], source=str(checkpoint))
     module.categories.require_same_classes(stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
     # Through a `Config`, so that settings which are newer than the checkpoint have their defaults.
@@ -290,9 +300,43 @@ def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Conf
             "give them back, or start a new run with --model.weights"
         )
     changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
-    step = int(stored["global_step"])
+    _check_tensors(checkpoint, stored["state_dict"], module)
+    step: int = stored["global_step"]
     print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))
     return step
+
+
+def _not_ours(checkpoint: Path, found: str) -> ValueError:
+    return ValueError(
+        f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} ({found}); "
+        "weights alone can be given as --model.weights"
+    )
+
+
+def _checked_run(checkpoint: Path, stored: Any) -> dict[str, Any]:
+    """Return what our module has stored; refuse a checkpoint that lacks what Lightning goes on with."""
+    if not isinstance(stored, dict):
+        raise _not_ours(checkpoint, f"a {type(stored).__name__}")
+    for name, kind in CHECKPOINT_ENTRIES.items():
+        if not isinstance(stored.get(name), kind):
+            raise _not_ours(checkpoint, f"its {name} is of type {type(stored.get(name)).__name__}")
+    optimizers = stored["optimizer_states"]
+    if not optimizers or not all(isinstance(each, dict) and "param_groups" in each for each in optimizers):
+        raise _not_ours(checkpoint, "it has no state of the optimizer")
+    if not 0 <= stored["global_step"] < 2**31:
+        raise _not_ours(checkpoint, f"its global_step is {stored['global_step']}")
+    run: dict[str, Any] = stored["axial_deeplab"]
+    if not isinstance(run.get("config"), dict) or "categories" not in run:
+        raise _not_ours(checkpoint, "it has no settings and categories")
+    return run
+
+
+def _check_tensors(checkpoint: Path, stored: Mapping[str, Any], module: TrainingModule) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in stored.items()}
+    differing = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
+    if differing:
+        raise _not_ours(checkpoint, f"{len(differing)} tensors are others, such as {differing[0]}")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,21 +1,89 @@
 """Writing files so that a reader never sees half of one, and a killed process leaves nothing for long."""
 
+import errno
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# What the system says where there is no room: on the disk, for this user, in a file.
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # Short, whatever the name of the file, which may be as long as the file system allows.
 _PREFIX = ".axial-deeplab-"
 _cleared: set[tuple[Path, str]] = set()
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read its bytes.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe or a device, which may never begin or end.
+    """
+    return open(path, "rb", opener=_open_file)
+
+
+def bytes_of(path: str | os.PathLike[str]) -> bytes:
+    """Read a file that `opened` opens."""
+    with opened(path) as file:
+        return file.read()
+
+
+def _open_file(path: str, flags: int) -> int:
+    # Without waiting for a program that may write into a pipe.
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _refuse_special(path, os.fstat(handle).st_mode)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _refuse_special(path: str | os.PathLike[str], mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, the system itself tells what it is
+        raise OSError(f"{path} must be a file, got a pipe or a device; give the path of a file")
+
+
+@contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name what is written in the block where there is no room for it: errors may name nothing, or hide why.
+
+    Args:
+        path: file or folder.
+
+    Raises:
+        OSError: there is no room.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = _full_disk(error)
+        name = None if full is None else full.filename2 or full.filename
+        if full is None or (name is not None and _PREFIX not in str(name)):
+            raise
+        raise OSError(full.errno, full.strerror, str(path)) from None
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """Return the error of the system that there is no room, which may be behind that of a library."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return error
+        # That of safetensors, and of NumPy, which tells how many bytes.
+        if re.search(rf"{os.strerror(errno.ENOSPC)}|\d requested and \d+ written", str(error)):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        error = error.__context__
+    return None
 
 
 @contextmanager
@@ -31,13 +99,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder cannot be made or written.
     """
     final = Path(path)
+    if final.exists():
+        _refuse_special(final, final.stat().st_mode)
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent)
     handle, temporary = _locked(
         lambda: tempfile.mkstemp(dir=final.parent, prefix=_PREFIX, suffix=final.suffix)
     )
     try:
-        yield temporary
+        with naming_full_disk(final):
+            yield temporary
         # mkstemp makes files private; a result should have the permissions that the user's umask gives.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(final)
@@ -64,7 +135,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise ValueError(f"output must be a new or empty folder, got {final}; choose another or remove it")
     final.parent.mkdir(parents=True, exist_ok=True)
     with temporary_directory(final.parent, _PREFIX) as temporary:
-        yield temporary
+        with naming_full_disk(final):
+            yield temporary
         temporary.chmod(0o777 & ~_umask())
         if final.exists():
             final.rmdir()

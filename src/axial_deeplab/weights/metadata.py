@@ -14,6 +14,8 @@ from torch.nn.modules.module import (
 
 LARGEST = 2**31 - 1
 _DEEPEST = 6
+_SANE = f"numbers up to {LARGEST}, no more than {_DEEPEST} deep"
+_LARGEST_NETWORK = 2**40, 2**14  # numbers, tensors
 _NUMBER = (int, float)
 _OR_NULL = (type(None),)
 # Section -> its settings and their types; further ones are left to whoever reads them.
@@ -64,11 +66,8 @@ def check_metadata(source: str, metadata: Mapping[str, Any]) -> None:
             raise _wrong(source, section, "settings by their names", settings)
         for name, value in settings.items():
             place = f"{section}.{name}"
-            for number in _numbers(value):
-                if not math.isfinite(number) or abs(number) > LARGEST:
-                    raise _wrong(
-                        source, place, f"numbers up to {LARGEST}, no more than {_DEEPEST} deep", value
-                    )
+            if not _is_sane(value):
+                raise _wrong(source, place, _SANE, value)
             if name in types and not isinstance(value, types[name]):
                 rule = " or ".join(kind.__name__ for kind in types[name]).replace("NoneType", "null")
                 raise _wrong(source, place, f"of type {rule}", value)
@@ -77,6 +76,10 @@ def check_metadata(source: str, metadata: Mapping[str, Any]) -> None:
     crop_size = (metadata.get("classification") or {}).get("crop_size", [1, 1])
     if len(crop_size) != 2 or min(crop_size) < 1:
         raise _wrong(source, "classification.crop_size", "a height and a width in pixels", crop_size)
+
+
+def _is_sane(value: Any) -> bool:
+    return all(math.isfinite(number) and abs(number) <= LARGEST for number in _numbers(value))
 
 
 def _numbers(value: Any, depth: int = 0) -> Iterator[float]:
@@ -98,6 +101,33 @@ def _is_number(value: Any) -> bool:
 
 def _wrong(source: str, place: str, rule: str, value: object) -> ValueError:
     return ValueError(f"{source}: {place} must be {rule}, got {str(value)[:80]}; write the file again")
+
+
+@contextmanager
+def arguments_of(name: str, place: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse arguments that somebody wrote for the network that is built in the block, if they break it.
+
+    Args:
+        name: name of the network.
+        place: what the message calls the arguments.
+        arguments: what the message shows.
+
+    Raises:
+        ValueError: they have wrong types, or make a network far beyond the largest that is published.
+    """
+    for key, value in arguments.items():
+        if not _is_sane(value):
+            raise ValueError(f"{place}: {key} must be {_SANE}, got {str(value)[:80]}; correct it")
+    try:
+        with network_at_most(*_LARGEST_NETWORK):
+            yield
+    except (TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        # The networks check what their arguments mean, but a text for a number breaks them anywhere.
+        message = " ".join(str(error).split())
+        raise ValueError(
+            f"{place} must be arguments of {name}, got {str(dict(arguments))[:200]} "
+            f"({type(error).__name__}: {message}); correct types and values"
+        ) from None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
+from axial_deeplab.util.files import bytes_of
 from axial_deeplab.visualization.overlay import draw_overlay, in_color
 from axial_deeplab.visualization.side_by_side import side_by_side
 
@@ -217,7 +218,7 @@ def _read(
 
 
 def _digest(path: Path) -> bytes:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    return hashlib.blake2b(bytes_of(path), digest_size=16).digest()
 
 
 def _problem(error: Exception) -> str:

@@ -11,6 +11,7 @@ from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 from axial_deeplab.data.wide_images import read_ppm
+from axial_deeplab.util.files import opened
 
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
@@ -27,7 +28,7 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         OSError: the file cannot be opened.
     """
     num_pages = 1
-    with open(path, "rb") as file, naming_damage(path, "a complete image of ids", "write the file again"):
+    with opened(path) as file, naming_damage(path, "a complete image of ids", "write the file again"):
         place = 0
         if file.read(4) in MAGIC:
             found = read_tiff(file, number=page, pixels=False)

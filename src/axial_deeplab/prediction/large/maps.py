@@ -71,9 +71,7 @@ def _take(file: BinaryIO, size: int, path: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            reason = (
-                f"{os.strerror(error.errno)} for {size / 1e9:,.1f} GB; make room, or give another --output"
-            )
+            reason = f"{os.strerror(error.errno)} for {size / 1e9:,.1f} GB"
             raise OSError(error.errno, reason, str(path)) from None
         # A file system that cannot: there the file grows as it is written.
 

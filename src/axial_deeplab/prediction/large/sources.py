@@ -19,6 +19,7 @@ from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.maps import Blocks
 from axial_deeplab.prediction.large.tiling import Window, cut
+from axial_deeplab.util.files import opened
 
 # Decoded parts of a file that are kept, since neighboring windows share them.
 _CACHE_BYTES = 2**26
@@ -177,7 +178,7 @@ class TiffImage(LargeImage):
     ) -> None:
         import tifffile
 
-        self._file = open(path, "rb")  # noqa: SIM115  closed by close()
+        self._file = opened(path)
         try:
             with _damage_of(path):
                 pages: list[Any] = list(tifffile.TiffFile(self._file).pages)
@@ -423,7 +424,7 @@ def open_image(
     path = Path(source)
     if path.is_dir():
         return ZarrImage(path, value_range, channels)
-    with path.open("rb") as file:
+    with opened(path) as file:
         is_tiff = file.read(4) in MAGIC
     if not is_tiff:
         return DecodedImage(path, folder, value_range, page, channels)
@@ -452,7 +453,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     """Return (height, width) in pixels of an image file as it is stored, None if that cannot be told."""
     import tifffile
 
-    with contextlib.suppress(Exception), path.open("rb") as file:  # who reads it tells what is wrong with it
+    with contextlib.suppress(Exception), opened(path) as file:  # who reads it tells what is wrong with it
         if file.read(4) in MAGIC:
             file.seek(0)
             pages: list[Any] = list(tifffile.TiffFile(file).pages)

@@ -17,6 +17,7 @@ from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.prediction.save.instances import Instance, find_instances
+from axial_deeplab.util.files import opened
 
 _MICROMETERS = {
     **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer"), 1.0),
@@ -98,7 +99,7 @@ def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:
 
     if path.is_dir():  # OME-Zarr
         return PixelGrid()
-    with open(path, "rb") as file:
+    with opened(path) as file:
         if file.read(4) not in MAGIC:
             return PixelGrid()
         try:

@@ -17,6 +17,7 @@ from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import SegmentationEntry, create_model, find_entry
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.archives import is_archive, unpacked
 from axial_deeplab.weights.convert import deeplab2_names, first_author, torchvision
@@ -25,6 +26,7 @@ from axial_deeplab.weights.convert.deeplab2_names import Array, ParameterSource,
 from axial_deeplab.weights.convert.deeplab2_widths import deeplab2_widths
 from axial_deeplab.weights.convert.sources import WeightsSource, open_source
 from axial_deeplab.weights.file import save_weights
+from axial_deeplab.weights.metadata import arguments_of
 
 # Of the standard deviation: rounding differs by less, other networks by more.
 NEAR = 0.1
@@ -284,7 +286,7 @@ def _create(
             inferred["num_classes"] = len(settings.categories)
         inferred |= deeplab2_widths({**inferred, **overrides}, source.shapes)
     # What is missing keeps its initial values, which should be the same in every run.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), arguments_of(inferred["name"], "--set", overrides):
         torch.manual_seed(0)
         return create_model(**{**inferred, **overrides}).eval()
 
@@ -388,7 +390,7 @@ def _numbered_categories(network: nn.Module) -> Categories:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with opened(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, AttributeError, TypeError, KeyError) as error:
         if isinstance(error, FileNotFoundError):

@@ -16,6 +16,7 @@ from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images, 
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.panoptic.coco_json import field
+from axial_deeplab.util.files import bytes_of
 
 TITLE = "ADE20K"
 
@@ -63,7 +64,7 @@ def _json(path: Path) -> Path:
 
 def _names(path: Path) -> dict[int, str]:
     try:
-        document: Any = json.loads(path.read_bytes().decode("latin-1"))
+        document: Any = json.loads(bytes_of(path).decode("latin-1"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file, got {error}; unpack it again") from None
     objects = field(field(document, "annotation", dict, f"{path}:"), "object", list, f"{path}: annotation")

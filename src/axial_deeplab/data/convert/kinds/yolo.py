@@ -122,7 +122,7 @@ def _names(source: Path, folder: Path) -> dict[int, str]:
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text_of(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         told = " ".join(str(error).split())
         raise ValueError(f"{path} must be a YAML file, got: {told}; correct it") from None
     return document if isinstance(document, dict) else {}
