@@ -164,7 +164,8 @@ def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
     height, width = offsets.shape[-2:]
     y = (offsets[:, 0] + torch.arange(height, device=offsets.device)[:, None]).flatten(1)
     x = (offsets[:, 1] + torch.arange(width, device=offsets.device)).flatten(1)
-    rows = centers.div(width, rounding_mode="trunc")
+    # Not a division that truncates: OpenVINO joins that with the conversion, and then nothing truncates.
+    rows = centers // width
     center_y = torch.where(exists, rows.to(y.dtype), _FAR)
     center_x = (centers - rows * width).to(x.dtype)
     distances = (y[:, :, None] - center_y[:, None]).square() + (x[:, :, None] - center_x[:, None]).square()

@@ -74,7 +74,8 @@ def crop(x: Tensor, size: Sequence[int]) -> Tensor:
         size: (h, w), at most (H, W).
     """
     height, width = size
-    if torch.compiler.is_exporting():
+    is_free = any(isinstance(side, torch.SymInt) for side in (height, width, *x.shape[-2:]))
+    if torch.compiler.is_exporting() and is_free:
         # The strides of a view would tie the program to sizes where, as in its example, something is cut off.
         return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
     return x[..., :height, :width]
