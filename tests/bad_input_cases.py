@@ -1153,7 +1153,7 @@ DOCUMENTS: dict[str, tuple[str, str]] = {
         "a.json",
     ),
     "convert tiny.safetensors out.safetensors --categories a.json": ("a.json", "a.json must be"),
-    "dataset convert a.json --output out": ("a.json", "got none of them"),
+    "dataset convert a.json --output out": ("a.json", "a.json must be"),
     "dataset convert a.geojson --output out": ("a.geojson", "a.geojson must be"),
     "dataset convert a.xml --output out": ("a.xml", "got none of them"),
     "dataset check a.json": ("a.json", "a.json must be"),
