@@ -142,6 +142,9 @@ def test_one_size(stand_in, tmp_path):
     assert [comparison.size for comparison in exported.comparisons] == [(1, 20, 30)]
     shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
     assert [dimension.dim_value for dimension in shape] == [1, 3, 20, 30]
+    predictor = Predictor(load_onnx(path))
+    predictor.warm_up()
+    assert predictor(np.zeros((20, 30, 3), np.uint8)).segmentation.shape == (20, 30)
     network = load_onnx(path).model
     assert network(torch.zeros(1, 3, 20, 30))["offsets"].shape == (1, 2, 20, 30)
     for size in ((2, 3, 20, 30), (1, 3, 30, 20)):

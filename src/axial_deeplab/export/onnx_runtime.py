@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +71,8 @@ class OnnxNetwork(nn.Module):
             )
         self.metadata: dict[str, Any] = json.loads(text)
         self.config = self.metadata["model"]
+        # (height, width) of all images in pixels, if the file was exported for one size.
+        self.size: Sequence[int] | None = self.metadata.get("size")
         self.output_names = tuple(output.name for output in self.session.get_outputs())
         if "semantic_logits" in self.output_names:
             self.semantic_head = None
@@ -83,7 +86,7 @@ class OnnxNetwork(nn.Module):
             ValueError: the images have another shape than the network takes.
         """
         channels, smallest = self.config.get("in_channels", 3), self.metadata.get("smallest_side", 1)
-        size = self.metadata.get("size")
+        size = self.size
         if size is None:
             fits = images.ndim == 4 and images.shape[1] == channels and min(images.shape[-2:]) >= smallest
             wanted = f"(B, {channels}, H, W) with sides of at least {smallest} pixels"

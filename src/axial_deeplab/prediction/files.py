@@ -243,6 +243,8 @@ def predict_files(
     head = None
     if shard is None:
         refuse_shards(place)
+        if not any((place / f"{JSON}{suffix}").exists() for suffix in ("", ".part")):
+            _warn_of_earlier_files(output, saver)
     else:
         check_shard(shard, place)
         head = {
@@ -297,6 +299,18 @@ def predict_files(
         )
     done.raise_failures(len(files))
     return done
+
+
+def _warn_of_earlier_files(output: Path, saver: Saver) -> None:
+    """Tell of results whose weights nobody knows any more: COCO's files alone say by which they were made."""
+    earlier = saver.earlier_files()
+    if earlier:
+        warnings.warn(
+            f"{output} has {', '.join(earlier)} of an earlier run, perhaps of other weights: files of other "
+            "pictures stay, files of all pictures together are of this run alone; give each run an output "
+            "folder of its own",
+            stacklevel=3,
+        )
 
 
 def write_of_all(writer: PanopticWriter, saver: Saver, *, contact_sheet: bool) -> None:

@@ -518,9 +518,9 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
-        predict_panoptic(
-            self.model, np.zeros((64, 64, self.view.num_channels), np.uint8), self.post_processing
-        )
+        size = getattr(self.model, "size", None) or (64, 64)
+        image = np.zeros((*size, self.view.num_channels), np.uint8)
+        predict_panoptic(self.model, image, self.post_processing)
 
     def _prediction(self, pixels: ImageArray, prediction: PanopticPrediction) -> Prediction:
         annotation, ids = to_coco_annotation(prediction.result, self.categories, 1, "")

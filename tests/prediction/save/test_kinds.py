@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -325,3 +326,15 @@ def test_pictures_of_a_folder(tmp_path):
     assert files_in(tmp_path / "out") == ["contact_sheet/001.jpg", "csv/a.csv", "overlay/a.jpg"]
     with Image.open(tmp_path / "out" / "overlay" / "a.jpg") as overlay:
         assert np.median(np.abs(np.asarray(overlay).astype(int) - 90)) < 5  # no areas are drawn
+
+
+def test_files_of_an_earlier_run_are_told(tmp_path):
+    out = saved(tmp_path, "csv", "coco-instances")
+    with pytest.warns(
+        UserWarning, match=r"out has csv/, coco_instances.json of an earlier run, perhaps of other"
+    ):
+        predict_files(finder(), [tmp_path / "photos" / "a.png"], out, save=("labels", "coco-instances"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".* of an earlier run")
+        saved(tmp_path / "other", "coco", "csv")
+        saved(tmp_path / "other", "coco", "csv")

@@ -92,6 +92,12 @@ class Saver:
         self.categories = categories
         self._has_begun = False
 
+    def earlier_files(self) -> list[str]:
+        """Return the names of files and folders of any kind but COCO's that are in the output already."""
+        names = {f"{folder}/": None for kind in KINDS.values() for folder, _, _ in kind.files}
+        names[self._instances_json.name] = None
+        return [name for name in names if (self.output / name).exists()]
+
     def add(self, picture: Picture, stem: str) -> None:
         """Write the files of a picture.
 
