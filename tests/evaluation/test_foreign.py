@@ -147,6 +147,17 @@ def test_folders_of_label_maps(tmp_path, capsys):
     assert json.loads((tmp_path / "pq.json").read_text())["Things"]["rq"] == pytest.approx(result.things.rq)
 
 
+def test_masks_in_place_of_label_maps(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "found").mkdir(exist_ok=True)
+        Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8)).save(tmp_path / "found" / name)
+    with pytest.warns(
+        UserWarning, match=r"found: 2 of 2 numbers .* separate pieces .*; .* number the pieces"
+    ):
+        evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
 def test_any_system_on_a_data_set(tmp_path):
     numbers, _ = data_set(tmp_path)
     data = DataConfig(val=SplitConfig(root=str(tmp_path)))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
 from axial_deeplab.util.text import shortened
@@ -113,15 +112,14 @@ def from_labels(
     return _panoptic(values, found, categories)
 
 
-def read_labels(folder: str | os.PathLike[str], image_file_name: str) -> IntArray:
-    """Read the label map of a picture, named as `LABEL_SUFFIXES` has it.
+def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
+    """Find the label map of a picture, named as `LABEL_SUFFIXES` has it.
 
     Args:
         folder: folder of the label maps.
         image_file_name: path of the picture relative to its folder.
 
     Raises:
-        ValueError: the file is no label map.
         OSError: there is none.
     """
     stem = (Path(folder) / image_file_name).with_suffix("")
@@ -132,7 +130,7 @@ def read_labels(folder: str | os.PathLike[str], image_file_name: str) -> IntArra
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
             f"in {stem.parent}; add it, empty if nothing is found"
         )
-    return read_id_map(path)
+    return path
 
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
