@@ -249,6 +249,14 @@ CASES = {
     "pq_labels_of_no_class": Case(
         "pq --gt-json panoptic.json --pred-labels images --thing cell", "got 'cell'", "rename it"
     ),
+    "pq_labels_of_stuff": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing ground", "which is stuff", "name another"
+    ),
+    "pq_background_of_a_thing": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing box --background disc",
+        "got 'disc', which is a thing",
+        "name another",
+    ),
     "pq_labels_missing": Case(
         "pq --gt-json panoptic.json --pred-labels empty --thing box",
         "0_cp_masks.tif",

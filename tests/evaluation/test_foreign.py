@@ -96,6 +96,14 @@ def test_labels():
             lambda: from_labels(np.zeros((2, 2)), CELLS, thing="dog"),
             r"thing must name .*\(back, cell\), got 'dog'",
         ),
+        (
+            lambda: from_labels(np.zeros((2, 2)), CELLS, thing="back"),
+            r"thing must be a thing class of the ground truth \(cell\), got 'back', which is stuff; name",
+        ),
+        (
+            lambda: from_labels(np.zeros((2, 2)), CELLS, background="cell"),
+            r"background must be a stuff class of the ground truth \(back\), got 'cell', which is a thing",
+        ),
         (lambda: from_labels(np.zeros((2, 2, 3)), CELLS), r"maps of segments must be \(H, W\), got shape"),
         (
             lambda: from_transformers(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -100,15 +100,15 @@ def from_labels(
         background: name of the stuff where no instance is; None makes it void.
 
     Raises:
-        ValueError: a name is not among the categories, there are several things and no name, or there are too
-            many instances.
+        ValueError: a name is not among the categories, `thing` is stuff or `background` a thing, there are
+            several things and no name, or there are too many instances.
     """
     values = _array(labels)
-    train_id = _only_thing(categories) if thing is None else _by_name(thing, categories, "thing")
+    train_id = _only_thing(categories) if thing is None else _of_kind(thing, categories, "thing")
     found = [_Found(value, train_id, None) for value in np.unique(values).tolist() if value > 0]
     if background is not None:
         values = np.where(values > 0, values, -1)
-        found.append(_Found(-1, _by_name(background, categories, "background"), None))
+        found.append(_Found(-1, _of_kind(background, categories, "background"), None))
     return _panoptic(values, found, categories)
 
 
@@ -181,6 +181,20 @@ def _by_name(name: str, categories: Categories, what: str) -> int:
             "rename it"
         )
     return categories.names.index(name)
+
+
+def _of_kind(name: str, categories: Categories, what: Literal["thing", "background"]) -> int:
+    """Return the train id of a thing, or of the stuff of a background."""
+    train_id = _by_name(name, categories, what)
+    ids, kind = (categories.thing_ids, "thing") if what == "thing" else (categories.stuff_ids, "stuff")
+    if train_id not in ids:
+        names = shortened([categories[each].name for each in ids], 8) or "none"
+        other = "stuff" if what == "thing" else "a thing"
+        raise ValueError(
+            f"{what} must be a {kind} class of the ground truth ({names}), got {name!r}, which is {other}; "
+            "name another, or correct isthing in its categories"
+        )
+    return train_id
 
 
 def _only_thing(categories: Categories) -> int:
