@@ -157,13 +157,23 @@ def test_folders_of_label_maps(tmp_path, capsys):
 
 def test_masks_in_place_of_label_maps(tmp_path):
     numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / "found").mkdir(exist_ok=True)
         Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8)).save(tmp_path / "found" / name)
     with pytest.warns(
         UserWarning, match=r"found: 2 of 2 numbers .* separate pieces .*; .* number the pieces"
     ):
         evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
+def test_stuff_without_a_background(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "found" / name, numbers.astype(np.uint16))
+    with pytest.warns(UserWarning, match=r"panoptic.json has segments of stuff \(back\), .* --background"):
+        result = evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found")
+    assert (result.things.pq, result.stuff.pq) == (100, 0)
 
 
 def test_any_system_on_a_data_set(tmp_path):

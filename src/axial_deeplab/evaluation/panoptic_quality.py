@@ -36,6 +36,7 @@ from axial_deeplab.panoptic.map import (
     count_overlaps,
 )
 from axial_deeplab.panoptic.png import read_panoptic_png
+from axial_deeplab.util.text import shortened
 
 # Whose rule tells which segments match.
 Rule = Literal["panopticapi", "stardist", "torchmetrics"]
@@ -368,6 +369,8 @@ def evaluate_labels(
 
     images = [ground_truth.images.get(entry.image_id, entry) for entry in annotations]
     maps = [find_labels(labels_root, image.file_name) for image in images]
+    if background is None:
+        _warn_of_stuff(ground_truth)
     InstanceReading().warn_of_pieces(maps, "number the pieces (scipy.ndimage.label) and save the maps again")
 
     def evaluate(pair: tuple[AnnotationEntry, Path]) -> NDArray[np.int64]:
@@ -390,6 +393,19 @@ def evaluate_labels(
     ):
         metric.state += state
     return metric.compute()
+
+
+def _warn_of_stuff(ground_truth: PanopticJson) -> None:
+    """Warn that label maps without a background miss the stuff of the ground truth."""
+    categories = ground_truth.categories
+    used = {each.category_id for entry in ground_truth.annotations.values() for each in entry.segments}
+    stuff = [each.name for each in categories if not each.is_thing and each.id in used]
+    if stuff:
+        warnings.warn(
+            f"{ground_truth.path} has segments of stuff ({shortened(stuff, 8)}), which label maps without a "
+            "background miss, each with a PQ of 0; give --background NAME, the stuff where no instance is",
+            stacklevel=3,
+        )
 
 
 def _existing_folder(folder: str | os.PathLike[str] | None, json_path: str | os.PathLike[str]) -> Path:
