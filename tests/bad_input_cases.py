@@ -257,6 +257,12 @@ CASES = {
         "got 'disc', which is a thing",
         "name another",
     ),
+    "pq_labels_twice": Case(
+        "pq --gt-json panoptic.json --pred-labels panoptic --thing box",
+        "one label map, got 0_masks.tif, 0.png in panoptic",
+        "take away",
+        write("panoptic/0_masks.tif", ""),
+    ),
     "pq_labels_missing": Case(
         "pq --gt-json panoptic.json --pred-labels empty --thing box",
         "0_cp_masks.tif",
@@ -962,7 +968,7 @@ READS_A_PIPE = {
     "ground_truth": (f"{PQ} --gt-json pipe", PIPE),
     "predictions": (f"{PQ} --pred-json pipe", PIPE),
     "png": (f"{PQ} --pred-folder pipes", PIPE),
-    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.tif"),
+    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.png"),
     "checked": ("dataset check pipe", "got none"),
     "checked_json": ("dataset check --images images --panoptic panoptic --json pipe", PIPE),
     "source": ("dataset convert pipe --output out", "got none of them"),

@@ -11,7 +11,7 @@ from PIL import Image
 from axial_deeplab.cli.main import main
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.evaluation.evaluate import evaluate_system
-from axial_deeplab.evaluation.foreign import from_detectron2, from_labels, from_transformers
+from axial_deeplab.evaluation.foreign import find_labels, from_detectron2, from_labels, from_transformers
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_labels
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic
@@ -174,6 +174,17 @@ def test_stuff_without_a_background(tmp_path):
     with pytest.warns(UserWarning, match=r"panoptic.json has segments of stuff \(back\), .* --background"):
         result = evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found")
     assert (result.things.pq, result.stuff.pq) == (100, 0)
+
+
+def test_a_label_map_beside_the_picture_is_the_only_one(tmp_path):
+    for name in ("a.png", "a_masks.tif"):
+        (tmp_path / name).touch()
+    assert find_labels(tmp_path, "a.png").name == "a_masks.tif"
+    for name in ("a.tif", "a_cp_masks.tif"):
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=rf"a.png must have one label map, got .*{name}"):
+            find_labels(tmp_path, "a.png")
+        (tmp_path / name).unlink()
 
 
 def test_any_system_on_a_data_set(tmp_path):

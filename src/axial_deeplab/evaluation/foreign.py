@@ -7,12 +7,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from axial_deeplab.data.convert.convert import MAP_SUFFIXES
+from axial_deeplab.data.convert.kinds.label_maps import ENDINGS, only_map
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
 from axial_deeplab.util.text import shortened
 
 # How the files of label maps are called after a picture: by cellpose, by StarDist and others.
-LABEL_SUFFIXES = ("_cp_masks.tif", "_cp_masks.png", "_masks.tif", "_masks.png", ".tif", ".tiff", ".png")
+LABEL_SUFFIXES = tuple(f"{ending}{suffix}" for ending in (*ENDINGS, "") for suffix in MAP_SUFFIXES)
 
 
 class _Found(NamedTuple):
@@ -115,22 +117,27 @@ def from_labels(
 def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
     """Find the label map of a picture, named as `LABEL_SUFFIXES` has it.
 
+    Beside maps with an ending, as `_masks`, a file of the name of the picture is the picture itself.
+
     Args:
         folder: folder of the label maps.
         image_file_name: path of the picture relative to its folder.
 
     Raises:
+        ValueError: there are several.
         OSError: there is none.
     """
     stem = (Path(folder) / image_file_name).with_suffix("")
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in LABEL_SUFFIXES]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
+    found = [path for path in paths if path.is_file()]
+    if not found:
         raise FileNotFoundError(
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
             f"in {stem.parent}; add it, empty if nothing is found"
         )
-    return path
+    if found[0].stem != stem.name:
+        found = [path for path in found if path.name != Path(image_file_name).name]
+    return only_map(found, image_file_name)
 
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
