@@ -249,6 +249,20 @@ CASES = {
     "pq_labels_of_no_class": Case(
         "pq --gt-json panoptic.json --pred-labels images --thing cell", "got 'cell'", "rename it"
     ),
+    "pq_labels_of_stuff": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing ground", "which is stuff", "name another"
+    ),
+    "pq_background_of_a_thing": Case(
+        "pq --gt-json panoptic.json --pred-labels images --thing box --background disc",
+        "got 'disc', which is a thing",
+        "name another",
+    ),
+    "pq_labels_twice": Case(
+        "pq --gt-json panoptic.json --pred-labels panoptic --thing box",
+        "one label map, got 0_masks.tif, 0.png in panoptic",
+        "take away",
+        write("panoptic/0_masks.tif", ""),
+    ),
     "pq_labels_missing": Case(
         "pq --gt-json panoptic.json --pred-labels empty --thing box",
         "0_cp_masks.tif",
@@ -954,7 +968,7 @@ READS_A_PIPE = {
     "ground_truth": (f"{PQ} --gt-json pipe", PIPE),
     "predictions": (f"{PQ} --pred-json pipe", PIPE),
     "png": (f"{PQ} --pred-folder pipes", PIPE),
-    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.tif"),
+    "label_map": ("pq --gt-json panoptic.json --thing box --pred-labels pipes", "none of 0_cp_masks.png"),
     "checked": ("dataset check pipe", "got none"),
     "checked_json": ("dataset check --images images --panoptic panoptic --json pipe", PIPE),
     "source": ("dataset convert pipe --output out", "got none of them"),

@@ -11,7 +11,7 @@ from PIL import Image
 from axial_deeplab.cli.main import main
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.evaluation.evaluate import evaluate_system
-from axial_deeplab.evaluation.foreign import from_detectron2, from_labels, from_transformers
+from axial_deeplab.evaluation.foreign import find_labels, from_detectron2, from_labels, from_transformers
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_labels
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic
@@ -96,6 +96,14 @@ def test_labels():
             lambda: from_labels(np.zeros((2, 2)), CELLS, thing="dog"),
             r"thing must name .*\(back, cell\), got 'dog'",
         ),
+        (
+            lambda: from_labels(np.zeros((2, 2)), CELLS, thing="back"),
+            r"thing must be a thing class of the ground truth \(cell\), got 'back', which is stuff; name",
+        ),
+        (
+            lambda: from_labels(np.zeros((2, 2)), CELLS, background="cell"),
+            r"background must be a stuff class of the ground truth \(back\), got 'cell', which is a thing",
+        ),
         (lambda: from_labels(np.zeros((2, 2, 3)), CELLS), r"maps of segments must be \(H, W\), got shape"),
         (
             lambda: from_transformers(
@@ -145,6 +153,38 @@ def test_folders_of_label_maps(tmp_path, capsys):
     words[2], words[4] = str(tmp_path / words[2]), str(tmp_path / words[4])
     assert main([*words, "--json", str(tmp_path / "pq.json")]) == 0
     assert json.loads((tmp_path / "pq.json").read_text())["Things"]["rq"] == pytest.approx(result.things.rq)
+
+
+def test_masks_in_place_of_label_maps(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.where(numbers > 0, 255, 0).astype(np.uint8)).save(tmp_path / "found" / name)
+    with pytest.warns(
+        UserWarning, match=r"found: 2 of 2 numbers .* separate pieces .*; .* number the pieces"
+    ):
+        evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
+def test_stuff_without_a_background(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "found" / name, numbers.astype(np.uint16))
+    with pytest.warns(UserWarning, match=r"panoptic.json has segments of stuff \(back\), .* --background"):
+        result = evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found")
+    assert (result.things.pq, result.stuff.pq) == (100, 0)
+
+
+def test_a_label_map_beside_the_picture_is_the_only_one(tmp_path):
+    for name in ("a.png", "a_masks.tif"):
+        (tmp_path / name).touch()
+    assert find_labels(tmp_path, "a.png").name == "a_masks.tif"
+    for name in ("a.tif", "a_cp_masks.tif"):
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=rf"a.png must have one label map, got .*{name}"):
+            find_labels(tmp_path, "a.png")
+        (tmp_path / name).unlink()
 
 
 def test_any_system_on_a_data_set(tmp_path):

@@ -3,17 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.convert.convert import MAP_SUFFIXES
+from axial_deeplab.data.convert.kinds.label_maps import ENDINGS, only_map
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
 from axial_deeplab.util.text import shortened
 
 # How the files of label maps are called after a picture: by cellpose, by StarDist and others.
-LABEL_SUFFIXES = ("_cp_masks.tif", "_cp_masks.png", "_masks.tif", "_masks.png", ".tif", ".tiff", ".png")
+LABEL_SUFFIXES = tuple(f"{ending}{suffix}" for ending in (*ENDINGS, "") for suffix in MAP_SUFFIXES)
 
 
 class _Found(NamedTuple):
@@ -101,38 +102,42 @@ def from_labels(
         background: name of the stuff where no instance is; None makes it void.
 
     Raises:
-        ValueError: a name is not among the categories, there are several things and no name, or there are too
-            many instances.
+        ValueError: a name is not among the categories, `thing` is stuff or `background` a thing, there are
+            several things and no name, or there are too many instances.
     """
     values = _array(labels)
-    train_id = _only_thing(categories) if thing is None else _by_name(thing, categories, "thing")
+    train_id = _only_thing(categories) if thing is None else _of_kind(thing, categories, "thing")
     found = [_Found(value, train_id, None) for value in np.unique(values).tolist() if value > 0]
     if background is not None:
         values = np.where(values > 0, values, -1)
-        found.append(_Found(-1, _by_name(background, categories, "background"), None))
+        found.append(_Found(-1, _of_kind(background, categories, "background"), None))
     return _panoptic(values, found, categories)
 
 
-def read_labels(folder: str | os.PathLike[str], image_file_name: str) -> IntArray:
-    """Read the label map of a picture, named as `LABEL_SUFFIXES` has it.
+def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
+    """Find the label map of a picture, named as `LABEL_SUFFIXES` has it.
+
+    Beside maps with an ending, as `_masks`, a file of the name of the picture is the picture itself.
 
     Args:
         folder: folder of the label maps.
         image_file_name: path of the picture relative to its folder.
 
     Raises:
-        ValueError: the file is no label map.
+        ValueError: there are several.
         OSError: there is none.
     """
     stem = (Path(folder) / image_file_name).with_suffix("")
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in LABEL_SUFFIXES]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
+    found = [path for path in paths if path.is_file()]
+    if not found:
         raise FileNotFoundError(
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
             f"in {stem.parent}; add it, empty if nothing is found"
         )
-    return read_id_map(path)
+    if found[0].stem != stem.name:
+        found = [path for path in found if path.name != Path(image_file_name).name]
+    return only_map(found, image_file_name)
 
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
@@ -183,6 +188,20 @@ def _by_name(name: str, categories: Categories, what: str) -> int:
             "rename it"
         )
     return categories.names.index(name)
+
+
+def _of_kind(name: str, categories: Categories, what: Literal["thing", "background"]) -> int:
+    """Return the train id of a thing, or of the stuff of a background."""
+    train_id = _by_name(name, categories, what)
+    ids, kind = (categories.thing_ids, "thing") if what == "thing" else (categories.stuff_ids, "stuff")
+    if train_id not in ids:
+        names = shortened([categories[each].name for each in ids], 8) or "none"
+        other = "stuff" if what == "thing" else "a thing"
+        raise ValueError(
+            f"{what} must be a {kind} class of the ground truth ({names}), got {name!r}, which is {other}; "
+            "name another, or correct isthing in its categories"
+        )
+    return train_id
 
 
 def _only_thing(categories: Categories) -> int:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.evaluation.exact_sums import split_iou
-from axial_deeplab.evaluation.foreign import from_labels, read_labels
+from axial_deeplab.evaluation.foreign import find_labels, from_labels
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
@@ -34,6 +36,7 @@ from axial_deeplab.panoptic.map import (
     count_overlaps,
 )
 from axial_deeplab.panoptic.png import read_panoptic_png
+from axial_deeplab.util.text import shortened
 
 # Whose rule tells which segments match.
 Rule = Literal["panopticapi", "stardist", "torchmetrics"]
@@ -344,7 +347,7 @@ def evaluate_labels(
     Args:
         gt_json: see `evaluate_files`.
         gt_folder: see `evaluate_files`.
-        labels: folder of the maps, one for each image, named as `foreign.read_labels` has it.
+        labels: folder of the maps, one for each image, named as `foreign.find_labels` has it.
         thing: see `foreign.from_labels`.
         background: see `foreign.from_labels`.
         num_workers: see `evaluate_files`.
@@ -364,16 +367,19 @@ def evaluate_labels(
     # Refuses the names before any file is read.
     from_labels(np.zeros((1, 1), np.int32), metric.categories, thing=thing, background=background)
 
-    def evaluate(entry: AnnotationEntry) -> NDArray[np.int64]:
+    images = [ground_truth.images.get(entry.image_id, entry) for entry in annotations]
+    maps = [find_labels(labels_root, image.file_name) for image in images]
+    if background is None:
+        _warn_of_stuff(ground_truth)
+    InstanceReading().warn_of_pieces(maps, "number the pieces (scipy.ndimage.label) and save the maps again")
+
+    def evaluate(pair: tuple[AnnotationEntry, Path]) -> NDArray[np.int64]:
+        entry, map_path = pair
         path = files.path(entry.file_name)
         where = f"{path} (image {entry.image_id!r})"
         gt_ids = read_panoptic_png(path)
-        image = ground_truth.images.get(entry.image_id)
-        name = entry.file_name if image is None else image.file_name
-        found = from_labels(
-            read_labels(labels_root, name), metric.categories, thing=thing, background=background
-        )
-        check_size(found.size, gt_ids.shape, f"{labels_root}: map of {name}")
+        found = from_labels(read_id_map(map_path), metric.categories, thing=thing, background=background)
+        check_size(found.size, gt_ids.shape, str(map_path))
         overlaps = count_overlaps(gt_ids, found.map)
         areas = _areas_by_id(overlaps.gt_ids, overlaps.areas)
         entries = entries_with_pixels(entry, areas.keys(), allow_empty=True, where=where)
@@ -381,10 +387,25 @@ def evaluate_labels(
         return metric.count(overlaps, truth, found.segments)
 
     for state in tqdm(
-        map_in_order(evaluate, annotations, num_workers), total=len(annotations), disable=not progress
+        map_in_order(evaluate, list(zip(annotations, maps, strict=True)), num_workers),
+        total=len(annotations),
+        disable=not progress,
     ):
         metric.state += state
     return metric.compute()
+
+
+def _warn_of_stuff(ground_truth: PanopticJson) -> None:
+    """Warn that label maps without a background miss the stuff of the ground truth."""
+    categories = ground_truth.categories
+    used = {each.category_id for entry in ground_truth.annotations.values() for each in entry.segments}
+    stuff = [each.name for each in categories if not each.is_thing and each.id in used]
+    if stuff:
+        warnings.warn(
+            f"{ground_truth.path} has segments of stuff ({shortened(stuff, 8)}), which label maps without a "
+            "background miss, each with a PQ of 0; give --background NAME, the stuff where no instance is",
+            stacklevel=3,
+        )
 
 
 def _existing_folder(folder: str | os.PathLike[str] | None, json_path: str | os.PathLike[str]) -> Path:

@@ -648,6 +648,15 @@ def test_a_folder_of_masks_of_single_objects_is_no_label_map(
     assert (code, "must be of a kind that is recognized" in printed) == (2, True)
 
 
+def test_two_label_maps_of_a_picture_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")
+    shutil.copy(root / "a_cp_masks.png", root / "a_masks.png")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2
+    assert f"a must have one label map, got a_cp_masks.png, a_masks.png in {root}; take away" in printed
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     maps = {"kitti_step": "panoptic_maps/0002/a.png", "bdd100k": "bitmasks/a.png", "ade20k": "a_seg.png"}
     maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}

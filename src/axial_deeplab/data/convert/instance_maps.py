@@ -85,8 +85,17 @@ class InstanceReading:
         pieces = number_pieces(mask.astype(np.int32))
         return [pieces == number for number in range(1, int(pieces.max()) + 1)]
 
-    def warn_of_pieces(self, paths: Sequence[Path]) -> None:
-        """Warn if most numbers of the first maps lie in several pieces, as where 255 means any instance."""
+    def warn_of_pieces(
+        self,
+        paths: Sequence[Path],
+        remedy: str = "give --connected-components, and for soft edges --threshold",
+    ) -> None:
+        """Warn if most numbers of the first maps lie in several pieces, as where 255 means any instance.
+
+        Args:
+            paths: files of the maps.
+            remedy: what to do if each piece is an instance.
+        """
         if self.connected_components:
             return
         whole = torn = 0
@@ -107,8 +116,7 @@ class InstanceReading:
         if torn > whole:
             warnings.warn(
                 f"{paths[0].parent}: {torn} of {torn + whole} numbers of instances lie in several separate "
-                f"pieces (first {min(len(paths), _LOOKED_AT)} files); if each piece is an instance, give "
-                "--connected-components, and for soft edges --threshold",
+                f"pieces (first {min(len(paths), _LOOKED_AT)} files); if each piece is an instance, {remedy}",
                 stacklevel=3,
             )
 

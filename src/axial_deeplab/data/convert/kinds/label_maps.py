@@ -5,6 +5,7 @@ Source:
     a pickle, which is not opened. StarDist's examples: the same names in the folders images and masks.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -13,12 +14,14 @@ from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.util.text import shortened
 
 TITLE = "a folder of label maps"
 
-_ENDINGS = ("_cp_masks", "_masks")
+# What stands behind the name of a picture in that of its map.
+ENDINGS = ("_cp_masks", "_masks")
 _OTHERS = (
-    *_ENDINGS,
+    *ENDINGS,
     "_flows",
     "_dP",
     "_cellprob",
@@ -38,11 +41,11 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """Read a folder of pictures and maps.
 
     Raises:
-        ValueError: a map is damaged, the message names it.
+        ValueError: a map is damaged, or a picture has several; the message names them.
         OSError: a picture is missing.
     """
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
-    maps = _maps(source)
+    maps = {name: only_map(paths, name) for name, paths in _maps(source).items()}
     images = []
     for name, path in maps.items():
         photo = photos.find_stem(name, str(path))
@@ -56,22 +59,43 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     return maps_to_images(images, categories, None, source)
 
 
-def _maps(folder: Path) -> dict[str, Path]:
-    """Return the map of each picture by the path of that without its suffix."""
-    found: dict[str, Path] = {}
+def only_map(paths: Sequence[Path], picture: str) -> Path:
+    """Return the label map of a picture.
+
+    Args:
+        paths: label maps that are there, one at least.
+        picture: name of the picture.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(paths) > 1:
+        raise ValueError(
+            f"{picture} must have one label map, got {shortened([path.name for path in paths], 4)} in "
+            f"{paths[0].parent}; take away all but the right one"
+        )
+    return paths[0]
+
+
+def _maps(folder: Path) -> dict[str, list[Path]]:
+    """Return the maps of each picture by the path of that without its suffix."""
+    found: dict[str, list[Path]] = {}
     fitting: dict[Path, bool] = {}
     for path in list_files(folder, MAP_SUFFIXES, recursive=True):
         place = path.relative_to(folder)
-        ending = next((ending for ending in _ENDINGS if path.stem.endswith(ending)), None)
+        ending = next((ending for ending in ENDINGS if path.stem.endswith(ending)), None)
         if ending is not None:
-            found[place.with_name(path.stem.removesuffix(ending)).as_posix()] = path
+            name = place.with_name(path.stem.removesuffix(ending)).as_posix()
         elif path.parent.name == "masks":
             if path.parent not in fitting:
                 fitting[path.parent] = _has_pictures(path.parent)
             if not fitting[path.parent]:
                 continue
             parts = ["images" if part == "masks" else part for part in place.with_suffix("").parts]
-            found[PurePosixPath(*parts).as_posix()] = path
+            name = PurePosixPath(*parts).as_posix()
+        else:
+            continue
+        found.setdefault(name, []).append(path)
     return found
 
 
