@@ -473,6 +473,15 @@ def test_what_has_no_area_and_no_annotation_is_told(
     assert "1 pictures have no annotation" in printed
 
 
+def test_a_second_class_of_one_region_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "label_studio", tmp_path / "export")
+    edited(root / "export.json", '"polygonlabels": ["cell"]', '"polygonlabels": ["cell", "dog"]')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "1 regions have several classes, all but the first left out" in printed
+    assert "task 1: result[1] cell, dog)" in printed
+
+
 def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
     edited(root / "a.json", '"rectangle"', '"circle"')
