@@ -430,6 +430,14 @@ CASES = {
         )
         for name, value in (("--page", 0), ("--threshold", -1))
     },
+    **{
+        f"convert_masks_{words.split()[0].strip('-')}": Case(
+            f"dataset convert masks --images images --masks panoptic --thing a --output o {words}",
+            f"{words.split()[0]} must be given with maps, got it for masks",
+            "leave it out",
+        )
+        for words in ("--void-label 0", "--semantic panoptic")
+    },
     "palette_png": Case(EVALUATE, "panoptic/1.png", "got palette of", picture("panoptic/1.png", "P")),
     "greyscale_png": Case(
         EVALUATE, "panoptic/1.png", "got greyscale of 8 bits", picture("panoptic/1.png", "L")

@@ -491,6 +491,18 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert same([e for e in found["a.png"] if e[0] == "pair"], [("pair", mask(PAIR[0]) | circle)])
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0", "--page 1"],
+)
+def test_options_without_effect_are_refused(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = convert(capsys, FIXTURES / "labelme", *words.split(), "--output", tmp_path / "out")
+    assert (code, f"{words.split()[0]} must be given with maps" in printed) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
     assert (code, "must be of a kind that is recognized" in printed) == (2, True)
