@@ -503,6 +503,16 @@ def test_options_without_effect_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_maps_beside_pictures_are_no_spare_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")
+    shutil.copy(root / "a_cp_masks.png", root / "a_flows.tif")
+    assert main(["dataset", "check", str(root)]) == 0
+    assert "not listed" not in capsys.readouterr().out
+    shutil.copy(root / "a.png", root / "spare.png")
+    main(["dataset", "check", str(root)])
+    assert "cellpose has 1 images that are not listed, such as spare.png" in capsys.readouterr().out
+
+
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
     assert (code, "must be of a kind that is recognized" in printed) == (2, True)
