@@ -411,8 +411,10 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
 
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
+    from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.panoptic.categories import Categories, Category
 
+    ReadOptions(thing=options.thing, background=options.background)  # Refuses one name for both.
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
     if options.categories is None:

@@ -513,6 +513,12 @@ def test_maps_beside_pictures_are_no_spare_images(tmp_path: Path, capsys: pytest
     assert "cellpose has 1 images that are not listed, such as spare.png" in capsys.readouterr().out
 
 
+def test_the_name_of_maps_is_not_the_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--background", "object", "--output", tmp_path / "out")
+    code, printed = convert(capsys, FIXTURES / "cellpose", *words)
+    assert (code, "--thing and --background must be different" in printed) == (2, True)
+
+
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
     assert (code, "must be of a kind that is recognized" in printed) == (2, True)

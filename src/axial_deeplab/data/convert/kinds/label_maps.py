@@ -5,6 +5,7 @@ Source:
     a pickle, which is not opened. StarDist's examples: the same names in the folders images and masks.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +42,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: a map is damaged, the message names it.
         OSError: a picture is missing.
     """
+    thing = options.thing or "object"
+    options = replace(options, thing=thing)  # which refuses it as background
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
     maps = _maps(source)
     images = []
@@ -51,7 +54,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         )
     photos.warn_of_others(source)
     options.reading.warn_of_pieces(list(maps.values()))
-    categories = options.label_space([options.thing or "object"], source)
+    categories = options.label_space([thing], source)
     options.background_of(categories)
     return maps_to_images(images, categories, None, source)
 
