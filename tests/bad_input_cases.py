@@ -444,6 +444,26 @@ CASES = {
         )
         for name, value in (("--page", 0), ("--threshold", -1))
     },
+    **{
+        f"bare_list_{key}": Case(f"{TRAIN} --{key} {value}", f'key "{key}"', f"write [{value.strip('()')}]")
+        for key, value in (("data.channels", "1,1"), ("data.scales", "0.5,1"))
+    },
+    **{
+        f"one_name_for_two_{words.split()[0]}": Case(
+            f"dataset convert {words} --thing cell --background cell --output o",
+            "--thing and --background must be different, got 'cell' for both",
+            "rename it",
+        )
+        for words in ("maps --images images --instances panoptic", "images")
+    },
+    **{
+        f"convert_masks_{words.split()[0].strip('-')}": Case(
+            f"dataset convert masks --images images --masks panoptic --thing a --output o {words}",
+            f"{words.split()[0]} must be given with maps, got it for masks",
+            "leave it out",
+        )
+        for words in ("--void-label 0", "--semantic panoptic")
+    },
     "palette_png": Case(EVALUATE, "panoptic/1.png", "got palette of", picture("panoptic/1.png", "P")),
     "greyscale_png": Case(
         EVALUATE, "panoptic/1.png", "got greyscale of 8 bits", picture("panoptic/1.png", "L")

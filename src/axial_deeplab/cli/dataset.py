@@ -169,6 +169,15 @@ def scenes(arguments: Arguments) -> None:
 
 
 CONVERSIONS = ("maps", "masks", "coco-instances", "cityscapes")
+# Which conversions take an option, also kinds of SOURCE; elsewhere it would have no effect.
+TAKEN_BY = {
+    **dict.fromkeys(("semantic", "instances", "void_label"), ("maps",)),
+    "masks": ("masks",),
+    "page": ("maps", "masks"),
+    **dict.fromkeys(("connected_components", "threshold", "nodata"), ("maps", "masks", "label-maps")),
+    "json": ("coco-instances",),
+    **dict.fromkeys(("root", "split", "annotations"), ("cityscapes",)),
+}
 
 
 def _convert(arguments: Arguments, scratch: Path) -> None:
@@ -191,9 +200,8 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
     parser.add_argument(
         "--void-label",
         type=int,
-        default=255,
         metavar="ID",
-        help="maps: id that means void (default: %(default)s)",
+        help="maps: id that means void (default: 255)",
     )
     parser.add_argument(
         "--connected-components",
@@ -231,6 +239,7 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
     if options.source not in CONVERSIONS:
         _convert_source(options, scratch)
         return
+    _refuse_unused(options, options.source)
     _refuse_options(options, ("format", "attribute"), f"with a SOURCE, got it for {options.source}")
     if options.source != "coco-instances":
         names = ("stuff", "things", "crowds_are_objects")
@@ -285,7 +294,7 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
                 categories,
                 semantic=options.semantic,
                 instances=options.instances,
-                void_label=options.void_label,
+                void_label=255 if options.void_label is None else options.void_label,
                 reading=reading,
             )
     _write(images, categories, options, options.images)
@@ -296,11 +305,11 @@ def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
-    others = ("semantic", "instances", "masks", "json", "root", "split", "annotations", "page")
-    _refuse_options(options, others, f"with maps, masks, coco-instances or cityscapes, got it for {source}")
+    _refuse_unused(options, "label-maps")  # The kind that takes the most, before anything is read.
     wanted = replace(_reading_options(options, scratch), reading=_reading(options))
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
+    _refuse_unused(options, kind)
     if not options.copy_images and any(image.path.is_relative_to(scratch) for image in images):
         raise ValueError(
             f"--copy-images must be given for {source}, which has the pictures in it, got none; add it"
@@ -314,10 +323,17 @@ def _reading(options: argparse.Namespace) -> "InstanceReading":
     return InstanceReading(options.page, options.threshold, options.connected_components, options.nodata)
 
 
+def _refuse_unused(options: argparse.Namespace, kind: str) -> None:
+    """Refuse options that only other conversions take."""
+    for name, kinds in TAKEN_BY.items():
+        if kind not in kinds:
+            _refuse_options(options, (name,), f"with {' or '.join(kinds)}, got it for {options.source}")
+
+
 def _refuse_options(options: argparse.Namespace, names: tuple[str, ...], where: str) -> None:
     """Refuse options that would have no effect."""
     for name in names:
-        if getattr(options, name):
+        if getattr(options, name) not in (None, []) and getattr(options, name) is not False:
             raise ValueError(f"--{name.replace('_', '-')} must be given {where}; leave it out")
 
 
@@ -395,8 +411,10 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
 
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
+    from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.panoptic.categories import Categories, Category
 
+    ReadOptions(thing=options.thing, background=options.background)  # Refuses one name for both.
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
     if options.categories is None:

@@ -1,5 +1,6 @@
 """Settings of YAML files, checked against the types of `Config` as the command line checks its own."""
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -39,8 +40,10 @@ def checked_config(parse: Callable[[], jsonargparse.Namespace]) -> Config:
         settings = parse().as_dict()
     except jsonargparse.ArgumentError as error:
         message = " ".join(str(error).split())
+        bare = re.search(r"Expected a <class '(?:tuple|list)'>.* value: \(?([\d.,-]+)\)?$", message)
+        remedy = f"write [{bare[1]}]" if bare else "correct them"
         raise ValueError(
-            f"settings must be those of `axial-deeplab train --help`, got: {message}; correct them"
+            f"settings must be those of `axial-deeplab train --help`, got: {message}; {remedy}"
         ) from None
     settings.pop("config", None)
     return config_from_dict(settings)

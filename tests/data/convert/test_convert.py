@@ -109,6 +109,16 @@ def colors(root: Path) -> None:
     save(root / "semantic" / "a.png", np.zeros((2, 4, 3), np.uint8))
 
 
+def fractions(root: Path) -> None:
+    Image.fromarray(np.full((2, 4), 0.5, np.float32)).save(root / "semantic" / "a.tif")
+    (root / "semantic" / "a.png").unlink()
+
+
+def nan(root: Path) -> None:
+    Image.fromarray(np.full((2, 4), np.nan, np.float32)).save(root / "instances" / "a.tif")
+    (root / "instances" / "a.png").unlink()
+
+
 def cut_map(root: Path) -> None:
     (root / "instances" / "a.png").write_bytes((root / "instances" / "a.png").read_bytes()[:40])
 
@@ -148,6 +158,8 @@ def odd_categories(root: Path) -> None:
         (wrong_size, "images/a.jpg must be 2 x 4 pixels (height x width) as its annotation, got 3 x 4"),
         (unknown_id, "semantic/a.png must have only ids of the categories, got 0; add the category"),
         (colors, "semantic/a.png must have one channel of 8 or 16 bits"),
+        (fractions, "semantic/a.tif must have whole numbers below 16777216 as ids, got 0.5 (8 pixels)"),
+        (nan, "instances/a.tif must have whole numbers below 16777216 as ids, got nan (8 pixels)"),
         (cut_map, "instances/a.png must be a complete image of ids"),
         (missing_map, "instances must have a map of every image, got no"),
         (missing_image, "images must have the image of every map, got none for"),

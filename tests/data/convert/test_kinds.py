@@ -473,6 +473,15 @@ def test_what_has_no_area_and_no_annotation_is_told(
     assert "1 pictures have no annotation" in printed
 
 
+def test_a_second_class_of_one_region_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "label_studio", tmp_path / "export")
+    edited(root / "export.json", '"polygonlabels": ["cell"]', '"polygonlabels": ["cell", "dog"]')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "1 regions have several classes, all but the first left out" in printed
+    assert "task 1: result[1] cell, dog)" in printed
+
+
 def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
     edited(root / "a.json", '"rectangle"', '"circle"')
@@ -480,6 +489,34 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     y, x = np.mgrid[:12, :16] + 0.5
     circle = (x - 14) ** 2 + (y - 1) ** 2 < 2**2 + 3**2  # about (14, 1), through (16, 4)
     assert same([e for e in found["a.png"] if e[0] == "pair"], [("pair", mask(PAIR[0]) | circle)])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0", "--page 1"],
+)
+def test_options_without_effect_are_refused(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = convert(capsys, FIXTURES / "labelme", *words.split(), "--output", tmp_path / "out")
+    assert (code, f"{words.split()[0]} must be given with maps" in printed) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_maps_beside_pictures_are_no_spare_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")
+    shutil.copy(root / "a_cp_masks.png", root / "a_flows.tif")
+    assert main(["dataset", "check", str(root)]) == 0
+    assert "not listed" not in capsys.readouterr().out
+    shutil.copy(root / "a.png", root / "spare.png")
+    main(["dataset", "check", str(root)])
+    assert "cellpose has 1 images that are not listed, such as spare.png" in capsys.readouterr().out
+
+
+def test_the_name_of_maps_is_not_the_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--background", "object", "--output", tmp_path / "out")
+    code, printed = convert(capsys, FIXTURES / "cellpose", *words)
+    assert (code, "--thing and --background must be different" in printed) == (2, True)
 
 
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -244,10 +244,21 @@ def _repeated_files(dataset: PanopticDataset) -> list[str]:
 
 def _unlisted_files(dataset: PanopticDataset) -> list[str]:
     """Return a note for each folder that has images which the data set does not list."""
-    listed = {record.image for record in dataset.records}
+    images = {record.image for record in dataset.records}
+    listed = images | {record.ground_truth for record in dataset.records}
+    # A tool that writes a_masks.png beside a.png leaves more there, such as a_flows.tif.
+    beginnings = tuple(
+        f"{beside}_"
+        for record in dataset.records
+        if str(record.ground_truth).startswith(f"{(beside := record.image.with_suffix(''))}_")
+    )
     notes = []
-    for folder in sorted({path.parent for path in listed}):
-        others = [path for path in list_files(folder, SUFFIXES) if path not in listed]
+    for folder in sorted({path.parent for path in images}):
+        others = [
+            path
+            for path in list_files(folder, SUFFIXES)
+            if path not in listed and not str(path).startswith(beginnings)
+        ]
         if others:
             notes.append(f"{folder} has {len(others)} images that are not listed, such as {others[0].name}")
     return notes

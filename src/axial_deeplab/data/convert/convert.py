@@ -44,6 +44,7 @@ class UnwrittenImage(NamedTuple):
         image_id: None numbers the images 1, 2, ...
         page: page of the file, from 1 on, if it is not the only one.
         part: `train`, `val` ... where the source has parts that are to stay apart.
+        annotation: map of this image that lies beside it; None if there is none.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class UnwrittenImage(NamedTuple):
     image_id: ImageId | None = None
     page: int | None = None
     part: str = ""
+    annotation: Path | None = None
 
 
 def write_panoptic(

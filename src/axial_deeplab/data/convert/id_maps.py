@@ -24,7 +24,7 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         page: page of a TIFF file, from 1 on; None takes the first, with a warning if there are several.
 
     Raises:
-        ValueError: the file is broken, has several channels, or lacks the page.
+        ValueError: the file is broken, has several channels or values that are no ids, or lacks the page.
         OSError: the file cannot be opened.
     """
     num_pages = 1
@@ -41,9 +41,14 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
             mode = image.mode
             raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
             pixels = np.asarray(image) if raw is None else raw[0][..., 0]
-    if mode == "F" and (pixels == np.rint(pixels)).all() and np.abs(pixels).max(initial=0) < 2**24:
-        mode = "I"  # as ImageJ keeps more than 16 bits
-    if mode not in _MODES:
+    if mode == "F":  # as ImageJ keeps more than 16 bits
+        odd = pixels[(pixels != np.rint(pixels)) | (np.abs(pixels) >= 2**24)]
+        if odd.size:
+            raise ValueError(
+                f"{path} must have whole numbers below {2**24} as ids, got {odd[0]} ({odd.size} pixels); "
+                "correct those pixels, or give the map of ids if this is another"
+            )
+    elif mode not in _MODES:
         raise ValueError(
             f"{path} must have one channel of 8 or 16 bits whose values are ids, got mode {mode}; "
             "save the ids as greyscale, not as colors"

@@ -56,7 +56,13 @@ def maps_to_images(
     if not images:
         raise ValueError(f"{source} must have an annotated image, got none; annotate some")
     draw = partial(_draw, categories=categories, void=void)
-    return [UnwrittenImage(i.path, i.file_name, partial(draw, i), part=i.part) for i in images], categories
+    unwritten = []
+    for i in images:
+        beside = i.source if i.source.parent == i.path.parent else None
+        unwritten.append(
+            UnwrittenImage(i.path, i.file_name, partial(draw, i), part=i.part, annotation=beside)
+        )
+    return unwritten, categories
 
 
 def _draw(image: MappedImage, *, categories: Categories, void: int | None) -> Panoptic:

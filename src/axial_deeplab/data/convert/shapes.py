@@ -55,7 +55,7 @@ class ReadOptions:
             refuses archives, and pictures inside of annotations.
 
     Raises:
-        ValueError: categories are given in two ways.
+        ValueError: categories are given in two ways, or thing and background are one.
     """
 
     images: Path | None = None
@@ -70,6 +70,10 @@ class ReadOptions:
     scratch: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.background is not None and self.thing == self.background:
+            raise ValueError(
+                f"--thing and --background must be different, got {self.thing!r} for both; rename it"
+            )
         if self.categories is not None and (self.stuff or self.things):
             raise ValueError(
                 f"--{'stuff' if self.stuff else 'things'} must not be given with --categories, which say "

@@ -27,7 +27,7 @@ class UnwrittenDataset(PanopticDataset):
                     place if image.image_id is None else image.image_id,
                     image.file_name,
                     image.path,
-                    image.path,
+                    image.annotation or image.path,
                 )
                 for place, image in enumerate(images, 1)
             ],

@@ -8,6 +8,7 @@ Source:
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: roifile is missing, or a file is damaged, the message names it and the ROI.
         OSError: a picture is missing.
     """
+    thing = options.thing or "object"
+    options = replace(options, thing=thing)  # which refuses it as background
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     images = []
     for path in files_of(source, ".roi", ".zip"):
@@ -56,12 +59,12 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         shapes = [
             shape
             for roi, content in _rois(path)
-            if (shape := _shape(content, f"{path}: {roi}", options.thing or "object", left_out)) is not None
+            if (shape := _shape(content, f"{path}: {roi}", thing, left_out)) is not None
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
     photos.warn_of_others(source)
-    return shapes_to_convert(images, options, source, names=[options.thing or "object"])
+    return shapes_to_convert(images, options, source, names=[thing])
 
 
 def _names(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ Source:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -44,6 +45,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: a map is damaged, or a picture has several; the message names them.
         OSError: a picture is missing.
     """
+    thing = options.thing or "object"
+    options = replace(options, thing=thing)  # which refuses it as background
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
     maps = {name: only_map(paths, name) for name, paths in _maps(source).items()}
     images = []
@@ -54,7 +57,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         )
     photos.warn_of_others(source)
     options.reading.warn_of_pieces(list(maps.values()))
-    categories = options.label_space([options.thing or "object"], source)
+    categories = options.label_space([thing], source)
     options.background_of(categories)
     return maps_to_images(images, categories, None, source)
 
