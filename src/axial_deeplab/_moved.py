@@ -40,6 +40,7 @@ MOVED = {
     "models.decoder": "models.decoders",
     "models.fuse": "models.folding.fold",
     "models.fused_axial_block": "models.folding.packed_axial_block",
+    "models.heads": "models.decoders",
     "models.hybrid_resnet": "models.backbones.hybrid_resnet",
     "models.local_attention": "models.attention.window",
     "models.pointwise": "models.folding.packed_pointwise",

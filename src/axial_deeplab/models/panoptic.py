@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.models.backbones.base import Backbone
-from axial_deeplab.models.decoders import ATROUS_RATES, AxialDecoder, ConvDecoder
+from axial_deeplab.models.decoders import ATROUS_RATES, AxialDecoder, ConvDecoder, Head
 from axial_deeplab.models.folding.fold import Fusible
-from axial_deeplab.models.heads import Head
 from axial_deeplab.models.options import (
     AXIAL,
     DECODER,
