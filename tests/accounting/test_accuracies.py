@@ -116,6 +116,26 @@ def test_training_and_pq_take_the_network_of_the_weights_above(tmp_path: Path) -
     assert "* run/metrics.csv: axial_deeplab_nano " in text
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "cause"),
+    [
+        ("pq.json", '{"All": {"pq": 41', "delimiter"),
+        ("pq.json", '{"PQ": "x"}', "no number from 0 to 100"),
+        ("pq.json", '{"All": {"pq": 141}}', "no number from 0 to 100"),
+        ("metrics.csv", "step,val/PQ\n1,x\n", "could not convert string to float: 'x'"),
+    ],
+)
+def test_broken_reports_are_named(tmp_path: Path, name: str, text: str, cause: str) -> None:
+    write(tmp_path / "broken" / name, text)
+    with pytest.raises(ValueError, match=rf"got none in .*broken/{name}: .*{cause}"):
+        read_reports(tmp_path)
+    write(tmp_path / "whole.json", panoptic(coco.CATEGORIES))
+    write(tmp_path / "other.json", {"images": []})
+    with pytest.warns(UserWarning, match=rf"broken/{name}: .*{cause}.*; the report is passed over") as told:
+        (report,) = read_reports(tmp_path)
+    assert (report.path.name, len(told)) == ("whole.json", 1)
+
+
 def test_classifiers(tmp_path: Path) -> None:
     numbers = {"top1": 77.0, "top5": 93.0, "num_images": 50000}
     write(tmp_path / "a.json", {**numbers, "network": {"name": "axial_resnet_s", "num_classes": 1000}})

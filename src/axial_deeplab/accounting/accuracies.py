@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from axial_deeplab.accounting.published import (
 )
 from axial_deeplab.data.labels import cityscapes, coco
 from axial_deeplab.models.registry import ENTRIES, SegmentationEntry
-from axial_deeplab.util.text import markdown_table
+from axial_deeplab.util.text import markdown_table, shortened
 from axial_deeplab.weights.file import read_metadata
 
 NEUTRAL = frozenset(
@@ -131,7 +132,7 @@ def read_reports(folder: str | os.PathLike[str]) -> list[Report]:
 
     Reports are the JSON files of `evaluate` and `pq`, and the last validation of `metrics.csv`, which `train`
     writes. One that names no network belongs to the training whose weights.safetensors lies beside it or in
-    the nearest folder above, within `folder`.
+    the nearest folder above, within `folder`. Broken ones are passed over with a warning.
 
     Args:
         folder: the folder.
@@ -143,6 +144,7 @@ def read_reports(folder: str | os.PathLike[str]) -> list[Report]:
     if not top.is_dir():
         raise ValueError(f"results must be a folder of reports, got {top}, which is none; correct the path")
     reports: list[Report] = []
+    broken: list[str] = []
     for directory, folders, names in os.walk(top):
         folders.sort()
         place = Path(directory)
@@ -151,14 +153,17 @@ def read_reports(folder: str | os.PathLike[str]) -> list[Report]:
             if name.startswith(".") or path.suffix not in (".json", ".csv") or not path.is_file():
                 continue
             if name == "metrics.csv":
-                reports += _of_training(path, top)
+                reports += _of_training(path, top, broken)
             elif path.suffix == ".json" and path.stat().st_size <= LARGEST_REPORT:
-                reports += _of_measurement(path, top)
+                reports += _of_measurement(path, top, broken)
     if not reports:
+        causes = f" ({shortened(broken, 3)})" if broken else ""
         raise ValueError(
-            f"results must hold reports of `evaluate --json-out`, `pq --json` or `train` (metrics.csv with a "
-            f"validation), got none in {top}; write one there, or give their folder"
+            "results must hold reports of `evaluate --json-out`, `pq --json` or `train` (metrics.csv with a "
+            f"validation), got none in {top}{causes}; write one there, or give their folder"
         )
+    for cause in broken:
+        warnings.warn(f"{cause}; the report is passed over, write it again", stacklevel=2)
     return reports
 
 
@@ -227,14 +232,15 @@ def _own_arguments(network: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_measurement(path: Path, top: Path) -> Iterator[Report]:
-    """Yield the report of a JSON file of `evaluate` or `pq`, if it is one."""
+def _of_measurement(path: Path, top: Path, broken: list[str]) -> Iterator[Report]:
+    """Yield the report of a JSON file of `evaluate` or `pq`, if it is one; what is wrong goes to `broken`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError):
-        return  # other files may lie there
-    if not isinstance(content, dict):
+    except (ValueError, OSError, RecursionError) as error:
+        broken.append(f"{path}: {error}")
         return
+    if not isinstance(content, dict):
+        return  # other files may lie there
     scores = {
         measure: _score(content, *keys)
         for measure, keys in {
@@ -248,6 +254,8 @@ def _of_measurement(path: Path, top: Path) -> Iterator[Report]:
     }
     found = {measure: score for measure, score in scores.items() if score is not None}
     if not found.keys() & {"top-1", "PQ"}:
+        if content.keys() & {"top1", "All", "PQ"}:
+            broken.append(f"{path}: no number from 0 to 100 as top1, or as pq of All")
         return
     per_class = content.get("per_class")
     entries = per_class.values() if isinstance(per_class, dict) else ()
@@ -266,8 +274,8 @@ def _of_measurement(path: Path, top: Path) -> Iterator[Report]:
     )
 
 
-def _of_training(path: Path, top: Path) -> Iterator[Report]:
-    """Yield the report of the last validation in a metrics.csv, if there was one."""
+def _of_training(path: Path, top: Path, broken: list[str]) -> Iterator[Report]:
+    """Yield the report of the last validation in a metrics.csv, if there was one; see `_of_measurement`."""
     columns = {
         "top-1": "val/top1",
         "PQ": "val/PQ",
@@ -282,7 +290,8 @@ def _of_training(path: Path, top: Path) -> Iterator[Report]:
                 given = {measure: line.get(column) for measure, column in columns.items()}
                 found = {measure: float(text) for measure, text in given.items() if text}
                 last = {measure: score for measure, score in found.items() if 0 <= score <= 100} or last
-    except (ValueError, OSError, csv.Error):
+    except (ValueError, OSError, csv.Error) as error:
+        broken.append(f"{path}: {error}")
         return
     if last:
         weights, start = _training_of(path, top)
