@@ -7,14 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from axial_deeplab.data.convert.convert import MAP_SUFFIXES
-from axial_deeplab.data.convert.kinds.label_maps import ENDINGS, only_map
+from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
 from axial_deeplab.util.text import shortened
 
 # How the files of label maps are called after a picture: by cellpose, by StarDist and others.
-LABEL_SUFFIXES = tuple(f"{ending}{suffix}" for ending in (*ENDINGS, "") for suffix in MAP_SUFFIXES)
+LABEL_SUFFIXES = tuple(f"{ending}{suffix}" for ending in (*LABEL_ENDINGS, "") for suffix in MAP_SUFFIXES)
 
 
 class _Found(NamedTuple):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.check.report import ImageFindings, SegmentFindings, notes_of_things
 from axial_deeplab.data.cityscapes import CityscapesDataset, cityscapes_annotation
-from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.convert.id_maps import MAP_SUFFIXES, read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
@@ -27,9 +27,6 @@ from axial_deeplab.panoptic.map import Panoptic, measure_segments
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.util.files import atomic_directory
 from axial_deeplab.util.text import shortened
-
-# A JPEG does not keep the values of its pixels, which are ids here.
-MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".pbm", ".pnm")
 
 Folder = str | os.PathLike[str]
 

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,12 @@ from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
 from axial_deeplab.data.wide_images import read_ppm
 from axial_deeplab.util.files import opened
+from axial_deeplab.util.text import shortened
 
+# A JPEG does not keep the values of its pixels, which are ids here.
+MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".pbm", ".pnm")
+# What stands behind the name of a picture in that of its label map: of cellpose, and of others.
+LABEL_ENDINGS = ("_cp_masks", "_masks")
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
@@ -57,3 +64,21 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         text = f"has {num_pages} pages, of which the first is read; give another with --page"
         warnings.warn(ImageWarning(path, text, "pages of a map"), stacklevel=2)
     return pixels.astype(np.int32)
+
+
+def only_map(paths: Sequence[Path], picture: str) -> Path:
+    """Return the label map of a picture.
+
+    Args:
+        paths: label maps that are there, one at least.
+        picture: name of the picture.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(paths) > 1:
+        raise ValueError(
+            f"{picture} must have one label map, got {shortened([path.name for path in paths], 4)} in "
+            f"{paths[0].parent}; take away all but the right one"
+        )
+    return paths[0]

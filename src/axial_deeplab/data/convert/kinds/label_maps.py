@@ -5,24 +5,20 @@ Source:
     a pickle, which is not opened. StarDist's examples: the same names in the folders images and masks.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from axial_deeplab.data.convert.convert import MAP_SUFFIXES
+from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
-from axial_deeplab.util.text import shortened
 
 TITLE = "a folder of label maps"
 
-# What stands behind the name of a picture in that of its map.
-ENDINGS = ("_cp_masks", "_masks")
 _OTHERS = (
-    *ENDINGS,
+    *LABEL_ENDINGS,
     "_flows",
     "_dP",
     "_cellprob",
@@ -62,31 +58,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     return maps_to_images(images, categories, None, source)
 
 
-def only_map(paths: Sequence[Path], picture: str) -> Path:
-    """Return the label map of a picture.
-
-    Args:
-        paths: label maps that are there, one at least.
-        picture: name of the picture.
-
-    Raises:
-        ValueError: there are several.
-    """
-    if len(paths) > 1:
-        raise ValueError(
-            f"{picture} must have one label map, got {shortened([path.name for path in paths], 4)} in "
-            f"{paths[0].parent}; take away all but the right one"
-        )
-    return paths[0]
-
-
 def _maps(folder: Path) -> dict[str, list[Path]]:
     """Return the maps of each picture by the path of that without its suffix."""
     found: dict[str, list[Path]] = {}
     fitting: dict[Path, bool] = {}
     for path in list_files(folder, MAP_SUFFIXES, recursive=True):
         place = path.relative_to(folder)
-        ending = next((ending for ending in ENDINGS if path.stem.endswith(ending)), None)
+        ending = next((ending for ending in LABEL_ENDINGS if path.stem.endswith(ending)), None)
         if ending is not None:
             name = place.with_name(path.stem.removesuffix(ending)).as_posix()
         elif path.parent.name == "masks":
