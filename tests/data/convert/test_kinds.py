@@ -519,6 +519,23 @@ def test_the_name_of_maps_is_not_the_background(tmp_path: Path, capsys: pytest.C
     assert (code, "--thing and --background must be different" in printed) == (2, True)
 
 
+def test_classes_of_nearly_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"cell"', '"Pair "')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "the classes 'Pair ', 'pair' differ in capitals or spaces alone; if they are one" in printed
+
+
+def test_two_classes_of_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (settings,) = root.glob("*.yaml")
+    settings.write_text("names: [cell, cell]")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "2 classes have the name 'cell' and become one; if they are several, rename them" in printed
+
+
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
     assert (code, "must be of a kind that is recognized" in printed) == (2, True)
