@@ -1,7 +1,10 @@
 """The subcommands of `axial-deeplab` that are about data sets: `dataset` and `scenes`."""
 
 import argparse
+import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +29,10 @@ def dataset(arguments: Arguments) -> None:
     """Examine a data set before training (check), or convert one to COCO panoptic format (convert)."""
     actions = {"check": _check, "convert": _convert}
     if arguments and arguments[0] in actions:
-        with TemporaryDirectory(prefix="axial-deeplab-") as scratch:  # for what archives hold
+        with (
+            TemporaryDirectory(prefix="axial-deeplab-") as scratch,  # for what archives hold
+            _naming_archives(scratch, arguments),
+        ):
             actions[arguments[0]](arguments[1:], Path(scratch))
         return
     parser = Parser(dataset)
@@ -36,6 +42,43 @@ def dataset(arguments: Arguments) -> None:
         help="what to do; `axial-deeplab dataset ACTION --help` tells the options",
     )
     parser.parse_args(arguments)
+
+
+class _Renaming:
+    """A stream of text that is changed before it is written."""
+
+    def __init__(self, stream: Any, rename: Callable[[str], str]) -> None:
+        self._stream, self._rename = stream, rename
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> Any:
+        return self._stream.write(self._rename(text))
+
+
+@contextmanager
+def _naming_archives(scratch: str, words: Arguments) -> Iterator[None]:
+    """Name the files of archives by the ZIP that was given, not by the folder that is soon gone."""
+    unpacked = re.compile(rf"{re.escape(scratch)}[/\\][^/\\]+[/\\]([^/\\]+?\.zip)", re.IGNORECASE)
+
+    def given(found: re.Match[str]) -> str:
+        archives = [word for word in words if Path(word).name == found[1]]
+        return archives[0] if len(archives) == 1 else found[1]
+
+    def rename(text: str) -> str:
+        return unpacked.sub(given, text)
+
+    streams: list[Any] = [_Renaming(stream, rename) for stream in (sys.stdout, sys.stderr)]
+    try:
+        with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+            yield
+    except (ValueError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and error.filename is not None:
+            error.filename = rename(str(error.filename))
+        else:
+            error.args = (rename(str(error)),)
+        raise
 
 
 def _check(arguments: Arguments, scratch: Path) -> None:

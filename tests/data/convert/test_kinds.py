@@ -396,6 +396,27 @@ def test_archives_of_one_name_stay_apart(tmp_path: Path, capsys: pytest.CaptureF
     assert "read as a LabelMe folder" in printed
 
 
+def test_files_of_archives_are_named_by_the_archive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"rectangle"', '"line"')
+    archive = shutil.make_archive(str(tmp_path / "z"), "zip", root)
+    code, printed = convert(capsys, archive, "--copy-images", "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert f"{archive}: 1 points and lines, which have no area, left out ({archive}/a.json: " in printed
+    edited(root / "a.json", '"line"', '"lines"')
+    shutil.make_archive(str(tmp_path / "z"), "zip", root)
+    code, printed = convert(capsys, archive, "--copy-images", "--output", tmp_path / "again")
+    assert (code, f"error: {archive}/a.json: shapes[3]" in printed) == (2, True)
+    (root / "a.png").unlink()
+    archive = shutil.make_archive(str(tmp_path / "z"), "zip", root)
+    assert main(["dataset", "check", archive]) == 2
+    told = capsys.readouterr()
+    assert f"{archive}/a.json" in told.out + told.err
+    assert "axial-deeplab-" not in told.out + told.err
+
+
 def test_archives_are_not_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*entries: tuple[str, bytes]) -> str:
         with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
@@ -517,6 +538,23 @@ def test_the_name_of_maps_is_not_the_background(tmp_path: Path, capsys: pytest.C
     words = ("--background", "object", "--output", tmp_path / "out")
     code, printed = convert(capsys, FIXTURES / "cellpose", *words)
     assert (code, "--thing and --background must be different" in printed) == (2, True)
+
+
+def test_classes_of_nearly_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"cell"', '"Pair "')
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "the classes 'Pair ', 'pair' differ in capitals or spaces alone; if they are one" in printed
+
+
+def test_two_classes_of_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (settings,) = root.glob("*.yaml")
+    settings.write_text("names: [cell, cell]")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0
+    assert "2 classes have the name 'cell' and become one; if they are several, rename them" in printed
 
 
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,7 @@ class ReadOptions:
             raise ValueError(
                 f"{source} must have a shape with a class, got none; draw some, or give --categories"
             )
+        warn_of_names(names, source)
         stuff = {*self.stuff_among(names, source), self.background}
         if self.background is not None and self.background not in names:
             names.insert(0, self.background)
@@ -351,6 +352,26 @@ class Photos:
 
 def _parts(name: str) -> tuple[str, ...]:
     return PurePosixPath(name.replace("\\", "/")).parts or ("",)
+
+
+def warn_of_names(names: Sequence[str], source: Path) -> None:
+    """Warn of classes that differ in capitals or spaces alone.
+
+    Args:
+        names: classes, each once.
+        source: what messages call the file.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(spelled_alike(name).split()), []).append(name)
+    for group in groups.values():
+        if len(group) > 1:
+            alike = ", ".join(map(repr, group))
+            warnings.warn(
+                f"{source}: the classes {alike} differ in capitals or spaces alone; if they are one, name "
+                "them alike",
+                stacklevel=3,
+            )
 
 
 def text_of(path: Path) -> str:

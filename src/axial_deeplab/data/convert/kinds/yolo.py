@@ -6,6 +6,8 @@ Source:
     file shows nothing.
 """
 
+import warnings
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,6 +55,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     folder = folder_of(source)
     names = _names(source, folder)
+    for name, times in Counter(names.values()).items():
+        if times > 1:
+            warnings.warn(
+                f"{source}: {times} classes have the name {name!r} and become one; if they are several, "
+                "rename them",
+                stacklevel=2,
+            )
     photos = Photos(options.images or folder, exclude=("labels",))
     left_out = LeftOut(source)
     images: list[LabeledImage] = []
