@@ -58,6 +58,8 @@ def told_together() -> Iterator[None]:
             warnings.simplefilter("always", ImageWarning)
             yield
     finally:
+        # Threads find them in any order; the same images are to give the same words.
+        found.sort(key=lambda note: str(note.args[0]))
         for text in together(found):
             warnings.warn(text, stacklevel=3)
 
