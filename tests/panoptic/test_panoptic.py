@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import struct
 import zlib
 
@@ -429,3 +430,13 @@ def test_real_annotations_survive_the_round_trip(shared_data, tmp_path):
                 math.prod(image.size)
                 == sum(part["area"] for part in written["segments_info"]) + (ids == 0).sum()
             )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes in folders")
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_the_list_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "panoptic.json.part")
+    categories = Categories([Category(1, "sky", False)])
+    writer = PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", categories, settings="a")
+    with pytest.raises(OSError, match=r"panoptic.json.part must be a file, got a pipe or a device"):
+        writer.begin("a.png")

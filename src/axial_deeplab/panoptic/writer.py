@@ -14,7 +14,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
 from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
-from axial_deeplab.util.files import atomic_path, bytes_of, lock_file
+from axial_deeplab.util.files import atomic_path, bytes_of, lock_file, refuse_special_file
 
 
 class WrittenImage(NamedTuple):
@@ -323,6 +323,7 @@ class PanopticWriter:
             return
         if self.settings is not None:
             self.json_path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_special_file(self._list_path)
             self._list = self._list_path.open("a", encoding="utf-8")
             if not lock_file(self._list):
                 self._list.close()

@@ -49,6 +49,16 @@ def _open_file(path: str, flags: int) -> int:
     return handle
 
 
+def refuse_special_file(path: Path) -> None:
+    """Refuse to write to what is there and no file.
+
+    Raises:
+        OSError: the path is that of a pipe or a device.
+    """
+    if path.exists():
+        _refuse_special(path, path.stat().st_mode)
+
+
 def _refuse_special(path: str | os.PathLike[str], mode: int) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, the system itself tells what it is
         raise OSError(f"{path} must be a file, got a pipe or a device; give the path of a file")
@@ -99,8 +109,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder cannot be made or written.
     """
     final = Path(path)
-    if final.exists():
-        _refuse_special(final, final.stat().st_mode)
+    refuse_special_file(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(final.parent)
     handle, temporary = _locked(
