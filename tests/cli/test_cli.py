@@ -277,6 +277,12 @@ def test_the_first_example_of_the_readme(
     assert code == 0
     assert "warning: scores are low, 0." in err
     assert "over the pixels: the weights may be for pictures of another kind, with person, car, bus" in err
+    words = ("predict", "samples/scene.jpg", "--weights", "axial_deeplab_nano_nuclei", "--output", "third")
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert (
+        "warning: no thing was found in 1 image: where there are some, the weights may be for pictures" in err
+    )
 
 
 def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:

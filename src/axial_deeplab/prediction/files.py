@@ -132,13 +132,22 @@ class PredictedFiles:
         raise ValueError(f"inputs must be {self.wanted}, got {which}{rest}: {_listed(self.failures)}")
 
     def warn(self, predictor: Predictor) -> None:
-        """Tell what is doubtful in the predictions; of low scores where nothing worse is to be told."""
+        """Tell what is doubtful in the predictions; of the scores where nothing worse is to be told."""
         knobs = predictor.post_processing
         warn_of_left_out(self.num_left_out, knobs.top_k, knobs.top_k_area, stacklevel=3)
         doubt = doubt_of_scores(self.scores)
+        if not doubt and predictor.categories.thing_ids and self.scores and self._no_thing_found:
+            doubt = (
+                f"no thing was found in {_count(len(self.scores), 'image')}: where there are some, the "
+                "weights may be for pictures of another kind"
+            )
         if doubt and not self.failures:
             names = shortened(predictor.categories.names)
             warnings.warn(f"{doubt}, with {names}; give other weights", stacklevel=3)
+
+    @property
+    def _no_thing_found(self) -> bool:
+        return all(math.isnan(of_things) for _, of_things in self.scores)
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
