@@ -60,11 +60,26 @@ def find_centers(
     # Further away than the map is long there is nothing.
     before, after = (min(reach, max(heatmap.shape)) for reach in ((nms_kernel - 1) // 2, nms_kernel // 2))
     nms_kernel = before + 1 + after
-    padded = F.pad(heatmap[None, None], (before, after, before, after))
+    padded = F.pad(heatmap, (before, after, before, after))
     # A maximum over a square is one over its columns, then one over the rows.
-    highest = F.max_pool2d(F.max_pool2d(padded, (nms_kernel, 1), stride=1), (1, nms_kernel), stride=1)[0, 0]
+    highest = _sliding_maximum(_sliding_maximum(padded, nms_kernel, 0), nms_kernel, 1)
     centers = ((heatmap == highest) & (heatmap > threshold)).nonzero()
     return strongest(centers, heatmap[centers[:, 0], centers[:, 1]], top_k, strict=strict_top_k)
+
+
+def _sliding_maximum(values: Tensor, length: int, dim: int) -> Tensor:
+    """Return the maxima of all runs of so many values along a dimension, which gets shorter by length - 1.
+
+    Runs are doubled until two of them cover the whole: log2(length) passes, in place of `length` comparisons
+    for each value as in a pooling.
+    """
+    covered = 1
+    while covered < length:
+        step = min(covered, length - covered)
+        rest = values.shape[dim] - step
+        values = torch.maximum(values.narrow(dim, 0, rest), values.narrow(dim, step, rest))
+        covered += step
+    return values
 
 
 def strongest(

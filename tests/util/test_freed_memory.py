@@ -56,10 +56,11 @@ def test_prediction_of_files_gives_it_back_and_networks_do_not(
     monkeypatch.setattr(
         freed_memory, "_function", lambda name: pytest.fail("a network leaves the heap alone")
     )
-    for name in ("1.png", "2.png"):
-        Image.new("RGB", (33, 33)).save(tmp_path / name)
+    for name, side in (("1.png", 33), ("2.png", 33), ("3.png", 49)):
+        Image.new("RGB", (side, side)).save(tmp_path / name)
     model = create_model("axial_deeplab_nano", depths=(1, 1, 1, 1), num_classes=2).eval().fuse()
     categories = Categories([Category(1, "sky", False), Category(2, "car", True)])
     predictor = Predictor(LoadedWeights(model, categories, {"model": {"name": "nano"}}), "cpu")
+    monkeypatch.setattr(files, "_num_threads", lambda predictor: 1)
     files.predict_files(predictor, [tmp_path], tmp_path / "out", overlay=False)
-    assert len(calls) == 2
+    assert len(calls) == 2  # the second fits into what the first has left

@@ -132,6 +132,7 @@ class ImageJob:
 
     def __post_init__(self) -> None:
         self._all_threads = torch.get_num_threads()
+        self._last_size: tuple[int, int] | None = None
 
     def __call__(self, image: ImageToDo) -> DoneImage | FailedImage | None:
         """Segment an image and write its files; return None of one that is to be seen in tiles.
@@ -158,8 +159,10 @@ class ImageJob:
         """Write the files of a prediction."""
         done = self._trying(image, lambda image: self._written(image, prediction))
         assert done is not None
-        # Images of many sizes leave gaps in the heap that no later map fits into.
-        return_freed_memory()
+        # Images of many sizes leave gaps in the heap that no later map fits into; those of one fit.
+        if prediction.size != self._last_size:
+            self._last_size = prediction.size
+            return_freed_memory()
         return done
 
     def _trying(

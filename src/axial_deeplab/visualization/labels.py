@@ -152,9 +152,9 @@ def _best_places(mask: NDArray[np.bool_], height: float, width: float) -> Iterat
 
 def _clearance(mask: NDArray[np.bool_]) -> NDArray[np.signedinteger]:
     """Return how far each pixel is from the nearer end of its run in its row, pixels."""
-    position = np.arange(mask.shape[1])
-    last_outside = np.maximum.accumulate(np.where(mask, -1, position), axis=1)
-    reversed_outside = np.where(mask[:, ::-1], -1, position)
+    position = np.arange(mask.shape[1], dtype=np.int16)  # of _SEARCH_SIDE at most
+    last_outside = np.maximum.accumulate(np.where(mask, np.int16(-1), position), axis=1)
+    reversed_outside = np.where(mask[:, ::-1], np.int16(-1), position)
     next_outside = mask.shape[1] - 1 - np.maximum.accumulate(reversed_outside, axis=1)[:, ::-1]
     return np.minimum(position - last_outside, next_outside - position)
 
