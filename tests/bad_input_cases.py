@@ -596,6 +596,9 @@ CASES = {
     "crowds_of_maps": Case(
         f"{CONVERT} --crowds-are-objects", "--crowds-are-objects must be given", "leave it"
     ),
+    "holes_of_maps": Case(
+        f"{CONVERT} --inner-outlines-are-holes", "--inner-outlines-are-holes must be given", "leave it"
+    ),
     **{
         f"panoptic_{name}": Case(f"dataset convert . --output out {words}", *says)
         for name, words, says in (

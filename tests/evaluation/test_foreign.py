@@ -1,6 +1,7 @@
 """What transformers, detectron2 and cellpose give is scored as our own predictions are."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -50,6 +51,31 @@ def test_transformers_by_names_from_0_on_and_with_nothing():
     nothing = from_transformers({"segmentation": torch.full((4, 5), -1), "segments_info": []}, CATEGORIES)
     assert not nothing.map.any()
     assert nothing.segments == ()
+
+
+def test_transformers_with_ids_that_repeat():
+    # `findings/transformers_fused_ids.sh`: after the second piece of stuff counting goes on from its id.
+    names = ["back", "cell", "rest", "cell", "back", "rest"]
+    categories = Categories([*CELLS, Category(3, "rest", False)])
+    rows = np.repeat(np.arange(1, 7), 2)[:, None] * np.ones((1, 4), int)
+
+    def result(ids):
+        infos = [
+            {"id": value, "label_id": categories.names.index(name), "was_fused": name != "cell", "score": 0.9}
+            for value, name in zip(ids, names, strict=True)
+        ]
+        return {"segmentation": torch.from_numpy(np.asarray(ids)[rows - 1]), "segments_info": infos}
+
+    with pytest.warns(UserWarning, match=r"got 2 for cell, rest, all .*; give label_ids_to_fuse=set\(\)"):
+        from_transformers(result([1, 2, 3, 4, 1, 2]), categories)
+    with pytest.warns(UserWarning, match="got 2 for cell, cell"):
+        from_transformers(result([1, 2, 3, 2, 1, 3]), categories)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = from_transformers(result([1, 2, 3, 4, 5, 6]), categories)
+        fused = from_transformers(result([1, 2, 3, 4, 1, 3]), categories)
+    np.testing.assert_array_equal(whole.map, fused.map)
+    assert [(each.train_id, each.area) for each in whole.segments] == [(0, 16), (1, 8), (2, 16), (1, 8)]
 
 
 def test_detectron2():

@@ -21,6 +21,7 @@ from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import LoadedWeights
+from onnx_runtimes import OPTIMIZERS, in_onnxruntime, in_openvino, optimized
 
 CATEGORIES = Categories([Category(7, "sky", False), Category(3, "car", True), Category(90, "person", True)])
 SETTINGS = {"top_k": 10, "stuff_area": 5, "center_threshold": 0.0}
@@ -173,6 +174,18 @@ def test_onnx_runtime_at_any_size(weights, onnx_file, size):
         assert difference < 1e-4 * max(expected[name].std(correction=0), expected[name].abs().max())
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("runtime", [in_onnxruntime, in_openvino])
+def test_other_runtimes_and_optimizers(weights, onnx_file, runtime, optimizer):
+    run = runtime(optimized(optimizer, onnx.load(onnx_file)))
+    for batch, height, width in ((1, 75, 97), (2, 40, 61), (3, 1, 1)):
+        images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(width)) * 255
+        expected = load_onnx(onnx_file).model(images)
+        for found, (name, values) in zip(run({"images": images.numpy()}), expected.items(), strict=True):
+            scale = max(float(values.std()), 1e-3)
+            assert np.abs(found - values.numpy()).max() < 1e-4 * scale, (name, batch, height, width)
+
+
 def test_prediction_with_onnx_runtime(weights, onnx_file, tmp_path, capsys, monkeypatch):
     rng = np.random.default_rng(1)
     picture = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((96, 64))
@@ -224,6 +237,13 @@ def test_onnx_with_post_processing(stand_in, tmp_path):
     maps = load_onnx(path).model(torch.arange(3 * 40 * 50.0).reshape(1, 3, 40, 50) % 256)
     assert maps.keys() == {"panoptic", "semantic", "num_centers"}
     assert len(maps["panoptic"].unique()) > 2
+    # A batch of different pictures, whose float maps differ in the seventh digit between runtimes.
+    images = np.stack([np.arange(3 * 40 * 50.0).reshape(3, 40, 50) % n for n in (256, 61)]).astype(np.float32)
+    expected = load_onnx(path).model(torch.from_numpy(images)).values()
+    for optimizer in OPTIMIZERS:
+        found = in_openvino(optimized(optimizer, onnx.load(path)))({"images": images})
+        for values, wanted in zip(found, expected, strict=True):
+            assert (values != wanted.numpy()).sum() <= 2, optimizer
     with pytest.raises(ValueError, match="weights must be those of a segmentation network"):
         Predictor(load_onnx(path))
 

@@ -1,13 +1,12 @@
 """The post-processing as a graph gives the maps of `PostProcessing`, in other runtimes, too."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from onnx.reference import ReferenceEvaluator
 
 from axial_deeplab.export.post_processing_graph import PostProcessingGraph
 from axial_deeplab.post_processing import PostProcessing
+from onnx_runtimes import OPTIMIZERS, in_onnxruntime, in_openvino, in_the_reference, optimized
 
 
 def outputs(batch, height, width, seed, num_classes=5):
@@ -126,39 +125,12 @@ def exported(tmp_path_factory):
     return model.model_proto
 
 
-def in_onnxruntime(model):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda maps: session.run(None, maps)
-
-
-def in_the_reference(model):
-    return lambda maps: ReferenceEvaluator(model).run(None, maps)
-
-
-def in_openvino(model):
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
-    return lambda maps: [compiled(maps)[output] for output in compiled.outputs]
-
-
-def optimized(package, model):
-    module = pytest.importorskip(package)
-    if package == "onnxslim":
-        return module.slim(model)
-    if package == "onnxsim":
-        return module.simplify(model)[0]
-    return module.optimize(model)
-
-
-@pytest.mark.parametrize("optimizer", [None, "onnxslim", "onnxsim", "onnxoptimizer"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("runtime", [in_onnxruntime, in_the_reference, in_openvino])
 def test_in_other_runtimes(exported, runtime, optimizer):
-    if optimizer:
-        if runtime is in_the_reference:
-            pytest.skip("one runtime less")
-        exported = optimized(optimizer, exported)
-    run = runtime(exported)
+    if optimizer and runtime is in_the_reference:
+        pytest.skip("one runtime less")
+    run = runtime(optimized(optimizer, exported))
     pictures = [outputs(2, 9, 13, seed=3, num_classes=300), outputs(3, 1, 1, seed=4, num_classes=300)]
     # OpenVINO does not truncate every quotient of integers: at this width it shows.
     pictures.append(outputs(2, 40, 61, seed=0, num_classes=300))

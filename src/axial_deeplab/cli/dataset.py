@@ -218,6 +218,7 @@ TAKEN_BY = {
     "masks": ("masks",),
     "page": ("maps", "masks"),
     **dict.fromkeys(("connected_components", "threshold", "nodata"), ("maps", "masks", "label-maps")),
+    "inner_outlines_are_holes": ("coco-instances", "coco"),
     "json": ("coco-instances",),
     **dict.fromkeys(("root", "split", "annotations"), ("cityscapes",)),
 }
@@ -348,7 +349,7 @@ def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
-    _refuse_unused(options, "label-maps")  # The kind that takes the most, before anything is read.
+    _refuse_unused(options, *KINDS)  # What no kind takes, before anything is read.
     wanted = replace(_reading_options(options, scratch), reading=_reading(options))
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
@@ -366,11 +367,11 @@ def _reading(options: argparse.Namespace) -> "InstanceReading":
     return InstanceReading(options.page, options.threshold, options.connected_components, options.nodata)
 
 
-def _refuse_unused(options: argparse.Namespace, kind: str) -> None:
+def _refuse_unused(options: argparse.Namespace, *kinds: str) -> None:
     """Refuse options that only other conversions take."""
-    for name, kinds in TAKEN_BY.items():
-        if kind not in kinds:
-            _refuse_options(options, (name,), f"with {' or '.join(kinds)}, got it for {options.source}")
+    for name, takers in TAKEN_BY.items():
+        if set(takers).isdisjoint(kinds):
+            _refuse_options(options, (name,), f"with {' or '.join(takers)}, got it for {options.source}")
 
 
 def _refuse_options(options: argparse.Namespace, names: tuple[str, ...], where: str) -> None:
@@ -429,6 +430,11 @@ def _add_reading_options(parser: Parser) -> None:
         help="take what SOURCE marks as crowds for objects",
     )
     parser.add_argument(
+        "--inner-outlines-are-holes",
+        action="store_true",
+        help="coco: an outline within another of its object is a hole",
+    )
+    parser.add_argument(
         "--attribute", metavar="NAME", help="attribute of SOURCE's shapes that is their class"
     )
 
@@ -447,6 +453,7 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
         stuff=options.stuff,
         things=options.things,
         crowds_are_objects=options.crowds_are_objects,
+        inner_outlines_are_holes=options.inner_outlines_are_holes,
         attribute=options.attribute,
         scratch=scratch,
     )

@@ -1,6 +1,7 @@
 """Results of other systems as panoptic segmentations, to be scored by the same metrics."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -141,6 +142,7 @@ def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
     """Return our map and segments; values without a segment are void, stuff of one class is one segment."""
+    _warn_of_shared_values(found, categories)
     mapping: dict[int, int] = {}
     segments: dict[int, Segment] = {}
     instances = [0] * len(categories)
@@ -151,6 +153,21 @@ def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> P
         mapping[value] = new_id
         segments[new_id] = Segment(id=new_id, train_id=train_id, area=0, score=score)
     return Panoptic(relabel(_array(values), mapping), tuple(segments.values())).measured()
+
+
+def _warn_of_shared_values(found: Sequence[_Found], categories: Categories) -> None:
+    """Warn of segments that cannot be told apart, as transformers gives them where it fuses stuff."""
+    classes: dict[int, list[int]] = {}
+    for each in found:
+        classes.setdefault(each.value, []).append(each.train_id)
+    for value, shared in classes.items():
+        if len(shared) > 1 and (len(set(shared)) > 1 or categories[shared[0]].is_thing):
+            names = shortened([categories[each].name for each in shared], 4)
+            warnings.warn(
+                f"ids of segments must differ, got {value} for {names}, all taken for the last; "
+                "give label_ids_to_fuse=set() to transformers: stuff is joined here",
+                stacklevel=4,
+            )
 
 
 def _array(values: Any) -> IntArray:

@@ -258,6 +258,40 @@ def test_areas_that_are_not_what_is_drawn_are_told(
     assert "annotations[3]" in printed
 
 
+def holes_as_second_outlines(document: dict[str, Any]) -> None:
+    """Draw a block of 12 x 12 with a hole of 8 x 8 in which an island of 2 x 2 lies, and one of two parts."""
+    rings = [[n, n, m, n, m, m, n, m] for n, m in ((4, 12), (2, 14), (7, 9))]
+    parts = [[20, 0, 22, 0, 22, 2, 20, 2], [20, 2, 24, 2, 24, 4, 20, 4]]
+    document["annotations"] = [
+        {"id": n, "image_id": 5, "category_id": 7, "segmentation": outlines, "area": area}
+        for n, (outlines, area) in enumerate(((rings, 84), (parts, 12)), 1)
+    ]
+    document["images"] = [{"id": 5, "file_name": "big.png", "height": 20, "width": 30}]
+
+
+def test_holes_as_second_outlines_are_told_and_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "images" / "big.png", np.zeros((20, 30, 3), np.uint8))
+    root = instances(tmp_path, holes_as_second_outlines)
+    code, printed = convert_instances(capsys, root)
+    assert code == 0
+    assert "big.png has 1 annotations with an outline within another of theirs, such as" in printed
+    assert "annotations[0], which COCO's rule fills" in printed
+    shutil.rmtree(root / "out")
+    for source in (("coco-instances", "--json", root / "instances.json"), (root / "instances.json",)):
+        words = (*source, "--images", root / "images", "--inner-outlines-are-holes")
+        code, printed = convert(capsys, *words, "--output", root / "out")
+        assert (code, "within another" in printed, "area is not" in printed) == (0, False, False)
+        ids = read_panoptic_png(next((root / "out/panoptic").rglob("*.png")))
+        expected = np.zeros((20, 30), bool)
+        for n, m in ((2, 14), (4, 12), (7, 9)):
+            expected[n:m, n:m] ^= True
+        expected[0:2, 20:22] = expected[2:4, 20:24] = True
+        np.testing.assert_array_equal(ids > 0, expected)
+        shutil.rmtree(root / "out")
+
+
 def test_ids_that_occur_again_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def number(document: dict[str, Any]) -> None:
         for each in document["annotations"]:

@@ -1,5 +1,6 @@
 """Maps and masks that look right but mean something else are named, and the options mend them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,37 @@ def test_binary_map_is_named_and_mended(tmp_path: Path) -> None:
 def test_numbered_map_gets_no_warning(tmp_path: Path) -> None:
     Image.fromarray(two_squares((3, 9))).save(tmp_path / "a.png")
     InstanceReading().warn_of_pieces([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "divisor"),
+    [
+        ([24000, 24001, 24003, 26000, 7, 24], 1000),  # Cityscapes: stuff and groups are below 1000
+        ([55 * 256, 55 * 256 + 1, 19 * 256, 13 * 256], 256),  # Mapillary Vistas
+        ([11 * 256 + 1, 11 * 256 + 2, 256], 256),  # deeplab2
+        ([10_000, 20_001, 20_002], 10_000),
+        (range(1, 1500), None),
+        ([1003, 2007, 5531, 5532, 9000], None),
+        ([4001, 4002, 4003], None),
+        ([24000, 26000], None),
+        ([], None),
+    ],
+)
+def test_numbers_that_hold_a_class_are_told(tmp_path: Path, numbers: list[int], divisor: int | None) -> None:
+    values = np.zeros((4, 1500), np.uint16)
+    values[1, : len(numbers)] = numbers
+    Image.fromarray(values).save(tmp_path / "a.png")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        InstanceReading().warn_of_pieces([tmp_path / "a.png"])
+    expected = (
+        []
+        if divisor is None
+        else [f"look like class * {divisor} + number, got {min(n for n in numbers if n >= divisor)}"]
+    )
+    assert [part in str(warning.message) for part, warning in zip(expected, told, strict=True)] == [
+        True
+    ] * len(told)
 
 
 def test_grey_edges_are_named_and_cut(tmp_path: Path) -> None:

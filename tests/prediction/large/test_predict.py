@@ -214,23 +214,36 @@ def test_the_files_have_labels_classes_and_segments(tmp_path):
     )
 
 
-def test_ome_zarr_labels(tmp_path):
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_ome_zarr_labels(zarr_format, tmp_path):
     zarr = pytest.importorskip("zarr")
     image = scene(300, 520, [(20, 30, 250, 180, 1), (5, 230, 280, 500, 2)])
-    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
     group.create_array("0", data=np.moveaxis(image, 2, 0), chunks=(3, 64, 64))
     axes = [{"name": "c", "type": "channel"}]
     axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
-    scale = [{"type": "scale", "scale": [1.0, 0.25, 0.5]}]
-    group.attrs["multiscales"] = [
-        {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
-    ]
+    placed = [{"type": "scale", "scale": [1.0, 0.25, 0.5]}, {"type": "translation", "translation": [0, 8, 6]}]
+    levels = [{"path": "0", "coordinateTransformations": placed}]
+    multiscale = {"axes": axes, "datasets": levels, "coordinateTransformations": placed[:1]}
+    described = {"multiscales": [multiscale]}
+    group.attrs.update(described if zarr_format == 2 else {"ome": {"version": "0.5", **described}})
     predict_files(drawn(), [tmp_path / "a.zarr"], tmp_path / "out", tile=129)
     labels = zarr.open_group(tmp_path / "out" / "large" / "a.zarr" / "labels", mode="r")
-    assert labels.attrs["labels"] == ["segments", "classes"]
-    (multiscale,) = labels["segments"].attrs["multiscales"]
-    assert multiscale["axes"] == axes[1:]
-    assert multiscale["datasets"][0]["coordinateTransformations"] == [{"type": "scale", "scale": [0.25, 0.5]}]
+    # Readers of version 0.5 do not see labels of 0.4, nor the other way around.
+    assert labels.metadata.zarr_format == zarr_format
+    about_all, about = dict(labels.attrs), dict(labels["segments"].attrs)
+    if zarr_format == 3:
+        about_all, about = about_all["ome"], about["ome"]
+        assert about["version"] == about_all["version"] == "0.5"
+        assert labels["segments/0"].metadata.dimension_names == ("y", "x")
+    assert about_all["labels"] == ["segments", "classes"]
+    (multiscale,) = about["multiscales"]
+    assert (multiscale["axes"], multiscale.get("version")) == (axes[1:], {2: "0.4", 3: None}[zarr_format])
+    scale, translation = (
+        {"type": "scale", "scale": [0.25, 0.5]}, {"type": "translation", "translation": [8, 6]}
+    )  # fmt: skip
+    assert multiscale["datasets"][0]["coordinateTransformations"] == [scale, translation]
+    assert multiscale["coordinateTransformations"] == [scale]
     assert labels["segments/0"].dtype == np.uint32
     expected = drawn().predict_large(image, tmp_path / "a.tif", tile=129).panoptic().map
     np.testing.assert_array_equal(labels["segments/0"][:], expected)

@@ -83,7 +83,12 @@ def coco_instances_to_convert(
 
     def annotate(image_id: ImageId) -> Panoptic:
         size = picture_size(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
-        drawn = [_pixels(each.outline, size, each.where) for each in annotations[image_id]]
+        found = [_drawn(each.outline, size, each.where) for each in annotations[image_id]]
+        if options.inner_outlines_are_holes:
+            drawn = [each.with_holes for each in found]
+        else:
+            drawn = [each.pixels for each in found]
+            _warn_of_inner_outlines(annotations[image_id], found, photos[image_id])
         _warn_of_areas(annotations[image_id], drawn, photos[image_id])
         masks = [
             Mask(pixels, each.train_id, each.is_crowd and not options.crowds_are_objects)
@@ -195,6 +200,22 @@ def _warn_of_areas(annotations: list[_Annotation], drawn: list[NDArray[np.bool_]
         warnings.warn(ImageWarning(photo, text, "areas"), stacklevel=3)
 
 
+def _warn_of_inner_outlines(annotations: list[_Annotation], drawn: list["_Drawn"], photo: Path) -> None:
+    """Warn of outlines within another of the same object, which are drawn as if they were not there."""
+    inner = [
+        each.where
+        for each, found in zip(annotations, drawn, strict=True)
+        if found.with_holes is not found.pixels
+    ]
+    if inner:
+        text = (
+            f"has {len(inner)} annotations with an outline within another of theirs, such as {inner[0]}, "
+            "which COCO's rule fills; if these are holes, as Kili, imantics and OpenCV's contours give them, "
+            "add --inner-outlines-are-holes"
+        )
+        warnings.warn(ImageWarning(photo, text, "inner outlines"), stacklevel=3)
+
+
 def _inside(pixels: NDArray[np.bool_]) -> int:
     """Return how many pixels of a mask have all four neighbors."""
     rows = pixels[1:-1] & pixels[:-2] & pixels[2:]
@@ -256,13 +277,24 @@ def _is_root(entry: Any, entries: list[Any], used: Collection[int | None]) -> bo
     )
 
 
-def _pixels(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
+class _Drawn(NamedTuple):
+    """A mask (H, W) by COCO's rule, and the same array or one without what outlines within others enclose."""
+
+    pixels: NDArray[np.bool_]
+    with_holes: NDArray[np.bool_]
+
+
+def _drawn(segmentation: Any, size: tuple[int, int], where: str) -> _Drawn:
     """Draw polygons or run lengths as pycocotools does."""
     from pycocotools import mask as coco_mask
 
     height, width = size
     if isinstance(segmentation, list) and segmentation and all(map(_is_polygon, segmentation)):
-        runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        rings = coco_mask.frPyObjects(segmentation, height, width)
+        runs = coco_mask.merge(rings)
+        if len(rings) > 1:
+            pixels = coco_mask.decode(runs).astype(bool)
+            return _Drawn(pixels, _without_inner(rings, pixels))
     elif isinstance(segmentation, dict) and segmentation.get("size") == [height, width]:
         counts = segmentation.get("counts")
         lengths = _unpacked(counts) if isinstance(counts, str) else counts
@@ -278,7 +310,23 @@ def _pixels(segmentation: Any, size: tuple[int, int], where: str) -> NDArray[np.
             f"{where} segmentation must be polygons of three or more points, or run lengths of size "
             f"{[height, width]}, got {_short(segmentation)}; correct the file"
         )
-    return coco_mask.decode(runs).astype(bool)
+    pixels = coco_mask.decode(runs).astype(bool)
+    return _Drawn(pixels, pixels)
+
+
+def _without_inner(rings: list[Any], pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return what rings enclose, one within another being a hole; `pixels` itself if there is none."""
+    from pycocotools import mask as coco_mask
+
+    whole, *others = sorted(rings, key=coco_mask.area, reverse=True)
+    filled = pixels
+    for ring in others:
+        joined = coco_mask.merge([whole, ring])
+        if coco_mask.area(ring) and coco_mask.area(joined) == coco_mask.area(whole):
+            filled = coco_mask.decode(whole).astype(bool) & ~coco_mask.decode(ring).astype(bool)
+            joined = coco_mask.encode(np.asfortranarray(filled.astype(np.uint8)))
+        whole = joined
+    return pixels if filled is pixels else coco_mask.decode(whole).astype(bool)
 
 
 def _is_polygon(polygon: Any) -> bool:

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.panoptic_from import OUTSIDE
 from axial_deeplab.data.image_warnings import ImageWarning
+from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.util.text import shortened
 
 # Maps that are looked at beforehand: what is wrong with one is usually wrong with all.
 _LOOKED_AT = 20
 # The greatest numbers of 8, 16 and 32 bits.
 _EXTREMES = (255, 65535, 2**31 - 1)
+# Class times this plus number, as we have it; as Cityscapes, detectron2 and deeplab2; as Mapillary Vistas.
+_DIVISORS = (LABEL_DIVISOR, 1000, 256)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ class InstanceReading:
         paths: Sequence[Path],
         remedy: str = "give --connected-components, and for soft edges --threshold",
     ) -> None:
-        """Warn if most numbers of the first maps lie in several pieces, as where 255 means any instance.
+        """Warn if most numbers of the first maps lie in several pieces, or hold classes, too.
+
+        Numbers lie in pieces where 255 means any instance; they hold classes as in Cityscapes' instanceIds.
 
         Args:
             paths: files of the maps.
@@ -99,6 +105,7 @@ class InstanceReading:
         if self.connected_components:
             return
         whole = torn = 0
+        found = np.array([], np.int32)
         for path in paths[:_LOOKED_AT]:
             # What is wrong with a file is told where it is converted.
             with warnings.catch_warnings():
@@ -107,18 +114,43 @@ class InstanceReading:
                     numbers = self.read(path)
                 except (ValueError, OSError):
                     continue
+            found = np.union1d(found, numbers)
             pieces = number_pieces(numbers)
             places = np.unique(pieces, return_index=True)[1]
             counts = np.unique(numbers.ravel()[places], return_counts=True)
             several = counts[1][counts[0] > 0] > 1
             torn += int(several.sum())
             whole += int((~several).sum())
-        if torn > whole:
+        if (divisor := _divisor(found)) is not None:
+            warnings.warn(
+                f"{paths[0].parent}: the numbers of instances look like class * {divisor} + number, got "
+                f"{shortened([str(value) for value in found[found >= divisor]], 4)}; if so, they are "
+                f"several classes: split them (numpy.divmod by {divisor}) into maps of classes and numbers",
+                stacklevel=3,
+            )
+        elif torn > whole:
             warnings.warn(
                 f"{paths[0].parent}: {torn} of {torn + whole} numbers of instances lie in several separate "
                 f"pieces (first {min(len(paths), _LOOKED_AT)} files); if each piece is an instance, {remedy}",
                 stacklevel=3,
             )
+
+
+def _divisor(values: NDArray[np.int32]) -> int | None:
+    """Return what divides numbers (N,) into class and instance; None if they are numbers alone.
+
+    There must be several classes, one with several instances, which count from 0 or 1 in each.
+    """
+    for divisor in _DIVISORS:
+        classes, numbers = np.divmod(values[values >= divisor], divisor)
+        counts = np.unique(classes, return_counts=True)[1]
+        groups = np.split(numbers, counts.cumsum()[:-1])
+        if len(groups) < 2 or counts.max() < 2:
+            continue
+        # Holes, as of instances that a crop cut off, leave half of the numbers at least.
+        if all(group.min() <= 1 and group.max() <= 2 * len(group) < divisor for group in groups):
+            return divisor
+    return None
 
 
 def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:

@@ -49,6 +49,7 @@ class ReadOptions:
         stuff: classes of the files that are stuff; all others are things.
         things: classes of the files that are things, all others are stuff; instead of `stuff`.
         crowds_are_objects: take what the files mark as crowds for single objects.
+        inner_outlines_are_holes: in COCO's polygons, an outline within another of its object is a hole.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
         reading: how maps of instances are read.
         scratch: folder for what the files hold packed, which lives as long as the images are needed; None
@@ -65,6 +66,7 @@ class ReadOptions:
     stuff: Sequence[str] = ()
     things: Sequence[str] = ()
     crowds_are_objects: bool = False
+    inner_outlines_are_holes: bool = False
     attribute: str | None = None
     reading: InstanceReading = InstanceReading()  # noqa: RUF009  # frozen
     scratch: Path | None = None

@@ -223,61 +223,73 @@ def _filled_up(square: NDArray[Any]) -> NDArray[Any]:
 def write_zarr(
     path: Path, labels: LabelBlocks, classes: NDArray[Any], categories: Categories, placed: Mapping[str, Any]
 ) -> None:
-    """Write labels and classes as OME-Zarr label images (version 0.4).
+    """Write labels and classes as OME-Zarr label images: version 0.4, or 0.5 in Zarr 3 of an image in Zarr 3.
 
     Args:
         path: the folder; one that is there is replaced.
         labels: labels of the image.
         classes: class of each label.
         categories: names and colors of the classes.
-        placed: scales and units of an OME-Zarr image are taken over.
+        placed: units and transformations of an OME-Zarr image are taken over, and its version, without which
+            readers do not find labels in its folder.
 
     Raises:
         ValueError: zarr is missing, or the folder holds something else.
         OSError: the folder cannot be written.
     """
     zarr = require_zarr(path)
-    axes, scale = _plane(placed)
+    axes, transformations, of_all = _plane(placed)
+    zarr_format = placed.get("zarr_format", 2)
+    version = {"version": "0.5" if zarr_format == 3 else "0.4"}
+    layout: dict[str, Any] = {"dimension_names": ["y", "x"]}
+    if zarr_format == 2:
+        layout = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+
+    def describe(group: Any, description: dict[str, Any]) -> None:
+        group.attrs.update({"ome": version | description} if zarr_format == 3 else description)
+
+    # Version 0.5 stands once, 0.4 in each part.
+    own_version = {} if zarr_format == 3 else version
     colors = [
         {"label-value": number, "rgba": [*color, 255]}
         for number, color in enumerate(categories.colors, start=1)
     ]
     with atomic_directory(path) as temporary:
-        root = zarr.open_group(temporary, mode="w", zarr_format=2)
+        root = zarr.open_group(temporary, mode="w", zarr_format=zarr_format)
         group = root.create_group("labels")
-        group.attrs["labels"] = ["segments", "classes"]
+        describe(group, {"labels": ["segments", "classes"]})
         for name, dtype in (("segments", np.dtype(np.uint32)), ("classes", classes.dtype)):
             image = group.create_group(name)
-            image.attrs["multiscales"] = [
-                {
-                    "version": "0.4",
-                    "name": name,
-                    "axes": axes,
-                    "datasets": [
-                        {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
-                    ],
-                }
-            ]
-            image.attrs["image-label"] = {
-                "version": "0.4",
-                **({"colors": colors} if name == "classes" else {}),
-            }
+            level = {"path": "0", "coordinateTransformations": transformations}
+            multiscale = {**own_version, "name": name, "axes": axes, "datasets": [level], **of_all}
+            label = {**own_version, **({"colors": colors} if name == "classes" else {})}
+            describe(image, {"multiscales": [multiscale], "image-label": label})
             array = image.create_array(
-                "0", shape=labels.size, dtype=dtype, chunks=(FILE_TILE, FILE_TILE), fill_value=0
+                "0", shape=labels.size, dtype=dtype, chunks=(FILE_TILE, FILE_TILE), fill_value=0, **layout
             )
             for index, window in enumerate(labels.windows):
                 values = labels.read(index)
                 array[window.slices] = values if name == "segments" else classes[values]
 
 
-def _plane(placed: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[float]]:
-    """Return the axes y and x of an OME-Zarr image, and the size of a pixel along them."""
+def _plane(placed: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Return the axes y and x of an OME-Zarr image, what transforms its largest level, and all levels."""
     source, names = placed.get("multiscale", {}), placed.get("axes", [])
     known = {axis["name"]: axis for axis in source.get("axes", ()) if isinstance(axis, dict)}
     axes = [known.get(name, {"name": name, "type": "space"}) for name in "yx"]
-    scale = [1.0] * len(names)
-    for transformation in source.get("datasets", [{}])[0].get("coordinateTransformations", ()):
-        if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == len(names):
-            scale = list(transformation["scale"])
-    of_axis = dict(zip(names, scale, strict=True))
-    return axes, [of_axis.get(name, 1.0) for name in "yx"]
+
+    def in_plane(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for each in part.get("coordinateTransformations", ()):
+            kind = each.get("type")
+            if kind in ("scale", "translation") and len(each.get(kind, ())) == len(names):
+                of_axis = dict(zip(names, each[kind], strict=True))
+                neutral = 1.0 if kind == "scale" else 0.0
+                found.append({"type": kind, kind: [of_axis.get(name, neutral) for name in "yx"]})
+        return found
+
+    of_all = in_plane(source)
+    of_level = in_plane(source.get("datasets", [{}])[0])
+    if not any(each["type"] == "scale" for each in of_level):
+        of_level = [{"type": "scale", "scale": [1.0, 1.0]}, *of_level]
+    return axes, of_level, {"coordinateTransformations": of_all} if of_all else {}

@@ -358,12 +358,13 @@ class ZarrImage(ArrayImage):
         with _damage_of(path, "an OME-Zarr image"):
             node = zarr.open(path, mode="r")
             attributes, place = _multiscale(node)
+            zarr_format = node.metadata.zarr_format
             array = node[place] if place else node
             axes = [axis["name"] if isinstance(axis, dict) else axis for axis in attributes.get("axes", ())]
             if not axes:
                 axes = list("tczyx")[-array.ndim :] if place else ["y", "x", "c"][: array.ndim]
         super().__init__(_Planes(array, axes, str(path)), str(path), value_range, channels)
-        self.placed = {"multiscale": attributes, "axes": axes}
+        self.placed = {"multiscale": attributes, "axes": axes, "zarr_format": zarr_format}
 
 
 def _chosen(image: LargeImage, values: NDArray[Any]) -> StoredImage:
