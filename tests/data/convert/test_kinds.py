@@ -102,6 +102,34 @@ def test_the_scene_of_a_tool_is_read_to_the_pixel(
 
 
 @pytest.mark.parametrize("kind", SCENES)
+def test_a_page_of_the_pictures_of_a_tool(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    root = shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / "source")
+    # The option is for label maps, too.
+    of_maps = {"bitmasks", "panoptic_maps", "SegmentationClass", "SegmentationObject"}
+    for path in [*root.rglob("*.png"), *root.rglob("*.tif")]:
+        is_picture = path.name in ("a.png", "b.png") and not of_maps & set(path.parts)
+        if not is_picture and "label-maps" not in kind:
+            continue
+        pixels = np.asarray(Image.open(path))
+        with tifffile.TiffWriter(path) as writer:
+            for page in (np.zeros((5, 7), np.uint8), pixels):
+                writer.write(page, metadata=None)
+    _, wanted = SCENES[kind]
+    found = segments_of(capsys, root, "--page", 2, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if name.endswith("a.png")), wanted)
+    copied = next((tmp_path / "out").rglob("images/**/a.png"))
+    assert tifffile.imread(copied).shape == (12, 16, 3)
+    words = ("dataset", "check", root, "--background", "rest", "--page", "2")
+    assert main([*map(str, words)]) == 0, capsys.readouterr()
+    code, printed = convert(capsys, root, "--page", 3, "--output", tmp_path / "none", "--copy-images")
+    assert (code, "must have page 3, got 2" in printed) == (2, True), printed
+
+
+@pytest.mark.parametrize("kind", SCENES)
 def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if kind in EXTRAS:
         pytest.importorskip(EXTRAS[kind])
@@ -514,7 +542,7 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     "words",
-    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0", "--page 1"],
+    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0"],
 )
 def test_options_without_effect_are_refused(
     words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -806,5 +834,5 @@ def test_pictures_of_any_range_are_converted(tmp_path: Path, capsys: pytest.Capt
         )
     code, printed = convert(capsys, root, "--thing", "nucleus", "--output", tmp_path / "out")
     assert code == 0, printed
-    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2")
-    assert (code, "--page must be given with maps" in printed) == (2, True)
+    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2", "--copy-images")
+    assert (code, "masks/a.tif must have page 2, got 1 pages" in printed) == (2, True)
