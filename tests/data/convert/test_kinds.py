@@ -68,6 +68,8 @@ SCENES = {
     "via": ("via2", APART),
     "via 3": ("via3", APART),
     "via csv": ("via2_csv", APART),
+    "via 1": ("via1", APART),
+    "via 1 csv": ("via1_csv", APART),
     "via 3 csv": ("via3_csv", APART),
     "cvat": ("cvat", OUTLINES),
     "cvat 2": ("cvat_datumaro", OUTLINES),
@@ -196,22 +198,22 @@ BAD = [
     (
         "via",
         "project.json",
-        '"all_points_x": [1, ',
-        '"all_points_x": [',
+        '"all_points_x":[1,',
+        '"all_points_x":[',
         "regions[0] must have as many x as y",
     ),
     (
         "via",
         "project.json",
-        '"all_points_x": [1, ',
-        '"all_points_x": [{}, ',
+        '"all_points_x":[1,',
+        '"all_points_x":[{},',
         "regions[0] points must be pairs",
     ),
-    ("via", "project.json", '{"kind": "0"}', "{}", "regions[0] kind must be its class, got None"),
-    ("via", "project.json", '"width": 2', '"width": "2"', "regions[3] width must be of type int or float"),
-    ("via", "project.json", '"filename": "b', '"filename": "../b/', "its picture '../b/.png' must be in"),
-    ("via 3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
-    ("via 3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
+    ("via", "project.json", '{"kind":"0"}', "{}", "regions[0] kind must be its class, got None"),
+    ("via", "project.json", '"width":2', '"width":"2"', "regions[3] width must be of type int or float"),
+    ("via", "project.json", '"filename":"b', '"filename":"../b/', "its picture '../b/.png' must be in"),
+    ("via 3", "project.json", '"fid_list":["1"]', '"fid_list":[]', "view 1 must show one file, got []"),
+    ("via 3", "project.json", "[7,1,1,", '[7,1,"x",', "a.png: metadata '1_AAAAAAAB' points must be pairs of"),
     (
         "label-studio",
         "export.json",
@@ -317,9 +319,9 @@ BAD = [
         '<!DOCTYPE a [<!ENTITY b "c">]>\n<annotations>',
         "a DOCTYPE",
     ),
-    ("via csv", "via_export_csv.csv", "a.png,89,{}", "a.png,89", "line 2 must have 7 cells, got 6"),
+    ("via csv", "via_export_csv.csv", 'a.png,89,"{}"', "a.png,89", "line 2 must have 7 cells, got 6"),
     ("via csv", "via_export_csv.csv", "[1,7,7,1", "[1,7,7,1,", "line 2 must have a dict in JSON there, got"),
-    ("via 3 csv", "export.csv", "[7,1,1,", "7,1,1,", "line 4 must have a list in JSON there, got '7,1,1"),
+    ("via 3 csv", "export.csv", "[7,1,1,", "7,1,1,", "line 11 must have a list in JSON there, got '7,1,1"),
     (
         "via 3 csv",
         "export.csv",
@@ -352,6 +354,8 @@ ANNOTATIONS = {
     "via 3": "project.json",
     "via csv": "via_export_csv.csv",
     "via 3 csv": "export.csv",
+    "via 1": "via_region_data.json",
+    "via 1 csv": "via_region_data.csv",
     "cvat": "annotations.xml",
     "cvat 2": "default.xml",
     "label-studio": "export.json",
@@ -597,7 +601,7 @@ def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_turned_shapes_of_via_and_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     via = shutil.copytree(FIXTURES / "via2", tmp_path / "via")
-    old = '"name": "rect", "x": 14, "y": 1, "width": 2, "height": 3'
+    old = '"name":"rect","x":14,"y":1,"width":2,"height":3'
     edited(via / "project.json", old, '"name": "ellipse", "cx": 8, "cy": 6, "rx": 5, "ry": 2, "theta": 0.5')
     cvat = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
     box = 'box label="pair" occluded="0" xtl="14" ytl="1" xbr="16" ybr="4"'
