@@ -131,6 +131,46 @@ def test_a_page_of_the_pictures_of_a_tool(
     assert (code, "must have page 3, got 2" in printed) == (2, True), printed
 
 
+def test_shapes_of_supervisely(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As supervisely 6.74.51 writes Rectangle(top=2, left=3, bottom=5, right=7), of 20 pixels, and so on.
+    objects = {
+        "rectangle": {"points": {"exterior": [[3, 2], [7, 5]], "interior": []}},
+        "multipolygon": {
+            "parts": [
+                {"exterior": [[10, 0], [14, 4], [10, 4]], "interior": []},
+                {"exterior": [[12, 6], [15, 6], [15, 9], [12, 9]], "interior": []},
+            ]
+        },
+        "alpha_mask": {
+            "bitmap": {
+                "origin": [2, 8],
+                "data": "eJzrDPBz5+WS4mJgYOD19HAJAtLMQMzEASQYdshbHgNxSoL8ghkYyiaftQDyBDxdHEMq5iT/mH/ozIkP"
+                "8xkZuLOY0hsLd9qDdHi6+rmsc0poAgALJxYY",
+            }
+        },
+        "polygon": {"points": {"exterior": [[0, 0.4], [2, 0.4], [2, 3.6], [0, 3.6]], "interior": []}},
+    }
+    root = shutil.copytree(FIXTURES / "supervisely", tmp_path / "supervisely")
+    path = root / "scene/ann/a.png.json"
+    document = json.loads(path.read_text())
+    document["objects"] = [
+        {"classTitle": "cell", "geometryType": kind} | shape for kind, shape in objects.items()
+    ]
+    path.write_text(json.dumps(document))
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    y, x = np.mgrid[:12, :16] + 0.5
+    triangle = (x >= 10.5) & (y < 4.5) & (y > x - 10)  # its corners are centers of pixels
+    alpha = np.zeros((12, 16), bool)
+    alpha[8:10, 2:5] = [[True, True, True], [False, True, True]]
+    wanted = [
+        mask([(3, 2), (8, 2), (8, 6), (3, 6)]),
+        triangle | mask([(12, 6), (15, 6), (15, 9), (12, 9)]),
+        alpha,
+        mask([(0, 0), (2, 0), (2, 4), (0, 4)]),
+    ]
+    assert same(found["scene/img/a.png"], [("cell", pixels) for pixels in wanted]), found
+
+
 @pytest.mark.parametrize("kind", SCENES)
 def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if kind in EXTRAS:
