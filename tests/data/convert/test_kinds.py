@@ -720,6 +720,43 @@ def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
 
 
+def test_rois_of_imagej_between_pixels_and_on_other_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roifile = pytest.importorskip("roifile")
+    types, subpixel = roifile.ROI_TYPE, roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+
+    def box(kind: int, x: float, y: float, width: float, height: float, **rest: object) -> object:
+        # ImageJ keeps whole numbers of the bounds, too.
+        whole = {"left": int(x), "top": int(y), "right": int(x + width), "bottom": int(y + height)}
+        bounds = {"xd": x, "yd": y, "widthd": width, "heightd": height}
+        return roifile.ImagejRoi(roitype=kind, options=subpixel, **whole, **bounds, **rest)
+
+    rois = [
+        box(types.RECT, 0.75, 0.75, 3.625, 2.125),
+        box(types.OVAL, 8.75, 1.25, 5.5, 5.5),
+        box(types.RECT, 0, 8, 9, 3, subtype=roifile.ROI_SUBTYPE.TEXT),
+        box(types.RECT, 12, 9, 2, 2, position=1),
+        box(types.RECT, 12, 9, 3, 3, position=2),
+    ]
+    root = tmp_path / "imagej"
+    root.mkdir()
+    for number, roi in enumerate(rois):
+        roi.name = f"{number}"
+        roifile.roiwrite(root / "a.zip", roi)
+    tifffile.imwrite(root / "a.tif", np.zeros((2, 12, 16), np.uint8), photometric="minisblack")
+    y, x = np.mgrid[:12, :16] + 0.5
+    both = [mask([(1, 1), (4, 1), (4, 3), (1, 3)]), (x - 11.5) ** 2 + (y - 4) ** 2 < 2.75**2]
+    for page, side in ((1, 2), (2, 3)):
+        last = [(12, 9), (12 + side, 9), (12 + side, 9 + side), (12, 9 + side)]
+        found = segments_of(capsys, root, "--page", page, output=tmp_path / f"out{page}")
+        assert same(found["a.tif"], [("object", pixels) for pixels in (*both, mask(last))])
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert f"{root}: 1 ROIs of other pages than 1 (give another with --page) left out" in printed
+    assert "1 points, lines, angles and texts, which have no area, left out" in printed
+
+
 def test_roi_sets_without_roifile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
