@@ -1,13 +1,13 @@
 """Do the programs that people have read what `predict --save` writes, and do they see the same pixels?
 
 `python benchmarks/saved_files.py write DIR` writes pictures with awkward things (holes, parts, corners that
-touch) as every kind of file, with this package. `python benchmarks/saved_files.py read DIR` reads them in any
-environment with numpy and some of tifffile, roifile, pycocotools, supervision, fiftyone, datumaro, labelme,
-rasterio and geopandas, each with its own reader, and prints how many of the things are equal at every pixel.
+touch) as every kind of file, with this package. `python benchmarks/saved_files.py read DIR [PACKAGE ...]`
+reads them in any environment with numpy and some of the packages in `READERS`, each with its own reader, and
+prints how many of the things are equal at every pixel.
 Versions and output are in docs/results.md.
 """
 
-import importlib
+import importlib.util
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +71,41 @@ def by_roifile(folder, size):
     return [even_odd(roi.coordinates(multi=True), size) for roi in rois], "rois"
 
 
+def by_read_roi(folder, size):
+    from read_roi import read_roi_zip
+
+    masks = []
+    for roi in read_roi_zip(str(folder / "out/rois/a.zip")).values():
+        if roi["type"] == "composite":
+            rings = [np.array(path[:-1] if path[0] == path[-1] else path) for path in roi["paths"]]
+        elif roi["type"] == "rectangle":
+            left, top = roi["left"], roi["top"]
+            corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+            rings = [(left, top) + corners * (roi["width"], roi["height"])]
+        else:
+            rings = [np.stack([roi["x"], roi["y"]], axis=1)]
+        masks.append(even_odd(rings, size))
+    return masks, "rois"
+
+
+def by_qubalab(folder, size):
+    # Of QuPath's authors, who read its objects in Python so.
+    import geojson
+    from qubalab.objects import ImageFeature
+    from shapely.geometry import shape
+
+    found = geojson.loads((folder / "out/geojson/a.geojson").read_text())
+    objects = [ImageFeature.create_from_feature(each) for each in found.features]
+    assert all(each.is_valid and each.is_detection and each.classification.names for each in objects)
+    masks = []
+    for each in objects:
+        outline = each.geometry
+        assert shape(outline).is_valid
+        parts = [outline.coordinates] if outline.type == "Polygon" else outline.coordinates
+        masks.append(even_odd([np.array(ring) for part in parts for ring in part], size))
+    return masks, "geojson, pixels"
+
+
 def by_rasterio(folder, size):
     import geopandas
     import rasterio
@@ -114,6 +149,53 @@ def by_labelme(folder, size):
         rings.append(np.array(shape["points"]))
     yield [even_odd(rings, size) for rings in masks.values()], "labelme, filled by centers of pixels"
     yield [own == number for number in range(1, own.max() + 1)], "labelme, filled by shapes_to_label"
+
+
+def by_ultralytics(folder, size):
+    import shutil
+
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset, polygon2mask
+
+    place = folder / "ultralytics"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(folder / "out/yolo", place / "labels")
+    (place / "images").mkdir()
+    shutil.copy(folder / "photos" / NAME, place / "images")
+    names = (folder / "out/yolo.yaml").read_text()
+    (place / "data.yaml").write_text(f"path: {place}\ntrain: images\nval: images\n{names}")
+    data = check_det_dataset(str(place / "data.yaml"), autodownload=False)
+    (label,) = YOLODataset(img_path=data["val"], data=data, task="segment", augment=False).labels
+    rings = [each * np.array(size[::-1]) for each in label["segments"]]
+    yield [even_odd([ring], size) for ring in rings], "yolo, filled by centers of pixels"
+    yield [polygon2mask(size, [ring.ravel()]) > 0 for ring in rings], "yolo, filled by its polygon2mask"
+
+
+def by_napari(folder, size):
+    from napari_builtins.io import napari_get_reader
+
+    path = str(folder / "out/labels/a.tif")
+    ((numbers, *_), *_) = napari_get_reader(path)(path)
+    numbers = np.asarray(numbers)
+    assert numbers.dtype.kind in "ui", numbers.dtype  # which its labels layers take
+    return [numbers == number for number in range(1, numbers.max() + 1)], "labels"
+
+
+def by_cellpose(folder, size):
+    import shutil
+    from unittest.mock import MagicMock
+
+    for name in ("torchvision", "torchvision.transforms", "segment_anything", "segment_anything.modeling"):
+        sys.modules.setdefault(name, MagicMock())  # for its network alone
+    from cellpose import io
+
+    place = folder / "cellpose"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    shutil.copy(folder / "photos" / NAME, place)
+    shutil.copy(folder / "out/labels/a.tif", place / "a_masks.tif")
+    _, (numbers,), _ = io.load_images_labels(str(place), mask_filter="_masks")
+    return [numbers == number for number in range(1, numbers.max() + 1)], "labels, as a_masks.tif"
 
 
 def by_datumaro(folder, size):
@@ -170,7 +252,15 @@ READERS = {
     "labelme": by_labelme,
     "datumaro": by_datumaro,
     "fiftyone": by_fiftyone,
+    "read_roi": by_read_roi,
+    "qubalab": by_qubalab,
+    "ultralytics": by_ultralytics,
+    "napari_builtins": by_napari,
+    "cellpose": by_cellpose,
 }
+
+
+DISTRIBUTIONS = {"napari_builtins": "napari"}
 
 
 def read(folder, names):
@@ -180,15 +270,13 @@ def read(folder, names):
     for package, reader in READERS.items():
         if package not in names and names:
             continue
-        try:
-            importlib.import_module(package)
-        except ImportError:
+        if importlib.util.find_spec(package) is None:
             continue
         answers = reader(folder, expected.shape)
         for masks, what in [answers] if isinstance(answers, tuple) else answers:
             seen = {np.asarray(mask, bool).tobytes() for mask in masks}
             equal = sum(mask.tobytes() in seen for mask in truth)
-            name = f"{package} {version(package)}"
+            name = f"{package} {version(DISTRIBUTIONS.get(package, package))}"
             print(f"{name:22} {what:40} {equal} of {len(truth)} equal at every pixel ({len(masks)} things)")
 
 

@@ -609,6 +609,9 @@ CASES = {
             ),
             ("things_and_stuff", "--things box --stuff disc", ("--stuff must not", "leave one out")),
             ("background", "--background rest", ("--background must not be given for COCO", "leave it out")),
+            ("page", "--page 2 --copy-images", ("images/0.jpg must be a TIFF for", "leave out --page")),
+            ("page_in_place", "--page 2", ("images/0.jpg must have one page to stay", "give --copy-images")),
+            ("page_0", "--page 0", ("page must be at least 1, got 0", "correct --page")),
             (
                 "things_and_categories",
                 "--things a --categories panoptic.json",

@@ -8,7 +8,8 @@ import tifffile
 from PIL import Image
 
 from axial_deeplab.data.channels import ALL, Channels, mean_and_deviation
-from axial_deeplab.data.images import read_image, stored_values, warn_of_images
+from axial_deeplab.data.convert.id_maps import read_id_map
+from axial_deeplab.data.images import picture_size, read_image, stored_values, warn_of_images
 from axial_deeplab.data.value_range import ValueRange
 
 SIZE = 12, 17
@@ -75,6 +76,51 @@ def test_page_counts_all_channels_of_a_time_together(
         ValueError, match=r"a\.tif must have page 3, got 2 pages of all channels; give another"
     ):
         read_image(path, channels=ALL, page=3)
+
+
+# Rows of a picture with many channels, which tifffile writes as pages if nobody says what they are.
+ROWS = np.random.default_rng(1).integers(0, 65536, (24, 20, 16), np.uint16)
+
+
+def as_an_array(path: Path, values: np.ndarray) -> None:
+    tifffile.imwrite(path, values)
+
+
+def as_single_pages(path: Path, values: np.ndarray) -> None:
+    with tifffile.TiffWriter(path) as writer:
+        for page in values:
+            writer.write(page, contiguous=False, metadata=None)
+
+
+@pytest.mark.parametrize("write", [as_an_array, as_single_pages])
+@pytest.mark.parametrize("number", [2, 5, 16])
+def test_channels_that_lie_behind_width_are_no_pages(write, number: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write(path, ROWS[..., :number])
+    told = rf"a\.tif is read as 24 x 20 pixels .* of {number} channels, rather than 24 pages .* --page"
+    with pytest.warns(UserWarning, match=told):
+        pixels = read_image(path, channels=Channels((number, 1)))
+    tifffile.imwrite(tmp_path / "b.tif", ROWS[..., :number], photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(pixels, read_image(tmp_path / "b.tif", channels=Channels((number, 1))))
+    np.testing.assert_array_equal(stored_values(path, channels=ALL), ROWS[..., :number])
+    with pytest.warns(UserWarning, match=told):
+        assert picture_size(path) == (24, 20)
+    error = rf"a\.tif must be a picture in grey or color, got 24 x 20 pixels .* of {number} .* --channels"
+    with pytest.raises(ValueError, match=error):
+        read_image(path)
+    with pytest.raises(ValueError, match=error):
+        read_id_map(path)
+    assert picture_size(path, page=3) == (20, number)
+    np.testing.assert_array_equal(stored_values(path, page=3)[..., 0], ROWS[2, :, :number])
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 20), (24, 20, 17), (16, 24, 16), (20, 10, 16)])
+def test_stacks_of_other_sizes_are_pages(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pages = np.resize(ROWS, shape)
+    as_single_pages(path, pages)
+    np.testing.assert_array_equal(stored_values(path, channels=ALL), np.moveaxis(pages, 0, 2))
+    np.testing.assert_array_equal(stored_values(path)[..., 0], pages[0])
 
 
 def test_alpha_is_the_last_channel_of_other_files(tmp_path: Path) -> None:

@@ -216,7 +216,6 @@ CONVERSIONS = ("maps", "masks", "coco-instances", "cityscapes")
 TAKEN_BY = {
     **dict.fromkeys(("semantic", "instances", "void_label"), ("maps",)),
     "masks": ("masks",),
-    "page": ("maps", "masks"),
     **dict.fromkeys(("connected_components", "threshold", "nodata"), ("maps", "masks", "label-maps")),
     "inner_outlines_are_holes": ("coco-instances", "coco"),
     "json": ("coco-instances",),
@@ -259,7 +258,7 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
         help="maps, masks: values up to T are no instance (for soft edges; default: 0)",
     )
     parser.add_argument(
-        "--page", type=int, metavar="N", help="maps, masks and their photographs: page of TIFF files"
+        "--page", type=int, metavar="N", help="page of pictures and label maps that have several, from 1 on"
     )
     parser.add_argument("--masks", metavar="DIR", help="masks: folder of the folders of masks")
     parser.add_argument("--json", metavar="FILE", help="coco-instances: the instances JSON")
@@ -309,10 +308,10 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
         if getattr(options, name) is None:
             raise ValueError(f"--{name} must be given for {options.kind}, got none; add it")
     if options.kind == "cityscapes":
-        if options.copy_images or options.skip_empty or options.hold_out is not None:
+        if options.copy_images or options.skip_empty or (options.hold_out, options.page) != (None, None):
             raise ValueError(
-                "--copy-images, --skip-empty and --hold-out must not be given for cityscapes, whose parts "
-                "are its splits, got one of them; leave it out"
+                "--copy-images, --skip-empty, --page and --hold-out must not be given for cityscapes, whose "
+                "parts are its splits, got one of them; leave it out"
             )
         split = CityscapesDataset(options.root, options.split, annotations=options.annotations)
         write_cityscapes(split, options.output, progress=progress)
@@ -440,6 +439,7 @@ def _add_reading_options(parser: Parser) -> None:
 
 
 def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions":
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.data.convert.tools import KINDS
 
@@ -455,6 +455,7 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
         crowds_are_objects=options.crowds_are_objects,
         inner_outlines_are_holes=options.inner_outlines_are_holes,
         attribute=options.attribute,
+        reading=InstanceReading(options.page),
         scratch=scratch,
     )
 

@@ -183,12 +183,15 @@ def picture_size(
     with opened(path) as file, naming_damage(path):
         try:
             stored = _read(file, page)
-        except UnsupportedImageError:  # of many bands, say, which `channels` reads
+        except UnsupportedImageError as error:  # of many bands, say, which `channels` reads
             file.seek(0)
             if file.read(4) not in MAGIC:
                 raise
             file.seek(0)
-            stored = _read(file, page, ALL)
+            try:
+                stored = _read(file, page, ALL)
+            except UnsupportedImageError:
+                raise error from None
     if stored.more is not None:
         warnings.warn(ImageWarning(path, stored.more, "pages"), stacklevel=2)
     height, width = _fitted(stored.values, stored.orientation, size, path).shape[:2]
@@ -407,6 +410,8 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
 
 
 def _more(page: TiffPage, number: int | None) -> str | None:
+    if page.warning is not None:
+        return page.warning
     several = page.num_pages > 1 and number is None
     return f"has {page.num_pages} pages, {_ONE_IS_READ}" if several else None
 

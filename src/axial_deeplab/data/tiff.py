@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,6 +22,8 @@ _ORIENTATION = 274
 # None, those of fax machines, LZW, JPEG, Deflate, PackBits: every Pillow has them, and other ones by chance.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+# Pictures are hardly narrower than that, and hardly have more channels.
+_MOST_CHANNELS_BEHIND = 16
 
 # Tags that are odd are no news to those who want the picture.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -44,6 +47,7 @@ class TiffPage(NamedTuple):
         orientation: as in EXIF, 1 for upright.
         is_coarse: whether only the upper 8 bits of the values could be decoded.
         profile: ICC profile of the colors.
+        warning: what is read in one of two ways that may be meant; None where nothing is.
     """
 
     place: int
@@ -56,6 +60,7 @@ class TiffPage(NamedTuple):
     orientation: int = 1
     is_coarse: bool = False
     profile: bytes | None = None
+    warning: str | None = None
 
 
 def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
@@ -82,6 +87,8 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
             )
         place = pictures[(number or 1) - 1]
         page: Any = pages[place]
+        if number is None and len(pictures) > 1:
+            refuse_channels_behind(tiff)
         _refuse_bomb(page, page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel)
         if not pixels or _pillow_reads(page):
             return TiffPage(place, len(pictures))
@@ -92,7 +99,7 @@ def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
     """Read all channels of a TIFF file, its values being (H, W, C).
 
     They are the samples of a page, and the pages that OME or ImageJ call channels; otherwise all pages of a
-    stack that says nothing of them.
+    stack that says nothing of them, unless the channels lie behind (see `channels_behind`).
 
     Args:
         file: the open file.
@@ -107,13 +114,17 @@ def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
 
     file.seek(0)
     with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
-        series: Any = next((each for each in tiff.series if not is_preview(each.keyframe)), tiff.series[0])
+        series = _first_series(tiff)
         page, axes = series.keyframe, list(enumerate(series.axes))
         _refuse_bomb(page, math.prod(series.shape))
         channels = [place for place, axis in axes if axis in "SC"]
+        size, warning = [place for place, axis in axes if axis in "YX"], None
         if not channels and number is None:
             channels = [place for place, axis in axes if axis in "IQ"]
-        size = [place for place, axis in axes if axis in "YX"]
+            if told := _channels_behind(series):
+                size = [place for place, _ in axes if series.shape[place] > 1]
+                channels = [size.pop()]
+                warning = f"is read as {told}; if the pages are pictures, give --page N"
         if len(size) != 2:
             raise ValueError(f"no height and width among the axes {series.axes}")
         others = [place for place, _ in axes if place not in (*size, *channels)]
@@ -128,12 +139,49 @@ def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
                 f"must have page {number}, got {len(pages)} pages of all channels; give another --page"
             )
         return _found(page, TiffPage(page.index, len(pages)))._replace(
-            values=_from_few_bits(pages[(number or 1) - 1], page)
+            values=_from_few_bits(pages[(number or 1) - 1], page), warning=warning
         )
 
 
+def refuse_channels_behind(tiff: Any) -> None:
+    """Refuse a stack whose pages are rather the rows of a picture of many channels.
+
+    An array (H, W, C) with more channels than colors, which tifffile writes without a word of what they are,
+    is H pages of W x C pixels. It is taken for a picture if C is at most 16 and less than H and W.
+
+    Args:
+        tiff: the open `tifffile.TiffFile`.
+
+    Raises:
+        UnsupportedImageError: it is one.
+    """
+    if told := _channels_behind(_first_series(tiff)):
+        raise UnsupportedImageError(
+            f"must be a picture in grey or color, got {told}; choose some with --channels (data.channels), "
+            "or a page with --page (data.page)"
+        )
+
+
+def _channels_behind(series: Any) -> str | None:
+    """Tell the height, width and channels of such a stack; None of others."""
+    axes = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if size > 1]
+    if "".join(axis for axis, _ in axes) not in ("QYX", "IYX"):
+        return None
+    height, width, channels = (size for _, size in axes)
+    if channels > _MOST_CHANNELS_BEHIND or channels >= min(height, width):
+        return None
+    return (
+        f"{height} x {width} pixels (height x width) of {channels} channels, rather than {height} pages of "
+        f"{width} x {channels}"
+    )
+
+
+def _first_series(tiff: Any) -> Any:
+    return next((each for each in tiff.series if not is_preview(each.keyframe)), tiff.series[0])
+
+
 def save_page(source: Path, number: int, target: Path) -> None:
-    """Write one page of a TIFF file as a file of its own, with the values that it has.
+    """Write one page of a TIFF file as a file of its own, with the values that it has; copy other pictures.
 
     Args:
         source: the file.
@@ -141,12 +189,23 @@ def save_page(source: Path, number: int, target: Path) -> None:
         target: the file to write.
 
     Raises:
-        ValueError: there is no such page, or it is of a kind that cannot be read.
+        ValueError: there is no such page, it is of a kind that cannot be read, or the file is no TIFF and
+            has several frames.
         OSError: a file cannot be read or written.
     """
     import tifffile
 
     with opened(source) as file:
+        if file.read(4) not in MAGIC:
+            file.seek(0)
+            frames = getattr(Image.open(file), "n_frames", 1)
+            if frames > 1 or number > 1:
+                raise UnsupportedImageError(
+                    f"must be a TIFF for page {number} of it to be copied, got a file of {frames} frames; "
+                    "leave out --page, or save that frame as a file of its own"
+                )
+            shutil.copyfile(source, target)
+            return
         place = read_tiff(file, number=number, pixels=False).place
         file.seek(0)
         with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:

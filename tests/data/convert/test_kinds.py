@@ -68,6 +68,8 @@ SCENES = {
     "via": ("via2", APART),
     "via 3": ("via3", APART),
     "via csv": ("via2_csv", APART),
+    "via 1": ("via1", APART),
+    "via 1 csv": ("via1_csv", APART),
     "via 3 csv": ("via3_csv", APART),
     "cvat": ("cvat", OUTLINES),
     "cvat 2": ("cvat_datumaro", OUTLINES),
@@ -99,6 +101,74 @@ def test_the_scene_of_a_tool_is_read_to_the_pixel(
     assert sorted(named) == ["a.png", "b.png"]
     assert same(named["a.png"], wanted), [(name, pixels.astype(int)) for name, pixels in named["a.png"]]
     assert named["b.png"] == []
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_a_page_of_the_pictures_of_a_tool(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind])
+    root = shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / "source")
+    # The option is for label maps, too.
+    of_maps = {"bitmasks", "panoptic_maps", "SegmentationClass", "SegmentationObject"}
+    for path in [*root.rglob("*.png"), *root.rglob("*.tif")]:
+        is_picture = path.name in ("a.png", "b.png") and not of_maps & set(path.parts)
+        if not is_picture and "label-maps" not in kind:
+            continue
+        pixels = np.asarray(Image.open(path))
+        with tifffile.TiffWriter(path) as writer:
+            for page in (np.zeros((5, 7), np.uint8), pixels):
+                writer.write(page, metadata=None)
+    _, wanted = SCENES[kind]
+    found = segments_of(capsys, root, "--page", 2, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if name.endswith("a.png")), wanted)
+    copied = next((tmp_path / "out").rglob("images/**/a.png"))
+    assert tifffile.imread(copied).shape == (12, 16, 3)
+    words = ("dataset", "check", root, "--background", "rest", "--page", "2")
+    assert main([*map(str, words)]) == 0, capsys.readouterr()
+    code, printed = convert(capsys, root, "--page", 3, "--output", tmp_path / "none", "--copy-images")
+    assert (code, "must have page 3, got 2" in printed) == (2, True), printed
+
+
+def test_shapes_of_supervisely(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As supervisely 6.74.51 writes Rectangle(top=2, left=3, bottom=5, right=7), of 20 pixels, and so on.
+    objects = {
+        "rectangle": {"points": {"exterior": [[3, 2], [7, 5]], "interior": []}},
+        "multipolygon": {
+            "parts": [
+                {"exterior": [[10, 0], [14, 4], [10, 4]], "interior": []},
+                {"exterior": [[12, 6], [15, 6], [15, 9], [12, 9]], "interior": []},
+            ]
+        },
+        "alpha_mask": {
+            "bitmap": {
+                "origin": [2, 8],
+                "data": "eJzrDPBz5+WS4mJgYOD19HAJAtLMQMzEASQYdshbHgNxSoL8ghkYyiaftQDyBDxdHEMq5iT/mH/ozIkP"
+                "8xkZuLOY0hsLd9qDdHi6+rmsc0poAgALJxYY",
+            }
+        },
+        "polygon": {"points": {"exterior": [[0, 0.4], [2, 0.4], [2, 3.6], [0, 3.6]], "interior": []}},
+    }
+    root = shutil.copytree(FIXTURES / "supervisely", tmp_path / "supervisely")
+    path = root / "scene/ann/a.png.json"
+    document = json.loads(path.read_text())
+    document["objects"] = [
+        {"classTitle": "cell", "geometryType": kind} | shape for kind, shape in objects.items()
+    ]
+    path.write_text(json.dumps(document))
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    y, x = np.mgrid[:12, :16] + 0.5
+    triangle = (x >= 10.5) & (y < 4.5) & (y > x - 10)  # its corners are centers of pixels
+    alpha = np.zeros((12, 16), bool)
+    alpha[8:10, 2:5] = [[True, True, True], [False, True, True]]
+    wanted = [
+        mask([(3, 2), (8, 2), (8, 6), (3, 6)]),
+        triangle | mask([(12, 6), (15, 6), (15, 9), (12, 9)]),
+        alpha,
+        mask([(0, 0), (2, 0), (2, 4), (0, 4)]),
+    ]
+    assert same(found["scene/img/a.png"], [("cell", pixels) for pixels in wanted]), found
 
 
 @pytest.mark.parametrize("kind", SCENES)
@@ -168,22 +238,22 @@ BAD = [
     (
         "via",
         "project.json",
-        '"all_points_x": [1, ',
-        '"all_points_x": [',
+        '"all_points_x":[1,',
+        '"all_points_x":[',
         "regions[0] must have as many x as y",
     ),
     (
         "via",
         "project.json",
-        '"all_points_x": [1, ',
-        '"all_points_x": [{}, ',
+        '"all_points_x":[1,',
+        '"all_points_x":[{},',
         "regions[0] points must be pairs",
     ),
-    ("via", "project.json", '{"kind": "0"}', "{}", "regions[0] kind must be its class, got None"),
-    ("via", "project.json", '"width": 2', '"width": "2"', "regions[3] width must be of type int or float"),
-    ("via", "project.json", '"filename": "b', '"filename": "../b/', "its picture '../b/.png' must be in"),
-    ("via 3", "project.json", '"fid_list": ["1"]', '"fid_list": []', "view 1 must show one file, got []"),
-    ("via 3", "project.json", "[7, 1, 1,", '[7, 1, "x",', "a.png: metadata '1_a' points must be pairs of"),
+    ("via", "project.json", '{"kind":"0"}', "{}", "regions[0] kind must be its class, got None"),
+    ("via", "project.json", '"width":2', '"width":"2"', "regions[3] width must be of type int or float"),
+    ("via", "project.json", '"filename":"b', '"filename":"../b/', "its picture '../b/.png' must be in"),
+    ("via 3", "project.json", '"fid_list":["1"]', '"fid_list":[]', "view 1 must show one file, got []"),
+    ("via 3", "project.json", "[7,1,1,", '[7,1,"x",', "a.png: metadata '1_AAAAAAAB' points must be pairs of"),
     (
         "label-studio",
         "export.json",
@@ -289,9 +359,9 @@ BAD = [
         '<!DOCTYPE a [<!ENTITY b "c">]>\n<annotations>',
         "a DOCTYPE",
     ),
-    ("via csv", "via_export_csv.csv", "a.png,89,{}", "a.png,89", "line 2 must have 7 cells, got 6"),
+    ("via csv", "via_export_csv.csv", 'a.png,89,"{}"', "a.png,89", "line 2 must have 7 cells, got 6"),
     ("via csv", "via_export_csv.csv", "[1,7,7,1", "[1,7,7,1,", "line 2 must have a dict in JSON there, got"),
-    ("via 3 csv", "export.csv", "[7,1,1,", "7,1,1,", "line 4 must have a list in JSON there, got '7,1,1"),
+    ("via 3 csv", "export.csv", "[7,1,1,", "7,1,1,", "line 11 must have a list in JSON there, got '7,1,1"),
     (
         "via 3 csv",
         "export.csv",
@@ -324,6 +394,8 @@ ANNOTATIONS = {
     "via 3": "project.json",
     "via csv": "via_export_csv.csv",
     "via 3 csv": "export.csv",
+    "via 1": "via_region_data.json",
+    "via 1 csv": "via_region_data.csv",
     "cvat": "annotations.xml",
     "cvat 2": "default.xml",
     "label-studio": "export.json",
@@ -514,7 +586,7 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(
     "words",
-    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0", "--page 1"],
+    ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0"],
 )
 def test_options_without_effect_are_refused(
     words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -569,7 +641,7 @@ def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_turned_shapes_of_via_and_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     via = shutil.copytree(FIXTURES / "via2", tmp_path / "via")
-    old = '"name": "rect", "x": 14, "y": 1, "width": 2, "height": 3'
+    old = '"name":"rect","x":14,"y":1,"width":2,"height":3'
     edited(via / "project.json", old, '"name": "ellipse", "cx": 8, "cy": 6, "rx": 5, "ry": 2, "theta": 0.5')
     cvat = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
     box = 'box label="pair" occluded="0" xtl="14" ytl="1" xbr="16" ybr="4"'
@@ -646,6 +718,43 @@ def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.copy(FIXTURES / "imagej" / "a_RoiSet.zip", root)
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
+
+
+def test_rois_of_imagej_between_pixels_and_on_other_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roifile = pytest.importorskip("roifile")
+    types, subpixel = roifile.ROI_TYPE, roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+
+    def box(kind: int, x: float, y: float, width: float, height: float, **rest: object) -> object:
+        # ImageJ keeps whole numbers of the bounds, too.
+        whole = {"left": int(x), "top": int(y), "right": int(x + width), "bottom": int(y + height)}
+        bounds = {"xd": x, "yd": y, "widthd": width, "heightd": height}
+        return roifile.ImagejRoi(roitype=kind, options=subpixel, **whole, **bounds, **rest)
+
+    rois = [
+        box(types.RECT, 0.75, 0.75, 3.625, 2.125),
+        box(types.OVAL, 8.75, 1.25, 5.5, 5.5),
+        box(types.RECT, 0, 8, 9, 3, subtype=roifile.ROI_SUBTYPE.TEXT),
+        box(types.RECT, 12, 9, 2, 2, position=1),
+        box(types.RECT, 12, 9, 3, 3, position=2),
+    ]
+    root = tmp_path / "imagej"
+    root.mkdir()
+    for number, roi in enumerate(rois):
+        roi.name = f"{number}"
+        roifile.roiwrite(root / "a.zip", roi)
+    tifffile.imwrite(root / "a.tif", np.zeros((2, 12, 16), np.uint8), photometric="minisblack")
+    y, x = np.mgrid[:12, :16] + 0.5
+    both = [mask([(1, 1), (4, 1), (4, 3), (1, 3)]), (x - 11.5) ** 2 + (y - 4) ** 2 < 2.75**2]
+    for page, side in ((1, 2), (2, 3)):
+        last = [(12, 9), (12 + side, 9), (12 + side, 9 + side), (12, 9 + side)]
+        found = segments_of(capsys, root, "--page", page, output=tmp_path / f"out{page}")
+        assert same(found["a.tif"], [("object", pixels) for pixels in (*both, mask(last))])
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 0, printed
+    assert f"{root}: 1 ROIs of other pages than 1 (give another with --page) left out" in printed
+    assert "1 points, lines, angles and texts, which have no area, left out" in printed
 
 
 def test_roi_sets_without_roifile(
@@ -806,5 +915,5 @@ def test_pictures_of_any_range_are_converted(tmp_path: Path, capsys: pytest.Capt
         )
     code, printed = convert(capsys, root, "--thing", "nucleus", "--output", tmp_path / "out")
     assert code == 0, printed
-    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2")
-    assert (code, "--page must be given with maps" in printed) == (2, True)
+    code, printed = convert(capsys, root, "--page", "2", "--output", tmp_path / "out2", "--copy-images")
+    assert (code, "masks/a.tif must have page 2, got 1 pages" in printed) == (2, True)

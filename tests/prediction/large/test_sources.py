@@ -124,6 +124,14 @@ def test_sparse_tiles_are_empty(tmp_path):
     assert (pixels[:32] == 7).all()
 
 
+def test_channels_that_lie_behind_width_are_no_pages(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(np.resize(DEEP, (5, 70, 90)), 0, 2))
+    with pytest.warns(UserWarning, match="is read as 70 x 90 pixels .* of 5 channels, rather than 70 pages"):
+        check(tmp_path / "a.tif", tmp_path, kind=DecodedImage, channels=Channels((3, 1)))
+    with pytest.raises(ValueError, match=r"a\.tif must be a picture in grey or color, got 70 x 90 pixels"):
+        open_image(tmp_path / "a.tif", tmp_path, FULL)
+
+
 def test_a_pyramid_is_read_at_its_largest_level_without_a_word(tmp_path, recwarn):
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as tiff:

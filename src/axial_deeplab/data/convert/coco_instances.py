@@ -66,7 +66,7 @@ def coco_instances_to_convert(
     """
     _require_pycocotools()
     options = options or ReadOptions()
-    background, path = options.background, Path(json)
+    background, page, path = options.background, options.reading.page, Path(json)
     document = load_json(path)
     entries = image_entries(document, path)
     if not entries:
@@ -82,7 +82,7 @@ def coco_instances_to_convert(
     background_id = categories.names.index(background) if background is not None else None
 
     def annotate(image_id: ImageId) -> Panoptic:
-        size = picture_size(photos[image_id], size=entries[image_id].size)  # Refuses other sizes.
+        size = picture_size(photos[image_id], size=entries[image_id].size, page=page)  # Refuses other sizes.
         found = [_drawn(each.outline, size, each.where) for each in annotations[image_id]]
         if options.inner_outlines_are_holes:
             drawn = [each.with_holes for each in found]
@@ -105,7 +105,9 @@ def coco_instances_to_convert(
     if find is None:
         _warn_of_unlisted(Path(images), set(photos.values()), path)
     unwritten = [
-        UnwrittenImage(photo, photo.relative_to(images).as_posix(), partial(annotate, image_id), image_id)
+        UnwrittenImage(
+            photo, photo.relative_to(images).as_posix(), partial(annotate, image_id), image_id, page
+        )
         for image_id, photo in photos.items()
     ]
     return unwritten, categories

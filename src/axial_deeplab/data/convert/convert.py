@@ -39,7 +39,7 @@ class UnwrittenImage(NamedTuple):
         file_name: path of the image in the data set that is written.
         annotate: makes its panoptic map.
         image_id: None numbers the images 1, 2, ...
-        page: page of the file, from 1 on, if it is not the only one.
+        page: page of the file, from 1 on; None takes the first.
         part: `train`, `val` ... where the source has parts that are to stay apart.
         annotation: map of this image that lies beside it; None if there is none.
     """
@@ -90,7 +90,8 @@ def write_panoptic(
         if image.page not in (None, 1) and not copy_images:
             raise ValueError(
                 f"{image.path} must have one page to stay where it is, for training reads the first, got "
-                f"page {image.page}; give --copy-images, which copies that page alone"
+                f"page {image.page}; give --copy-images, which copies that page alone, or leave out --page "
+                "and give data.page in training"
             )
     parts = _parts(images, hold_out)
     if not categories.stuff_ids:
@@ -185,7 +186,7 @@ def maps_to_convert(
         }
         height, width = next(iter(read.values())).shape
         picture_size(
-            files[name], size=(height, width), page=_page(files[name], reading)
+            files[name], size=(height, width), page=page_of(files[name], reading)
         )  # Refuses other sizes.
         return panoptic_from_maps(
             read.get("semantic"),
@@ -196,7 +197,7 @@ def maps_to_convert(
         )
 
     return [
-        UnwrittenImage(path, name, partial(annotate, name), page=_page(path, reading))
+        UnwrittenImage(path, name, partial(annotate, name), page=page_of(path, reading))
         for name, path in files.items()
     ]
 
@@ -235,7 +236,7 @@ def masks_to_convert(
 
     def annotate(path: Path) -> Panoptic:
         folder = _folder_of_masks(Path(masks), path)
-        size = picture_size(path, page=_page(path, reading))
+        size = picture_size(path, page=page_of(path, reading))
         found = [
             Mask(pixels, thing)
             for mask in list_files(folder, MAP_SUFFIXES)
@@ -253,7 +254,7 @@ def masks_to_convert(
             )
     _refuse_lost_masks(Path(masks), Path(images), set(image_of_folder))
     return [
-        UnwrittenImage(path, name, partial(annotate, path), page=_page(path, reading))
+        UnwrittenImage(path, name, partial(annotate, path), page=page_of(path, reading))
         for name, path in files.items()
     ]
 
@@ -356,8 +357,8 @@ def _copy(image: UnwrittenImage, target: Path) -> None:
         save_page(image.path, image.page, target)
 
 
-def _page(path: Path, reading: InstanceReading | None) -> int | None:
-    """Return the page of a photograph that has several, the one of its maps."""
+def page_of(path: Path, reading: InstanceReading | None) -> int | None:
+    """Return the page of a photograph that has several, the one of its maps; None if it has one."""
     if reading is None or reading.page is None:
         return None
     with naming_damage(path):

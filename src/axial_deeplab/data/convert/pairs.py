@@ -30,6 +30,7 @@ class MappedImage(NamedTuple):
         source: the file that messages name.
         read: gives category ids (H, W), None for one class, and numbers of instances (H, W), 0 for none.
         part: see `UnwrittenImage`.
+        page: see `UnwrittenImage`.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class MappedImage(NamedTuple):
     source: Path
     read: Callable[[], Maps]
     part: str = ""
+    page: int | None = None
 
 
 def maps_to_images(
@@ -60,14 +62,15 @@ def maps_to_images(
     for i in images:
         beside = i.source if i.source.parent == i.path.parent else None
         unwritten.append(
-            UnwrittenImage(i.path, i.file_name, partial(draw, i), part=i.part, annotation=beside)
+            UnwrittenImage(i.path, i.file_name, partial(draw, i), page=i.page, part=i.part, annotation=beside)
         )
     return unwritten, categories
 
 
 def _draw(image: MappedImage, *, categories: Categories, void: int | None) -> Panoptic:
     semantic, instances = image.read()
-    picture_size(image.path, size=(instances.shape[0], instances.shape[1]))  # Refuses other sizes.
+    size = instances.shape[0], instances.shape[1]
+    picture_size(image.path, size=size, page=image.page)  # Refuses other sizes.
     return panoptic_from_maps(semantic, instances, categories, void_label=void, source=image.source)
 
 

@@ -51,7 +51,7 @@ class ReadOptions:
         crowds_are_objects: take what the files mark as crowds for single objects.
         inner_outlines_are_holes: in COCO's polygons, an outline within another of its object is a hole.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
-        reading: how maps of instances are read.
+        reading: how maps of instances are read, and which page of pictures that have several.
         scratch: folder for what the files hold packed, which lives as long as the images are needed; None
             refuses archives, and pictures inside of annotations.
 
@@ -228,7 +228,8 @@ def shapes_to_convert(
         sorted(used) if names is None else [*names, *sorted(used - set(names))], source
     )
     background = options.background_of(categories)
-    draw = partial(_draw, categories=categories, background=background, in_order=in_order)
+    page = options.reading.page
+    draw = partial(_draw, categories=categories, background=background, in_order=in_order, page=page)
     seen: dict[tuple[str, str], LabeledImage] = {}
     for image in images:
         other = seen.setdefault((image.part, image.file_name), image)
@@ -237,11 +238,21 @@ def shapes_to_convert(
                 f"{image.source} must be the only annotation of {image.path}, got {other.source}, "
                 "too; remove one"
             )
-    return [UnwrittenImage(i.path, i.file_name, partial(draw, i), part=i.part) for i in images], categories
+    unwritten = [
+        UnwrittenImage(i.path, i.file_name, partial(draw, i), page=page, part=i.part) for i in images
+    ]
+    return unwritten, categories
 
 
-def _draw(image: LabeledImage, *, categories: Categories, background: int | None, in_order: bool) -> Panoptic:
-    size = picture_size(image.path, size=image.size)  # Refuses other sizes.
+def _draw(
+    image: LabeledImage,
+    *,
+    categories: Categories,
+    background: int | None,
+    in_order: bool,
+    page: int | None,
+) -> Panoptic:
+    size = picture_size(image.path, size=image.size, page=page)  # Refuses other sizes.
     masks = []
     for shape in image.shapes:
         corner, inside = shape.draw(size)

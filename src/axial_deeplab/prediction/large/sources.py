@@ -15,7 +15,7 @@ from PIL import Image
 
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import FORMATS, StoredImage, as_shown, read_image
-from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview
+from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview, refuse_channels_behind
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.maps import Blocks
 from axial_deeplab.prediction.large.tiling import Window, cut
@@ -181,7 +181,8 @@ class TiffImage(LargeImage):
         self._file = opened(path)
         try:
             with _damage_of(path):
-                pages: list[Any] = list(tifffile.TiffFile(self._file).pages)
+                tiff = tifffile.TiffFile(self._file)
+                pages: list[Any] = list(tiff.pages)
                 pictures = [page for page in pages if not is_preview(page)] or pages[:1]
                 if not 1 <= (number or 1) <= len(pictures):
                     raise UnsupportedImageError(
@@ -194,6 +195,8 @@ class TiffImage(LargeImage):
                 same = [p for p in pictures if (p.imagelength, p.imagewidth) == shape]
                 if channels is not None and len(same) > 1:  # they may be pages
                     raise UnsupportedImageError("must have its channels in one page, got several")
+                if len(same) > 1 and number is None:
+                    refuse_channels_behind(tiff)
                 self.channels = channels
                 self._require_windows(page)
             if len(same) > 1 and number is None:

@@ -50,7 +50,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     for path in maps:
         name = path.relative_to(source).as_posix().removesuffix(_ENDING)
         photo = photos.find_stem(name, str(path))
-        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path, ids)))
+        read_maps, page = partial(_read, path, ids), options.reading.page
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, page=page))
     return maps_to_images(images, categories, void, source)
 
 

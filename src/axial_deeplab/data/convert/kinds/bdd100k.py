@@ -60,7 +60,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     for path in maps:
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
         read_maps = partial(_read, path, nothing, void)
-        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part_of(path, source)))
+        part, page = part_of(path, source), options.reading.page
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
     return maps_to_images(images, categories, void, source)
 
 

@@ -50,6 +50,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
                 record.image.relative_to(source).as_posix(),
                 partial(dataset.read_ground_truth, index),
                 record.image_id,
+                page=options.reading.page,
                 part=part if len(found) > 1 else "",
             )
             for index, record in enumerate(dataset.records)

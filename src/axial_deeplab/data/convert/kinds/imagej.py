@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from axial_deeplab.data.convert.outlines import ellipse, ring
+from axial_deeplab.data.convert.outlines import ellipse, rectangle, ring
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
@@ -24,6 +24,8 @@ from axial_deeplab.data.convert.shapes import (
     folder_of,
     shapes_to_convert,
 )
+from axial_deeplab.data.images import naming_damage
+from axial_deeplab.data.tiff import has_pages
 
 TITLE = "a ROI set of ImageJ"
 
@@ -56,10 +58,12 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         bare = _SET.sub("", path.stem)
         name = stem if photos.knows_stem(stem) or not bare else stem[: -len(path.stem)] + bare
         photo = photos.only() if not bare else photos.find_stem(name, str(path))
+        with naming_damage(photo):
+            page = options.reading.page or 1 if has_pages(photo) else None
         shapes = [
             shape
             for roi, content in _rois(path)
-            if (shape := _shape(content, f"{path}: {roi}", thing, left_out)) is not None
+            if (shape := _shape(content, f"{path}: {roi}", thing, page, left_out)) is not None
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
@@ -95,9 +99,9 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
         raise ValueError(f"{path} must be a ZIP file of ROIs, got: {error}; save it again") from None
 
 
-def _shape(content: bytes, where: str, name: str, left_out: LeftOut) -> Shape | None:
+def _shape(content: bytes, where: str, name: str, page: int | None, left_out: LeftOut) -> Shape | None:
     try:
-        from roifile import ROI_TYPE, ImagejRoi
+        from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
     except ImportError:
         raise ValueError(
             'ROI sets need the package roifile, which is missing; pip install "axial-deeplab[imagej]"'
@@ -108,13 +112,18 @@ def _shape(content: bytes, where: str, name: str, left_out: LeftOut) -> Shape | 
     except Exception as error:  # roifile does not say what it raises of damaged files
         raise ValueError(f"{where} must be a ROI of ImageJ, got: {error!r}; save it again") from None
     areas = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
-    if roi.roitype not in areas:
-        left_out.add("points, lines and angles, which have no area,", where)
+    if roi.roitype not in areas or roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):
+        left_out.add("points, lines, angles and texts, which have no area,", where)
         return None
-    if roi.roitype == ROI_TYPE.OVAL and not roi.composite and len(roi.coordinates()) > 0:
+    if page is not None and roi.position not in (0, page):
+        left_out.add(f"ROIs of other pages than {page} (give another with --page)", where)
+        return None
+    if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL) and not roi.composite:
         left, top, right, bottom = (float(v) for v in (roi.left, roi.top, roi.right, roi.bottom))
-        outline = ellipse(
-            (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2, where=where
-        )
-        return Shape(name, where, (outline,))
+        if roi.subpixelrect:  # those are rounded
+            left, top, right, bottom = roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd
+        if roi.roitype == ROI_TYPE.RECT:
+            return Shape(name, where, (rectangle(left, top, right, bottom, where=where),))
+        radii = (right - left) / 2, (bottom - top) / 2
+        return Shape(name, where, (ellipse(left + radii[0], top + radii[1], *radii, where=where),))
     return Shape(name, where, tuple(ring(line.tolist(), where) for line in lines))

@@ -41,9 +41,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for path in list_files(root, (".png",), recursive=True):
         photo = photos.find_stem(path.relative_to(root).with_suffix("").as_posix(), str(path))
-        images.append(
-            MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part_of(path, root))
-        )
+        part, page = part_of(path, root), options.reading.page
+        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part, page))
     return maps_to_images(images, options.categories or CATEGORIES, _VOID, source)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from axial_deeplab.data.convert.convert import page_of
 from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
@@ -48,9 +49,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for name, path in maps.items():
         photo = photos.find_stem(name, str(path))
-        images.append(
-            MappedImage(photo, photos.file_name(photo), path, partial(_read, path, options.reading))
-        )
+        read_maps, page = partial(_read, path, options.reading), page_of(photo, options.reading)
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, page=page))
     photos.warn_of_others(source)
     options.reading.warn_of_pieces(list(maps.values()))
     categories = options.label_space([thing], source)

@@ -2,13 +2,17 @@
 
 Source:
     Supervisely, "JSON annotation format": later objects lie on top; polygons have holes; a bitmap is a PNG,
-    compressed, in base64, at its origin; coordinates are edges of pixels, as its labeling tool has them.
+    compressed, in base64, at its origin. Its labeling tool has edges of pixels; its package, which downloads
+    projects, makes whole numbers of them, which are pixels (supervisely 6.74.51,
+    `_to_pixel_coordinate_system_json`): the corners of a polygon become the pixels that they lie in, the last
+    row and column of a rectangle belong to it.
 """
 
 import base64
 import binascii
 import io
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.outlines import rectangle, ring
+from axial_deeplab.data.convert.outlines import Ring, rectangle, ring
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
@@ -80,25 +84,40 @@ def _shape(entry: Any, where: str, left_out: LeftOut) -> Shape | None:
     part_of = entry.get("objectKey") or entry.get("instance") or None
     if not isinstance(part_of, str | None):
         raise ValueError(f"{where} instance must be a text, got {part_of!r}; correct the file")
-    if kind == "bitmap":
+    if kind in ("bitmap", "alpha_mask"):
         bitmap = field(entry, "bitmap", dict, where)
         corner = field(bitmap, "origin", list, where)
         if len(corner) != 2 or not all(isinstance(value, int) for value in corner):
             raise ValueError(f"{where} origin must be x and y, got {corner!r}; correct the file")
         pixels = partial(_bitmap, field(bitmap, "data", str, where), where)
         return Shape(name, where, mask=pixels, corner=(corner[1], corner[0]), part_of=part_of)
-    if kind not in ("polygon", "rectangle"):
+    if kind not in ("polygon", "rectangle", "multipolygon"):
         left_out.add("objects that are no polygon, rectangle or bitmap", where)
         return None
-    points = field(entry, "points", dict, where)
-    exterior = ring(field(points, "exterior", list, where), where)
-    if len(exterior) < (3 if kind == "polygon" else 2):
+    is_one = kind != "multipolygon"
+    parts = [field(entry, "points", dict, where)] if is_one else field(entry, "parts", list, where)
+    lines = [line for part in parts for line in _lines(part, kind, where)]
+    if kind != "rectangle":
+        return Shape(name, where, tuple(lines), part_of=part_of)
+    (left, top), (right, bottom) = np.sort(lines[0][:2], axis=0)
+    if _are_pixels(lines):  # the last pixels belong to it
+        right, bottom = right + 1, bottom + 1
+    return Shape(name, where, (rectangle(left, top, right, bottom, where=where),), part_of=part_of)
+
+
+def _lines(part: Any, kind: str, where: str) -> list[Ring]:
+    """Return the outline and the holes of a polygon; whole numbers are pixels, whose centers are meant."""
+    exterior = ring(field(part, "exterior", list, where), where)
+    if len(exterior) < (2 if kind == "rectangle" else 3):
         raise ValueError(f"{where} exterior must have more points, got {len(exterior)}; remove it")
     if kind == "rectangle":
-        (left, top), (right, bottom) = exterior[:2].tolist()
-        return Shape(name, where, (rectangle(left, top, right, bottom, where=where),), part_of=part_of)
-    holes = [ring(hole, where) for hole in field(points, "interior", list, where)]
-    return Shape(name, where, (exterior, *holes), part_of=part_of)
+        return [exterior]
+    lines = [exterior, *(ring(hole, where) for hole in field(part, "interior", list, where))]
+    return [line + 0.5 for line in lines] if _are_pixels(lines) else lines
+
+
+def _are_pixels(lines: Sequence[Ring]) -> bool:
+    return all((line == np.rint(line)).all() for line in lines)
 
 
 def _bitmap(text: str, where: str) -> NDArray[np.bool_]:

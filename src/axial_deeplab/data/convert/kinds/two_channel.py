@@ -46,9 +46,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for path in list_files(source, (".png",), recursive=True):
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
-        images.append(
-            MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part_of(path, source))
-        )
+        part, page = part_of(path, source), options.reading.page
+        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part, page))
     return maps_to_images(images, options.categories, 0, source)
 
 

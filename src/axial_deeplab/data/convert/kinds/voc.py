@@ -68,6 +68,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     part_of = {
         stem: part for part, path in lists.items() if path.is_file() for stem in text_of(path).split() if stem
     }
+    page = options.reading.page
     images = []
     maps = list_files(root / _CLASSES, (".png",), recursive=True)
     stems = {path.relative_to(root / _CLASSES).with_suffix("").as_posix(): path for path in maps}
@@ -79,10 +80,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         read_maps = (
             partial(_read, path, objects, classes, np.array(ids), void)
             if path in maps
-            else partial(_nothing, photo, ids[0])
+            else partial(_nothing, photo, ids[0], page)
         )
         part = part_of.get(name, "")
-        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part))
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
     return maps_to_images(images, categories, void, source)
 
 
@@ -153,8 +154,8 @@ def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], 
     return semantic.astype(np.int32), np.where(is_void, 0, instances).astype(np.int32)
 
 
-def _nothing(photo: Path, background: int) -> Maps:
-    shape = picture_size(photo)
+def _nothing(photo: Path, background: int, page: int | None) -> Maps:
+    shape = picture_size(photo, page=page)
     return np.full(shape, background, np.int32), np.zeros(shape, np.int32)
 
 
