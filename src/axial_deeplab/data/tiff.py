@@ -44,6 +44,7 @@ class TiffPage(NamedTuple):
         orientation: as in EXIF, 1 for upright.
         is_coarse: whether only the upper 8 bits of the values could be decoded.
         profile: ICC profile of the colors.
+        shape: height, width and number of samples.
     """
 
     place: int
@@ -56,6 +57,7 @@ class TiffPage(NamedTuple):
     orientation: int = 1
     is_coarse: bool = False
     profile: bytes | None = None
+    shape: tuple[int, int, int] = (0, 0, 0)
 
 
 def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
@@ -83,9 +85,9 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         place = pictures[(number or 1) - 1]
         page: Any = pages[place]
         _refuse_bomb(page, page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel)
-        if not pixels or _pillow_reads(page):
-            return TiffPage(place, len(pictures))
-        return _decoded(page, TiffPage(place, len(pictures)), file)
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel * page.imagedepth)
+        found = TiffPage(place, len(pictures), bits=page.bitspersample, shape=shape)
+        return _decoded(page, found, file) if pixels and not _pillow_reads(page) else found
 
 
 def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
