@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from starlette.testclient import TestClient
 
-from app_files import write_noise, write_tiny_weights
+from app_files import noise, write_noise, write_tiny_weights
 from axial_deeplab.app import gate, server
 from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import Networks
@@ -51,16 +54,38 @@ def result(client) -> dict:
     raise AssertionError("the event was not completed")
 
 
-def upload(client, path: Path) -> str:
-    return client.post(
-        "/gradio_api/upload", files={"files": ("a.png", path.read_bytes(), "image/png")}
-    ).json()[0]
+def upload(client, path: Path, name: str = "a.png") -> str:
+    return client.post("/gradio_api/upload", files={"files": (name, path.read_bytes(), "image/png")}).json()[
+        0
+    ]
 
 
 def test_a_file_that_was_sent_is_segmented_and_its_address_is_not_fetched(client, weights, outside):
     file = {**sent_file(upload(client, outside)), "url": "http://127.0.0.1:1/never"}
     assert join(client, OPEN, [file, 500, weights, *KNOBS]).status_code == 200
     assert "56 x 40 pixels" in str(result(client))
+
+
+@pytest.mark.parametrize("name", ["a.j2k", "a.TIF", "A.JFIF", "a.txt", "a", "list.json"])
+def test_pictures_of_any_suffix_are_read_and_other_files_refused_in_words(
+    client, weights, tmp_path, name, capfd
+):
+    path = tmp_path / "file"
+    if name == "a.TIF":
+        tifffile.imwrite(path, np.linspace(0, 1, 40 * 56, dtype=np.float16).reshape(40, 56))
+    elif name in ("a.txt", "list.json"):
+        path.write_text("{}")
+    else:
+        Image.fromarray(noise()).save(path, format="JPEG" if name == "A.JFIF" else "JPEG2000")
+    assert (
+        join(client, OPEN, [sent_file(upload(client, path, name)), 500, weights, *KNOBS]).status_code == 200
+    )
+    told = str(result(client))
+    if name == "a.TIF":
+        assert "value_range" in told, told
+    else:
+        assert ("none of JPEG, PNG" if name in ("a.txt", "list.json") else "56 x 40 pixels") in told, told
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("function", [OPEN, AGAIN, CHOOSE, CLICK, LOOK, 99])

@@ -1,17 +1,24 @@
 """Files that somebody sends are read, or refused in one line that tells nothing of the machine."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from app_files import noise, write_noise
+from axial_deeplab.app import pictures
 from axial_deeplab.app.pictures import read_picture
+from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.images import read_image
+from axial_deeplab.prediction.predictor import View
 
 ORIENTATION_TAG = 0x0112
 
 
 def refused(path, max_side=2048):
-    with pytest.raises(ValueError, match="picture must be ") as error:
+    with pytest.raises(ValueError, match=r" must (be|have) ") as error:
         read_picture(path, max_side=max_side)
     message = str(error.value)
     assert path.name in message
@@ -60,7 +67,58 @@ def test_sizes_are_refused(tmp_path, width, height, mends):
 
 def test_a_bomb_is_refused_without_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "got more than 2,000 pixels" in refused(write_noise(tmp_path / "photo.png"))
+    assert "at most 2,000 pixels" in refused(write_noise(tmp_path / "photo.png"))
+
+
+def tiff_files(folder: Path) -> dict[str, Path]:
+    """Write TIFFs of the kinds that Pillow's headers know nothing of."""
+    ramp = np.linspace(0, 1, 40 * 56).reshape(40, 56)
+    values = {
+        "half": ramp.astype(np.float16),
+        "double": ramp,
+        "bands": np.stack([ramp * 60000] * 5, axis=2).astype(np.uint16),
+        "pages": np.stack([ramp * 255, ramp * 0]).astype(np.uint8),
+    }
+    paths = {name: folder / f"{name}.tif" for name in values}
+    for name, path in paths.items():
+        planes = {"photometric": "minisblack"} | ({"planarconfig": "contig"} if name == "bands" else {})
+        tifffile.imwrite(path, values[name], **planes)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["half", "double", "bands", "pages"])
+def test_the_app_reads_what_predict_reads(tmp_path, name):
+    path = tiff_files(tmp_path)[name]
+    reading = View(
+        page=2 if name == "pages" else None,
+        value_range="0 1" if name in ("half", "double") else "full",
+        channels=Channels((2, 4, 5)) if name == "bands" else None,
+    ).reading
+    picture = read_picture(path, max_side=64, **reading)
+    np.testing.assert_array_equal(picture.pixels, read_image(path, **reading))
+    assert (picture.pixels.max() > 200) == (name != "pages")  # whose second is black
+
+
+def test_what_predict_refuses_is_told_in_its_words(tmp_path):
+    assert "choose them with --channels" in refused(tiff_files(tmp_path)["bands"])
+    with pytest.raises(ValueError, match=r"^pages.tif must have page 3, got 2"):
+        read_picture(tiff_files(tmp_path)["pages"], max_side=64, page=3)
+
+
+def test_few_pixels_of_many_bytes_are_refused_without_decoding(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_BYTES", 2**20)
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(
+        path,
+        np.zeros((64, 64, 300), np.float64),
+        photometric="rgb",
+        planarconfig="contig",
+        compression="zlib",
+    )
+    with pytest.raises(
+        ValueError, match=r"at most 1 MiB when decoded, got 9 MiB .300 x 64 bits. in deep.tif"
+    ):
+        read_picture(path, max_side=64)
 
 
 def test_cmyk_is_converted(tmp_path):

@@ -99,6 +99,13 @@ def test_refusals(network):
         segment(network, Picture(noise(), "a.png"), {}, seconds=1e-9)
 
 
+def test_a_picture_that_was_read_for_other_weights_is_asked_for_again(network):
+    reading = network.predictor.view.reading
+    segment(network, Picture(noise(), "a.png", reading=reading), {}, seconds=60)
+    with pytest.raises(ValueError, match=r"picture must be read as .*tiny.safetensors does.* a.png; drop it"):
+        segment(network, Picture(noise(), "a.png", reading={**reading, "page": 2}), {}, seconds=60)
+
+
 def test_a_page_has_one_result_and_old_ones_go(result, network, monkeypatch):
     monkeypatch.setattr(results_module, "MOST_KEPT", 2)
     results = Results()

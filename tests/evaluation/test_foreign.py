@@ -202,6 +202,17 @@ def test_stuff_without_a_background(tmp_path):
     assert (result.things.pq, result.stuff.pq) == (100, 0)
 
 
+def test_equal_label_maps_are_one_and_told_once(tmp_path):
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(numbers.astype(np.uint8)).save(tmp_path / "found" / f"{name}_cp_masks.png")
+        tifffile.imwrite(tmp_path / "found" / f"{name}_cp_masks.tif", numbers.astype(np.uint16))
+    with pytest.warns(UserWarning, match=r"2 images, of which the first: .*equal label maps, a_cp_masks"):
+        result = evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+    assert result.all.pq == 100
+
+
 def test_a_label_map_beside_the_picture_is_the_only_one(tmp_path):
     for name in ("a.png", "a_masks.tif"):
         (tmp_path / name).touch()

@@ -10,6 +10,8 @@ from torch import nn
 
 # Smaller pictures show nothing that somebody could click.
 MIN_SIDE = 16
+# Of a picture when it is decoded, whatever its channels and their type.
+MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ class Page:
             raise ValueError(f"{label} must be one that is offered, got {value!r:.80}")
 
     def _lay_out_inputs(self, network: Network) -> None:
-        self.upload = gr.File(label="Picture", file_types=["image"], height=140, elem_id="upload")
+        # Of any name: Gradio would refuse some pictures by their suffixes, and tell others in a traceback.
+        self.upload = gr.File(label="Picture", height=140, elem_id="upload")
         self.weights = gr.Dropdown(
             self.networks.labels, value=network.weights, label="Weights", filterable=False, elem_id="weights"
         )

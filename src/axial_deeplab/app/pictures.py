@@ -2,16 +2,16 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from axial_deeplab.app.limits import MIN_SIDE
-from axial_deeplab.data.images import FORMATS, read_with_notes
+from axial_deeplab.app.limits import MAX_BYTES, MIN_SIDE
+from axial_deeplab.data.images import read_header, read_with_notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +22,13 @@ class Picture:
         pixels: RGB (H, W, 3), uint8, upright, or the channels that the network sees.
         file_name: name of the file, without folder.
         changes: what was done to the pixels of the file, and what is odd in it.
+        reading: how the file was read: arguments of `read_image`.
     """
 
     pixels: NDArray[np.uint8]
     file_name: str
     changes: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -53,24 +55,19 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int, **reading: Any)
     """
     label = PurePath(path).name
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            mode, width, height = image.mode, image.width, image.height
-    except Image.DecompressionBombError:
-        raise ValueError(
-            f"picture must be at most {max_side} pixels wide and high, got more than "
-            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels in {label}; reduce it"
-        ) from None
-    except (OSError, SyntaxError, ValueError):
-        raise ValueError(
-            f"picture must be one of {', '.join(FORMATS)}, got {label}, which is none or is damaged; "
-            "choose another file"
-        ) from None
-    if min(width, height) < MIN_SIDE or max(width, height) > max_side:
-        raise ValueError(
-            f"picture must be {MIN_SIDE} to {max_side} pixels wide and high, got {width} x {height} "
-            f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
+        (height, width), mode, num_bytes = read_header(
+            path, page=reading.get("page"), channels=reading.get("channels")
         )
-    try:
+        if min(width, height) < MIN_SIDE or max(width, height) > max_side:
+            raise ValueError(
+                f"picture must be {MIN_SIDE} to {max_side} pixels wide and high, got {width} x {height} "
+                f"(width x height) in {label}; {'reduce' if max(width, height) > max_side else 'enlarge'} it"
+            )
+        if num_bytes > MAX_BYTES:
+            raise ValueError(
+                f"picture must be at most {MAX_BYTES >> 20} MiB when decoded, got {num_bytes >> 20} MiB "
+                f"({mode}) in {label}; give it fewer channels or pages"
+            )
         pixels, notes = read_with_notes(path, **reading)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), label)) from None
@@ -79,4 +76,4 @@ def read_picture(path: str | os.PathLike[str], *, max_side: int, **reading: Any)
         changes.append(f"converted from {mode} to RGB")
     if pixels.shape[:2] == (width, height) != (height, width):
         changes.append("turned upright as its EXIF tag says")
-    return Picture(pixels, label, (*changes, *(f"it {note.text}" for note in notes)))
+    return Picture(pixels, label, (*changes, *(f"it {note.text}" for note in notes)), reading)

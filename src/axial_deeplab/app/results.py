@@ -87,8 +87,14 @@ def segment(
         room: width that the page has for the overlay, pixels of the screen.
 
     Raises:
-        ValueError: a knob is out of its range, the time is over, or the memory too small.
+        ValueError: a knob is out of its range, the network sees other values or channels of the file, the
+            time is over, or the memory too small.
     """
+    if picture.reading and picture.reading != network.predictor.view.reading:
+        raise ValueError(
+            f"picture must be read as {network.weights} does, got other values or channels of "
+            f"{picture.file_name}; drop it again"
+        )
     with time_limit(network.predictor.model, seconds):
         prediction = network.predict(picture.pixels, knobs)
     return Result(

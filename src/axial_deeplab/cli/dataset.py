@@ -464,12 +464,14 @@ def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
     from axial_deeplab.data.convert.shapes import ReadOptions
     from axial_deeplab.panoptic.categories import Categories, Category
+    from axial_deeplab.panoptic.coco_json import warn_of_names
 
     ReadOptions(thing=options.thing, background=options.background)  # Refuses one name for both.
     if (options.categories is None) == (options.thing is None):
         raise ValueError("categories must be given by --categories or by --thing, got both or none; give one")
     if options.categories is None:
         names = [name for name in (options.background, options.thing) if name is not None]
+        warn_of_names(names, "--thing and --background")
         return Categories(
             [Category(number, name, name == options.thing) for number, name in enumerate(names, start=1)]
         )
@@ -478,12 +480,14 @@ def _categories(options: argparse.Namespace) -> "Categories":
 
 def _categories_of_file(path: str) -> "Categories":
     from axial_deeplab.panoptic.categories import Categories
-    from axial_deeplab.panoptic.coco_json import load_json
+    from axial_deeplab.panoptic.coco_json import load_json, warn_of_names
 
     entries = load_json(Path(path), types=(dict, list))
     if isinstance(entries, dict):
         entries = entries.get("categories")
-    return Categories.from_json(entries, source=path)
+    categories = Categories.from_json(entries, source=path)
+    warn_of_names(categories.names, path)
+    return categories
 
 
 def _print_lines(kind: str, lines: list[str]) -> None:

@@ -16,6 +16,7 @@ from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
 from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.coco_json import warn_of_names
 from axial_deeplab.util.text import shortened
 
 
@@ -68,6 +69,7 @@ class ImageFolder(Dataset[ClassificationSample]):
             )
         folders = _class_folders(self.root)
         self.classes = tuple(folders) if classes is None else tuple(classes)
+        warn_of_names(self.classes, self.root)
         strange = [name for name in folders if name not in self.classes]
         if strange:
             raise ValueError(

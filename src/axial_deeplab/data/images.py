@@ -1,6 +1,7 @@
 """Reading photographs of any common kind as RGB arrays."""
 
 import contextlib
+import math
 import os
 import struct
 import warnings
@@ -164,6 +165,48 @@ def read_with_notes(
     return _fitted(pixels, stored.orientation, size, path), [
         ImageWarning(path, text, kind) for kind, text in notes.items() if text is not None
     ]
+
+
+class ImageHeader(NamedTuple):
+    """What an image file says of its picture before any pixel is decoded.
+
+    Args:
+        size: (height, width) in pixels, as they are stored.
+        mode: Pillow's name for the kind of the pixels; of other TIFFs than RGB, samples and their bits.
+        num_bytes: bytes of the values that are decoded.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    num_bytes: int
+
+
+def read_header(
+    path: str | os.PathLike[str], *, page: int | None = None, channels: Channels | None = None
+) -> ImageHeader:
+    """Read the header of an image file, of the page that `read_image` reads.
+
+    Args:
+        path: see `read_image`.
+        page: see `read_image`.
+        channels: see `read_image`.
+
+    Raises:
+        ValueError: the file is no image, lacks the page, or has more pixels than the reader takes.
+        OSError: the file cannot be opened.
+    """
+    with opened(path) as file, naming_damage(path):
+        if file.read(4) not in MAGIC:
+            file.seek(0)
+            image: Image.Image = Image.open(file, formats=FORMATS)
+            return ImageHeader(
+                (image.height, image.width), image.mode, 4 * len(image.getbands()) * math.prod(image.size)
+            )
+        found = read_tiff(file, number=None if channels else page, pixels=False)
+        height, width, samples = found.shape
+        mode = "RGB" if (samples, found.bits) == (3, 8) else f"{samples} x {found.bits} bits"
+        pages = found.num_pages if channels else 1
+        return ImageHeader((height, width), mode, pages * math.prod(found.shape) * found.bits // 8)
 
 
 def picture_size(

@@ -48,6 +48,7 @@ class TiffPage(NamedTuple):
         is_coarse: whether only the upper 8 bits of the values could be decoded.
         profile: ICC profile of the colors.
         warning: what is read in one of two ways that may be meant; None where nothing is.
+        shape: height, width and number of samples.
     """
 
     place: int
@@ -61,6 +62,7 @@ class TiffPage(NamedTuple):
     is_coarse: bool = False
     profile: bytes | None = None
     warning: str | None = None
+    shape: tuple[int, int, int] = (0, 0, 0)
 
 
 def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True) -> TiffPage:
@@ -90,9 +92,9 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         if number is None and len(pictures) > 1:
             refuse_channels_behind(tiff)
         _refuse_bomb(page, page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel)
-        if not pixels or _pillow_reads(page):
-            return TiffPage(place, len(pictures))
-        return _decoded(page, TiffPage(place, len(pictures)), file)
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel * page.imagedepth)
+        found = TiffPage(place, len(pictures), bits=page.bitspersample, shape=shape)
+        return _decoded(page, found, file) if pixels and not _pillow_reads(page) else found
 
 
 def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:

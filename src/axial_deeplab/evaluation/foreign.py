@@ -124,7 +124,7 @@ def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
         image_file_name: path of the picture relative to its folder.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several that differ.
         OSError: there is none.
     """
     stem = (Path(folder) / image_file_name).with_suffix("")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.foreign import find_labels, from_labels
 from axial_deeplab.evaluation.quality_table import PanopticQualityResult, summarize
@@ -368,7 +369,8 @@ def evaluate_labels(
     from_labels(np.zeros((1, 1), np.int32), metric.categories, thing=thing, background=background)
 
     images = [ground_truth.images.get(entry.image_id, entry) for entry in annotations]
-    maps = [find_labels(labels_root, image.file_name) for image in images]
+    with told_together():
+        maps = [find_labels(labels_root, image.file_name) for image in images]
     if background is None:
         _warn_of_stuff(ground_truth)
     InstanceReading().warn_of_pieces(maps, "number the pieces (scipy.ndimage.label) and save the maps again")

@@ -4,7 +4,7 @@ import json
 import os
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -95,6 +95,7 @@ class PanopticJson:
                 if problems is not None:
                     image_entries(document, path, problems=problems)
                 raise
+            warn_of_names(categories.names, path)
         images = image_entries(document, path, problems=problems)
         annotations: dict[ImageId, AnnotationEntry] = {}
         for index, entry in enumerate(list_of(document, "annotations", path)):
@@ -232,6 +233,26 @@ class NamedFiles:
 def spelled_alike(name: str) -> str:
     """Return what names share that differ in capitals, or in how accents are composed, alone."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def warn_of_names(names: Iterable[str], source: object) -> None:
+    """Warn of classes that differ in capitals, spaces or underscores alone.
+
+    Args:
+        names: classes, each once.
+        source: what messages call the file.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(spelled_alike(name).replace("_", " ").split()), []).append(name)
+    for group in groups.values():
+        if len(group) > 1:
+            alike = ", ".join(map(repr, group))
+            warnings.warn(
+                f"{source}: the classes {alike} differ in capitals, spaces or underscores alone; if they are "
+                "one, name them alike",
+                stacklevel=3,
+            )
 
 
 def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:

@@ -15,6 +15,7 @@ from axial_deeplab.cli.main import main
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.check.check import check_dataset, differing_classes, draw_samples, shared_images
 from axial_deeplab.data.check.report import PanopticReport
+from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment
 from axial_deeplab.panoptic.png import write_panoptic_png
@@ -232,6 +233,17 @@ def test_what_is_odd_is_noted(root: Path) -> None:
     assert "2 images have the same content" in notes
     assert "has 1 areas in the JSON that are not those of the PNG, such as 999 pixels" in notes
     assert "segments 4242 of the JSON have no pixel in the PNG" in notes
+
+
+def test_classes_of_nearly_one_name_are_noted(root: Path, tmp_path: Path) -> None:
+    edit(root, lambda d: d["categories"][0].update(name="CAR "))
+    (note,) = [note for note in check(root).notes if "differ in capitals" in note]
+    assert "panoptic.json: the classes 'CAR ', 'car' differ in capitals, spaces or underscores alone" in note
+    for place, name in enumerate(("red_fox", "red fox")):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (6, 4), (place, 0, 0)).save(tmp_path / "train" / name / "a.png")
+    with pytest.warns(UserWarning, match="train: the classes 'red fox', 'red_fox' differ in capitals"):
+        ImageFolder(tmp_path / "train")
 
 
 def all_segments(document: dict[str, Any]) -> list[dict[str, Any]]:

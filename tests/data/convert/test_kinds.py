@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import re
 import shutil
 import sys
 import zipfile
@@ -617,16 +618,53 @@ def test_classes_of_nearly_one_name_are_told(tmp_path: Path, capsys: pytest.Capt
     edited(root / "a.json", '"cell"', '"Pair "')
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert code == 0
-    assert "the classes 'Pair ', 'pair' differ in capitals or spaces alone; if they are one" in printed
+    assert (
+        "the classes 'Pair ', 'pair' differ in capitals, spaces or underscores alone; if they are one"
+        in printed
+    )
+
+
+def test_categories_of_nearly_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("cell", "pair", "Pair", "rest")
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps([{"id": n, "name": name, "isthing": 1} for n, name in enumerate(names)]))
+    for words in ((FIXTURES / "labelme",), ("maps", "--images", tmp_path, "--semantic", tmp_path)):
+        printed = convert(capsys, *words, "--categories", path, "--output", tmp_path / "out")[1]
+        assert printed.count(f"{path}: the classes 'pair', 'Pair' differ in capitals") == 1, printed
+    words = ("--thing", "nucleus", "--background", "Nucleus", "--output", tmp_path / "other")
+    printed = convert(capsys, FIXTURES / "cellpose", *words)[1]
+    assert "the classes 'Nucleus', 'nucleus' differ in capitals" in printed
 
 
 def test_two_classes_of_one_name_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
     (settings,) = root.glob("*.yaml")
     settings.write_text("names: [cell, cell]")
-    code, printed = convert(capsys, root, "--output", tmp_path / "out")
-    assert code == 0
-    assert "2 classes have the name 'cell' and become one; if they are several, rename them" in printed
+    project = shutil.copytree(FIXTURES / "supervisely", tmp_path / "supervisely")
+    meta = json.loads((project / "meta.json").read_text())
+    meta["classes"].append({**meta["classes"][0], "id": 77})
+    (project / "meta.json").write_text(json.dumps(meta))
+    for folder in (root, project):
+        code, printed = convert(capsys, folder, "--output", tmp_path / f"out_{folder.name}")
+        assert code == 0
+        assert printed.count("2 classes have the name 'cell' and become one; if they are several") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "pattern", "without"),
+    [
+        ("label_studio", "export.json", r'"polygonlabels": \[[^]]*\]', '"polygonlabels": []'),
+        ("qupath", "a.geojson", '"name": "cell"', '"name": null'),
+        ("via2", "project.json", r'"region_attributes": \{[^}]*\}', '"region_attributes": {}'),
+    ],
+)
+def test_regions_without_class_are_not_the_background(
+    kind: str, file: str, pattern: str, without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / kind, tmp_path / kind)
+    (root / file).write_text(re.sub(pattern, without, (root / file).read_text()))
+    code, printed = convert(capsys, root, "--background", "object", "--output", tmp_path / "out")
+    assert (code, "--thing and --background must be different, got 'object'" in printed) == (2, True), printed
 
 
 def test_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -834,11 +872,31 @@ def test_a_folder_of_masks_of_single_objects_is_no_label_map(
 
 def test_two_label_maps_of_a_picture_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")
-    shutil.copy(root / "a_cp_masks.png", root / "a_masks.png")
+    with Image.open(root / "a_cp_masks.png") as image:
+        labels = np.array(image)
+    labels[0, 0] = 7
+    Image.fromarray(labels).save(root / "a_masks.png")
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert code == 2
     assert f"a must have one label map, got a_cp_masks.png, a_masks.png in {root}; take away" in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_equal_label_maps_of_a_picture_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Of cellpose with --save_png and --save_tif, whose types of numbers may differ.
+    root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")
+    assert convert(capsys, root, "--output", tmp_path / "one")[0] == 0
+    for path in list(root.glob("*_cp_masks.png")):
+        with Image.open(path) as image:
+            tifffile.imwrite(path.with_suffix(".tif"), np.array(image).astype(np.uint16))
+    code, printed = convert(capsys, root, "--output", tmp_path / "both")
+    assert code == 0, printed
+    assert printed.count("equal label maps") == 1
+    assert (
+        "a_cp_masks.png is one of several equal label maps, a_cp_masks.png, a_cp_masks.tif: it is" in printed
+    )
+    one, both = ((tmp_path / name / "panoptic.json").read_bytes() for name in ("one", "both"))
+    assert one == both
 
 
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

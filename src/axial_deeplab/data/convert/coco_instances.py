@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
-from axial_deeplab.data.convert.shapes import ReadOptions, warn_of_names
+from axial_deeplab.data.convert.shapes import ReadOptions
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import picture_size
@@ -30,6 +30,7 @@ from axial_deeplab.panoptic.coco_json import (
     list_of,
     load_json,
     refusing,
+    warn_of_names,
 )
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.text import shortened
@@ -257,7 +258,7 @@ def _categories(
     things = [{**entry, "isthing": 1} if isinstance(entry, dict) else entry for entry in kept]
     named = Categories.from_json(things, source=f"{path}: categories")
     background = options.background
-    warn_of_names(named.names, path)
+    warn_of_names(dict.fromkeys([*named.names, *filter(None, [background])]), path)
     stuff = {*options.stuff_among(named.names, path), background}
     categories = [replace(each, is_thing=each.name not in stuff) for each in named]
     if background is None or background in named.names:

@@ -67,18 +67,28 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
 
 
 def only_map(paths: Sequence[Path], picture: str) -> Path:
-    """Return the label map of a picture.
+    """Return the label map of a picture: the first, where all others have the same values, with a warning.
 
     Args:
         paths: label maps that are there, one at least.
         picture: name of the picture.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several that differ.
     """
-    if len(paths) > 1:
+    if len(paths) == 1:
+        return paths[0]
+    names = shortened([path.name for path in paths], 4)
+    try:
+        first, *others = map(read_id_map, paths)
+        are_equal = all(np.array_equal(first, other) for other in others)
+    except ValueError:  # one is no label map
+        are_equal = False
+    if not are_equal:
         raise ValueError(
-            f"{picture} must have one label map, got {shortened([path.name for path in paths], 4)} in "
-            f"{paths[0].parent}; take away all but the right one"
+            f"{picture} must have one label map, got {names} in {paths[0].parent}; take away "
+            "all but the right one"
         )
+    text = f"is one of several equal label maps, {names}: it is read, the others are not"
+    warnings.warn(ImageWarning(paths[0], text, "equal maps"), stacklevel=3)
     return paths[0]

@@ -7,8 +7,9 @@ A reader of one kind of files (`kinds/`) makes `LabeledImage`s; `shapes_to_conve
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.coco_json import spelled_alike
+from axial_deeplab.panoptic.coco_json import spelled_alike, warn_of_names
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.text import shortened
 
@@ -84,6 +85,15 @@ class ReadOptions:
         if self.stuff and self.things:
             raise ValueError("--stuff must not be given with --things, whose rest is stuff; leave one out")
 
+    @property
+    def thing_or_object(self) -> str:
+        """The class of shapes that have none.
+
+        Raises:
+            ValueError: it is the background.
+        """
+        return str(replace(self, thing=self.thing or "object").thing)
+
     def label_space(self, names: Iterable[str], source: Path) -> Categories:
         """Return the categories 1, 2, ... of names in this order, a background that is none of them in front.
 
@@ -107,10 +117,10 @@ class ReadOptions:
             raise ValueError(
                 f"{source} must have a shape with a class, got none; draw some, or give --categories"
             )
-        warn_of_names(names, source)
         stuff = {*self.stuff_among(names, source), self.background}
         if self.background is not None and self.background not in names:
             names.insert(0, self.background)
+        warn_of_names(names, source)
         return Categories([Category(number, name, name not in stuff) for number, name in enumerate(names, 1)])
 
     def stuff_among(self, names: Sequence[str], source: Path) -> set[str]:
@@ -367,22 +377,18 @@ def _parts(name: str) -> tuple[str, ...]:
     return PurePosixPath(name.replace("\\", "/")).parts or ("",)
 
 
-def warn_of_names(names: Sequence[str], source: Path) -> None:
-    """Warn of classes that differ in capitals or spaces alone.
+def warn_of_repeated(names: Iterable[str], source: Path) -> None:
+    """Warn of classes that a tool lists several times under one name.
 
     Args:
-        names: classes, each once.
+        names: classes as the tool lists them.
         source: what messages call the file.
     """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(" ".join(spelled_alike(name).split()), []).append(name)
-    for group in groups.values():
-        if len(group) > 1:
-            alike = ", ".join(map(repr, group))
+    for name, times in Counter(names).items():
+        if times > 1:
             warnings.warn(
-                f"{source}: the classes {alike} differ in capitals or spaces alone; if they are one, name "
-                "them alike",
+                f"{source}: {times} classes have the name {name!r} and become one; if they are several, "
+                "rename them",
                 stacklevel=3,
             )
 

@@ -8,7 +8,6 @@ Source:
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: roifile is missing, or a file is damaged, the message names it and the ROI.
         OSError: a picture is missing.
     """
-    thing = options.thing or "object"
-    options = replace(options, thing=thing)  # which refuses it as background
+    thing = options.thing_or_object
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     images = []
     for path in files_of(source, ".roi", ".zip"):

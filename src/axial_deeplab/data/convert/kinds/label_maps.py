@@ -5,7 +5,6 @@ Source:
     a pickle, which is not opened. StarDist's examples: the same names in the folders images and masks.
 """
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +14,7 @@ from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.data.image_warnings import told_together
 
 TITLE = "a folder of label maps"
 
@@ -42,10 +42,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: a map is damaged, or a picture has several; the message names them.
         OSError: a picture is missing.
     """
-    thing = options.thing or "object"
-    options = replace(options, thing=thing)  # which refuses it as background
+    thing = options.thing_or_object
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
-    maps = {name: only_map(paths, name) for name, paths in _maps(source).items()}
+    with told_together():
+        maps = {name: only_map(paths, name) for name, paths in _maps(source).items()}
     images = []
     for name, path in maps.items():
         photo = photos.find_stem(name, str(path))

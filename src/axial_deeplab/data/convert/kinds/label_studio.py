@@ -154,7 +154,7 @@ def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> 
         raise ValueError(f"{where} {kind}labels must be a list of classes, got {names!r}; correct the file")
     if len(names) > 1:
         left_out.add("regions have several classes, all but the first", f"{where} {shortened(names)}")
-    name = names[0] if names else options.thing or "object"
+    name = names[0] if names else options.thing_or_object
     where = f"{where} ({name!r})"
     height, width = (field(region, key, int, where) for key in ("original_height", "original_width"))
     if kind == "brush":

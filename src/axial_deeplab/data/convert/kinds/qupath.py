@@ -83,7 +83,7 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
         name = ": ".join(map(str, kind["names"]))
     if not isinstance(name, str | None):
         raise ValueError(f"{where} classification must have a text as name, got {name!r}; correct the file")
-    name = name or options.thing or "object"
+    name = name or options.thing_or_object
     where = f"{where} ({name!r})"
     kind = field(geometry, "type", str, where)
     if kind not in ("Polygon", "MultiPolygon"):

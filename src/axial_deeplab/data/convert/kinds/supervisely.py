@@ -32,6 +32,7 @@ from axial_deeplab.data.convert.shapes import (
     files_of,
     folder_of,
     shapes_to_convert,
+    warn_of_repeated,
 )
 from axial_deeplab.data.images import DAMAGED
 from axial_deeplab.panoptic.coco_json import field, list_of, load_json
@@ -58,6 +59,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     meta = source / "meta.json"
     classes = list_of(load_json(meta), "classes", meta)
     names = [field(entry, "title", str, f"{meta}: classes[{place}]") for place, entry in enumerate(classes)]
+    warn_of_repeated(names, meta)
     images = []
     for path in files_of(source, ".json"):
         if path.parent.name != "ann":

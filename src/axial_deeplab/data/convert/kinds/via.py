@@ -259,7 +259,7 @@ def _class_of(attributes: dict[str, Any], attribute: str | None, where: str, opt
     if isinstance(value, str) and value:
         return value
     if attribute is None or options.thing is not None:
-        return options.thing or "object"
+        return options.thing_or_object
     raise ValueError(
         f"{where} {attribute} must be its class, got {value!r}; choose one, or give --thing NAME"
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, text_of
+from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, text_of, warn_of_repeated
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
@@ -124,6 +124,7 @@ def _classes(root: Path) -> _Classes:
         else:
             names.append(name)
             colors.append(code)
+    warn_of_repeated(names, path)
     return _Classes(tuple(names), tuple(colors))
 
 

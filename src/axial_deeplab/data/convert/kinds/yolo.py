@@ -6,8 +6,6 @@ Source:
     file shows nothing.
 """
 
-import warnings
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +24,7 @@ from axial_deeplab.data.convert.shapes import (
     folder_of,
     shapes_to_convert,
     text_of,
+    warn_of_repeated,
 )
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 
@@ -55,13 +54,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     folder = folder_of(source)
     names = _names(source, folder)
-    for name, times in Counter(names.values()).items():
-        if times > 1:
-            warnings.warn(
-                f"{source}: {times} classes have the name {name!r} and become one; if they are several, "
-                "rename them",
-                stacklevel=2,
-            )
+    warn_of_repeated(names.values(), source)
     photos = Photos(options.images or folder, exclude=("labels",))
     left_out = LeftOut(source)
     images: list[LabeledImage] = []
