@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -34,13 +34,12 @@ from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import PanopticDataset, Sample
 from axial_deeplab.data.scenes import write_scenes
-from axial_deeplab.data.targets import PanopticTargets
-from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
+from axial_deeplab.data.targets import PanopticTargets, number_segments
+from axial_deeplab.data.transforms import TrainingDataset, TrainTransform, stacked
 
 
 def time_stages(dataset: PanopticDataset, transform: TrainTransform, rounds: int) -> dict[str, float]:
-    """Return the processor time of each stage, milliseconds an image; the first round is not counted."""
-    targets = PanopticTargets(dataset.categories.thing_ids)
+    """Return the processor time of each stage of a worker, milliseconds an image, without the first round."""
     spent: Counter[str] = Counter()
     for each, index in product(range(rounds + 1), range(len(dataset))):
         record = dataset.records[index]
@@ -50,23 +49,25 @@ def time_stages(dataset: PanopticDataset, transform: TrainTransform, rounds: int
             image = read_image(record.image, size=truth.size)
         sample = Sample(image, truth, record.image_id, record.file_name, truth.size)
         with _timed(spent, "scale, flip, crop"):
-            sample = transform(sample, np.random.default_rng((0, each, index)))
-        assert sample.truth is not None
-        with _timed(spent, "targets"):
-            targets(sample.truth)
+            _, truth = transform.crop(sample, np.random.default_rng((0, each, index)))
+        with _timed(spent, "map to rows and segments"):
+            number_segments(truth)
         if each == 0 and index == len(dataset) - 1:
             spent.clear()
     return {stage: 1e3 * seconds / (rounds * len(dataset)) for stage, seconds in spent.items()}
 
 
 class LoaderTimes(NamedTuple):
-    """What a `DataLoader` took: for each epoch images a second by the clock and megabytes of all workers; and
-    processor time of the workers and of the process that receives, milliseconds an image."""
+    """What a `DataLoader` took: for each epoch images a second by the clock and megabytes of all workers;
+    processor time of the workers, of the process that receives, and of the targets in it, milliseconds an
+    image; and the bytes a pixel that it receives."""
 
     images_per_second: list[float]
     megabytes: list[float]
     worker_ms: float
     receiver_ms: float
+    targets_ms: float
+    bytes_a_pixel: float
 
 
 def time_loader(
@@ -74,21 +75,31 @@ def time_loader(
 ) -> LoaderTimes:
     """Read a data set several times through a `DataLoader`, batches of four."""
     targets = PanopticTargets(dataset.categories.thing_ids)
-    training = TrainingDataset(dataset, targets, **vars(transform))
-    loader = DataLoader(training, batch_size=4, num_workers=num_workers, persistent_workers=True)
+    settings = {field.name: getattr(transform, field.name) for field in fields(transform)}
+    training = TrainingDataset(dataset, **settings)
+    loader = DataLoader(
+        training, batch_size=4, num_workers=num_workers, persistent_workers=True, collate_fn=stacked
+    )
     rates, megabytes = [], []
+    of_targets: Counter[str] = Counter()
     own, of_children = time.process_time(), _time_of_children()
     for _ in range(epochs):
         start = time.perf_counter()
-        num_images = sum(len(batch["image"]) for batch in loader)
-        rates.append(num_images / (time.perf_counter() - start))
+        for batch in loader:
+            with _timed(of_targets, "targets"):
+                targets.of_batch(batch["rows"], batch["segments"])
+        rates.append(len(dataset) / (time.perf_counter() - start))
         megabytes.append(_memory_of_children())
-    own = time.process_time() - own
+    own = time.process_time() - own - of_targets["targets"]
+    tensors = [value for value in batch.values() if isinstance(value, torch.Tensor)]
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / batch["rows"].numel()
     # The time of a process counts when it has ended.
     del loader
     gc.collect()
     per_image = 1e3 / (len(dataset) * epochs)
-    return LoaderTimes(rates, megabytes, (_time_of_children() - of_children) * per_image, own * per_image)
+    worker = (_time_of_children() - of_children) * per_image
+    own, of_targets_ms = own * per_image, of_targets["targets"] * per_image
+    return LoaderTimes(rates, megabytes, worker, own, of_targets_ms, num_bytes)
 
 
 @contextmanager
@@ -163,7 +174,12 @@ def main() -> None:
                 )
             print(
                 f"  with the way to the training process: {loader.worker_ms:.1f} ms of a worker, "
-                f"{loader.receiver_ms:.1f} ms of the training process an image"
+                f"{loader.receiver_ms:.1f} ms of the training process an image; "
+                f"{1e3 / loader.worker_ms:.1f} images a second of a worker's processor time"
+            )
+            print(
+                f"  {loader.bytes_a_pixel:.1f} bytes a pixel; the targets, made in the training process, "
+                f"{loader.targets_ms:.1f} ms an image"
             )
     if options.json:
         numbers = {

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from axial_deeplab.data.augmentation import Intensity, Warp, blurred, stretched, turned_hue
 from axial_deeplab.data.coco import Sample
@@ -172,9 +173,10 @@ def test_intensity_refuses(name: str, value: float) -> None:
 
 def test_pixels_near_two_instances() -> None:
     instances = np.array([[1, 1, 0, 0, 2, 2], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]])
-    near = near_two_instances(instances, 1)
+    batch = torch.from_numpy(instances)[None]
+    near = near_two_instances(batch, 1)
     assert not near.any()
-    near = near_two_instances(instances, 2)
+    near = near_two_instances(batch, 2)[0].numpy()
     expected = np.array(
         [[0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=bool
     )

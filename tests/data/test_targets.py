@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from axial_deeplab.data.targets import PanopticTargets, gaussian_window
+from axial_deeplab.data.targets import PanopticTargets, gaussian_window, number_segments
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, Segment
 
 Golden = Callable[[str], Path]
@@ -331,3 +332,120 @@ def test_refuses_maps_that_do_not_fit() -> None:
         PanopticTargets({1})(Panoptic(np.array([[-7]], np.int32), ()))
     with pytest.raises(ValueError, match="ignore_label must be no class, got 1"):
         PanopticTargets({1}, ignore_label=1)(Panoptic(draw("aa"), segments_of(draw("aa"))))
+
+
+def plain_targets(
+    truth: Panoptic,
+    *,
+    sigma: int,
+    detectron2: bool,
+    ignore_crowd: bool,
+    small_area: int,
+    small_weight: float,
+    distance: int,
+    semantic_factor: float,
+    offset_factor: float,
+) -> dict[str, npt.NDArray]:
+    """The targets of things 1 and 2, one segment and one pixel after the other."""
+    height, width = truth.map.shape
+    targets = {
+        "semantic_target": np.full((height, width), 255, np.int64),
+        "semantic_weight": np.ones((height, width), np.float32),
+        "center_target": np.zeros((1, height, width), np.float32),
+        "center_weight": np.zeros((1, height, width), np.float32),
+        "offset_target": np.zeros((2, height, width), np.float32),
+        "offset_weight": np.zeros((1, height, width), np.float32),
+    }
+    instances = np.zeros((height, width), np.int64)
+    for number, segment in enumerate(truth.segments, 1):
+        mask = truth.map == segment.id
+        if not mask.any():
+            continue
+        is_instance = segment.train_id in (1, 2) and not segment.is_crowd
+        targets["semantic_target"][mask] = 255 if segment.is_crowd and ignore_crowd else segment.train_id
+        targets["center_weight"][0, mask] = not segment.is_crowd
+        if is_instance:
+            targets["offset_weight"][0, mask] = 1
+            instances[mask] = number
+        if is_instance or (detectron2 and segment.train_id in (1, 2)):
+            if mask.sum() < small_area:
+                targets["semantic_weight"][mask] = small_weight
+            pixels = np.argwhere(mask)
+            mean = pixels.mean(axis=0)
+            center = np.rint(mean)
+            end = mean if detectron2 else center
+            targets["offset_target"][:, mask] = end.astype(np.float32)[:, None] - pixels.T.astype(np.float32)
+            for y, x in np.ndindex(height, width):
+                steps = np.array([y, x]) - center
+                if np.abs(steps).max() <= 3 * sigma + 1:
+                    value = np.float32(np.exp(-(steps**2).sum() / (2.0 * sigma**2)))
+                    targets["center_target"][0, y, x] = max(targets["center_target"][0, y, x], value)
+    for y, x in np.ndindex(height, width):
+        near = instances[max(y - distance, 0) : y + distance + 1, max(x - distance, 0) : x + distance + 1]
+        if len(set(near[near > 0].tolist())) > 1:
+            targets["semantic_weight"][y, x] *= np.float32(semantic_factor)
+            targets["offset_weight"][0, y, x] *= np.float32(offset_factor)
+    return targets
+
+
+@pytest.mark.parametrize("detectron2", [False, True])
+@pytest.mark.parametrize(("ignore_crowd", "distance"), [(False, 2), (True, 0)])
+def test_a_batch_has_the_bits_of_plain_targets(detectron2: bool, ignore_crowd: bool, distance: int) -> None:
+    generator = np.random.default_rng(4)
+    truths = []
+    for number_of_segments in (0, 1, 4, 9):
+        # Blocks of two sizes, so that centers lie between pixels; one segment has no pixel.
+        blocks = generator.integers(0, number_of_segments + 1, (5, 6))
+        panoptic = np.repeat(np.repeat(blocks, 3, axis=0), 4, axis=1).astype(np.int32)[:14, :21]
+        truths.append(
+            Panoptic(
+                panoptic,
+                tuple(
+                    Segment(id=i, train_id=int(generator.integers(3)), area=0, is_crowd=i % 4 == 3)
+                    for i in range(1, number_of_segments + 2)
+                ),
+            )
+        )
+    numbered = [[torch.from_numpy(array) for array in number_segments(truth)] for truth in truths]
+    rows = torch.stack([rows for rows, _ in numbered])
+    segments = pad_sequence([segments for _, segments in numbered], batch_first=True)
+    make = PanopticTargets(
+        {1, 2},
+        sigma=2,
+        small_instance_area=30,
+        small_instance_weight=1.1,
+        neighbor_distance=distance,
+        neighbor_semantic_weight=2.7,
+        neighbor_offset_weight=1.3,
+        ignore_crowd_in_semantic=ignore_crowd,
+        convention="detectron2" if detectron2 else "deeplab2",
+    )
+    targets = make.of_batch(rows, segments)
+    for index, truth in enumerate(truths):
+        expected = plain_targets(
+            truth,
+            sigma=2,
+            detectron2=detectron2,
+            ignore_crowd=ignore_crowd,
+            small_area=30,
+            small_weight=1.1,
+            distance=distance,
+            semantic_factor=2.7,
+            offset_factor=1.3,
+        )
+        assert set(targets) == set(expected)
+        for name, value in expected.items():
+            assert targets[name].dtype == torch.from_numpy(value).dtype
+            np.testing.assert_array_equal(targets[name][index].numpy(), value, err_msg=f"{index} {name}")
+
+
+def test_many_centers_are_drawn_as_few_are() -> None:
+    # More windows than one pass holds; 21 pixels between centers, so that windows of 51 overlap.
+    panoptic = np.zeros((21 * 21, 21 * 21), np.int32)
+    panoptic[10::21, 10::21] = np.arange(1, 442).reshape(21, 21)
+    segments = tuple(Segment(id=i, train_id=1, area=1) for i in range(1, 442))
+    heatmap = PanopticTargets({1}, sigma=8)(Panoptic(panoptic, segments))["center_target"][0].numpy()
+    assert (heatmap == 1).sum() == 441
+    y, x = np.indices(panoptic.shape)
+    nearest = np.exp(-((y % 21 - 10) ** 2 + (x % 21 - 10) ** 2) / 128.0).astype(np.float32)
+    np.testing.assert_array_equal(heatmap, nearest)

@@ -12,8 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from axial_deeplab.data.coco import CocoPanopticDataset, Sample
-from axial_deeplab.data.targets import PanopticTargets
-from axial_deeplab.data.transforms import TrainingDataset, TrainTransform
+from axial_deeplab.data.targets import PanopticTargets, number_segments
+from axial_deeplab.data.transforms import TrainingDataset, TrainTransform, stacked
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, measure_segments
 from axial_deeplab.panoptic.writer import PanopticWriter
@@ -307,8 +307,7 @@ MakeTraining = Callable[..., TrainingDataset]
 @pytest.fixture
 def training(dataset: CocoPanopticDataset) -> MakeTraining:
     def make(**arguments: object) -> TrainingDataset:
-        targets = PanopticTargets(dataset.categories.thing_ids, sigma=2)
-        return TrainingDataset(dataset, targets, **{"crop_size": (33, 41), "color_jitter": 0.2, **arguments})
+        return TrainingDataset(dataset, **{"crop_size": (33, 41), "color_jitter": 0.2, **arguments})
 
     return make
 
@@ -320,20 +319,50 @@ def same(first: dict, second: dict) -> bool:
     )
 
 
-def test_item_holds_image_targets_and_id(training: MakeTraining) -> None:
+def test_item_holds_image_map_and_id(training: MakeTraining) -> None:
     item = training()[0, 2]
     assert item["image_id"] == "id 2"
-    assert item["image"].dtype == torch.uint8
-    assert {key: tuple(value.shape) for key, value in item.items() if key != "image_id"} == {
-        "image": (3, 33, 41),
-        "semantic_target": (33, 41),
-        "semantic_weight": (33, 41),
-        "center_target": (1, 33, 41),
-        "center_weight": (1, 33, 41),
-        "offset_target": (2, 33, 41),
-        "offset_weight": (1, 33, 41),
+    assert {key: (item[key].dtype, tuple(item[key].shape)) for key in ("image", "rows", "segments")} == {
+        "image": (torch.uint8, (3, 33, 41)),
+        "rows": (torch.int16, (33, 41)),
+        "segments": (torch.float32, (len(item["segments"]), 7)),
     }
     assert len(training()) == 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_batch_gives_the_targets_of_its_samples(
+    dataset: CocoPanopticDataset, training: MakeTraining, num_workers: int
+) -> None:
+    items = training(scale_range=(0.3, 3))
+    (batch,) = DataLoader(items, batch_size=4, num_workers=num_workers, collate_fn=stacked)
+    assert batch["image"].shape == (4, 3, 33, 41)
+    assert batch["image_id"] == [f"id {index}" for index in range(4)]
+    make = PanopticTargets(dataset.categories.thing_ids, sigma=2)
+    targets = make.of_batch(batch["rows"], batch["segments"])
+    for index in range(4):
+        sample = items.transform(dataset[index], np.random.default_rng((0, 0, index)))
+        assert sample.truth is not None
+        np.testing.assert_array_equal(batch["image"][index].permute(1, 2, 0), sample.image)
+        for name, target in make(sample.truth).items():
+            assert torch.equal(targets[name][index], target), name
+
+
+def test_a_batch_takes_numbers_of_16_and_of_32_bits() -> None:
+    many = Panoptic(
+        np.arange(1, 2**15 + 1, dtype=np.int32)[None],
+        tuple(Segment(id=number, train_id=0, area=1) for number in range(1, 2**15 + 1)),
+    )
+    one = Panoptic(np.ones_like(many.map), many.segments[:1])
+    items = []
+    for truth in (many, one):
+        rows, segments = map(torch.from_numpy, number_segments(truth))
+        items.append({"image": torch.zeros(3, 1, 2**15), "rows": rows, "segments": segments})
+    assert [item["rows"].dtype for item in items] == [torch.int32, torch.int16]
+    for batch in (stacked(items), stacked(items[::-1])):
+        targets = PanopticTargets({1}, sigma=1).of_batch(batch["rows"], batch["segments"])
+        assert batch["rows"].dtype == torch.int32
+        assert (targets["semantic_target"] == 0).all()
 
 
 def test_items_depend_on_seed_epoch_and_index_alone(training: MakeTraining) -> None:
@@ -372,7 +401,7 @@ def test_set_epoch_chooses_the_epoch_of_plain_indices(training: MakeTraining) ->
 
 def test_set_epoch_reaches_workers_that_outlive_an_epoch(training: MakeTraining) -> None:
     shared = training()
-    loader = DataLoader(shared, batch_size=4, num_workers=1, persistent_workers=True)
+    loader = DataLoader(shared, batch_size=4, num_workers=1, persistent_workers=True, collate_fn=stacked)
     for epoch in range(2):
         shared.set_epoch(epoch)
         (batch,) = loader
@@ -386,6 +415,6 @@ def test_refuses_a_data_set_without_maps_and_a_negative_seed(
 ) -> None:
     alone = CocoPanopticDataset(dataset.images_folder, None, dataset.images_folder.parent / "panoptic.json")
     with pytest.raises(ValueError, match="dataset must have panoptic maps to train on"):
-        TrainingDataset(alone, PanopticTargets({1}), crop_size=(5, 5))
+        TrainingDataset(alone, crop_size=(5, 5))
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         training(seed=-1)

@@ -1,4 +1,4 @@
-"""Training targets of bottom-up panoptic segmentation, from one panoptic map."""
+"""Training targets of bottom-up panoptic segmentation, from panoptic maps."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, Runs, Segment, find_runs
 
 Convention = Literal["deeplab2", "detectron2"]
+NumberedMap = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 CONVENTIONS: tuple[Convention, ...] = ("deeplab2", "detectron2")
 
 
@@ -91,105 +92,145 @@ class PanopticTargets:
         self.neighbor_offset_weight = neighbor_offset_weight
         self.ignore_crowd_in_semantic = ignore_crowd_in_semantic
         self.convention = convention
+        self._things = torch.tensor(sorted(self.thing_ids), dtype=torch.int64)
         self._gaussian = gaussian_window(self.sigma)
 
     def __call__(self, truth: Panoptic) -> dict[str, Tensor]:
         """Return the targets of one image (H, W); segments without pixels are skipped.
 
         Returns:
-            semantic_target int64 (H, W), semantic_weight (H, W), center_target (1, H, W),
-            center_weight (1, H, W), offset_target (2, H, W) as (y, x) in pixels, offset_weight (1, H, W),
-            all float32.
+            As `of_batch`, without the first dimension.
 
         Raises:
             ValueError: the map has a value that no segment has, or a train id equals ignore_label.
         """
-        panoptic, segments = truth.map, truth.segments
-        # Row 0 of the tables is void, row i + 1 is segments[i].
-        train_ids = np.array([self.ignore_label] + [s.train_id for s in segments], dtype=np.int64)
-        if np.any(train_ids[1:] == self.ignore_label):
+        rows, segments = number_segments(truth)
+        batch = self.of_batch(torch.from_numpy(rows)[None], torch.from_numpy(segments)[None])
+        return {name: target[0] for name, target in batch.items()}
+
+    def of_batch(self, rows: Tensor, segments: Tensor) -> dict[str, Tensor]:
+        """Return the targets of a batch, on its device.
+
+        Shapes:
+            rows (B, H, W) integers, segments (B, S, 7): what `number_segments` returns, stacked; zeros follow
+            the segments of an image that has fewer.
+
+        Returns:
+            semantic_target int64 (B, H, W), semantic_weight (B, H, W), center_target (B, 1, H, W),
+            center_weight (B, 1, H, W), offset_target (B, 2, H, W) as (y, x) in pixels, offset_weight
+            (B, 1, H, W), all float32.
+
+        Raises:
+            ValueError: a train id equals ignore_label (on the CPU; elsewhere looking would wait).
+        """
+        images, num_rows = segments.shape[:2]
+        train_ids, crowd, areas = segments[..., 0].long(), segments[..., 1] > 0, segments[..., 2]
+        mean_centers, centers = segments[..., 3:5], segments[..., 5:7]
+        taken = (train_ids == self.ignore_label) & (areas > 0)
+        if segments.device.type == "cpu" and bool(taken[:, 1:].any()):
             raise ValueError(
                 f"ignore_label must be no class, got {self.ignore_label}, a train id of this map; use -1"
             )
-        crowd = np.array([False] + [s.is_crowd for s in segments])
-        thing = np.array([False] + [s.train_id in self.thing_ids for s in segments])
+        is_segment = torch.arange(num_rows, device=rows.device) > 0  # row 0 is void
+        thing = is_segment & torch.isin(train_ids, self._things.to(rows.device))
         instance = thing & ~crowd
         has_center = instance if self.convention == "deeplab2" else thing
-
-        runs = find_runs(panoptic)
-        rows = _rows_of_runs(runs.values, segments)
-        areas, mean_centers = _areas_and_centers(runs, rows, len(train_ids), panoptic.shape[1])
-        centers = np.rint(mean_centers)  # half to even
         small = has_center & (areas < self.small_instance_area)
-        if self.ignore_crowd_in_semantic:
-            train_ids[crowd] = self.ignore_label
-        trains_center = ~crowd
-        trains_center[0] = False
-
-        def paint(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return np.repeat(table[rows], runs.lengths).reshape(panoptic.shape)
-
-        def paint_weight(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return paint(table.astype(np.float32))
-
+        ignored = ~is_segment | crowd if self.ignore_crowd_in_semantic else ~is_segment
         ends = centers if self.convention == "deeplab2" else mean_centers
-        height, width = panoptic.shape
-        offsets = np.empty((2, height, width), np.float32)
-        y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
-        np.subtract(paint(ends[:, 0].astype(np.float32)), y, out=offsets[0])
-        np.subtract(paint(ends[:, 1].astype(np.float32)), x, out=offsets[1])
-        offset_weight = paint_weight(instance)
-        offsets *= offset_weight if has_center is instance else paint_weight(has_center)
 
-        semantic_weight = paint_weight(np.where(small, self.small_instance_weight, 1.0))
+        first_rows = torch.arange(0, images * num_rows, num_rows, dtype=torch.int32, device=rows.device)
+        numbers = (rows + first_rows[:, None, None]).flatten()
+
+        def paint(table: Tensor) -> Tensor:
+            return table.flatten().index_select(0, numbers).view_as(rows)
+
+        height, width = rows.shape[1:]
+        offsets = torch.empty((images, 2, height, width), device=rows.device)
+        positions = [torch.arange(size, dtype=torch.float32, device=rows.device) for size in (height, width)]
+        torch.sub(paint(ends[..., 0]), positions[0][:, None], out=offsets[:, 0])
+        torch.sub(paint(ends[..., 1]), positions[1], out=offsets[:, 1])
+        offset_weight = paint(instance.float())[:, None]
+        offsets *= offset_weight if self.convention == "deeplab2" else paint(has_center.float())[:, None]
+
+        semantic_weight = paint(torch.where(small, self.small_instance_weight, 1.0))
         if self.neighbor_distance:
-            near = near_two_instances(
-                paint(np.where(instance, np.arange(len(instance)), 0)), self.neighbor_distance
-            )
-            semantic_weight[near] *= self.neighbor_semantic_weight
-            offset_weight[near] *= self.neighbor_offset_weight
+            near = near_two_instances(rows * paint(instance.int()), self.neighbor_distance)
+            semantic_weight *= torch.where(near, self.neighbor_semantic_weight, 1.0)
+            offset_weight *= torch.where(near, self.neighbor_offset_weight, 1.0)[:, None]
 
-        heatmap = self._draw_centers(centers[has_center & (areas > 0)].astype(np.int64), panoptic.shape)
+        heatmaps = self._draw_centers(centers.long(), has_center & (areas > 0), (height, width))
         return {
-            "semantic_target": torch.from_numpy(paint(train_ids)),
-            "semantic_weight": torch.from_numpy(semantic_weight),
-            "center_target": torch.from_numpy(heatmap)[None],
-            "center_weight": torch.from_numpy(paint_weight(trains_center))[None],
-            "offset_target": torch.from_numpy(offsets),
-            "offset_weight": torch.from_numpy(offset_weight)[None],
+            "semantic_target": paint(torch.where(ignored, self.ignore_label, train_ids)),
+            "semantic_weight": semantic_weight,
+            "center_target": heatmaps[:, None],
+            "center_weight": paint((is_segment & ~crowd).float())[:, None],
+            "offset_target": offsets,
+            "offset_weight": offset_weight,
         }
 
-    def _draw_centers(
-        self, centers: npt.NDArray[np.int64], size: tuple[int, ...]
-    ) -> npt.NDArray[np.float32]:  # (instances, 2) -> (H, W)
-        radius = 3 * self.sigma + 1
-        heatmap = np.zeros(size, np.float32)
-        for y, x in centers.tolist():
-            top, left = max(y - radius, 0), max(x - radius, 0)
-            window = heatmap[top : y + radius + 1, left : x + radius + 1]
-            skip_y, skip_x = top - (y - radius), left - (x - radius)
-            part = self._gaussian[skip_y : skip_y + window.shape[0], skip_x : skip_x + window.shape[1]]
-            np.maximum(window, part, out=window)
-        return heatmap
+    def _draw_centers(self, centers: Tensor, drawn: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, S, 2) as (y, x), (B, S) -> (B, H, W): the largest of the Gaussians over each pixel."""
+        images, num_rows = drawn.shape
+        height, width = size
+        gaussian = self._gaussian.to(centers.device).flatten()
+        reach = torch.arange(-3 * self.sigma - 1, 3 * self.sigma + 2, device=centers.device)
+        y, x = (centers.flatten(0, 1)[:, axis, None] + reach for axis in (0, 1))  # (B S, window)
+        y_inside = (y >= 0) & (y < height) & drawn.flatten()[:, None]
+        x_inside = (x >= 0) & (x < width)
+        y = y + height * torch.arange(images, device=y.device).repeat_interleave(num_rows)[:, None]
+        # The last pixel takes what lies outside: nothing waits for the device to say how much that is.
+        heatmaps = torch.zeros(images * height * width + 1, device=centers.device)
+        for some in torch.arange(len(y), device=y.device).split(max(1, 2**20 // len(gaussian))):
+            inside = y_inside[some, :, None] & x_inside[some, None]
+            pixels = torch.where(inside, y[some, :, None] * width + x[some, None], len(heatmaps) - 1)
+            heatmaps.scatter_reduce_(0, pixels.flatten(), gaussian.repeat(len(some)), "amax")
+        return heatmaps[:-1].view(images, height, width)
 
 
-def gaussian_window(sigma: int) -> npt.NDArray[np.float32]:
+def number_segments(truth: Panoptic) -> tuple[NumberedMap, npt.NDArray[np.float32]]:
+    """Return all that targets are made from, in few bytes: a map of rows and a table with these rows.
+
+    Args:
+        truth: map (H, W) and its segments, some of which may have no pixel.
+
+    Returns:
+        rows int16 (H, W), 0 for void, or int32 if there are too many; and a table (S, 7) of void and of the
+        segments that have pixels: train id, whether it is a crowd, area in pixels, and the center as (y, x)
+        in pixels: the mean coordinate, and the same rounded half to even. The row of void has zeros.
+
+    Raises:
+        ValueError: the map has a value that no segment has.
+    """
+    runs = find_runs(truth.map)
+    rows = _rows_of_runs(runs.values, truth.segments)
+    facts = [(0, False), *((segment.train_id, segment.is_crowd) for segment in truth.segments)]
+    areas, centers = _areas_and_centers(runs, rows, len(facts), truth.map.shape[1])
+    table = np.column_stack([facts, areas, centers, np.rint(centers)]).astype(np.float32)
+    table[0] = 0
+    shown = areas > 0
+    shown[0] = True
+    numbers = (np.cumsum(shown) - 1).astype(np.int16 if shown.sum() <= 2**15 else np.int32)
+    return np.repeat(numbers[rows], runs.lengths).reshape(truth.map.shape), table[shown]
+
+
+def gaussian_window(sigma: int) -> Tensor:
     """Return a Gaussian with peak 1 on a square of 6 sigma + 3 pixels, (6 sigma + 3, 6 sigma + 3)."""
     distance = np.arange(-(3 * sigma + 1), 3 * sigma + 2, dtype=np.float64)
     squares = distance[:, None] ** 2 + distance[None, :] ** 2
-    return np.exp(-squares / (2.0 * sigma**2)).astype(np.float32)
+    return torch.from_numpy(np.exp(-squares / (2.0 * sigma**2)).astype(np.float32))
 
 
-def near_two_instances(instances: npt.NDArray[Any], distance: int) -> npt.NDArray[np.bool_]:
+def near_two_instances(instances: Tensor, distance: int) -> Tensor:
     """Return where the square around a pixel holds pixels of two instances or more.
 
-    Shapes: (H, W), as the result.
+    Shapes: (B, H, W), as the result.
 
     Args:
         instances: number of the instance of each pixel, 0 for none.
         distance: from the pixel to the sides of the square, pixels.
     """
-    numbers = torch.from_numpy(instances.astype(np.float32))[None, None]
+    numbers = instances.float()[:, None]
     none = torch.full_like(numbers, -torch.inf)
     kernel = 2 * distance + 1
     # The highest and the lowest number around each pixel; a square is its columns, then its rows.
@@ -203,8 +244,7 @@ def near_two_instances(instances: npt.NDArray[Any], distance: int) -> npt.NDArra
         for sign in (1, -1)
     ]
     # Where there is no instance, minus infinity is not greater than infinity.
-    near: npt.NDArray[np.bool_] = (extremes[0] > -extremes[1])[0, 0].numpy()
-    return near
+    return (extremes[0] > -extremes[1])[:, 0]
 
 
 def _rows_of_runs(values: IntArray, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:

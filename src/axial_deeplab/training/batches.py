@@ -1,6 +1,6 @@
 """The batches of a training run, for Lightning's `Trainer`."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import lightning
@@ -21,7 +21,7 @@ class TrainingBatches(lightning.LightningDataModule):
     """Training batches that go on where the optimizer stands, and validation batches.
 
     Args:
-        train: augmented images with targets; its keys are (epoch, index).
+        train: augmented images; its keys are (epoch, index).
         val: what the validation takes, or None.
         batch_size: images that one process sees at a time.
         val_batch_size: images that it sees at a time in the validation.
@@ -29,6 +29,7 @@ class TrainingBatches(lightning.LightningDataModule):
         max_steps: optimizer steps of the whole training.
         num_workers: processes that read images, for each device.
         seed: seed of the order of the images.
+        stacked: function that makes a training batch of items; None stacks what they hold.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class TrainingBatches(lightning.LightningDataModule):
         max_steps: int,
         num_workers: int,
         seed: int,
+        stacked: Callable[[Sequence[Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         assert isinstance(train, Sized)
@@ -53,6 +55,7 @@ class TrainingBatches(lightning.LightningDataModule):
         self.max_steps = max_steps
         self.num_workers = num_workers
         self.seed = seed
+        self.stacked = stacked
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the rest of the training as one pass."""
@@ -66,7 +69,7 @@ class TrainingBatches(lightning.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        return self._loader(self.train, batch_sampler=stream)
+        return self._loader(self.train, batch_sampler=stream, collate_fn=self.stacked)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return the validation images of this process."""

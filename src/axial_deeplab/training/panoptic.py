@@ -12,7 +12,7 @@ from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
 from axial_deeplab.data.targets import PanopticTargets
-from axial_deeplab.data.transforms import TrainingDataset
+from axial_deeplab.data.transforms import TrainingDataset, stacked
 from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.image_channels import match_channels
@@ -30,6 +30,7 @@ class PanopticTraining(TrainingModule):
     Args:
         model: the network, `axial_deeplab.create_model(...)`.
         loss: the three losses.
+        targets: makes the targets of a batch, on its device.
         evaluator: predicts and scores the validation images.
         categories: categories of the data set.
         config: the settings.
@@ -46,6 +47,7 @@ class PanopticTraining(TrainingModule):
         self,
         model: nn.Module,
         loss: PanopticLoss,
+        targets: PanopticTargets,
         evaluator: PanopticEvaluator,
         categories: Categories,
         config: Config,
@@ -54,6 +56,7 @@ class PanopticTraining(TrainingModule):
         super().__init__(model, categories, config)
         self.channels = channels
         self.loss = loss
+        self.targets = targets
         self.evaluator = evaluator
 
     def metadata(self) -> dict[str, Any]:
@@ -65,8 +68,10 @@ class PanopticTraining(TrainingModule):
         return {"post_processing": post_processing, "view": view}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the total loss of a batch of `TrainingDataset`."""
-        losses = self.loss(self.model(match_channels(self.model, batch["image"])), batch)
+        """Return the total loss of a batch that `data.transforms.stacked` made."""
+        images = match_channels(self.model, batch["image"].contiguous())
+        targets = self.targets.of_batch(batch["rows"], batch["segments"])
+        losses = self.loss(self.model(images), targets)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
         return losses["total"]
@@ -111,13 +116,11 @@ def panoptic_task(config: Config) -> Task:
     module = PanopticTraining(
         build_model(config, len(categories), **of_images),
         PanopticLoss(ignore_label=ignore_label, **section_to_dict(config.loss)),
+        PanopticTargets(categories.thing_ids, ignore_label=ignore_label, **section_to_dict(config.target)),
         PanopticEvaluator(categories, post_processing, View(**_view(config.data), channels=channels)),
         categories,
         config,
         channels,
-    )
-    targets = PanopticTargets(
-        categories.thing_ids, ignore_label=ignore_label, **section_to_dict(config.target)
     )
     augmentation = section_to_dict(config.augmentation)
     augmentation["intensity"] = Intensity(**section_to_dict(config.augmentation.intensity))
@@ -126,12 +129,11 @@ def panoptic_task(config: Config) -> Task:
         augmentation["pad_color"] = tuple(mean.round().clamp(0, 255).int().tolist())
     augmented = TrainingDataset(
         train_data,
-        targets,
         seed=config.trainer.seed,
         **working_size(config.data),
         **augmentation,
     )
-    return Task(module, augmented, val_data)
+    return Task(module, augmented, val_data, stacked=stacked)
 
 
 def working_size(data: DataConfig) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What differs between training a panoptic network and a classification network."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,14 @@ class Task:
         train: augmented items by the key (epoch, index).
         val: what `module` validates on, one item an image; None for no validation.
         val_batch_size: items that the validation takes at a time.
+        stacked: function that makes a training batch of items; None stacks what they hold.
     """
 
     module: TrainingModule
     train: Dataset[Any]
     val: Dataset[Any] | None
     val_batch_size: int = 1
+    stacked: Callable[[Sequence[Any]], Any] | None = None
 
 
 def build_model(config: Config, num_classes: int, **of_images: Any) -> nn.Module:

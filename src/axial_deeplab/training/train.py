@@ -144,6 +144,7 @@ def _batches(config: Config, task: Task, batch_size: int) -> TrainingBatches:
         max_steps=config.optim.max_steps,
         num_workers=config.trainer.num_workers,
         seed=config.trainer.seed,
+        stacked=task.stacked,
     )
 
 
