@@ -2,13 +2,24 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 
+import pytest
 import torch.distributed as dist
 
 import sharded_evaluation
-from axial_deeplab.evaluation.processes import Processes, is_first_process, join_processes
+from axial_deeplab.evaluation import processes as module
+from axial_deeplab.evaluation.processes import (
+    Processes,
+    connect,
+    is_first_process,
+    is_lost_connection,
+    join_processes,
+    naming_lost_connection,
+)
 
 NUM_IMAGES = 5
 
@@ -38,6 +49,60 @@ def test_a_group_that_the_caller_has_joined_is_used_and_left_alone(tmp_path):
         assert dist.is_initialized()
     finally:
         dist.destroy_process_group()
+
+
+@pytest.fixture
+def first_of_two(monkeypatch):
+    """Be the first of two processes, of which the second never starts."""
+    monkeypatch.setattr(module, "_PATIENCE", 2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in names.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_waits_for_others_no_longer_than_a_minute(first_of_two):
+    message = r"^all processes must reach each other, got: Timed out .* 1/2 clients joined.*by GLOO_SOCKET_IF"
+    with pytest.raises(ConnectionError, match=message), join_processes():
+        pass
+    assert not dist.is_initialized()
+
+
+def test_a_wait_that_pytorch_does_not_end(first_of_two, monkeypatch):
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: time.sleep(9))
+    with pytest.raises(ConnectionError, match="each other, got: no answer within 2 s; see what the others"):
+        connect("gloo")
+
+
+def test_a_launcher_that_tells_too_little(first_of_two, monkeypatch):
+    monkeypatch.delenv("MASTER_PORT")
+    with pytest.raises(ValueError, match="MASTER_PORT expected"):
+        connect("gloo")
+
+
+def test_others_may_be_long_at_work_once_they_are_connected(first_of_two, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    connect("gloo")
+    try:
+        assert dist.group.WORLD.get_group_store().timeout.total_seconds() == 1800
+    finally:
+        dist.destroy_process_group()
+
+
+def test_knows_a_lost_connection(monkeypatch):
+    gloo = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"
+    assert is_lost_connection(RuntimeError(gloo))
+    assert is_lost_connection(dist.DistBackendError("NCCL error"))
+    other = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    assert not is_lost_connection(other)
+    with pytest.raises(RuntimeError, match="mat1"), naming_lost_connection("evaluating", "start again"):
+        raise other
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    message = r"^the 2 evaluating processes must all run to the end, got .*closed by peer.*, then start again"
+    with pytest.raises(ConnectionError, match=message), naming_lost_connection("evaluating", "start again"):
+        raise RuntimeError(gloo)
 
 
 def test_the_first_process_prints(monkeypatch):

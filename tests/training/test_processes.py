@@ -1,6 +1,7 @@
 """Several processes: they learn what one does, share the validation, and survive the loss of one."""
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -28,7 +29,6 @@ from lazy_modules import LazyModule
 
 checkpoints = LazyModule("axial_deeplab.training.checkpoints")
 training = LazyModule("axial_deeplab.training.train")
-strategies = LazyModule("axial_deeplab.training.strategies")
 
 MakeConfig = Callable[..., Config]
 TINY_MODEL = {
@@ -83,18 +83,20 @@ def run_alone(config: Config) -> None:
     assert done.stdout.count("4 images in total = 2 devices x 1 accumulated x 2") == 1
 
 
-def start_as_torchrun_does(config: Config) -> list[subprocess.Popen[str]]:
-    """Start both processes with the environment that torchrun gives them."""
+def start_as_torchrun_does(*configs: Config) -> list[subprocess.Popen[str]]:
+    """Start two processes with the environment that torchrun gives them, or one on each of two machines."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+    several = len(configs) > 1
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1" if several else "2", "MASTER_ADDR": "127.0.0.1",
               "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
-    settings = Path(config.trainer.output).with_suffix(".yaml")
+    ranks = [{"GROUP_RANK": str(rank if several else 0), "LOCAL_RANK": str(0 if several else rank),
+              "RANK": str(rank)} for rank in range(2)]  # fmt: skip
     return [
         subprocess.Popen(
-            [*COMMAND, str(settings)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            [*COMMAND, str(Path(configs[rank % len(configs)].trainer.output).with_suffix(".yaml"))],
+            env={**os.environ, **shared, **ranks[rank]},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -168,6 +170,34 @@ def test_loss_of_a_process_ends_the_run_with_an_error_and_the_run_resumes(
     assert len(all_lines) - len(lines) <= 1
 
 
+@pytest.mark.parametrize(
+    ("num_images", "message"),
+    [
+        (19, "number of images must be the same on all machines, got 20, 19; give all the same data.train"),
+        (None, "the 2 training processes must all run to the end, got a process that ended or cannot be"),
+    ],
+)
+def test_what_is_wrong_on_one_machine_ends_both(
+    five_steps: MakeConfig, tmp_path: Path, num_images: int | None, message: str
+) -> None:
+    one, other = (
+        five_steps(tmp_path / name, devices=1, num_nodes=2, strategy="ddp") for name in ("one", "other")
+    )
+    document = json.loads(Path(one.data.train.json or "").read_text())
+    for name in ("images", "annotations"):
+        document[name] = document[name][:num_images]
+    path = tmp_path / "fewer.json"
+    if num_images is not None:
+        path.write_text(json.dumps(document))
+    settings = (tmp_path / "other.yaml").read_text()
+    (tmp_path / "other.yaml").write_text(settings.replace(one.data.train.json or "", str(path)))
+    processes = start_as_torchrun_does(one, other)
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert message in errors[0]
+    assert not any("Traceback" in error for error in errors)
+
+
 def test_processes_with_a_part_of_the_parameters_each_learn_what_one_does(
     five_steps: MakeConfig, tmp_path: Path
 ) -> None:
@@ -212,13 +242,6 @@ def test_shared_validation_is_exactly_that_of_one_process(one_image_an_item: dic
     assert 0 < alone["panoptic"]["All"]["pq"] < 100
     for world_size in (2, 3, 8):
         assert evaluate(world_size) == alone
-
-
-def test_knows_a_lost_connection() -> None:
-    gloo = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"
-    assert strategies.is_lost_connection(RuntimeError(gloo))
-    assert strategies.is_lost_connection(torch.distributed.DistBackendError("NCCL error"))
-    assert not strategies.is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_number_of_workers_and_open_files_stays_the_same_over_epochs(

@@ -1,15 +1,23 @@
 """Sharing the images of a data set out among processes, and bringing the sums together."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 State = TypeVar("State")
+
+# Seconds until all processes must be connected. PyTorch waits for half an hour, and without end for one that
+# gave up while others had begun to connect.
+_PATIENCE = 50
+# For another that is at work, as PyTorch has it.
+_PATIENCE_AT_WORK = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -58,18 +66,91 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def connect(backend: str, **arguments: Any) -> None:
+    """Connect the processes that a launcher started on one or more machines.
+
+    Args:
+        backend: gloo or nccl.
+        arguments: others of `torch.distributed.init_process_group`.
+
+    Raises:
+        ConnectionError: not all are there and reach each other within a minute.
+        ValueError: the launcher left out what a process must know.
+    """
+    failures: list[Exception] = []
+
+    def try_it() -> None:
+        try:
+            dist.init_process_group(backend, timeout=timedelta(seconds=_PATIENCE), **arguments)
+            dist.barrier()  # NCCL connects with the first operation
+        except (RuntimeError, ValueError) as error:
+            failures.append(error)
+
+    # Gloo waits in C++, where nothing else ends it.
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(1.1 * _PATIENCE)
+    if failures and isinstance(failures[0], ValueError):
+        raise failures[0]
+    if failures or thread.is_alive():
+        reason = str(failures[0]).splitlines()[0] if failures else f"no answer within {_PATIENCE} s"
+        raise ConnectionError(
+            f"all processes must reach each other, got: {reason}; see what the others said, start all at "
+            "the same time, and name the network that joins the machines (ip addr) by "
+            "GLOO_SOCKET_IFNAME=eth0 and NCCL_SOCKET_IFNAME=eth0"
+        ) from None
+    group = dist.group.WORLD
+    assert group is not None
+    group.set_timeout(_PATIENCE_AT_WORK)
+    group.get_group_store().set_timeout(_PATIENCE_AT_WORK)
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an error tells that another process is gone."""
+    if isinstance(error, dist.DistError):
+        return True
+    # Gloo, which connects CPUs, raises plain errors.
+    return any(word in str(error) for word in ("gloo", "Connection closed by peer", "Connection reset"))
+
+
+@contextmanager
+def naming_lost_connection(work: str, remedy: str) -> Iterator[None]:
+    """Tell in one line that another process of the group is gone, which ends this one.
+
+    Args:
+        work: what the processes are for.
+        remedy: what to do about it.
+
+    Raises:
+        ConnectionError: another process ended, or cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_lost_connection(error):
+            raise
+        raise ConnectionError(
+            f"the {dist.get_world_size()} {work} processes must all run to the end, got a process that ended "
+            f"or cannot be reached ({str(error).splitlines()[0]}); see what that process said, then {remedy}"
+        ) from None
+
+
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the processes that torchrun started, or the group that the caller has joined, or be alone.
 
     The states that are brought together are small, so gloo does it on any device.
+
+    Raises:
+        ConnectionError: not all of them can be reached, or one is lost.
     """
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("gloo")
+        connect("gloo")
         try:
-            yield Processes(dist.get_rank(), dist.get_world_size())
+            with naming_lost_connection("evaluating", "start all again"):
+                yield Processes(dist.get_rank(), dist.get_world_size())
         finally:
             dist.destroy_process_group()
     else:

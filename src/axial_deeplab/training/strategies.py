@@ -1,11 +1,17 @@
 """How several devices share a training: Lightning's strategies by name, and the sharding of our networks."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch.distributed
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from axial_deeplab.evaluation.processes import Processes, connect
 from axial_deeplab.models.backbones.base import FEATURE_NAMES, Backbone
 
 
@@ -31,6 +37,35 @@ def make_strategy(name: str) -> str | Strategy:
         name: `fsdp` for `ShardedStrategy`, else as Lightning knows it.
     """
     return ShardedStrategy() if name == "fsdp" else name
+
+
+@contextmanager
+def joined_machines(num_nodes: int, accelerator: str) -> Iterator[Processes]:
+    """Join the processes of all machines, before anything else can go wrong on one of them.
+
+    Lightning takes the group that is there. On one machine it makes one itself, later.
+
+    Args:
+        num_nodes: machines on which torchrun or SLURM started processes.
+        accelerator: cpu, gpu or auto.
+
+    Raises:
+        ConnectionError: not all of them can be reached.
+    """
+    kinds = (TorchElasticEnvironment, SLURMEnvironment)
+    launcher = next((kind() for kind in kinds if num_nodes > 1 and kind.detect()), None)
+    if launcher is None:
+        yield Processes()
+        return
+    os.environ |= {"MASTER_ADDR": launcher.main_address, "MASTER_PORT": str(launcher.main_port)}
+    processes = Processes(launcher.global_rank(), launcher.world_size())
+    backend, device = "gloo", None
+    if accelerator != "cpu" and torch.cuda.is_available():
+        backend, device = "nccl", torch.device("cuda", launcher.local_rank())
+        torch.cuda.set_device(device)
+    connect(backend, rank=processes.rank, world_size=processes.count, device_id=device)
+    yield processes
+    torch.distributed.destroy_process_group()
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
@@ -70,11 +105,3 @@ def scatter(model: nn.Module) -> None:
 
 def _sharded_parts(model: nn.Module) -> list[FSDPModule]:
     return [module for module in model.modules() if isinstance(module, FSDPModule)]
-
-
-def is_lost_connection(error: RuntimeError) -> bool:
-    """Return whether an error tells that another process of the training is gone."""
-    if isinstance(error, torch.distributed.DistError):
-        return True
-    # Gloo, which connects CPUs, raises plain errors.
-    return any(word in str(error) for word in ("gloo", "Connection closed by peer", "Connection reset"))

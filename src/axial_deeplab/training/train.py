@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.data.image_warnings import ImageWarning
+from axial_deeplab.evaluation.processes import Processes, naming_lost_connection
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.panoptic.categories import Categories
@@ -26,10 +27,15 @@ from axial_deeplab.training.classification import classification_task
 from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
-from axial_deeplab.training.strategies import ShardedStrategy, is_lost_connection, make_strategy
+from axial_deeplab.training.strategies import (
+    ShardedStrategy,
+    joined_machines,
+    make_strategy,
+)
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.termination import Terminated, sigterm_handler
+from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
 
@@ -98,9 +104,17 @@ def train(config: Config) -> Path:
     Raises:
         ValueError: settings that contradict each other, the data or the checkpoint; a data set that is not
             valid.
-        OSError: a file that cannot be read or written.
+        OSError: a file that cannot be read or written, or a machine that cannot be reached.
     """
     _quieten()
+    with (
+        naming_lost_connection("training", "go on with --resume"),
+        joined_machines(config.trainer.num_nodes, config.trainer.accelerator) as machines,
+    ):
+        return _train(config, machines)
+
+
+def _train(config: Config, machines: Processes) -> Path:
     output = Path(config.trainer.output)
     resume = _checkpoint_to_resume(config, output)
     torch.manual_seed(config.trainer.seed)
@@ -110,6 +124,9 @@ def train(config: Config) -> Path:
     if config.model.weights is not None and resume is None:
         report = module.load_initial_weights(config.model.weights)
     step = _check_resumed(resume, module, config)
+    _require_same(machines, "step of the checkpoint", step, "give all the same trainer.output")
+    assert isinstance(task.train, Sized)
+    _require_same(machines, "number of images", len(task.train), "give all the same data.train")
     trainer = _trainer(config, output, task, first_step=step)
     batch_size = _batch_size_of_a_process(config, trainer)
     if trainer.world_size > 1:
@@ -132,6 +149,12 @@ def train(config: Config) -> Path:
         save_weights(weights, model, module.categories, extra=module.metadata())
         print(f"weights of step {trainer.global_step} written to {weights}")
     return weights
+
+
+def _require_same(machines: Processes, what: str, value: int, remedy: str) -> None:
+    values = machines.gather(value)
+    if len(set(values)) > 1:
+        raise ValueError(f"{what} must be the same on all machines, got {shortened(values)}; {remedy}")
 
 
 def _batches(config: Config, task: Task, batch_size: int) -> TrainingBatches:
@@ -161,17 +184,11 @@ def _fit(
         if trainer.received_sigterm:
             raise _terminated(trainer) from None
         raise
-    except RuntimeError as error:
+    except RuntimeError:
         # Where the whole group of processes is terminated, those that load images may be gone first.
         if trainer.received_sigterm:
             raise _terminated(trainer) from None
-        if not is_lost_connection(error):
-            raise
-        raise ConnectionError(
-            f"the {trainer.world_size} training processes must all run to the end, got a process that ended "
-            f"or cannot be reached ({str(error).splitlines()[0]}); see what that process said, then go on "
-            "with --resume"
-        ) from None
+        raise
     except (ValueError, OSError) as error:
         if "in DataLoader worker process" not in str(error):
             raise
