@@ -18,11 +18,12 @@ def main() -> None:
     """Write the label maps of a part and the scores that the network gives."""
     parser = argparse.ArgumentParser(description="Segment nuclei with weights of this package.")
     parser.add_argument("--weights", required=True, help="name or file")
+    parser.add_argument("--scales", nargs="+", type=float, help="in place of those of the weights")
     parser.add_argument("--data", type=Path, required=True, help="part of the data")
     parser.add_argument("--output", type=Path, required=True, help="folder of the peer")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    predictor = Predictor(options.weights, "cpu")
+    predictor = Predictor(options.weights, "cpu", scales=options.scales)
 
     def one(image):
         prediction = predictor(image)
