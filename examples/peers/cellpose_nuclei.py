@@ -3,9 +3,9 @@
     python cellpose_nuclei.py train --minutes 10 --steps 75 --data data/nuclei/train --output runs/cellpose
     python cellpose_nuclei.py predict --data data/nuclei/val_dsb2018_nuclei --output runs/cellpose
 
-The settings are those of its command line: SGD, rate 0.2, decay 1e-5, eights of 224 x 224, images of 5 nuclei
-or more, rescaled to the diameter of its nuclei model, 17 pixels. An epoch is one step here, since its schedule
-counts in epochs, of which there would be two.
+The settings are those of its command line: SGD, rate 0.2, decay 1e-5, eights of 224 x 224, images of 5
+nuclei or more, rescaled to the diameter of its nuclei model, 17 pixels. An epoch is one step here, since its
+schedule counts in epochs, of which there would be two.
 """
 
 import argparse
