@@ -1,7 +1,10 @@
 """What the package holds beside its modules: real files, all of them declared, so that a wheel has them."""
 
 import tomllib
+from itertools import chain
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from axial_deeplab.config import files
 
@@ -28,3 +31,14 @@ def test_what_leans_on_internals_has_an_upper_bound_and_what_is_imported_is_decl
     names = {word.split(">")[0]: word for word in SETTINGS["project"]["dependencies"]}
     for name in ("numba", "llvmlite", "pyyaml"):
         assert ",<" in names[name]
+
+
+def test_lowest_versions_are_allowed() -> None:
+    project = SETTINGS["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    allowed = {need.name: need.specifier for need in map(Requirement, declared)}
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    for line in lines:
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            assert name not in allowed or version in allowed[name], line
