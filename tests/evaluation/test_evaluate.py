@@ -79,7 +79,7 @@ def test_several_processes_refuse_to_write_one_file_twice(tmp_path, monkeypatch)
     segments = [Segment(id=10_000, train_id=0, area=4)]
     for writer, name in zip(writers, ("a.jpg", "a.png"), strict=True):
         writer.add(Panoptic(panoptic, segments), image_file_name=name, image_id=name)
-    shares = [[list(writer.images.items()) for writer in writers], [writer.annotations for writer in writers]]
+    shares = [[list(writer.written()) for writer in writers]]
     monkeypatch.setattr(Processes, "gather", lambda self, items: shares.pop(0))
     with pytest.raises(ValueError, match=r"must have different names, .* got 1 names of 2 images; take one"):
         close_writer(writers[0], Processes(0, 2))

@@ -346,13 +346,13 @@ def close_writer(writer: PanopticWriter, processes: Processes) -> None:
         ValueError: two of them wrote a PNG of the same name.
         OSError: the JSON cannot be written.
     """
-    writer.images = dict(processes.collect(list(writer.images.items())))
-    writer.annotations = processes.collect(writer.annotations)
-    names = {annotation["file_name"] for annotation in writer.annotations}
-    if len(names) < len(writer.annotations):
+    written = processes.collect(list(writer.written()))
+    names = {each.annotation["file_name"] for each in written}
+    if len(names) < len(written):
         raise ValueError(
             "images must have different names, suffixes aside, for several processes to write predictions, "
-            f"got {len(names)} names of {len(writer.annotations)} images; take one process"
+            f"got {len(names)} names of {len(written)} images; take one process"
         )
     if processes.is_first:
+        writer.replace(written)
         writer.close()

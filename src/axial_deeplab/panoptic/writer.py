@@ -4,9 +4,10 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
@@ -14,7 +15,11 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
 from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
-from axial_deeplab.util.files import atomic_path, bytes_of, lock_file, refuse_special_file
+from axial_deeplab.util.files import atomic_path, bytes_of, lock_file, opened, refuse_special_file
+from axial_deeplab.util.json_files import write_json
+
+# What is written stays in memory up to this size where no list is kept of it.
+_BYTES_IN_MEMORY = 2**24
 
 
 class WrittenImage(NamedTuple):
@@ -33,6 +38,22 @@ class WrittenImage(NamedTuple):
     place: int | None = None
 
 
+class WrittenLine(NamedTuple):
+    """Where a list has an image, and what must be known of it without reading that again.
+
+    Args:
+        offset: bytes before its line.
+        mark: see `WrittenImage`.
+        place: see `WrittenImage`.
+        png_name: name of its PNG.
+    """
+
+    offset: int
+    mark: str | None
+    place: int | None
+    png_name: str
+
+
 class WrittenList(NamedTuple):
     """What a list says that a run keeps of what it has written.
 
@@ -43,27 +64,41 @@ class WrittenList(NamedTuple):
     """
 
     head: dict[str, Any]
-    written: dict[str, WrittenImage]
+    written: dict[str, WrittenLine]
     finished: dict[str, Any] | None
 
 
 def read_list(path: Path) -> WrittenList | None:
     """Read the list of a run, None if there is none or it is not of ours."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        first, *lines = bytes_of(path).decode().splitlines()
-        written: dict[str, WrittenImage] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError), opened(path) as file:
+        head = json.loads(file.readline())
+        written: dict[str, WrittenLine] = {}
         finished = None
-        # The last line may be cut short.
-        for line in lines:
+        offset = file.tell()
+        for line in file:
+            # The last line may be cut short.
             with suppress(ValueError):
                 entry = json.loads(line)
                 finished = entry.get("finished")
                 if "replaced" in entry:
                     written.pop(entry["replaced"], None)
                 elif "image" in entry:
-                    written[entry["image"]["file_name"]] = WrittenImage(**entry)
-        return WrittenList(json.loads(first), written, finished)
+                    name, png_name = entry["image"]["file_name"], entry["annotation"]["file_name"]
+                    written[name] = WrittenLine(offset, entry["mark"], entry["place"], png_name)
+            offset += len(line)
+        return WrittenList(head, written, finished)
     return None
+
+
+def image_at(file: IO[bytes], offset: int) -> WrittenImage:
+    """Return an image of a list.
+
+    Args:
+        file: list, open to be read.
+        offset: bytes before the line of the image.
+    """
+    file.seek(offset)
+    return WrittenImage(**json.loads(file.readline()))
 
 
 class PanopticWriter:
@@ -106,16 +141,18 @@ class PanopticWriter:
         self.json_path = Path(json_path)
         self.categories = categories
         self.settings = settings
-        self.images: dict[ImageId, dict[str, Any]] = {}
-        self.annotations: list[dict[str, Any]] = []
+        # Where the list has each image: what was found in all of them may be too much for the memory.
+        self._offsets: dict[ImageId, int] = {}
         self._png_names: dict[str, str] = {}
         self._head = {"settings": settings, **(head or {})}
         self._is_shard = shard is not None
         of_shard = "" if shard is None else f".{shard[0]}-of-{shard[1]}"
         self._list_path = self.json_path.with_name(f"{self.json_path.name}{of_shard}.part")
-        self._list: IO[str] | None = None
+        self._list: IO[bytes] | None = None
+        self._images: IO[bytes] = SpooledTemporaryFile(_BYTES_IN_MEMORY)  # noqa: SIM115 - release closes it
         self.has_begun = self._goes_on = False
-        self._earlier: dict[str, WrittenImage] = {}
+        self._earlier: dict[str, WrittenLine] = {}
+        self._earlier_json: dict[str, WrittenImage] = {}
         self._others: set[str] = set()
         self._lock = threading.RLock()
         if settings is not None:
@@ -128,16 +165,15 @@ class PanopticWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self.release()
 
     def release(self) -> None:
         """Let another run go on: give up the list of what is written, which stays."""
-        if self._list is not None:
-            self._list.close()
-            self._list = None
+        self._images.close()
 
     def add(
         self,
@@ -163,7 +199,7 @@ class PanopticWriter:
             OSError: the PNG cannot be written, or another process writes there.
         """
         image_id = self.new_id(image_id)
-        if image_id in self.images:
+        if image_id in self._offsets:
             raise ValueError(f"image_id must be unique, got {image_id!r} twice; give every image its own")
         png_name = self.png_name(image_file_name)
         annotation, ids = to_coco_annotation(panoptic, self.categories, image_id, png_name)
@@ -225,7 +261,19 @@ class PanopticWriter:
 
     def new_id(self, image_id: ImageId | None) -> ImageId:
         """Return the id of the next image: the given one, or for None the number of images with it."""
-        return len(self.images) + 1 if image_id is None else image_id
+        return self.num_images + 1 if image_id is None else image_id
+
+    @property
+    def num_images(self) -> int:
+        """How many images are written, those of earlier runs included once it is closed."""
+        return len(self._offsets)
+
+    def written(self) -> Iterator[WrittenImage]:
+        """Yield what is written, image by image, until the list is given up."""
+        for offset in self._offsets.values():
+            with self._lock:
+                image = image_at(self._images, offset)
+            yield image
 
     def has(self, image_file_name: str, mark: str) -> bool:
         """Whether `resume` would take an image over."""
@@ -241,13 +289,11 @@ class PanopticWriter:
         """
         if not self.has(image_file_name, mark):
             return False
-        done = self._earlier[image_file_name]
         with self._lock:
             self._begin()
-        new_id = self.new_id(image_id)
-        image, annotation = {**done.image, "id": new_id}, {**done.annotation, "image_id": new_id}
-        self._png_names[annotation["file_name"]] = image_file_name
-        self._keep(WrittenImage(image, annotation, mark, place))
+            done = image_at(self._images, self._earlier[image_file_name].offset)
+        self._png_names[done.annotation["file_name"]] = image_file_name
+        self._keep_as(self.new_id(image_id), done._replace(place=place))
         return True
 
     def finish(self, report: Mapping[str, Any]) -> None:
@@ -258,36 +304,35 @@ class PanopticWriter:
         self.release()
 
     def close(self) -> None:
-        """Write the JSON; none of no images where runs add up.
+        """Write the JSON; none of no images where runs add up. `release` is still to be called.
 
         Raises:
             OSError: it cannot be written.
         """
-        names = {image["file_name"] for image in self.images.values()}
-        for image, annotation, _, _ in self._earlier.values():
-            if image["file_name"] not in names:
-                new_id = image["id"]
-                if new_id in self.images:
-                    new_id = 1 + max(number for number in self.images if isinstance(number, int))
-                self.images[new_id] = {**image, "id": new_id}
-                self.annotations.append({**annotation, "image_id": new_id})
+        if self._earlier or self._earlier_json:
+            with self._lock:
+                self._begin()
+        for line in list(self._earlier.values()):
+            done = image_at(self._images, line.offset)
+            new_id = done.image["id"]
+            if new_id in self._offsets:
+                new_id = 1 + max(number for number in self._offsets if isinstance(number, int))
+            self._keep_as(new_id, done)
         document: dict[str, Any] = {} if self.settings is None else {"info": {"settings": self.settings}}
         document |= {
-            "images": list(self.images.values()),
-            "annotations": self.annotations,
+            "images": (each.image for each in self.written()),
+            "annotations": (each.annotation for each in self.written()),
             "categories": self.categories.to_json(),
         }
-        if self.images or self.settings is None:
+        if self._offsets or self.settings is None:
             with atomic_path(self.json_path) as temporary:
-                temporary.write_text(json.dumps(document), encoding="utf-8")
+                write_json(temporary, document)
         if self._list is not None:
             self._list_path.unlink()
-        self.release()
-        lost = self._others - names
-        if lost:
+        if self._others:
             warnings.warn(
-                f"{self.json_path} no longer lists {len(lost)} predictions that other weights or options "
-                "wrote into this folder before; give each an output folder of its own",
+                f"{self.json_path} no longer lists {len(self._others)} predictions that other weights or "
+                "options wrote into this folder before; give each an output folder of its own",
                 stacklevel=2,
             )
 
@@ -306,16 +351,29 @@ class PanopticWriter:
         self._png_names[name] = image_file_name
         return name
 
-    def _keep(self, written: WrittenImage) -> None:
-        self.images[written.image["id"]] = written.image
-        self.annotations.append(written.annotation)
-        self._note(written._asdict())
+    def replace(self, written: Iterable[WrittenImage]) -> None:
+        """Remember others in the place of what is written, such as what several processes have written."""
+        self._offsets = {}
+        for each in written:
+            self._keep(each)
 
-    def _note(self, line: dict[str, Any]) -> None:
+    def _keep_as(self, image_id: ImageId, done: WrittenImage) -> None:
+        image, annotation = {**done.image, "id": image_id}, {**done.annotation, "image_id": image_id}
+        self._keep(done._replace(image=image, annotation=annotation))
+
+    def _keep(self, written: WrittenImage) -> None:
+        name = written.image["file_name"]
+        self._offsets[written.image["id"]] = self._note(written._asdict())
+        self._earlier.pop(name, None)
+        self._others.discard(name)
+
+    def _note(self, line: dict[str, Any]) -> int:
+        """Append a line to the list; return the number of bytes before it."""
         with self._lock:
-            if self._list is not None:
-                self._list.write(f"{json.dumps(line)}\n")
-                self._list.flush()
+            offset = self._images.seek(0, os.SEEK_END)
+            self._images.write(f"{json.dumps(line)}\n".encode())
+            self._images.flush()
+        return offset
 
     def _begin(self) -> None:
         """Before the first PNG: list what is there, in place of the JSON, which will soon be wrong."""
@@ -324,44 +382,58 @@ class PanopticWriter:
         if self.settings is not None:
             self.json_path.parent.mkdir(parents=True, exist_ok=True)
             refuse_special_file(self._list_path)
-            self._list = self._list_path.open("a", encoding="utf-8")
+            self._list = self._list_path.open("a+b")
             if not lock_file(self._list):
                 self._list.close()
                 raise BlockingIOError(
                     f"output must be written by one run at a time, got {self._list_path} in use; "
                     "wait for the other run or give another folder"
                 )
+            self._images = self._list
             self._read_earlier()
             if not self._goes_on:
                 self._list.truncate(0)
                 self._note(self._head)
-            for written in self._earlier.values():
-                self._note(written._asdict())
+            self._list.write(b"\n")  # the last line may be cut short
+            of_list, self._earlier = self._earlier, {}
+            for name in self._earlier_json | of_list:
+                self._earlier[name] = of_list.get(name) or self._noted(self._earlier_json[name])
+            self._earlier_json = {}
         else:
             self._list_path.unlink(missing_ok=True)
         self.json_path.unlink(missing_ok=True)
         self.has_begun = True
 
+    def _noted(self, done: WrittenImage) -> WrittenLine:
+        return WrittenLine(self._note(done._asdict()), done.mark, done.place, done.annotation["file_name"])
+
     def _read_earlier(self) -> None:
         """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""
-        self._earlier, self._others = {}, set()
+        self._earlier, self._earlier_json, self._others = {}, {}, set()
         with suppress(OSError, ValueError, LookupError, TypeError):  # none, or not of ours
             document = json.loads(bytes_of(self.json_path))
             annotations = {each["image_id"]: each for each in document["annotations"]}
-            pairs = [WrittenImage(image, annotations[image["id"]]) for image in document["images"]]
-            self._remember(document["info"]["settings"], pairs)
+            images = {
+                image["file_name"]: WrittenImage(image, annotations[image["id"]])
+                for image in document["images"]
+            }
+            pngs = {name: each.annotation["file_name"] for name, each in images.items()}
+            self._earlier_json = {
+                name: images[name] for name in self._of_these(document["info"]["settings"], pngs)
+            }
         found = read_list(self._list_path)
         if found is not None:
             self._goes_on = found.head == self._head
             if self._goes_on or not self._is_shard:  # the images of another list of files may be others'
-                self._remember(found.head.get("settings"), found.written.values())
+                pngs = {name: line.png_name for name, line in found.written.items()}
+                own = self._of_these(found.head.get("settings"), pngs)
+                self._earlier = {name: found.written[name] for name in own}
 
-    def _remember(self, settings: str | None, images: Iterable[WrittenImage]) -> None:
+    def _of_these(self, settings: str | None, png_names: Mapping[str, str]) -> list[str]:
+        """Return which images of an earlier run are kept: those that are there, none of other settings."""
         if settings != self.settings:
-            self._others |= {each.image["file_name"] for each in images}
-            return
-        for each in images:
-            png_name = each.annotation["file_name"]
-            if path_in_folder(self.folder, png_name).is_file():
-                self._earlier[each.image["file_name"]] = each
-                self._png_names[png_name] = each.image["file_name"]
+            self._others |= set(png_names)
+            return []
+        kept = [name for name, png in png_names.items() if path_in_folder(self.folder, png).is_file()]
+        self._png_names |= {png_names[name]: name for name in kept}
+        return kept

@@ -333,7 +333,7 @@ def write_of_all(writer: PanopticWriter, saver: Saver, *, contact_sheet: bool) -
     Raises:
         OSError: a file cannot be written.
     """
-    if writer.images:
+    if writer.num_images:
         saver.close(writer)
     if contact_sheet:
         _write_contact_sheets(saver.output, writer)
@@ -341,12 +341,11 @@ def write_of_all(writer: PanopticWriter, saver: Saver, *, contact_sheet: bool) -
 
 def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
     def overlays() -> Iterator[tuple[str, Image.Image]]:
-        for annotation in writer.annotations:
-            name = writer.images[annotation["image_id"]]["file_name"]
+        for image, annotation, _, _ in writer.written():
             path = (output / "overlay" / annotation["file_name"]).with_suffix(".jpg")
             if path.is_file():
                 with Image.open(path) as picture:
-                    yield name, picture
+                    yield image["file_name"], picture
 
     folder = output / "contact_sheet"
     for old in folder.glob("*.jpg"):

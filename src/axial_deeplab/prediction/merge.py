@@ -2,13 +2,16 @@
 
 import os
 import shutil
+from contextlib import ExitStack
+from itertools import chain, repeat
 from pathlib import Path
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter, image_at
 from axial_deeplab.prediction.files import PredictedFiles, write_of_all
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, lists_of_shards
+from axial_deeplab.util.files import opened
 
 
 def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
@@ -55,14 +58,21 @@ def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
     done = PredictedFiles(output)
     for shard in shards:
         done.add_report(shard.written.finished or {})
-    images = [image for shard in shards for image in shard.written.written.values()]
-    for image, annotation, _, _ in sorted(images, key=lambda image: image.place or 0):
-        new_id = writer.new_id(image["id"] if head["numbered"] else None)
-        size = image["height"], image["width"]
-        writer.keep({**annotation, "image_id": new_id}, size, image_file_name=image["file_name"])
-    if writer.images:
-        writer.close()
-        write_of_all(writer, Saver(head["save"], output, categories), contact_sheet=head["contact_sheet"])
+    with ExitStack() as stack:
+        stack.callback(writer.release)
+        lists = [stack.enter_context(opened(shard.path)) for shard in shards]
+        lines = (
+            zip(repeat(file), shard.written.written.values())
+            for file, shard in zip(lists, shards, strict=True)
+        )
+        for file, line in sorted(chain.from_iterable(lines), key=lambda each: each[1].place or 0):
+            image, annotation, _, _ = image_at(file, line.offset)
+            new_id = writer.new_id(image["id"] if head["numbered"] else None)
+            size = image["height"], image["width"]
+            writer.keep({**annotation, "image_id": new_id}, size, image_file_name=image["file_name"])
+        if writer.num_images:
+            writer.close()
+            write_of_all(writer, Saver(head["save"], output, categories), contact_sheet=head["contact_sheet"])
     for shard in shards:
         shard.path.unlink()
     if place != output:

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
@@ -68,7 +69,9 @@ def predict_listed(
     # An image that was predicted for another list would be one too many for the server.
     settings = f"{predictor.settings} {mark_of_file(Path(json))} {limit}"
     writer = PanopticWriter(output / name, output / f"{name}.json", predictor.categories, settings=settings)
-    with writer, told_once():
+    with ExitStack() as stack:
+        stack.enter_context(told_once())
+        stack.callback(writer.release)
         records = tqdm(dataset.records, desc="predict", unit="image", disable=not progress)
         for index, record in enumerate(records):
             mark = mark_of_file(record.image)
@@ -80,8 +83,9 @@ def predict_listed(
             writer.add(
                 prediction.result, image_file_name=record.file_name, image_id=record.image_id, mark=mark
             )
-    if submission is not None:
-        _pack(output, name, [annotation["file_name"] for annotation in writer.annotations])
+        writer.close()
+        if submission is not None:
+            _pack(output, name, [each.annotation["file_name"] for each in writer.written()])
     done.warn(predictor)
     return done
 

@@ -195,7 +195,7 @@ def remove_leftovers(folder: Path, prefix: str = _PREFIX) -> None:
                 os.close(handle)
 
 
-def lock_file(file: IO[str]) -> bool:
+def lock_file(file: IO[bytes]) -> bool:
     """Lock an open file for this process until it is closed; say whether nobody else holds it.
 
     Where there are no such locks, as on Windows, the answer is always yes.

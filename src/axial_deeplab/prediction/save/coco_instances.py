@@ -1,6 +1,7 @@
 """COCO's instances with run lengths and scores; extra `coco`."""
 
-import json
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from axial_deeplab.panoptic.map import Panoptic, Segment
 from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.instances import Instance, find_instances
+from axial_deeplab.util.json_files import write_json
 
 
 def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId) -> dict[str, Any]:
@@ -45,9 +47,18 @@ def write_coco_instances(path: Path, writer: PanopticWriter) -> None:
         path: the JSON file.
         writer: has written the panoptic segmentations.
     """
-    annotations: list[dict[str, Any]] = []
     categories = writer.categories
-    for panoptic in writer.annotations:
+    document = {
+        "images": (each.image for each in writer.written()),
+        "annotations": _annotations(writer),
+        "categories": [entry for entry in categories.to_json() if entry["isthing"]],
+    }
+    write_json(path, document)
+
+
+def _annotations(writer: PanopticWriter) -> Iterator[dict[str, Any]]:
+    categories, number = writer.categories, itertools.count(1)
+    for _, panoptic, _, _ in writer.written():
         ids = read_panoptic_png(writer.folder / panoptic["file_name"])
         segments = [
             Segment(
@@ -61,10 +72,4 @@ def write_coco_instances(path: Path, writer: PanopticWriter) -> None:
         size = (ids.shape[0], ids.shape[1])
         for instance in find_instances(Panoptic(ids, segments), categories):
             annotation = coco_annotation(instance, size, panoptic["image_id"])
-            annotations.append({"id": len(annotations) + 1, **annotation})
-    document = {
-        "images": list(writer.images.values()),
-        "annotations": annotations,
-        "categories": [entry for entry in categories.to_json() if entry["isthing"]],
-    }
-    path.write_text(json.dumps(document), encoding="utf-8")
+            yield {"id": next(number), **annotation}
