@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import (
     NamedFiles,
+    PackedSegments,
     PanopticJson,
     SegmentEntry,
     check_size,
@@ -143,6 +145,28 @@ def test_a_bad_segment_is_refused_with_image_and_segment(write, segments, messag
         PanopticJson.read(write(content))
 
 
+@pytest.mark.parametrize(
+    ("written", "read", "is_packed"),
+    [
+        ({}, (9, 1, False, None), True),
+        ({"area": 12.0, "iscrowd": None}, (9, 1, False, None), True),
+        ({"area": -3, "iscrowd": 1}, (9, 1, True, -3), True),
+        ({"area": 2**70}, (9, 1, False, 2**70), False),
+        ({"iscrowd": "1"}, (9, 1, True, None), False),
+        ({"iscrowd": True}, (9, 1, True, None), False),
+        ({"id": 9.0, "category_id": "1"}, (9, 1, False, None), False),
+    ],
+)
+def test_segments_are_packed_if_they_are_plain(write, written, read, is_packed):
+    segments = [{"id": 3, "category_id": 90, "area": 5}, {"id": 9, "category_id": 1, **written}]
+    content = document(annotations=[{"image_id": 7, "file_name": "a.png", "segments_info": segments}])
+    found = pickle.loads(pickle.dumps(PanopticJson.read(write(content)).annotations[7].segments))
+    assert isinstance(found, PackedSegments) == is_packed
+    assert found == (SegmentEntry(3, 90, False, 5), SegmentEntry(*read))
+    assert (len(found), found[1], hash(found)) == (2, read, hash(tuple(found)))
+    assert repr(found) == repr(tuple(found))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_ids_as_any_number_or_text_and_any_encoding(tmp_path, encoding):
     large = 2**63 - 1
@@ -185,6 +209,19 @@ def test_names_are_found_however_programs_spell_them(tmp_path):
     for name in ("sub\\..\\..\\a.png", "\\a.png"):
         with pytest.raises(ValueError, match="file_name must stay inside"):
             files.path(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a/b-c d/e.png", "-", "a.", "\u00e9.png", ".a", "a/.b", "a:b", "a//b"]
+)
+def test_a_name_that_stays_inside_is_joined(name):
+    assert path_in_folder("folder", name) == Path("folder") / name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/..", "../a", "a/../b", "/a", "a\\..\\b", "\\\\a\\b\\c"])
+def test_a_name_that_leaves_the_folder_is_refused(name):
+    with pytest.raises(ValueError, match="file_name must stay inside folder"):
+        path_in_folder("folder", name)
 
 
 def test_a_missing_file_is_named(tmp_path):

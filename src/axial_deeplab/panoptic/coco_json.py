@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories, whole_number
@@ -18,6 +20,9 @@ from axial_deeplab.util.text import shortened
 MAX_ID = 256**3 - 1
 # Ids of images are kept in 64 bits with a sign.
 MAX_IMAGE_ID = 2**63 - 1
+_NO_AREA = -(2**63)
+# Parts between slashes that begin with a letter, digit or dash: the path stays inside its folder everywhere.
+_PLAIN_PATH = re.compile(r"(?:[\w-][\w .-]*/)*[\w-][\w .-]*")
 
 ImageId = int | str
 
@@ -39,12 +44,51 @@ class SegmentEntry(NamedTuple):
     area: int | None
 
 
+class PackedSegments(Sequence[SegmentEntry]):
+    """The segments of an annotation in 32 bytes each: a large data set has more than a million.
+
+    Args:
+        columns: ids, categories, crowds (0, 1) and areas, `_NO_AREA` for None; n numbers of 64 bits each.
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: "array[int]") -> None:
+        self._columns = columns
+
+    @property
+    def category_ids(self) -> "array[int]":
+        """The category of each segment."""
+        return self._columns[len(self) : 2 * len(self)]
+
+    def __len__(self) -> int:
+        return len(self._columns) // 4
+
+    def __iter__(self) -> Iterator[SegmentEntry]:
+        count = len(self)
+        columns = (self._columns[first : first + count] for first in range(0, 4 * count, count or 1))
+        for segment_id, category_id, crowd, area in zip(*columns, strict=True):
+            yield SegmentEntry(segment_id, category_id, bool(crowd), None if area == _NO_AREA else area)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 class AnnotationEntry(NamedTuple):
     """An entry of `annotations`: the PNG of one image and its segments."""
 
     image_id: ImageId
     file_name: str
-    segments: tuple[SegmentEntry, ...]
+    segments: Sequence[SegmentEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +128,7 @@ class PanopticJson:
             OSError: the file cannot be opened.
         """
         path = Path(path)
-        document = load_json(path)
+        document = load_json(path, object_hook=_pack_plain_segments)
         if categories is None:
             entries = document.get("categories")
             if isinstance(entries, dict):
@@ -168,6 +212,13 @@ def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
     Raises:
         ValueError: the name leaves the folder.
     """
+    _refuse_outside(folder, file_name)
+    return Path(folder) / file_name
+
+
+def _refuse_outside(folder: str | os.PathLike[str], file_name: str) -> None:
+    if _PLAIN_PATH.fullmatch(file_name):
+        return
     windows = PureWindowsPath(file_name)
     for flavor in (PurePosixPath(file_name), windows):
         # C:a.png names a drive on Windows alone; elsewhere it is a file like others.
@@ -176,7 +227,6 @@ def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
             raise ValueError(
                 f"file_name must stay inside {folder}, got {file_name!r}; use a relative path without '..'"
             )
-    return Path(folder) / file_name
 
 
 def require_text(file_name: str) -> None:
@@ -203,7 +253,7 @@ class NamedFiles:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._names: dict[Path, dict[str, list[str]]] = {}
+        self._names: dict[Path, tuple[frozenset[str], dict[str, list[str]]]] = {}
 
     def path(self, file_name: str) -> Path:
         """Return the path of a file; as the JSON has it if there is none.
@@ -211,22 +261,28 @@ class NamedFiles:
         Raises:
             ValueError: the name leaves the folder.
         """
-        wanted = path_in_folder(self.folder, file_name)
-        slashes = path_in_folder(self.folder, file_name.replace("\\", "/"))
-        return self._found(wanted) or self._found(slashes) or wanted
+        _refuse_outside(self.folder, file_name)
+        found = self._found(file_name)
+        if found is None and "\\" in file_name:
+            found = self._found(file_name.replace("\\", "/"))
+        return self.folder / file_name if found is None else found
 
-    def _found(self, wanted: Path) -> Path | None:
+    def _found(self, file_name: str) -> Path | None:
         found = self.folder
-        for part in wanted.relative_to(self.folder).parts:
+        for part in PurePath(file_name).parts if "/" in file_name else (file_name,):
             if found not in self._names:
-                names: dict[str, list[str]] = {}
-                for name in os.listdir(found) if found.is_dir() else ():
-                    names.setdefault(spelled_alike(name), []).append(name)
-                self._names[found] = names
-            alike = self._names[found].get(spelled_alike(part), [])
-            if part not in alike and len(alike) != 1:
-                return None
-            found = found / (part if part in alike else alike[0])
+                names = os.listdir(found) if found.is_dir() else ()
+                alike: dict[str, list[str]] = {}
+                for name in names:
+                    alike.setdefault(spelled_alike(name), []).append(name)
+                self._names[found] = frozenset(names), alike
+            exact, alike = self._names[found]
+            if part not in exact:
+                candidates = alike.get(spelled_alike(part), [])
+                if len(candidates) != 1:
+                    return None
+                part = candidates[0]
+            found = found / part
         return found
 
 
@@ -301,12 +357,18 @@ def entries_with_pixels(
     return [segment for segment in annotation.segments if segment.id in ids]
 
 
-def load_json(path: Path, *, types: tuple[type, ...] = (dict,)) -> Any:
+def load_json(
+    path: Path,
+    *,
+    types: tuple[type, ...] = (dict,),
+    object_hook: Callable[[dict[str, Any]], Any] | None = None,
+) -> Any:
     """Read a JSON file, with a byte order mark or without.
 
     Args:
         path: JSON file.
         types: what it may have; by default an object.
+        object_hook: see `json.loads`.
 
     Raises:
         ValueError: it is no JSON, or has something else.
@@ -315,7 +377,7 @@ def load_json(path: Path, *, types: tuple[type, ...] = (dict,)) -> Any:
     content = bytes_of(path)
     try:
         # Of bytes: windows programs write a byte order mark, or 16 bits a character.
-        document = json.loads(content)
+        document = json.loads(content, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file, got {error}; write it again") from None
     if not isinstance(document, types):
@@ -457,6 +519,12 @@ def _annotation_entry(
     image_id = image_id_of(entry, images, where)
     where = f"{where} (image {image_id!r})"
     file_name = field(entry, "file_name", str, where)
+    packed = entry.get("segments_info")
+    if isinstance(packed, PackedSegments):
+        if not all(map(categories.has_id, set(packed.category_ids))):
+            for segment in packed:
+                category_id_of(segment._asdict(), categories, f"{where} segment {segment.id}")
+        return AnnotationEntry(image_id, file_name, packed)
     segments: dict[int, SegmentEntry] = {}
     for item in field(entry, "segments_info", list, where):
         segment = _segment_entry(item, categories, where)
@@ -466,6 +534,27 @@ def _annotation_entry(
             )
         segments[segment.id] = segment
     return AnnotationEntry(image_id, file_name, tuple(segments.values()))
+
+
+def _pack_plain_segments(entry: dict[str, Any]) -> dict[str, Any]:
+    """Pack the segments of an annotation as soon as it is read, if nothing about them needs a second look."""
+    items = entry.get("segments_info")
+    if not isinstance(items, list):
+        return entry
+    try:
+        ids = [item["id"] for item in items]
+        category_ids = [item["category_id"] for item in items]
+        crowds = [item.get("iscrowd") or 0 for item in items]
+        areas = [item.get("area") for item in items]
+        areas = [area if isinstance(area, int) else _NO_AREA for area in areas]
+        columns = array("q", [*ids, *category_ids, *crowds, *areas])
+        # What Python takes for 1, such as true, is not plain.
+        is_plain = set(map(type, ids + category_ids + crowds)) <= {int} and set(crowds) <= {0, 1}
+    except (KeyError, TypeError, AttributeError, OverflowError):
+        return entry
+    if is_plain and len(set(ids)) == len(ids) and 0 < min(ids, default=1) <= max(ids, default=1) <= MAX_ID:
+        entry["segments_info"] = PackedSegments(columns)
+    return entry
 
 
 def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEntry:
