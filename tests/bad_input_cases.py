@@ -949,6 +949,11 @@ CASES_WITH_CHECKPOINT = {
         "data.value_range must be full as in last.ckpt, got 0,4095",
         "leave it, or start a new run",
     ),
+    "resume_with_another_momentum": Case(
+        f"{TRAIN} --resume last.ckpt --optim.momentum 0.5",
+        "optim.momentum must be 0.9 as in last.ckpt, got 0.5",
+        "leave it, or start a new run",
+    ),
     "resume_with_other_channels": Case(
         f"{TRAIN} --resume last.ckpt --data.channels [3,2,1]",
         "data.channels must be None as in last.ckpt, got [3, 2, 1]",
@@ -1042,6 +1047,26 @@ def overwrite_the_end() -> None:
     Path("last.ckpt").write_bytes(content)
 
 
+def part_of_checkpoint(*keys: str | int, change: Callable[[Any], Any] | None = None) -> Break:
+    """Replace what is at some keys of the checkpoint, or take it away."""
+
+    def replace(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        if change is None:
+            del content[keys[-1]]
+        else:
+            content[keys[-1]] = change(content[keys[-1]])
+
+    return checkpoint(replace)
+
+
+STATE = ("optimizer_states", 0, "state", 3)
+GROUP = ("optimizer_states", 0, "param_groups", 0)
+PROGRESS = ("loops", "fit_loop", "epoch_loop.batch_progress")
+OF_OPTIMIZER = "of its values of the optimizer are others, such as 0."
+NAN = float("nan")
+
 # What is resumed from -> what is told of it.
 FOREIGN: dict[str, tuple[Break, str]] = {
     "tensor": (checkpoint(lambda content: torch.ones(3)), "a Tensor"),
@@ -1071,7 +1096,7 @@ FOREIGN: dict[str, tuple[Break, str]] = {
     "empty_optimizer": (checkpoint(lambda content: content["optimizer_states"].clear()), "no state of the"),
     "optimizer_of_text": (
         checkpoint(lambda content: content.update(optimizer_states=["a"])),
-        "it has no state of the optimizer",
+        "1 of its values of the optimizer are others, such as 0 (str)",
     ),
     "loops_of_text": (checkpoint(lambda content: content.update(loops="x")), "its loops is of type str"),
     "step_of_text": (checkpoint(lambda content: content.update(global_step="x")), "its global_step is of"),
@@ -1089,6 +1114,104 @@ FOREIGN: dict[str, tuple[Break, str]] = {
     "picture": (lambda: shutil.copy("images/0.jpg", "last.ckpt"), "RuntimeError"),
     "json": (lambda: shutil.copy("panoptic.json", "last.ckpt"), "RuntimeError"),
     "cut_at_the_end": (overwrite_the_end, "RuntimeError"),
+    "weights_not_finite": (
+        part_of_checkpoint("state_dict", "model.offset_head.final.bias", change=lambda each: each * NAN),
+        "1 of its tensors are others, such as model.offset_head.final.bias (not finite)",
+    ),
+    "weights_of_integers": (
+        part_of_checkpoint("state_dict", "model.offset_head.final.bias", change=lambda each: each.int()),
+        "such as model.offset_head.final.bias (torch.int32 of shape",
+    ),
+    "state_of_another_shape": (
+        part_of_checkpoint(*STATE, "exp_avg", change=lambda each: each[..., None]),
+        f"1 {OF_OPTIMIZER}state.3.exp_avg (torch.float32 of shape",
+    ),
+    "state_of_integers": (
+        part_of_checkpoint(*STATE, "exp_avg_sq", change=lambda each: each.long()),
+        f"{OF_OPTIMIZER}state.3.exp_avg_sq (torch.int64",
+    ),
+    "state_not_finite": (
+        part_of_checkpoint(*STATE, "slow", change=lambda each: each * NAN),
+        f"{OF_OPTIMIZER}state.3.slow (not finite)",
+    ),
+    "state_infinite": (
+        part_of_checkpoint(*STATE, "exp_avg_sq", change=lambda each: each + float("inf")),
+        f"{OF_OPTIMIZER}state.3.exp_avg_sq (not finite)",
+    ),
+    "state_of_text": (part_of_checkpoint(*STATE, "slow", change=str), f"{OF_OPTIMIZER}state.3.slow (str)"),
+    "state_without_a_part": (
+        part_of_checkpoint(*STATE, "exp_avg"),
+        "state.3.exp_avg (missing)",
+    ),
+    "state_without_slow": (part_of_checkpoint(*STATE, "slow"), f"{OF_OPTIMIZER}state.3.slow (missing)"),
+    "state_without_a_parameter": (part_of_checkpoint(*STATE), f"{OF_OPTIMIZER}state.3 (missing)"),
+    "state_without_any": (
+        part_of_checkpoint("optimizer_states", 0, "state", change=lambda each: {}),
+        f"199 {OF_OPTIMIZER}state.0 (missing)",
+    ),
+    "state_of_one_more": (
+        part_of_checkpoint("optimizer_states", 0, "state", change=lambda each: {**each, 999: each[0]}),
+        f"{OF_OPTIMIZER}state.999 (too many)",
+    ),
+    "state_as_a_list": (
+        part_of_checkpoint("optimizer_states", 0, "state", change=lambda each: [*each.values()]),
+        f"{OF_OPTIMIZER}state (list)",
+    ),
+    "step_of_the_state_of_two": (
+        part_of_checkpoint(*STATE, "step", change=lambda each: each.repeat(2)),
+        f"{OF_OPTIMIZER}state.3.step (torch.float32 of shape (2,))",
+    ),
+    "two_optimizers": (
+        part_of_checkpoint("optimizer_states", change=lambda each: each * 2),
+        "such as their number",
+    ),
+    "group_without_rate": (part_of_checkpoint(*GROUP, "lr"), f"{OF_OPTIMIZER}param_groups.0.lr (missing)"),
+    "group_without_betas": (part_of_checkpoint(*GROUP, "betas"), "param_groups.0.betas (missing)"),
+    "group_of_three_betas": (
+        part_of_checkpoint(*GROUP, "betas", change=lambda each: (*each, 1)),
+        "0.betas (",
+    ),
+    "rate_not_finite": (part_of_checkpoint(*GROUP, "lr", change=lambda each: NAN), "param_groups.0.lr (nan)"),
+    "rate_of_text": (part_of_checkpoint(*GROUP, "lr", change=lambda each: "fast"), "0.lr (fast)"),
+    "group_of_fewer": (part_of_checkpoint(*GROUP, "params", 0), "param_groups.0.params ("),
+    "no_group": (part_of_checkpoint(*GROUP), "param_groups ("),
+    "no_schedule": (part_of_checkpoint("lr_schedulers"), "its lr_schedulers is of type NoneType"),
+    "empty_schedule": (part_of_checkpoint("lr_schedulers", 0), "such as their number ([])"),
+    "schedule_of_text": (
+        part_of_checkpoint("lr_schedulers", 0, "last_epoch", change=str),
+        "1 of its values of the learning rate are others, such as 0.last_epoch (1)",
+    ),
+    "schedule_below_0": (
+        part_of_checkpoint("lr_schedulers", 0, "last_epoch", change=lambda each: -9),
+        "0.last_epoch (-9)",
+    ),
+    "no_score": (
+        part_of_checkpoint("callbacks", "Checkpoints", "best_score"),
+        "such as Checkpoints.best_score (missing)",
+    ),
+    "score_not_defined": (
+        part_of_checkpoint("callbacks", "Checkpoints", "best_score", change=lambda each: NAN),
+        "such as Checkpoints.best_score (nan)",
+    ),
+    "no_callback": (part_of_checkpoint("callbacks", "Checkpoints"), "such as Checkpoints (missing)"),
+    "no_loop": (
+        part_of_checkpoint("loops", "fit_loop"),
+        "its counts are others, such as fit_loop (missing)",
+    ),
+    "loop_of_text": (part_of_checkpoint("loops", "fit_loop", change=str), "such as fit_loop (str)"),
+    "count_of_text": (
+        part_of_checkpoint(*PROGRESS, "total", "ready", change=str),
+        "such as fit_loop.epoch_loop.batch_progress.total.ready (1)",
+    ),
+    "count_missing": (part_of_checkpoint(*PROGRESS, "current", "completed"), "current.completed (missing)"),
+    "count_below_0": (
+        part_of_checkpoint(*PROGRESS, "current", "ready", change=lambda each: -1),
+        "current.ready (-1)",
+    ),
+    "version_of_nothing": (
+        part_of_checkpoint("pytorch-lightning_version", change=lambda each: "x"),
+        "its pytorch-lightning_version is 'x'",
+    ),
 }
 CASES_WITH_CHECKPOINT |= {
     f"resume_of_{name}": Case(

@@ -17,7 +17,7 @@ from axial_deeplab.app.networks import Network
 from axial_deeplab.app.pictures import Picture
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
-from axial_deeplab.prediction.files import doubt_of_scores
+from axial_deeplab.prediction.doubts import Certainty, doubt_of_scores
 from axial_deeplab.prediction.predictor import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, in_color, instance_color
 
@@ -101,7 +101,7 @@ def segment(
         picture,
         network.weights,
         overlay_for_page(prediction, room),
-        _message(picture, prediction),
+        _message(picture, prediction, network.predictor.low_scores),
         segments_table(prediction),
         _downloads(picture, prediction),
     )
@@ -172,7 +172,7 @@ class Results:
         return None
 
 
-def _message(picture: Picture, prediction: Prediction) -> str:
+def _message(picture: Picture, prediction: Prediction, low_scores: Certainty) -> str:
     height, width = picture.pixels.shape[:2]
     num_things = sum(info["isthing"] for info in prediction.segments_info)
     num_stuff = len(prediction.segments_info) - num_things
@@ -180,17 +180,17 @@ def _message(picture: Picture, prediction: Prediction) -> str:
         f"{picture.file_name}, {width} x {height} pixels",
         *picture.changes,
         f"{num_things} things and {num_stuff} stuff segments",
-        *_doubts(prediction),
+        *_doubts(prediction, low_scores),
         f"network {prediction.network_ms:.0f} ms, post-processing {prediction.post_processing_ms:.0f} ms",
     ]
     return "; ".join(parts)
 
 
-def _doubts(prediction: Prediction) -> list[str]:
+def _doubts(prediction: Prediction, low_scores: Certainty) -> list[str]:
     number, doubts = prediction.num_left_out, []
     if number:
         doubts.append(f"{number} more objects than top_k, whose pixels others took: raise top_k")
-    doubt = doubt_of_scores([prediction.mean_scores])
+    doubt = doubt_of_scores([prediction.certainty], low_scores)
     return [*doubts, doubt] if doubt else doubts
 
 

@@ -22,6 +22,7 @@ from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
+from axial_deeplab.prediction.doubts import doubt_of_scores
 from axial_deeplab.prediction.image_job import (
     DoneImage,
     FailedImage,
@@ -42,9 +43,6 @@ from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
 
-# Mean scores of pixels and of things. From the shipped weights, pictures of the kind that they are for
-# get 0.88 to 1.0 and 0.6 to 0.9 in most cases, others 0.4 to 0.9 and 0.2 to 0.45.
-_LOW_SCORES = 0.8, 0.45
 # Images that are worked on at a time, at most: each takes memory.
 _MOST_THREADS = 4
 
@@ -62,7 +60,7 @@ class PredictedFiles:
         num_resumed: images whose prediction was there from a run of the same options that had been stopped.
         times_ms: times of the network and of the post-processing of all others together, milliseconds.
         num_left_out: centers of objects beyond `top_k`, of each image and video.
-        scores: `Prediction.mean_scores` of each image.
+        scores: `Prediction.certainty` of each image.
         failures: what is wrong with the files that have no prediction.
         wanted: what the files should be.
     """
@@ -75,7 +73,7 @@ class PredictedFiles:
     num_resumed: int = 0
     times_ms: tuple[float, float] = (0.0, 0.0)
     num_left_out: list[int] = field(default_factory=list)
-    scores: list[tuple[float, float]] = field(default_factory=list)
+    scores: list[Sequence[float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     wanted: str = "readable images"
 
@@ -100,7 +98,7 @@ class PredictedFiles:
         else:
             self.num_images += 1
             self.num_tiled += isinstance(done, DoneImage) and done.is_tiled
-            self.scores.append(done.mean_scores)
+            self.scores.append(done.certainty)
 
     def add_resumed(self) -> None:
         """Count an image that a run before has written."""
@@ -135,7 +133,7 @@ class PredictedFiles:
         """Tell what is doubtful in the predictions; of the scores where nothing worse is to be told."""
         knobs = predictor.post_processing
         warn_of_left_out(self.num_left_out, knobs.top_k, knobs.top_k_area, stacklevel=3)
-        doubt = doubt_of_scores(self.scores)
+        doubt = doubt_of_scores(self.scores, predictor.low_scores)
         if not doubt and predictor.categories.thing_ids and self.scores and self._no_thing_found:
             doubt = (
                 f"no thing was found in {_count(len(self.scores), 'image')}: where there are some, the "
@@ -147,7 +145,7 @@ class PredictedFiles:
 
     @property
     def _no_thing_found(self) -> bool:
-        return all(math.isnan(of_things) for _, of_things in self.scores)
+        return all(math.isnan(of_things) for _, of_things, *_ in self.scores)
 
     def __str__(self) -> str:
         counts = [_count(self.num_images, "image")] if self.num_images or not self.num_videos else []
@@ -353,24 +351,6 @@ def _write_contact_sheets(output: Path, writer: PanopticWriter) -> None:
     for number, page in enumerate(contact_sheets(overlays()), start=1):
         with atomic_path(folder / f"{number:03d}.jpg") as temporary:
             page.save(temporary, quality=92)
-
-
-def doubt_of_scores(scores: Sequence[tuple[float, float]]) -> str:
-    """Return what is to be told of low scores of images, nothing if they are high.
-
-    Args:
-        scores: `Prediction.mean_scores` of each image.
-    """
-    means = []
-    for column in zip(*scores, strict=True):
-        numbers = [score for score in column if not math.isnan(score)]
-        means.append(sum(numbers) / len(numbers) if numbers else math.nan)
-    if not any(mean < low for mean, low in zip(means, _LOW_SCORES, strict=False)):
-        return ""
-    what = f"{means[0]:.2f} on average over the pixels"
-    if not math.isnan(means[1]):
-        what += f" and {means[1]:.2f} over the things"
-    return f"scores are low, {what}: the weights may be for pictures of another kind"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
+from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.large.sources import read_whole
@@ -66,7 +67,7 @@ class DoneImage(NamedTuple):
         network_ms: time of the network, milliseconds.
         post_processing_ms: time of the post-processing, milliseconds.
         num_left_out: centers of objects beyond `top_k`.
-        mean_scores: `Prediction.mean_scores`.
+        certainty: `Prediction.certainty`.
         is_tiled: whether it was seen in tiles.
     """
 
@@ -75,7 +76,7 @@ class DoneImage(NamedTuple):
     network_ms: float
     post_processing_ms: float
     num_left_out: int
-    mean_scores: tuple[float, float]
+    certainty: Certainty
     is_tiled: bool
 
 
@@ -221,7 +222,7 @@ class ImageJob:
             prediction.network_ms,
             prediction.post_processing_ms,
             prediction.num_left_out,
-            prediction.mean_scores,
+            prediction.certainty,
             isinstance(prediction, LargePrediction),
         )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown, warn_of_left_out
+from axial_deeplab.prediction.doubts import Certainty, agreement
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
@@ -47,6 +49,7 @@ class PanopticPrediction(NamedTuple):
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
         num_left_out: centers of objects beyond `top_k`.
+        agreement: see `doubts.agreement`.
     """
 
     result: Panoptic
@@ -54,6 +57,7 @@ class PanopticPrediction(NamedTuple):
     network_ms: float
     post_processing_ms: float
     num_left_out: int = 0
+    agreement: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,7 @@ class Prediction:
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
         num_left_out: centers of objects beyond `top_k`, whose pixels other segments have taken.
+        agreement: how well the pixels of each object agree on its center, from 1 down; nan without objects.
     """
 
     segmentation: NDArray[np.int32]
@@ -85,6 +90,7 @@ class Prediction:
     network_ms: float
     post_processing_ms: float
     num_left_out: int = 0
+    agreement: float = math.nan
 
     @property
     def panoptic(self) -> PanopticMap:
@@ -109,6 +115,11 @@ class Prediction:
         things = [info["score"] for info in infos if info["isthing"]]
         of_pixels = sum(info["area"] * info["score"] for info in infos) / pixels if infos else float("nan")
         return of_pixels, sum(things) / len(things) if things else float("nan")
+
+    @property
+    def certainty(self) -> Certainty:
+        """How sure the network is: `mean_scores` and `agreement`."""
+        return Certainty(*self.mean_scores, self.agreement)
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.
@@ -319,7 +330,9 @@ def _post_processed(
     else:
         result = Panoptic(panoptic, segments)
     post_processing_ms = 1e3 * (time.perf_counter() - start)
-    return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out)
+    things = {segment.id for segment in segments if segment.train_id in post_processing.thing_ids}
+    agreed = agreement(output.panoptic.cpu().numpy(), cast(Tensor, outputs["offsets"])[0], things)
+    return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out, agreed)
 
 
 class Predictor:
@@ -389,6 +402,7 @@ class Predictor:
             )
         self.network: dict[str, Any] = dict(loaded.metadata.get("model") or {})
         self.categories = loaded.categories
+        self.low_scores = Certainty.lowest_of(loaded.metadata)
         self.post_processing = PostProcessing.from_metadata(
             loaded.metadata, loaded.categories.thing_ids, **knobs
         )
@@ -534,6 +548,7 @@ class Predictor:
             network_ms=prediction.network_ms,
             post_processing_ms=prediction.post_processing_ms,
             num_left_out=prediction.num_left_out,
+            agreement=prediction.agreement,
         )
 
     def _segment_info(self, entry: Mapping[str, Any]) -> dict[str, Any]:

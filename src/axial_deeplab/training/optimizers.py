@@ -79,7 +79,12 @@ class Lookahead(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` returned, slow weights included."""
-        super().load_state_dict(state_dict)
+        # Switches that a newer PyTorch has added keep their defaults.
+        groups = [
+            {**own, **stored}
+            for own, stored in zip(self.param_groups, state_dict["param_groups"], strict=True)
+        ]
+        super().load_state_dict({**state_dict, "param_groups": groups})
         self._share()
 
     def _share(self) -> None:
@@ -160,6 +165,21 @@ def sgd_nesterov(model: nn.Module, *, lr: float, momentum: float = 0.9, weight_d
     """
     groups = parameter_groups(model, weight_decay)
     return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+
+
+def fresh_state(name: str, parameters: Iterable[Tensor], *, momentum: float) -> dict[int, dict[str, Tensor]]:
+    """Return tensors of the kind that an optimizer keeps after its first step, by the number of a parameter.
+
+    Args:
+        name: `radam_lookahead` or `sgd`.
+        parameters: what it moves, in its order.
+        momentum: that of `sgd`, which keeps nothing without.
+    """
+    if name == "sgd":
+        return {n: {"momentum_buffer": each} for n, each in enumerate(parameters)} if momentum else {}
+    step = torch.zeros(())
+    names = ("exp_avg", "exp_avg_sq", "slow")
+    return {n: {"step": step, **dict.fromkeys(names, each)} for n, each in enumerate(parameters)}
 
 
 def warmup_poly(optimizer: Optimizer, *, warmup_steps: int, max_steps: int, power: float = 0.9) -> LambdaLR:

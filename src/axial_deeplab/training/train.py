@@ -4,9 +4,9 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import torch
@@ -15,18 +15,18 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
+from axial_deeplab.config.schema import Config, config_to_dict
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.evaluation.processes import Processes, naming_lost_connection
 from axial_deeplab.models.norm import convert_sync_batchnorm
 from axial_deeplab.models.registry import is_classifier
-from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.batches import TrainingBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
 from axial_deeplab.training.classification import classification_task
 from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
+from axial_deeplab.training.resume import check_resumed, checkpoint_to_resume
 from axial_deeplab.training.strategies import (
     ShardedStrategy,
     joined_machines,
@@ -40,33 +40,6 @@ from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
 
 WEIGHTS = "weights.safetensors"
-
-# Settings on which the numbers stored in a checkpoint depend.
-FIXED_BY_CHECKPOINT = (
-    "model",
-    "data.value_range",
-    "data.channels",
-    "data.page",
-    "optim.optimizer",
-    "optim.lr",
-    "optim.weight_decay",
-    "optim.ema_decay",
-    "trainer.batch_size",
-    "trainer.accumulate",
-    "trainer.seed",
-)
-
-
-# What a checkpoint must have, beside what Lightning can do without.
-CHECKPOINT_ENTRIES: dict[str, type] = {
-    "axial_deeplab": dict,
-    "state_dict": dict,
-    "optimizer_states": list,
-    "loops": dict,
-    "callbacks": dict,
-    "global_step": int,
-    "pytorch-lightning_version": str,
-}
 
 
 class ProgressBar(TQDMProgressBar):
@@ -116,14 +89,14 @@ def train(config: Config) -> Path:
 
 def _train(config: Config, machines: Processes) -> Path:
     output = Path(config.trainer.output)
-    resume = _checkpoint_to_resume(config, output)
+    resume = checkpoint_to_resume(config, output)
     torch.manual_seed(config.trainer.seed)
     task = classification_task(config) if is_classifier(config.model.name) else panoptic_task(config)
     module = task.module
     report = None
     if config.model.weights is not None and resume is None:
         report = module.load_initial_weights(config.model.weights)
-    step = _check_resumed(resume, module, config)
+    step = check_resumed(resume, module, config)
     _require_same(machines, "step of the checkpoint", step, "give all the same trainer.output")
     assert isinstance(task.train, Sized)
     _require_same(machines, "number of images", len(task.train), "give all the same data.train")
@@ -268,103 +241,6 @@ def _batch_size_of_a_process(config: Config, trainer: lightning.Trainer) -> int:
             f"{config.trainer.accumulate}, got {config.trainer.batch_size}; change one of the three"
         )
     return config.trainer.batch_size // parts
-
-
-def _checkpoint_to_resume(config: Config, output: Path) -> Path | None:
-    last = output / LAST
-    if config.trainer.resume is None:
-        if last.exists():
-            raise ValueError(
-                f"trainer.output must be a folder without {LAST}, got {output}; give --resume to go on with "
-                "that run, or another --trainer.output"
-            )
-        return None
-    takes_last = config.trainer.resume == "last"
-    if takes_last and not last.exists():
-        return None
-    checkpoint = last if takes_last else Path(config.trainer.resume)
-    if not checkpoint.is_file():
-        raise FileNotFoundError(
-            f"trainer.resume must be a checkpoint, got {checkpoint}, which is no file; correct the path"
-        )
-    return checkpoint
-
-
-def _check_resumed(checkpoint: Path | None, module: TrainingModule, config: Config) -> int:
-    """Return the step that training starts from; refuse a checkpoint of another run, tell what differs."""
-    if checkpoint is None:
-        return 0
-    try:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a damaged file can fail anywhere in the unpickler
-        raise _not_ours(checkpoint, type(error).__name__) from None
-    run = _checked_run(checkpoint, stored)
-    stored_classes = Categories.from_json(run["categories"], source=str(checkpoint))
-    module.categories.require_same_classes(stored_classes, "data.train.json", f"trainer.resume {checkpoint}")
-    # Through a `Config`, so that settings which are newer than the checkpoint have their defaults.
-    before, now = (_flat(config_to_dict(c)) for c in (config_from_dict(run["config"]), config))
-    changes = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
-    for key, (old, new) in changes.items():
-        # Sharded, the optimizer's state has another order.
-        sharding = key == "trainer.strategy" and "fsdp" in (old, new)
-        if sharding or any(f"{key}.".startswith(f"{fixed}.") for fixed in FIXED_BY_CHECKPOINT):
-            raise ValueError(
-                f"{key} must be {old} as in {checkpoint}, got {new}; leave it, or start a new run"
-            )
-    network = cast("Mapping[str, Any]", module.model.config)
-    if any(run["model"].get(name) != network.get(name) for name in ("pixel_mean", "pixel_std")):
-        raise ValueError(
-            f"data.train must have the images whose channels {checkpoint} was normalized by, got others; "
-            "give them back, or start a new run with --model.weights"
-        )
-    changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
-    _check_tensors(checkpoint, stored["state_dict"], module)
-    step: int = stored["global_step"]
-    print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))
-    return step
-
-
-def _not_ours(checkpoint: Path, found: str) -> ValueError:
-    return ValueError(
-        f"trainer.resume must be a checkpoint of `axial-deeplab train`, got {checkpoint} ({found}); "
-        "weights alone can be given as --model.weights"
-    )
-
-
-def _checked_run(checkpoint: Path, stored: Any) -> dict[str, Any]:
-    """Return what our module has stored; refuse a checkpoint that lacks what Lightning goes on with."""
-    if not isinstance(stored, dict):
-        raise _not_ours(checkpoint, f"a {type(stored).__name__}")
-    for name, kind in CHECKPOINT_ENTRIES.items():
-        if not isinstance(stored.get(name), kind):
-            raise _not_ours(checkpoint, f"its {name} is of type {type(stored.get(name)).__name__}")
-    optimizers = stored["optimizer_states"]
-    if not optimizers or not all(isinstance(each, dict) and "param_groups" in each for each in optimizers):
-        raise _not_ours(checkpoint, "it has no state of the optimizer")
-    if not 0 <= stored["global_step"] < 2**31:
-        raise _not_ours(checkpoint, f"its global_step is {stored['global_step']}")
-    run: dict[str, Any] = stored["axial_deeplab"]
-    if not isinstance(run.get("config"), dict) or "categories" not in run:
-        raise _not_ours(checkpoint, "it has no settings and categories")
-    return run
-
-
-def _check_tensors(checkpoint: Path, stored: Mapping[str, Any], module: TrainingModule) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in stored.items()}
-    differing = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
-    if differing:
-        raise _not_ours(checkpoint, f"{len(differing)} tensors are others, such as {differing[0]}")
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size: int) -> str:

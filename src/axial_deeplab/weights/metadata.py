@@ -35,6 +35,7 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("scales", "channels"), (list, tuple, *_OR_NULL)),
         "value_range": (str, *_OR_NULL),
     },
+    "low_scores": dict.fromkeys(("pixels", "things", "agreement"), _NUMBER),
     "classification": {
         "crop_size": (list, tuple),
         "shorter_side": (int,),

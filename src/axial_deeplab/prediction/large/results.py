@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.large.maps import Blocks
 from axial_deeplab.prediction.large.segments import SegmentTable
 from axial_deeplab.prediction.large.sources import require_zarr
@@ -71,6 +72,11 @@ class LargePrediction:
         things = np.isin(self.table.train_ids, self.categories.thing_ids)
         of_pixels = float((areas * scores).sum() / areas.sum()) if len(areas) else float("nan")
         return of_pixels, float(scores[things].mean()) if things.any() else float("nan")
+
+    @property
+    def certainty(self) -> Certainty:
+        """What `Prediction.certainty` is, without agreement on centers."""
+        return Certainty(*self.mean_scores)
 
     @property
     def has_pictures(self) -> bool:
