@@ -655,7 +655,7 @@ def test_two_classes_of_one_name_are_told(tmp_path: Path, capsys: pytest.Capture
     [
         ("label_studio", "export.json", r'"polygonlabels": \[[^]]*\]', '"polygonlabels": []'),
         ("qupath", "a.geojson", '"name": "cell"', '"name": null'),
-        ("via2", "project.json", r'"region_attributes": \{[^}]*\}', '"region_attributes": {}'),
+        ("via2", "project.json", r'"region_attributes":\{[^}]*\}', '"region_attributes":{}'),
     ],
 )
 def test_regions_without_class_are_not_the_background(
