@@ -172,11 +172,14 @@ def read_numbers(file: BinaryIO, place: int) -> NDArray[Any] | None:
         if page.bitspersample < 8 and not (is_white_zero and page.software.startswith("tifffile")):
             return None
         try:
-            return np.asarray(page.asarray())
+            values = np.asarray(page.asarray())
         except (ValueError, ImportError) as error:
             if _is_missing_codec(error):
                 return None
             raise
+        if values.shape != (page.imagelength, page.imagewidth) or not values.size:
+            raise ValueError(f"values of the shape {values.shape}")
+        return values
 
 
 def refuse_channels_behind(tiff: Any) -> None:

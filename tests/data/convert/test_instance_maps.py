@@ -120,6 +120,14 @@ def test_ids_of_64_bits_are_bounded(tmp_path: Path) -> None:
         InstanceReading().read(tmp_path / "a.tif")
 
 
+def test_map_whose_width_is_lost_is_damaged(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", two_squares())
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(0)
+    with pytest.raises(ValueError, match=r"a\.tif must be a complete image of ids, got: a damaged TIFF \("):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
 def test_page_of_a_stack(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.stack([two_squares(), two_squares((1, 2))]), photometric="minisblack")
