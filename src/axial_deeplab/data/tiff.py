@@ -158,6 +158,7 @@ def read_numbers(file: BinaryIO, place: int) -> NDArray[Any] | None:
         The values; None of a page that Pillow reads right, or alone.
 
     Raises:
+        UnsupportedImageError: it has several channels, and is no color.
         ValueError: the file is damaged.
     """
     import tifffile
@@ -166,6 +167,10 @@ def read_numbers(file: BinaryIO, place: int) -> NDArray[Any] | None:
     with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages[place]
         is_white_zero = int(page.photometric) == _WHITE_IS_ZERO
+        if page.samplesperpixel not in (1, 3, 4):
+            raise UnsupportedImageError(
+                f"must have one channel whose values are ids, got {page.samplesperpixel}; give the map of ids"
+            )
         if page.samplesperpixel != 1 or page.imagedepth > 1 or _ORIENTATION in page.tags:
             return None
         # Of two levels others than tifffile mean what is shown.

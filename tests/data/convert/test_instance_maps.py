@@ -128,6 +128,12 @@ def test_map_whose_width_is_lost_is_damaged(tmp_path: Path) -> None:
         InstanceReading().read(tmp_path / "a.tif")
 
 
+def test_map_of_several_channels_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 2), np.uint8), planarconfig="contig")
+    with pytest.raises(ValueError, match=r"a\.tif must have one channel whose values are ids, got 2; "):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
 def test_page_of_a_stack(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.stack([two_squares(), two_squares((1, 2))]), photometric="minisblack")
