@@ -145,6 +145,48 @@ def read_channels(file: BinaryIO, *, number: int | None = None) -> TiffPage:
         )
 
 
+def read_numbers(file: BinaryIO, place: int) -> NDArray[Any] | None:
+    """Read the values (H, W) of a page of one channel as they are stored, whatever a viewer shows.
+
+    Pillow reads no 64 bits, and shows white-is-zero, which tifffile writes of booleans, inverted.
+
+    Args:
+        file: the open file.
+        place: place of the page among all pages, as `read_tiff` gives it.
+
+    Returns:
+        The values; None of a page that Pillow reads right, or alone.
+
+    Raises:
+        UnsupportedImageError: it has several channels, and is no color.
+        ValueError: the file is damaged.
+    """
+    import tifffile
+
+    file.seek(0)
+    with _all_errors_as_damage(), tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages[place]
+        is_white_zero = int(page.photometric) == _WHITE_IS_ZERO
+        if page.samplesperpixel not in (1, 3, 4):
+            raise UnsupportedImageError(
+                f"must have one channel whose values are ids, got {page.samplesperpixel}; give the map of ids"
+            )
+        if page.samplesperpixel != 1 or page.imagedepth > 1 or _ORIENTATION in page.tags:
+            return None
+        # Of two levels others than tifffile mean what is shown.
+        if page.bitspersample < 8 and not (is_white_zero and page.software.startswith("tifffile")):
+            return None
+        try:
+            values = np.asarray(page.asarray())
+        except (ValueError, ImportError) as error:
+            if _is_missing_codec(error):
+                return None
+            raise
+        if values.shape != (page.imagelength, page.imagewidth) or not values.size:
+            raise ValueError(f"values of the shape {values.shape}")
+        return values
+
+
 def refuse_channels_behind(tiff: Any) -> None:
     """Refuse a stack whose pages are rather the rows of a picture of many channels.
 

@@ -86,6 +86,54 @@ def test_grey_edges_are_named_and_cut(tmp_path: Path) -> None:
     assert [int(piece.sum()) for piece in pieces] == [16, 40]
 
 
+TYPES = ["int8", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "zlib", "tile": (16, 16)}, {"byteorder": ">"}, {"photometric": "miniswhite"}],
+    ids=str,
+)
+def test_tiff_of_any_type_has_the_ids_that_were_written(dtype: str, options: dict, tmp_path: Path) -> None:
+    values = two_squares((3, 120)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    np.testing.assert_array_equal(InstanceReading().read(tmp_path / "a.tif"), values)
+
+
+def test_two_levels_are_what_the_program_meant(tmp_path: Path) -> None:
+    mask = two_squares() > 0
+    tifffile.imwrite(tmp_path / "a.tif", mask)  # true as black, which it calls 1
+    Image.fromarray(mask).save(tmp_path / "b.tif", compression="group4")
+    tifffile.imwrite(tmp_path / "c.tif", ~mask, photometric="miniswhite", software="scanner")
+    for name in ("a.tif", "b.tif", "c.tif"):
+        (read,) = InstanceReading().read_masks(tmp_path / name)
+        np.testing.assert_array_equal(read, mask, err_msg=name)
+
+
+def test_ids_of_64_bits_are_bounded(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", two_squares().astype(np.int64) << 32)
+    with pytest.raises(ValueError, match=r"a\.tif must have ids below 2147483648, got 0 to 109521666"):
+        InstanceReading().read(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", two_squares().astype(np.int64) - 1)
+    with pytest.raises(ValueError, match=r"a\.tif must have numbers of instances from 0 on, got -1; "):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
+def test_map_whose_width_is_lost_is_damaged(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", two_squares())
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(0)
+    with pytest.raises(ValueError, match=r"a\.tif must be a complete image of ids, got: a damaged TIFF \("):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
+def test_map_of_several_channels_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 2), np.uint8), planarconfig="contig")
+    with pytest.raises(ValueError, match=r"a\.tif must have one channel whose values are ids, got 2; "):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
 def test_page_of_a_stack(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.stack([two_squares(), two_squares((1, 2))]), photometric="minisblack")

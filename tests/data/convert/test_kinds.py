@@ -235,6 +235,7 @@ BAD = [
     ("yolo", "labels/train/a.txt", "\n1 0", "\n7 0", "a.txt: line 3 must have a class of the 2 names, got 7"),
     ("yolo", "labels/train/a.txt", "\n1 0", "\n1 60", "a.txt: line 3 x and y must be parts of width and"),
     ("yolo", "data.yaml", "0: cell", "0: [", "data.yaml must be a YAML file"),
+    ("yolo", "data.yaml", "names:", "kpt_shape: [2, 3]\nnames:", "must be of outlines, got kpt_shape"),
     ("via", "project.json", '"polygon"', "5", "a.png: regions[0] name must be of type str, got 5"),
     (
         "via",
@@ -791,8 +792,34 @@ def test_rois_of_imagej_between_pixels_and_on_other_pages(
         assert same(found["a.tif"], [("object", pixels) for pixels in (*both, mask(last))])
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert code == 0, printed
-    assert f"{root}: 1 ROIs of other pages than 1 (give another with --page) left out" in printed
+    assert f"{root}: 1 shapes of other pages than 1 (give another with --page) left out" in printed
     assert "1 points, lines, angles and texts, which have no area, left out" in printed
+
+
+def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "qupath", tmp_path / "qupath")
+    for name in ("a", "b"):
+        pixels = np.asarray(Image.open(root / f"{name}.png"))
+        (root / f"{name}.png").unlink()
+        tifffile.imwrite(root / f"{name}.tif", np.stack([pixels] * 3), photometric="rgb")
+    assert same(segments_of(capsys, root, "--page", 3, output=tmp_path / "none")["a.tif"], OUTLINES)
+    document = json.loads((root / "a.geojson").read_text())
+    features = document["features"] if isinstance(document, dict) else document
+    for feature, plane in zip(features, [{"z": 2, "t": 0}, {"z": 0, "t": 2}, None], strict=True):
+        feature["geometry"] |= {} if plane is None else {"plane": {"c": -1} | plane}
+    (root / "a.geojson").write_text(json.dumps(document))
+    found = segments_of(capsys, root, "--page", 3, output=tmp_path / "third")
+    assert same(found["a.tif"], OUTLINES[:2])
+    code, printed = convert(capsys, root, "--output", tmp_path / "first")
+    assert (code, "2 shapes of other pages than 1 (give another with --page) left" in printed) == (0, True)
+
+
+def test_subsets_of_cvat_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
+    edited(root / "annotations.xml", '<image id="0"', '<image id="0" subset="Train"')
+    edited(root / "annotations.xml", '<image id="1"', '<image id="1" subset="Validation"')
+    assert convert(capsys, root, "--output", tmp_path / "out")[0] == 0
+    assert sorted(path.parent.name for path in tmp_path.rglob("panoptic.json")) == ["train", "val"]
 
 
 def test_roi_sets_without_roifile(

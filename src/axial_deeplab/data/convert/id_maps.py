@@ -11,7 +11,7 @@ from PIL import Image
 
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
-from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_tiff
+from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_numbers, read_tiff
 from axial_deeplab.data.wide_images import read_ppm
 from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import shortened
@@ -24,7 +24,7 @@ _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
 def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np.int32]:
-    """Read the ids (H, W) of a PNG, TIFF ... of one channel: grey levels of 8 or 16 bits, or palette indices.
+    """Read the ids (H, W) of a PNG, TIFF ... of one channel: grey levels of any bits, or palette indices.
 
     Args:
         path: image file.
@@ -34,20 +34,29 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         ValueError: the file is broken, has several channels or values that are no ids, or lacks the page.
         OSError: the file cannot be opened.
     """
-    num_pages = 1
+    num_pages, stored = 1, None
     with opened(path) as file, naming_damage(path, "a complete image of ids", "write the file again"):
         place = 0
         if file.read(4) in MAGIC:
             found = read_tiff(file, number=page, pixels=False)
             place, num_pages = found.place, found.num_pages
+            stored = read_numbers(file, place)
         elif page not in (None, 1):
             raise UnsupportedImageError(f"must have page {page}, got one picture; leave out --page")
         file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
-            image.seek(place)
-            mode = image.mode
-            raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
-            pixels = np.asarray(image) if raw is None else raw[0][..., 0]
+        if stored is not None:
+            mode = "F" if stored.dtype.kind == "f" else "I"
+            pixels = stored.astype(np.float64) if mode == "F" else stored
+        else:
+            with Image.open(file, formats=FORMATS) as image:
+                image.seek(place)
+                mode = image.mode
+                raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
+                pixels = np.asarray(image) if raw is None else raw[0][..., 0]
+    if pixels.dtype.itemsize == 8 and mode == "I" and (np.abs(pixels) >= 2**31).any():
+        raise ValueError(
+            f"{path} must have ids below {2**31}, got {pixels.min()} to {pixels.max()}; correct those pixels"
+        )
     if mode == "F":  # as ImageJ keeps more than 16 bits
         odd = pixels[(pixels != np.rint(pixels)) | (np.abs(pixels) >= 2**24)]
         if odd.size:

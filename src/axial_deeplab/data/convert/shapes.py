@@ -22,14 +22,15 @@ from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.outlines import Ring, fill
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, list_files
-from axial_deeplab.data.images import picture_size
+from axial_deeplab.data.images import naming_damage, picture_size
+from axial_deeplab.data.tiff import has_pages
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import spelled_alike, warn_of_names
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.text import shortened
 
 # Folders of parts that are to stay apart, and what those are called in what is written.
-PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # What Label Studio writes in front of the names of uploads.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 # Files of a folder that tell its kind.
@@ -393,6 +394,17 @@ def warn_of_repeated(names: Iterable[str], source: Path) -> None:
             )
 
 
+def page_of_stack(photo: Path, options: ReadOptions) -> int | None:
+    """Return the page that is shown of a picture that has several; None if it has one.
+
+    Raises:
+        ValueError: the picture is damaged.
+        OSError: it cannot be opened.
+    """
+    with naming_damage(photo):
+        return (options.reading.page or 1) if has_pages(photo) else None
+
+
 def text_of(path: Path) -> str:
     """Return the text of a file, in UTF-8 with a byte order mark or without.
 
@@ -447,6 +459,19 @@ class LeftOut:
     def add(self, what: str, where: str) -> None:
         """Note one thing that is left out, by the kind of things that it is, in the plural."""
         self.found.setdefault(what, []).append(where)
+
+    def is_of_other_page(self, number: int, page: int | None, where: str) -> bool:
+        """Tell whether a shape is of another page than that which is shown, and note it if so.
+
+        Args:
+            number: its page, from 1 on; 0 where nobody says.
+            page: what `page_of_stack` gives.
+            where: file and shape.
+        """
+        is_other = page is not None and number not in (0, page)
+        if is_other:
+            self.add(f"shapes of other pages than {page} (give another with --page)", where)
+        return is_other
 
     def warn(self) -> None:
         """Warn once of each kind."""

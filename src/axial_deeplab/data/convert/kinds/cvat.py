@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
 from axial_deeplab.data.convert.shapes import (
+    PARTS,
     LabeledImage,
     LeftOut,
     Photos,
@@ -62,7 +63,9 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             ]
             shapes.sort(key=lambda pair: pair[0])
             ordered = [shape for _, shape in shapes]
-            images.append(LabeledImage(photo, photos.file_name(photo), ordered, path, (size[0], size[1])))
+            part = PARTS.get((entry.get("subset") or "").lower(), "")
+            file_name = photos.file_name(photo)
+            images.append(LabeledImage(photo, file_name, ordered, path, (size[0], size[1]), part))
     left_out.warn()
     photos.warn_of_others(source)
     return shapes_to_convert(images, options, source, names=names, in_order=True)

@@ -21,10 +21,9 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_stack,
     shapes_to_convert,
 )
-from axial_deeplab.data.images import naming_damage
-from axial_deeplab.data.tiff import has_pages
 
 TITLE = "a ROI set of ImageJ"
 
@@ -56,8 +55,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         bare = _SET.sub("", path.stem)
         name = stem if photos.knows_stem(stem) or not bare else stem[: -len(path.stem)] + bare
         photo = photos.only() if not bare else photos.find_stem(name, str(path))
-        with naming_damage(photo):
-            page = options.reading.page or 1 if has_pages(photo) else None
+        page = page_of_stack(photo, options)
         shapes = [
             shape
             for roi, content in _rois(path)
@@ -113,8 +111,7 @@ def _shape(content: bytes, where: str, name: str, page: int | None, left_out: Le
     if roi.roitype not in areas or roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):
         left_out.add("points, lines, angles and texts, which have no area,", where)
         return None
-    if page is not None and roi.position not in (0, page):
-        left_out.add(f"ROIs of other pages than {page} (give another with --page)", where)
+    if left_out.is_of_other_page(roi.position, page, where):
         return None
     if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL) and not roi.composite:
         left, top, right, bottom = (float(v) for v in (roi.left, roi.top, roi.right, roi.bottom))

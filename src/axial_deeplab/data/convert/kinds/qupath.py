@@ -20,6 +20,7 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_stack,
     shapes_to_convert,
 )
 from axial_deeplab.panoptic.coco_json import field, load_json
@@ -52,10 +53,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         if isinstance(document, dict):
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
+        numbers, page = [_page(feature) for feature in features], page_of_stack(photo, options)
+        numbers = numbers if any(number != 1 for number in numbers) else [0] * len(numbers)
         shapes = [
             shape
             for place, feature in enumerate(features)
-            for shape in _shapes(feature, f"{path}: features[{place}]", options, left_out)
+            if not left_out.is_of_other_page(numbers[place], page, where := f"{path}: features[{place}]")
+            for shape in _shapes(feature, where, options, left_out)
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
@@ -72,6 +76,15 @@ def _is_geojson(path: Path) -> bool:
         return False
     first = document[0] if isinstance(document, list) and document else document
     return isinstance(first, dict) and first.get("type") in ("Feature", "FeatureCollection")
+
+
+def _page(feature: Any) -> int:
+    """Return the page that an object is on, 1 where nothing says: depths and times count from 0 on."""
+    plane: Any = feature
+    for key in ("geometry", "plane"):
+        plane = plane.get(key) if isinstance(plane, dict) else None
+    places = [plane.get(key) for key in "zt"] if isinstance(plane, dict) else []
+    return 1 + sum(place for place in places if isinstance(place, int))
 
 
 def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:

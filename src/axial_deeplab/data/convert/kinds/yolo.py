@@ -109,7 +109,10 @@ def _names(source: Path, folder: Path) -> dict[int, str]:
     """Return the names of the classes, of the YAML file or of classes.txt; none if there is neither."""
     files = [source] if source.is_file() else files_of(folder, ".yaml", ".yml")
     for path in files:
-        names = _yaml(path).get("names")
+        document = _yaml(path)
+        if "kpt_shape" in document:
+            raise ValueError(f"{path} must be of outlines, got kpt_shape, of poses; export segmentation")
+        names = document.get("names")
         if isinstance(names, list):
             names = dict(enumerate(names))
         if isinstance(names, dict) and all(isinstance(number, int) for number in names):
