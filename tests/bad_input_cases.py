@@ -929,6 +929,55 @@ CASES |= {
     ),
 }
 
+# What programs leave in the place of a file: where, with which command.
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+CASES |= {
+    f"pointer_of_git_lfs_{number}": Case(
+        words,
+        f"{path} must be the file itself, got a pointer of Git LFS",
+        "run git lfs pull",
+        write(path, POINTER),
+    )
+    for number, (words, path) in enumerate(
+        [
+            (PREDICT, "images/0.jpg"),
+            (PREDICT, "tiny.safetensors"),
+            (EVALUATE, "panoptic.json"),
+            (EVALUATE, "panoptic/0.png"),
+            (PQ, "predicted.json"),
+            (TRAIN, "panoptic.json"),
+            ("convert w.pth w.safetensors", "w.pth"),
+            (f"{CONVERT} --instances panoptic --background rest", "panoptic/0.png"),
+        ]
+    )
+}
+CASES |= {
+    "web_page_as_weights": Case(
+        PREDICT,
+        "tiny.safetensors must be the file itself, got a web page",
+        "by its address for raw files",
+        write("tiny.safetensors", "\n<!DOCTYPE html>\n<html><body>Not found</body></html>"),
+    ),
+    "web_page_as_photo": Case(PREDICT, "images/0.jpg must be", "download", write("images/0.jpg", "<HTML>")),
+    "predictions_into_the_inputs": Case(
+        "predict images --weights tiny.safetensors --output images",
+        "output must be a folder that has no input, got images with images",
+        "give another",
+    ),
+    "predictions_around_the_inputs": Case(
+        "predict images --weights tiny.safetensors --output .",
+        "has no input, got . with images",
+        "give another",
+    ),
+    "app_at_no_machine": Case("app --host 1.2.3.4.5", "got 1.2.3.4.5:7860", "choose another --host"),
+    "complex_numbers": Case(
+        PREDICT,
+        "images/0.jpg must have real numbers as pixels, got complex64",
+        "numpy.abs",
+        lambda: tifffile.imwrite("images/0.jpg", np.ones((40, 48), np.complex64)),
+    ),
+}
+
 # Beside the files there is last.ckpt, of a training of one step with train.yaml.
 CASES_WITH_CHECKPOINT = {
     "new_run_into_the_folder_of_another": Case(

@@ -153,6 +153,7 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
     ),
     "white16_deflate.tif": (tiff(65535 - WIDE, **WHITE, compression="zlib"), GREY),
     "grey16.tif": (tiff(WIDE), GREY),
+    "big_endian_big.tif": (tiff(COLORS, **RGB, byteorder=">", bigtiff=True), COLORS),
     "big_endian16.tif": (tiff(WIDE, byteorder=">"), GREY),
     "bigtiff16.tif": (tiff(WIDE, bigtiff=True), GREY),
     "tiles16.tif": (tiff(WIDE_COLORS, **RGB, tile=(16, 16)), COLORS),

@@ -138,9 +138,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
+        wrong = "--host" if isinstance(error, socket.gaierror) else "--port"
         raise ValueError(
             f"host and port must be a free address of this machine, got {host}:{port}: {error}; "
-            "choose another --port"
+            f"choose another {wrong}"
         ) from None
     with listener:
         yield listener

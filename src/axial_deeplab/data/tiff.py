@@ -290,7 +290,11 @@ def is_preview(page: Any) -> bool:
 
 
 def _refuse_bomb(page: Any, values: int) -> None:
-    """Refuse a page, or a file of so many values, that may take all memory."""
+    """Refuse a page, or a file of so many values, that may take all memory, or whose values are complex."""
+    if page.dtype is not None and page.dtype.kind == "c":
+        raise UnsupportedImageError(
+            f"must have real numbers as pixels, got {page.dtype}; save what numpy.abs gives of them"
+        )
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 40)
     tile = page.tilewidth * page.tilelength * page.tiledepth
     if page.imagewidth * page.imagelength > limit or max(values // 8, tile) > limit:
@@ -305,7 +309,8 @@ def _pillow_reads(page: Any) -> bool:
         return False
     samples = page.samplesperpixel
     usual = samples in (3, 4) if int(page.photometric) == _RGB else samples == 1
-    return usual and page.bitspersample <= 8 and int(page.sampleformat) in (1, 4)
+    is_known = page.parent.byteorder == "<" or not page.parent.is_bigtiff
+    return usual and is_known and page.bitspersample <= 8 and int(page.sampleformat) in (1, 4)
 
 
 def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:

@@ -222,6 +222,11 @@ def predict_files(
         OSError: an input does not exist, or the output cannot be written.
     """
     output = Path(output)
+    for each in map(Path, inputs):
+        if each.is_dir() and not is_zarr(each) and each.resolve().is_relative_to(output.resolve()):
+            raise ValueError(
+                f"output must be a folder that has no input, got {output} with {each}; give another"
+            )
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"output must be a folder, got the file {output}; give another path")
     folders = {Path(each).name: Path(each) for each in inputs if is_zarr(Path(each))}
@@ -299,11 +304,10 @@ def predict_files(
         if shard is not None:
             writer.finish(done.report())
     done.warn(predictor)
-    if shard is None and tile is not None and done.num_images and not done.num_tiled + done.num_resumed:
-        warnings.warn(
-            f"tile is {tile} pixels, and no image is larger: each was seen whole; give a smaller --tile",
-            stacklevel=2,
-        )
+    is_given = tile is not None or overlap is not None
+    if shard is None and is_given and done.num_images and not done.num_tiled + done.num_resumed:
+        what = "no --tile is given" if tile is None else f"tile is {tile} pixels, and no image is larger"
+        warnings.warn(f"{what}: each was seen whole; give a smaller --tile", stacklevel=2)
     done.raise_failures(len(files))
     return done
 

@@ -20,6 +20,13 @@ except ImportError:  # Windows
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # Short, whatever the name of the file, which may be as long as the file system allows.
 _PREFIX = ".axial-deeplab-"
+# First bytes, in lower case, of what programs leave in the place of a file -> what it is, what to do.
+_PAGE = ("a web page", "download the file again, by its address for raw files")
+_IN_ITS_PLACE = {
+    b"version https://git-lfs.github.com/spec/": ("a pointer of Git LFS", "run git lfs pull in its folder"),
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+}
 _cleared: set[tuple[Path, str]] = set()
 
 
@@ -27,9 +34,16 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file to read its bytes.
 
     Raises:
-        OSError: it cannot be opened, or is a pipe or a device, which may never begin or end.
+        OSError: it cannot be opened, or is a pipe or a device, which may never begin or end, or is what came
+            in the place of the file.
     """
-    return open(path, "rb", opener=_open_file)
+    file = open(path, "rb", opener=_open_file)  # noqa: SIM115  # which is the caller's to close
+    head = file.peek(64)[:64].lstrip().lower()
+    for beginning, (found, remedy) in _IN_ITS_PLACE.items():
+        if head.startswith(beginning):
+            file.close()
+            raise OSError(f"{path} must be the file itself, got {found} in its place; {remedy}")
+    return file
 
 
 def bytes_of(path: str | os.PathLike[str]) -> bytes:

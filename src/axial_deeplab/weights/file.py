@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import atomic_path, opened
 from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.metadata import check_metadata, network_at_most
 
@@ -143,7 +143,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             f"weights must be a file or a name of `axial-deeplab weights list`, got {path}; "
             "correct the path or the name"
         )
-    with path.open("rb") as file:
+    with opened(path) as file:
         magic = file.read(2)
     state, metadata = _read_checkpoint(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
     check_metadata(str(path), metadata)

@@ -314,6 +314,8 @@ def test_a_tile_larger_than_all_images_gets_a_warning(tmp_path):
     Image.fromarray(scene(100, 100, [])).save(tmp_path / "a.png")
     with pytest.warns(UserWarning, match="no image is larger: each was seen whole; give a smaller --tile"):
         predict_files(drawn(), [tmp_path / "a.png"], tmp_path / "out", tile=128)
+    with pytest.warns(UserWarning, match="no --tile is given: each was seen whole"):
+        predict_files(drawn(), [tmp_path / "a.png"], tmp_path / "other", overlap=8)
 
 
 def test_without_room_on_the_disk_nothing_is_left(tmp_path, monkeypatch):

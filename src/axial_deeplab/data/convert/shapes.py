@@ -27,6 +27,7 @@ from axial_deeplab.data.tiff import has_pages
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import spelled_alike, warn_of_names
 from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.util.files import bytes_of
 from axial_deeplab.util.text import shortened
 
 # Folders of parts that are to stay apart, and what those are called in what is written.
@@ -413,7 +414,7 @@ def text_of(path: Path) -> str:
         OSError: it cannot be opened.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return bytes_of(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path} must be a text in UTF-8, got other bytes; export it again") from None
 

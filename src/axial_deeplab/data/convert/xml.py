@@ -4,6 +4,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from axial_deeplab.util.files import bytes_of
+
 
 def read_xml(path: Path) -> ElementTree.Element:
     """Read an XML file.
@@ -12,7 +14,7 @@ def read_xml(path: Path) -> ElementTree.Element:
         ValueError: it is no XML, or declares types or entities.
         OSError: it cannot be opened.
     """
-    content = path.read_bytes()
+    content = bytes_of(path)
 
     def refuse(*_: object) -> None:
         raise ValueError(f"{path} must be plain XML, got a DOCTYPE, which may name other files; remove it")

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.convert import first_author, torchvision
 from axial_deeplab.weights.convert.tensorflow_checkpoint import TensorFlowCheckpoint, is_checkpoint
@@ -123,7 +124,7 @@ def _open_deeplab2(path: Path) -> WeightsSource:
 
 
 def _read_file(path: Path) -> Any:
-    with path.open("rb") as file:
+    with opened(path) as file:
         is_pickle = file.read(2) in _FIRST_BYTES_OF_PICKLES
     if is_pickle:
         return read_pickle(path)
