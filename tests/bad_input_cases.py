@@ -1326,6 +1326,7 @@ METADATA = {
         {"scales": NESTED},
         {"value_range": 12},
     ],
+    "low_scores": [{"pixels": "low"}, {"things": [0.4]}, {"agreement": float("nan")}, {"things": None}],
 }
 CASES |= {
     f"metadata_{section}_{number}": Case(PREDICT, "tiny.safetensors: ", "write the file again", breaks)

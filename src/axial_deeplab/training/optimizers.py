@@ -173,7 +173,7 @@ def fresh_state(name: str, parameters: Iterable[Tensor], *, momentum: float) -> 
     Args:
         name: `radam_lookahead` or `sgd`.
         parameters: what it moves, in its order.
-        momentum: that of `sgd`, which keeps nothing without.
+        momentum: momentum of `sgd`, which keeps nothing without.
     """
     if name == "sgd":
         return {n: {"momentum_buffer": each} for n, each in enumerate(parameters)} if momentum else {}
