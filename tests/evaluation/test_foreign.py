@@ -53,6 +53,20 @@ def test_transformers_by_names_from_0_on_and_with_nothing():
     assert nothing.segments == ()
 
 
+@pytest.mark.parametrize(("kind", "value", "most"), [("float32", 2**24, 2**24), ("float16", 2048, 2048)])
+def test_ids_that_floats_do_not_keep_are_refused(kind, value, most):
+    # `findings/monai_ids.sh`: transforms make floats of ids, and soft edges between them.
+    whole = np.array([[0, 3], [3, most - 1]], kind)
+    assert [each.area for each in from_labels(whole, CELLS).segments] == [2, 1]
+    for wrong in (value, 2.5, np.nan, np.inf):
+        odd = whole.copy()
+        odd[0, 0] = wrong
+        with pytest.raises(
+            ValueError, match=rf"below {most}, got .* \(1 pixels\); keep ids in a type of integers"
+        ):
+            from_labels(odd, CELLS)
+
+
 def test_transformers_with_ids_that_repeat():
     # `findings/transformers_fused_ids.sh`: after the second piece of stuff counting goes on from its id.
     names = ["back", "cell", "rest", "cell", "back", "rest"]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from axial_deeplab import create_model
 from axial_deeplab.models.folding.fold import fuse
@@ -210,3 +211,23 @@ def test_atrous_rates_follow_the_output_stride() -> None:
     assert rates() == [6, 12, 18]
     assert rates(output_stride=8) == [12, 24, 36]
     assert rates(atrous_rates=[1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "average",
+    [{"multi_avg_fn": get_ema_multi_avg_fn(0.9999)}, {"avg_fn": get_ema_avg_fn(0.9999)}],
+    ids=["torch", "Lightning's EMAWeightAveraging"],
+)
+@torch.no_grad()
+def test_an_average_of_a_network_that_does_not_change_is_that_network(average: dict[str, object]) -> None:
+    # Its decay is applied to buffers, too, and lowers whole numbers by one: tables of places must be none.
+    network = nano()
+    for name, buffer in network.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.fill_(5)
+    averaged = AveragedModel(network, use_buffers=True, **average)  # type: ignore[arg-type]
+    for _ in range(20):
+        averaged.update_parameters(network)
+    found = averaged.eval()(images(40, 50))
+    for name, values in network(images(40, 50)).items():
+        torch.testing.assert_close(found[name], values, rtol=0, atol=1e-5)

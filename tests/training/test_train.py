@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from axial_deeplab.config.parse import read_config
 from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.training.train import _precision
 from axial_deeplab.weights.loaded import load_weights
 from lazy_modules import LazyModule
 
@@ -381,3 +383,12 @@ def _merged(config: Config, **sections: dict[str, Any]) -> Config:
     for section, values in sections.items():
         settings[section] |= values
     return config_from_dict(settings)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "16"])
+def test_moving_averages_in_half_precision_are_told(kind: str) -> None:
+    with pytest.warns(UserWarning, match=f"averages in half precision, which .*; take {kind}-mixed"):
+        assert _precision(f"{kind}-true", "cpu") == f"{kind}-true"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [_precision(each, "cpu") for each in (f"{kind}-mixed", "auto")] == [f"{kind}-mixed", "32-true"]

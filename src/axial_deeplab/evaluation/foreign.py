@@ -176,6 +176,14 @@ def _array(values: Any) -> IntArray:
         raise ValueError(
             f"maps of segments must be (H, W), got shape {values.shape}; give one image at a time"
         )
+    if values.dtype.kind == "f":
+        most = 2 ** (np.finfo(values.dtype).nmant + 1)
+        odd = values[(values != np.rint(values)) | (np.abs(values) >= most)]
+        if odd.size:
+            raise ValueError(
+                f"maps of segments must have whole numbers, in this type below {most}, got {odd[0]} "
+                f"({odd.size} pixels); keep ids in a type of integers, and resize them by the nearest pixel"
+            )
     return values.astype(np.int64)
 
 

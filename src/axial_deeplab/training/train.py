@@ -227,6 +227,13 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
 
 
 def _precision(precision: str, accelerator: str) -> Any:
+    if precision in ("bf16-true", "16-true"):
+        warnings.warn(
+            f"trainer.precision {precision} holds weights and moving averages in half precision, which small "
+            "steps do not change: variances of norms stay up to 4% off; take "
+            f"{precision.replace('true', 'mixed')}",
+            stacklevel=3,
+        )
     if precision != "auto":
         return precision
     on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
