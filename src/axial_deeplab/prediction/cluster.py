@@ -1,4 +1,4 @@
-"""Workers on this or other machines that segment images and tiles: Dask; extra `dask`.
+"""Workers on this or other machines that segment images, tiles and frames: Dask; extra `dask`.
 
 Each worker makes the predictor once. What a lost worker had to do is done again by another: files appear
 whole, so that it does not matter how often they are written.
@@ -12,6 +12,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
 
+from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
 from axial_deeplab.prediction.predictor import ImageArray
@@ -45,6 +46,10 @@ def _segment(plugin: str, image: ImageToDo) -> tuple[DoneImage | FailedImage | N
         warnings.simplefilter("always", UserWarning)
         done = _job_of(plugin)(image)
     return done, [each.message for each in found if issubclass(each.category, UserWarning)]
+
+
+def _see_frame(plugin: str, pixels: ImageArray) -> SeenFrame:
+    return _job_of(plugin).see_frame(pixels)
 
 
 def _see(plugin: str, pixels: ImageArray) -> SeenTile:
@@ -87,6 +92,10 @@ class Cluster:
     def see(self, pixels: ImageArray) -> Callable[[], SeenTile]:
         """Give a tile to a worker; return what waits for its maps."""
         return self._submit(_see, pixels)
+
+    def see_frame(self, pixels: ImageArray) -> Callable[[], SeenFrame]:
+        """Give a frame of a video to a worker; return what waits for the result."""
+        return self._submit(_see_frame, pixels)
 
     def _submit(self, function: Callable[..., Any], item: Any) -> Callable[[], Any]:
         pending = self._given(function, item)

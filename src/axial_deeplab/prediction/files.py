@@ -23,6 +23,7 @@ from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning, warn_of_left_out
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.doubts import doubt_of_scores
+from axial_deeplab.prediction.frame_list import LIST_SUFFIX, FrameList, SeenFrame
 from axial_deeplab.prediction.image_job import (
     DoneImage,
     FailedImage,
@@ -33,11 +34,17 @@ from axial_deeplab.prediction.image_job import (
 )
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.sources import is_zarr
-from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.prediction.predictor import ImageArray, Prediction, Predictor
 from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
-from axial_deeplab.prediction.video_files import VIDEO_SUFFIXES, is_video, require_pyav
+from axial_deeplab.prediction.video_files import (
+    VIDEO_SUFFIXES,
+    DamagedVideoError,
+    VideoReader,
+    is_video,
+    require_pyav,
+)
 from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
@@ -189,7 +196,8 @@ def predict_files(
     the files; files of folders keep their place below the folder. Image ids are the numbers in the names, as
     in COCO (000000000139.jpg is 139), if every name is another number; otherwise 1, 2, ... Runs of the same
     weights and options into one folder add up where `save` has `coco`, and one that was stopped is continued
-    (see `PanopticWriter`). Several images are worked on at a time, in threads.
+    (see `PanopticWriter`), in the middle of a video, too. Several images or frames are worked on at a time,
+    in threads.
 
     Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
     more than 2^25 pixels have neither PNG nor overlay.
@@ -210,8 +218,8 @@ def predict_files(
         contact_sheet: write pages with all overlays of images, small, into the folder `contact_sheet`.
         shard: (i, n) predicts every n-th file, from the i-th on, and leaves files of all images together to
             `merge_shards`, once all shards are there.
-        workers: processes of this machine that share the images out, and the tiles of large ones; None works
-            in threads.
+        workers: processes of this machine that share out images, frames and the tiles of large images; None
+            works in threads.
         scheduler: address of a Dask scheduler whose workers do; they must see inputs and output.
         progress: show a progress bar.
 
@@ -300,7 +308,7 @@ def predict_files(
             write_of_all(writer, saver, contact_sheet=contact_sheet and overlay)
             if place != output:
                 shutil.rmtree(place)
-        _predict_videos(predictor, videos, output, done, shard, progress=progress)
+        _predict_videos(job, videos, done, shard, progress=progress)
         if shard is not None:
             writer.finish(done.report())
     done.warn(predictor)
@@ -422,9 +430,6 @@ def _predict_images(
     *,
     progress: bool,
 ) -> None:
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(job.threads)
-
     def submit(image: ImageToDo) -> Callable[[], DoneImage | FailedImage | None]:
         if writer.has(image.name, image.mark):
             return partial(job, image)  # unless it is taken over
@@ -434,10 +439,9 @@ def _predict_images(
         return job.cluster.segment(image)
 
     marked = (image._replace(mark=mark_of_file(image.path)) for image in images)
-    given = in_order(submit, marked, job.cluster.ahead if job.cluster else 2 * job.threads)
-    bar = tqdm(given, "predict", len(images), unit="image", disable=not progress)
-    try:
-        for image, pending in bar:
+    with _pool(job) as pool:
+        given = in_order(submit, marked, _ahead(job))
+        for image, pending in tqdm(given, "predict", len(images), unit="image", disable=not progress):
             if writer.resume(image.name, image.image_id, image.mark, image.place):
                 done.add_resumed()
                 continue
@@ -459,33 +463,77 @@ def _predict_images(
                         mark=image.mark,
                         place=image.place,
                     )
+
+
+@contextmanager
+def _pool(job: ImageJob) -> Iterator[ThreadPoolExecutor]:
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(job.threads)
+    try:
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # a new thread takes what any other has set last
 
 
+def _ahead(job: ImageJob) -> int:
+    """Return how many images or frames to give away before the first is needed."""
+    return job.cluster.ahead if job.cluster else 2 * job.threads
+
+
 def _predict_videos(
-    predictor: Predictor,
+    job: ImageJob,
     files: Mapping[str, Path],
-    output: Path,
     done: PredictedFiles,
     shard: tuple[int, int] | None,
     *,
     progress: bool,
 ) -> None:
     number, total = shard or (1, 1)
-    targets: set[Path] = set()
-    for place, (name, path) in enumerate(files.items()):
-        target = (output / "overlay" / name).with_suffix(".mp4")
+    targets: dict[Path, Path] = {}
+    for name, path in files.items():
+        target = (job.output / "overlay" / name).with_suffix(".mp4")
         if target in targets:  # a.mov and a.mp4 are two videos
-            target = output / "overlay" / f"{name}.mp4"
-        targets.add(target)
-        if place % total != number - 1:
-            continue
-        try:
-            done.add(predict_video(predictor, path, target, progress=progress))
-        except (ValueError, OSError) as error:
-            done.failures.append(failure_of(path, error).message)
+            target = job.output / "overlay" / f"{name}.mp4"
+        targets[target] = path
+    own = dict(list(targets.items())[number - 1 :: total])
+    settings = job.predictor.settings if own else ""
+    complete = []
+    with _pool(job) as pool:
+
+        def submit(pixels: ImageArray) -> Callable[[], SeenFrame]:
+            if job.cluster is None:
+                return pool.submit(job.see_frame, pixels).result
+            return job.cluster.see_frame(pixels)
+
+        for target, path in own.items():
+            list_path = target.with_name(f"{target.name}{LIST_SUFFIX}")
+            try:
+                with VideoReader(path):
+                    pass  # of a file that cannot be read there is not even a folder
+                with FrameList(list_path, {"settings": settings, "mark": mark_of_file(path)}) as frames:
+                    report = frames.report() if target.exists() else None
+                    if report is None:
+                        video = predict_video(
+                            job.predictor,
+                            path,
+                            target,
+                            frames=frames,
+                            submit=submit,
+                            ahead=_ahead(job),
+                            progress=progress,
+                        )
+                        report = {name: value for name, value in vars(video).items() if name != "path"}
+                        frames.finish(report)
+                done.add(PredictedVideo(target, **report))
+            except (ValueError, OSError) as error:
+                done.failures.append(failure_of(path, error).message)
+                if not isinstance(error, DamagedVideoError):
+                    continue  # the list may serve another run
+            complete.append(list_path)
+    # Until here a run that is stopped knows which videos are complete, and shards until they are merged.
+    for list_path in complete if shard is None else ():
+        list_path.unlink(missing_ok=True)
 
 
 def _count(number: int, noun: str) -> str:

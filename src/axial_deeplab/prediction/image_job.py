@@ -16,6 +16,7 @@ from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.doubts import Certainty
+from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.large.sources import read_whole
@@ -101,6 +102,12 @@ def mark_of_file(path: Path) -> str:
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
+def see_frame(predictor: Predictor, pixels: ImageArray) -> SeenFrame:
+    """Segment a frame of a video."""
+    found = predictor(pixels)
+    return SeenFrame(found.result, found.network_ms, found.post_processing_ms, found.num_left_out)
+
+
 @dataclass(eq=False)
 class ImageJob:
     """Segments image files and writes their files; several threads may call it.
@@ -150,6 +157,15 @@ class ImageJob:
         except (ValueError, OSError) as error:
             return failure_of(image.path, error)
         return self.finish(image, prediction)
+
+    def see_frame(self, pixels: ImageArray) -> SeenFrame:
+        """Segment a frame of a video.
+
+        Raises:
+            ValueError: it does not fit into memory.
+        """
+        with self._turn(pixels):
+            return see_frame(self.predictor, pixels)
 
     def in_tiles(self, image: ImageToDo) -> DoneImage | FailedImage | None:
         """Do the same with an image in tiles; return None where a run before has done all of it."""

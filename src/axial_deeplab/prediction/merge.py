@@ -9,6 +9,7 @@ from pathlib import Path
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.writer import PanopticWriter, image_at
 from axial_deeplab.prediction.files import PredictedFiles, write_of_all
+from axial_deeplab.prediction.frame_list import LIST_SUFFIX
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, lists_of_shards
 from axial_deeplab.util.files import opened
@@ -73,8 +74,8 @@ def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
         if writer.num_images:
             writer.close()
             write_of_all(writer, Saver(head["save"], output, categories), contact_sheet=head["contact_sheet"])
-    for shard in shards:
-        shard.path.unlink()
+    for path in [shard.path for shard in shards] + list((output / "overlay").rglob(f"*.mp4{LIST_SUFFIX}")):
+        path.unlink()
     if place != output:
         shutil.rmtree(place)
     done.raise_failures(head["num_files"])

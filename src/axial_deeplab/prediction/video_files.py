@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv")
 
-# In the order of preference. Every player knows H.264, but it has no odd sizes with halved chroma.
+# In the order of preference. Every player knows H.264, but it has no odd sizes with halved chroma. With
+# mbtree, x264 gives now and then other bytes for the same frames.
 _ENCODERS = {
-    "libx264": {"preset": "veryfast", "crf": "18"},
+    "libx264": {"preset": "veryfast", "crf": "18", "x264-params": "mbtree=0"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "24", "b": "0"},
 }
 _BT709 = 1  # the color matrix, primaries and transfer of HD video, as FFmpeg numbers them
