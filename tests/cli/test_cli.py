@@ -285,6 +285,15 @@ def test_the_first_example_of_the_readme(
     )
 
 
+@pytest.mark.parametrize("words", [("dataset", "convert", "", "--output", "out"), ("dataset", "check", "")])
+def test_an_empty_word_is_not_the_folder_of_the_command(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "words must not be empty, got '': is a variable of the shell not set" in err
+
+
 def test_letters_that_the_console_lacks_are_replaced(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "axial_deeplab", "predict", "道.jpg", "--weights", "Straße_道"]
     environment = os.environ | {"PYTHONIOENCODING": "cp1252:strict"}

@@ -452,6 +452,15 @@ class TestRefuses:
         stale = dataclasses.replace(loaded, metadata={"model": {"name": "x"}, "view": {"short_side": 1}})
         with pytest.raises(ValueError, match="view must have known settings, got short_side in the weights"):
             Predictor(stale)
+        for given, told in (
+            ({"long_side": "700"}, "long_side must be at least 1 pixel, got '700'"),
+            ({"page": 1.5}, "page must be at least 1, got 1.5"),
+            ({"channels": "rgb"}, r"channels must be numbers from 1 on, got \['r', 'g', 'b'\]"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                Predictor(loaded, **given)
+        with pytest.raises(ValueError, match=r"got the address https://a.example/b.jpg; download it first"):
+            predictor("https://a.example/b.jpg")
         with pytest.raises(ValueError, match="long_side must be at least 1 pixel, got -1"):
             Predictor(loaded, long_side=-1)
         classifier = create_model("axial_resnet_s", num_classes=3, width_multiplier=0.25, depths=(1, 1, 1, 1))

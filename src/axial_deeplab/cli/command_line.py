@@ -40,6 +40,12 @@ class Parser(argparse.ArgumentParser):
             options["type"] = _Limited(options["type"], *LIMITS.get(names[0], (-LARGEST, LARGEST)))
         return super().add_argument(*names, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read the words; an empty one would mean the folder where the command runs."""
+        if "" in (args or ()):
+            self.error("words must not be empty, got '': is a variable of the shell not set")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the words of the command line."""
         raise ValueError(f"{message} (see {self.prog} --help)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Channels:
     of: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.numbers, default=1) < 1:
+        if not all(isinstance(number, Integral) and number >= 1 for number in self.numbers):
             raise ValueError(
                 f"channels must be numbers from 1 on, got {list(self.numbers)}; 1 is the first of a file"
             )

@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -363,9 +364,9 @@ def check_working_size(*, long_side: int | None, max_size: int | None) -> None:
         ValueError: one of them is not.
     """
     for name, value in (("long_side", long_side), ("max_size", max_size)):
-        if value is not None and value < 1:
+        if value is not None and not (isinstance(value, Integral) and value >= 1):
             raise ValueError(
-                f"{name} must be at least 1 pixel, got {value}; None keeps the images as they are"
+                f"{name} must be at least 1 pixel, got {value!r}; None keeps the images as they are"
             )
 
 

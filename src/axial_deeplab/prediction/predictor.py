@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
@@ -218,8 +219,8 @@ class View:
         check_working_size(long_side=self.long_side, max_size=self.max_size)
         object.__setattr__(self, "scales", parse_scales(self.scales))
         ValueRange(self.value_range)  # refuses what is none
-        if self.page is not None and self.page < 1:
-            raise ValueError(f"page must be at least 1, got {self.page}; correct --page")
+        if self.page is not None and not (isinstance(self.page, Integral) and self.page >= 1):
+            raise ValueError(f"page must be at least 1, got {self.page!r}; correct --page")
 
     @property
     def num_channels(self) -> int:
@@ -649,6 +650,8 @@ def _channels(
 
 def _as_array(image: ImageLike, view: View) -> ImageArray:
     """Return an image of any accepted kind as uint8 (H, W, C), C being 3 but for chosen channels."""
+    if isinstance(image, str) and "://" in image:
+        raise ValueError(f"image must be a file of this machine, got the address {image}; download it first")
     if isinstance(image, str | os.PathLike):
         return read_image(Path(image), **view.reading)
     if isinstance(image, Image.Image):
