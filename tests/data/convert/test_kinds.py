@@ -745,6 +745,15 @@ def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [entry["id"] for entry in document["categories"]] == [0, 1]
 
 
+def test_a_picture_may_be_called_as_a_roi_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    (root / "a.png").rename(root / "RoiSet.png")
+    (root / "a_RoiSet.zip").rename(root / "RoiSet.zip")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert {name: len(segments) for name, segments in found.items()} == {"RoiSet.png": 3, "b.png": 0}
+
+
 def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("roifile")
     root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
