@@ -8,6 +8,7 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, panoptic_id
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.predictor import Prediction, View
 from outline_cases import NAMED, region
 
@@ -74,6 +75,7 @@ class Finder:
         self.post_processing = PostProcessing([1, 2])
         self.view = View(max_size=2**20)
         self.device = torch.device("cpu")
+        self.low_scores = Certainty.lowest_of({})
         self.calls = []
 
     def warm_up(self):

@@ -745,6 +745,24 @@ def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [entry["id"] for entry in document["categories"]] == [0, 1]
 
 
+def test_of_two_pictures_of_one_stem_the_whole_name_tells(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif"):
+        (tmp_path / name).touch()
+    photos = Photos(tmp_path)
+    assert photos.find_stem("labels/a.tif", "x").name == "a.tif"
+    with pytest.raises(FileNotFoundError, match=r"its picture 'a' must be in .*a\.tif as likely"):
+        photos.find_stem("a", "x")
+
+
+def test_a_picture_may_be_called_as_a_roi_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    (root / "a.png").rename(root / "RoiSet.png")
+    (root / "a_RoiSet.zip").rename(root / "RoiSet.zip")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert {name: len(segments) for name, segments in found.items()} == {"RoiSet.png": 3, "b.png": 0}
+
+
 def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("roifile")
     root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")

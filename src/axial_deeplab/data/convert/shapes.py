@@ -307,11 +307,13 @@ class Photos:
         return self._found(name, where, lambda path: path.name)
 
     def find_stem(self, name: str, where: str) -> Path:
-        """Return the picture of a name without its suffix.
+        """Return the picture of a name without its suffix, or with it, where two have one stem.
 
         Raises:
             FileNotFoundError: there is none, or several are as likely.
         """
+        if self.knows(name):
+            return self.find(name, where)
         return self._found(name, where, lambda path: path.stem, "/")
 
     def file_name(self, path: Path) -> str:

@@ -52,8 +52,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for path in files_of(source, ".roi", ".zip"):
         stem = path.relative_to(folder_of(source)).with_suffix("").as_posix()
-        bare = _SET.sub("", path.stem)
-        name = stem if photos.knows_stem(stem) or not bare else stem[: -len(path.stem)] + bare
+        bare = path.stem if photos.knows_stem(stem) else _SET.sub("", path.stem)
+        name = stem[: -len(path.stem)] + bare
         photo = photos.only() if not bare else photos.find_stem(name, str(path))
         page = page_of_stack(photo, options)
         shapes = [

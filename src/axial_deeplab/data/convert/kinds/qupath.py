@@ -48,7 +48,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             left_out.add("JSON files of another kind", path.name)
             continue
         name = path.relative_to(folder_of(source)).with_suffix("").as_posix()
-        photo = photos.find(name, str(path)) if photos.knows(name) else photos.find_stem(name, str(path))
+        photo = photos.find_stem(name, str(path))
         features = document
         if isinstance(document, dict):
             is_one = document.get("type") == "Feature"
