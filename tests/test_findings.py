@@ -37,6 +37,14 @@ def test_each_script_has_its_line_in_the_readme() -> None:
     assert rows == [path.name for path in SCRIPTS]
 
 
+def test_each_change_names_its_test() -> None:
+    changes = (FINDINGS / "README.md").read_text().split("## What changed")[1]
+    named = re.findall(r"`(tests/[\w./]+)::(\w+)`", changes)
+    assert len(named) >= 12
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), (file, test)
+
+
 def test_each_row_of_the_document_names_what_shows_it() -> None:
     rows = [
         line.strip("|").split("|")
