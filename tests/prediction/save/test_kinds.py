@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 import yaml
 from PIL import Image
 
+from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
 from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.save.instances import find_instances, numbered_map
 from axial_deeplab.prediction.save.kinds import KINDS, Saver
 from axial_deeplab.prediction.save.label_maps import write_instances
 from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.weights.file import save_weights
 from outline_cases import fill
 from saved_predictions import CATEGORIES, Finder, awkward, photo
 
@@ -338,3 +342,32 @@ def test_files_of_an_earlier_run_are_told(tmp_path):
         warnings.filterwarnings("error", message=".* of an earlier run")
         saved(tmp_path / "other", "coco", "csv")
         saved(tmp_path / "other", "coco", "csv")
+
+
+@pytest.mark.parametrize("number", [2, 8])
+def test_network_of_other_channels_than_color(number, tmp_path):
+    torch.manual_seed(0)
+    model = create_model(
+        "axial_deeplab_nano", num_classes=3, in_channels=number, depths=(1, 1, 1, 1), max_span=9
+    )
+    view = {"channels": list(range(1, number + 1)), "num_channels": number}
+    knobs = {"stuff_area": 0, "center_threshold": 0.0}
+    save_weights(
+        tmp_path / "w.safetensors", model, CATEGORIES, extra={"view": view, "post_processing": knobs}
+    )
+    values = np.random.default_rng(0).integers(0, 2**16, (40, 50, number), np.uint16)
+    (tmp_path / "photos").mkdir()
+    tifffile.imwrite(tmp_path / "photos/a.tif", values, photometric="minisblack", planarconfig="contig")
+    kinds = [name for name, kind in KINDS.items() if kind.package is None]
+    predictor = Predictor(tmp_path / "w.safetensors", "cpu")
+    predict_files(predictor, [tmp_path / "photos"], tmp_path / "out", save=kinds, contact_sheet=True)
+    with (tmp_path / "out/csv/a.csv").open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header[-number:] == [f"mean_{channel}" for channel in range(1, number + 1)]
+    found = tifffile.imread(tmp_path / "out/labels/a.tif")
+    assert len(rows) == found.max() > 0
+    means = np.array([row[-number:] for row in rows], float)
+    np.testing.assert_allclose(means[0], values[found == 1].mean(axis=0), rtol=1e-6)
+    assert (tmp_path / "out/contact_sheet/001.jpg").is_file()
+    with pytest.raises(ValueError, match=rf"image must be .* \({number}, H, W\), got shape \(9, 9, 5\)"):
+        predictor(np.zeros((9, 9, 5), np.uint8))
