@@ -17,6 +17,7 @@ from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
+from axial_deeplab.util.compile import is_avoided
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
@@ -124,7 +125,7 @@ def group_pixels(centers: Tensor, offsets: Tensor, mask: Tensor | None = None) -
         mask = torch.ones_like(instances, dtype=torch.bool)
     pixels = mask.flatten().nonzero()[:, 0]
     offset_y, offset_x = (offset.float().flatten() for offset in offsets)
-    find = _find_in_grid if offsets.device.type == "cpu" else compare_all
+    find = _find_in_grid if offsets.device.type == "cpu" and not is_avoided() else compare_all
     for block in pixels.split(_block_elements(offsets)):
         y = offset_y[block] + block // width
         instances[block] = find(centers, y, offset_x[block] + block % width).add_(1)
@@ -136,7 +137,7 @@ def _find_in_grid(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def compare_all(centers: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Return the index of the nearest center (K, 2) of each point by comparing all, for GPUs; int64 (N,)."""
+    """Return the index of the nearest center (K, 2) of each point by comparing all; int64 (N,)."""
     nearest = torch.empty_like(y, dtype=torch.int64)
     center_y, center_x = centers.to(y.dtype).unbind(1)
     step = max(1, _block_elements(y) // len(centers))

@@ -122,50 +122,58 @@ def predict(arguments: Arguments) -> None:
         raise ValueError(
             "--runtime onnx must come without --workers and --scheduler, got both; leave them out"
         )
-    from axial_deeplab.prediction.files import predict_files
+    from axial_deeplab.prediction.files import is_little_work, predict_files
     from axial_deeplab.prediction.predictor import Predictor
+    from axial_deeplab.util.compile import avoiding_compiled_code
     from axial_deeplab.util.freed_memory import give_large_maps_back
+    from axial_deeplab.weights.loaded import load_weights
 
     give_large_maps_back()
-    weights = options.weights
+    weights, settings, little = options.weights, prediction_options(options), False
     if options.runtime == "onnx":
         from axial_deeplab.export.onnx_runtime import load_onnx
 
         weights = load_onnx(weights)
-    predictor = Predictor(weights, **prediction_options(options))
-    progress = sys.stderr.isatty()
-    if options.json:
-        from axial_deeplab.prediction.submission import predict_listed
+    elif not (
+        in_tiles or options.json or any(of_folders[name] for name in ("shard", "workers", "scheduler"))
+    ):
+        weights = load_weights(weights)
+        little = is_little_work(weights, options.images, **settings)
+    with avoiding_compiled_code(little):
+        predictor = Predictor(weights, **settings)
+        progress = sys.stderr.isatty()
+        if options.json:
+            from axial_deeplab.prediction.submission import predict_listed
 
-        (folder,) = options.images
+            (folder,) = options.images
+            print(
+                predict_listed(
+                    predictor,
+                    folder,
+                    options.json,
+                    options.output,
+                    submission=options.submission,
+                    progress=progress,
+                )
+            )
+            return
         print(
-            predict_listed(
+            predict_files(
                 predictor,
-                folder,
-                options.json,
+                options.images,
                 options.output,
-                submission=options.submission,
+                cityscapes=options.cityscapes,
+                tile=options.tile,
+                overlap=options.overlap,
+                save=options.save or ("coco",),
+                drawing=drawing,
+                contact_sheet=options.contact_sheet,
+                shard=shard,
+                workers=options.workers,
+                scheduler=options.scheduler,
                 progress=progress,
             )
         )
-        return
-    print(
-        predict_files(
-            predictor,
-            options.images,
-            options.output,
-            cityscapes=options.cityscapes,
-            tile=options.tile,
-            overlap=options.overlap,
-            save=options.save or ("coco",),
-            drawing=drawing,
-            contact_sheet=options.contact_sheet,
-            shard=shard,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            progress=progress,
-        )
-    )
 
 
 def merge(arguments: Arguments) -> None:

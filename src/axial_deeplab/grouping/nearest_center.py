@@ -1,14 +1,13 @@
 """The nearest center of each point, found in a grid of cells: the time hardly depends on the centers."""
 
 import math
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from axial_deeplab.util.compile import compile_cached
+from axial_deeplab.util.compile import compile_for_threads
 
 # A squared distance rounded to float32, or to float64, is at least this part of the exact one.
 _AFTER_ROUNDING = 1 - 1e-6
@@ -70,7 +69,7 @@ def _compiled_search(dtype: str) -> Any:
         f"void({dtype}[:, ::1], int64[::1], int64[::1], int64, int64, float64, float64, float64, "
         f"{dtype}[::1], {dtype}[::1], int64[::1])"
     )
-    return compile_cached(partial(njit, nogil=True), search, signature)
+    return compile_for_threads(search, signature)
 
 
 def search(

@@ -1,16 +1,15 @@
 """Grouping of pixels by a watershed: water rises around each center and meets between them."""
 
-from functools import cache, partial
+from functools import cache
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.util.compile import compile_cached
+from axial_deeplab.util.compile import compile_for_threads, is_avoided
 
 
 def group_by_watershed(centers: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
@@ -43,14 +42,15 @@ def group_by_watershed(centers: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor
     instances[~inside] = 0
     depths = -heatmap.float().cpu().numpy()
     if instances.any():
-        _compiled_flood()(np.ascontiguousarray(depths), instances, np.ascontiguousarray(inside))
+        fill = flood if is_avoided() else _compiled_flood()
+        fill(np.ascontiguousarray(depths), instances, np.ascontiguousarray(inside))
     return torch.from_numpy(instances).to(mask.device)
 
 
 @cache
 def _compiled_flood() -> Any:
     signature = "void(float32[:, ::1], int64[:, ::1], boolean[:, ::1])"
-    return compile_cached(partial(njit, nogil=True), flood, signature)
+    return compile_for_threads(flood, signature)
 
 
 def flood(depths: NDArray[np.float32], instances: NDArray[np.int64], inside: NDArray[np.bool_]) -> None:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from axial_deeplab.models.resize import crop, resize_bilinear
-from axial_deeplab.util.compile import compile_cached
+from axial_deeplab.util.compile import compile_for_threads
 
 # Coefficients of 2^x for x in [-1/2, 1/2], off by 2e-7 of the value: x ln 2 to the k-th, over k!, balanced.
 _EXP2 = (1.0, 0.6931472, 0.24022650, 0.05550411, 0.009618129, 0.0013333558)
@@ -126,7 +125,7 @@ def _compiled(function: Callable[..., None]) -> Any:
     places, weights = "int64[:, ::1]", "float32[:, ::1]"
     interpolation = f"{places}, {weights}, {places}, {weights}"
     signature = f"void(float32[:, :, :], {interpolation}, int64[:, ::1], float32[:, ::1])"
-    return compile_cached(partial(njit, nogil=True), function, signature)
+    return compile_for_threads(function, signature)
 
 
 def choose(

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
@@ -49,7 +50,11 @@ from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
+from axial_deeplab.weights.loaded import LoadedWeights
 
+# Parameters times pixels that the references compute while the compiled code would be loaded, about half a
+# second of a processor; compiling it takes fifteen times as long.
+_LITTLE_WORK = 1e12
 # Images that are worked on at a time, at most: each takes memory.
 _MOST_THREADS = 4
 
@@ -169,6 +174,37 @@ class PredictedFiles:
             f"{', '.join(counts)}, predictions in {self.output}; "
             f"network {self.network_ms:.0f} ms, post-processing {self.post_processing_ms:.0f} ms {unit}"
         )
+
+
+def is_little_work(
+    weights: LoadedWeights,
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    scales: Sequence[float] | None = None,
+    flip: bool = False,
+    **options: Any,
+) -> bool:
+    """Return whether there is one small image alone, which needs no compiled code.
+
+    Args:
+        weights: the network.
+        inputs: image and video files, or folders of them.
+        scales: see `Predictor`.
+        flip: see `Predictor`.
+        options: other settings of a `Predictor`; those that resize images count as much work.
+    """
+    stored = weights.metadata.get("view") or {}
+    resized = any(settings.get("long_side") for settings in (stored, options))
+    is_image = len(inputs) == 1 and Path(inputs[0]).suffix.lower() in SUFFIXES and not is_video(inputs[0])
+    if resized or not is_image:
+        return False
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(inputs[0]) as image:
+            pixels = image.width * image.height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    views = (1 + flip) * sum(scale**2 for scale in scales or stored.get("scales") or (1.0,))
+    return pixels * views * sum(map(Tensor.numel, weights.model.parameters())) <= _LITTLE_WORK
 
 
 def predict_files(

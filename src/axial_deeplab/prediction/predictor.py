@@ -31,6 +31,7 @@ from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.doubts import Certainty, agreement
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
+from axial_deeplab.util.compile import is_avoided
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
@@ -532,7 +533,12 @@ class Predictor:
         return digest.hexdigest()
 
     def warm_up(self) -> None:
-        """Segment an image of nothing, so that the times of others lack what is loaded and compiled first."""
+        """Segment an image of nothing, so that the times of others lack what is loaded and compiled first.
+
+        Without compiled code there is little of it.
+        """
+        if is_avoided():
+            return
         size = getattr(self.model, "size", None) or (64, 64)
         image = np.zeros((*size, self.view.num_channels), np.uint8)
         predict_panoptic(self.model, image, self.post_processing)
@@ -687,6 +693,7 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
     maps = 1 + max(view.scales) ** 2 + (len(view.scales) > 1 or view.flip)
     once = view.scales == (1.0,) and not view.flip
     stays_small = once and device.type == "cpu" and type(model).forward is PanopticDeepLab.forward
+    stays_small = stays_small and not is_avoided()
     if stays_small:
         num_classes //= 16
     _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)

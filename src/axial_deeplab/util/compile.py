@@ -1,12 +1,44 @@
-"""Compiling with Numba, once for all processes where the result can be kept."""
+"""Compiling with Numba, once for all processes where the result can be kept.
+
+Numba is imported when something is compiled: that alone takes as long as many small images.
+"""
 
 import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+_is_avoided = False
+
+
+@contextmanager
+def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
+    """Run the references instead of compiled code, in all threads: for programs that have little to compute.
+
+    Args:
+        avoid: whether to do so.
+    """
+    global _is_avoided
+    before = _is_avoided
+    _is_avoided = avoid
+    try:
+        yield
+    finally:
+        _is_avoided = before
+
+
+def is_avoided() -> bool:
+    """Return whether references are to run instead of compiled code."""
+    return _is_avoided
+
+
+def compile_for_threads(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile a function of arrays that lets other threads run meanwhile; see `compile_cached`."""
+    from numba import njit
+
+    return compile_cached(partial(njit, nogil=True), function, signature)
 
 
 def compile_cached(compiler: Callable[..., Any], function: Callable[..., Any], signature: Any) -> Any:
@@ -32,6 +64,8 @@ def compile_cached(compiler: Callable[..., Any], function: Callable[..., Any], s
 
 def _folder(function: Callable[..., Any]) -> str:
     """Return where Numba keeps what it compiled, or would if it could."""
+    from numba import njit
+
     try:
         return str(njit(cache=True)(function).stats.cache_path)
     except RuntimeError:  # no folder can be written

@@ -15,6 +15,7 @@ from axial_deeplab.ops.dispatch import is_exporting, is_transformed
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 from axial_deeplab.ops.triton.tilings import Tiling, candidates, padded, run_tiled
+from axial_deeplab.util.compile import is_avoided
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Wider heads are cut into no parts, and their tiles do not fit into the registers.
@@ -35,7 +36,7 @@ _triton_is_missing = find_spec("triton") is None
 def why_not(operands: Operands) -> str | None:
     """Return why the operands cannot run here, or None."""
     q, v = operands.q, operands.v
-    if q.device.type != "cuda" and not (INTERPRETED and q.device.type == "cpu"):
+    if q.device.type != "cuda" and not (INTERPRETED and q.device.type == "cpu" and not is_avoided()):
         return f"it runs on CUDA devices, q is on {q.device}"
     if _triton_is_missing:
         return "triton is not installed"

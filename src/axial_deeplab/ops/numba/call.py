@@ -13,6 +13,7 @@ from torch import Tensor
 
 from axial_deeplab.ops.dispatch import is_exporting, is_transformed
 from axial_deeplab.ops.numba.threads import run_in_threads
+from axial_deeplab.util.compile import is_avoided
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
@@ -27,6 +28,8 @@ def why_not_tensor(q: Tensor) -> str | None:
         return f"it runs on the CPU, q is on {q.device}"
     if _numba_is_missing:
         return "numba is not installed"
+    if is_avoided():
+        return "loading it would take longer than what there is to compute"
     if q.dtype not in DTYPES:
         return f"it has no kernel for {q.dtype}"
     if is_exporting():
