@@ -13,6 +13,7 @@ from PIL import Image
 
 from axial_deeplab.prediction import files
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.util.compile import avoiding_compiled_code
 from folder_runs import FATAL, contents, draw_photos, predict
 
 distributed = pytest.importorskip("distributed", reason="needs the extra dask")
@@ -54,6 +55,14 @@ def test_two_workers_write_the_files_of_one_process_though_one_is_killed(tmp_pat
         ):
             predict(photos, tmp_path / out, **options, **more)
         assert thread is None or not thread.is_alive()
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
+
+
+def test_a_worker_avoids_compiled_code_as_one_process_does(tmp_path):
+    draw_photos(tmp_path / "photos", 1)
+    with avoiding_compiled_code(True):
+        for out, more in (("straight", {}), ("out", {"workers": 1})):
+            predict(tmp_path / "photos", tmp_path / out, **more)
     assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
 

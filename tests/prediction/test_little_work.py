@@ -15,6 +15,7 @@ from axial_deeplab.prediction.files import is_little_work
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.compile import avoiding_compiled_code, is_avoided
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
+from folder_runs import contents
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +33,18 @@ def weights() -> LoadedWeights:
 
 def test_the_command_predicts_one_small_image_without_numba(scene: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from axial_deeplab.cli.main import main; code = main(sys.argv[1:]); "
-        "print('numba' in sys.modules); sys.exit(code)"
+        "import sys; from axial_deeplab.cli.main import main; scene, out, shard = sys.argv[1:]; "
+        "words = ['predict', scene, '--weights', 'axial_deeplab_nano_scenes', '--output']; "
+        "codes = main([*words, out]), main([*words, shard, '--shard', '1/1']); "
+        "codes += (main(['predict', 'merge', shard]),); "
+        "print('numba' in sys.modules); sys.exit(any(codes))"
     )
-    words = ["predict", str(scene), "--weights", "axial_deeplab_nano_scenes", "--output", str(tmp_path / "o")]
+    places = str(scene), str(tmp_path / "o"), str(tmp_path / "shard")
     result = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, *places], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "False"
+    assert contents(tmp_path / "shard") == contents(tmp_path / "o")
     written = np.asarray(Image.open(next((tmp_path / "o" / "panoptic").glob("*.png")))).astype(int)
     prediction = Predictor("axial_deeplab_nano_scenes")(scene)
     np.testing.assert_array_equal(written @ [1, 256, 65536], prediction.segmentation)

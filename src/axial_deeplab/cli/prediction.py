@@ -134,9 +134,7 @@ def predict(arguments: Arguments) -> None:
         from axial_deeplab.export.onnx_runtime import load_onnx
 
         weights = load_onnx(weights)
-    elif not (
-        in_tiles or options.json or any(of_folders[name] for name in ("shard", "workers", "scheduler"))
-    ):
+    elif not (in_tiles or options.json):
         weights = load_weights(weights)
         little = is_little_work(weights, options.images, **settings)
     with avoiding_compiled_code(little):

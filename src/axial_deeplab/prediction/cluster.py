@@ -16,6 +16,7 @@ from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
 from axial_deeplab.prediction.predictor import ImageArray
+from axial_deeplab.util.compile import avoiding_compiled_code, is_avoided
 
 # Seconds until there must be a scheduler, and a worker.
 _PATIENCE = 60
@@ -29,31 +30,35 @@ class _Job(WorkerPlugin):
     def __init__(self, job: ImageJob) -> None:
         self.name = f"axial-deeplab-{uuid.uuid4()}"
         self.job = job
+        self.avoids_compiled_code = is_avoided()
 
     def setup(self, worker: Worker) -> None:
-        self.job.predictor.warm_up()
+        with avoiding_compiled_code(self.avoids_compiled_code):
+            self.job.predictor.warm_up()
 
 
-def _job_of(plugin: str) -> ImageJob:
-    found: Any = get_worker().plugins[plugin]
-    job: ImageJob = found.job
-    return job
+def _plugin(name: str) -> _Job:
+    found: Any = get_worker().plugins[name]
+    kept: _Job = found
+    return kept
 
 
 def _segment(plugin: str, image: ImageToDo) -> tuple[DoneImage | FailedImage | None, list[Warning | str]]:
     """Segment an image on a worker; return what was done, and the warnings."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", UserWarning)
-        done = _job_of(plugin)(image)
+        kept = _plugin(plugin)
+        with avoiding_compiled_code(kept.avoids_compiled_code):
+            done = kept.job(image)
     return done, [each.message for each in found if issubclass(each.category, UserWarning)]
 
 
 def _see_frame(plugin: str, pixels: ImageArray) -> SeenFrame:
-    return _job_of(plugin).see_frame(pixels)
+    return _plugin(plugin).job.see_frame(pixels)
 
 
 def _see(plugin: str, pixels: ImageArray) -> SeenTile:
-    predictor = _job_of(plugin).predictor
+    predictor = _plugin(plugin).job.predictor
     return see_tile(predictor.model, pixels, predictor.view)
 
 

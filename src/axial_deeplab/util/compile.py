@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-_is_avoided = False
+_num_avoiding = 0
 
 
 @contextmanager
@@ -20,18 +20,17 @@ def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
     Args:
         avoid: whether to do so.
     """
-    global _is_avoided
-    before = _is_avoided
-    _is_avoided = avoid
+    global _num_avoiding
+    _num_avoiding += avoid
     try:
         yield
     finally:
-        _is_avoided = before
+        _num_avoiding -= avoid
 
 
 def is_avoided() -> bool:
     """Return whether references are to run instead of compiled code."""
-    return _is_avoided
+    return _num_avoiding > 0
 
 
 def compile_for_threads(function: Callable[..., Any], signature: Any) -> Any:
