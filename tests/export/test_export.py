@@ -229,6 +229,7 @@ def test_torch_export(weights, tmp_path):
     extra = {"axial_deeplab.json": ""}
     torch.export.load(path, extra_files=extra)
     assert json.loads(extra["axial_deeplab.json"])["post_processing"] == SETTINGS
+    assert list(json.loads(extra["axial_deeplab.json"])) == sorted(json.loads(extra["axial_deeplab.json"]))
 
 
 def test_onnx_with_post_processing(stand_in, tmp_path):

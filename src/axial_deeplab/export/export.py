@@ -137,7 +137,7 @@ def export(
     write, open_file = writers[format]
     described = {**weights.metadata, "categories": weights.categories.to_json()}
     sides = {"smallest_side": deployed.smallest_side, "side_multiple": deployed.side_multiple}
-    metadata = json.dumps({**described, **sides, "size": size})
+    metadata = json.dumps({**described, **sides, "size": size}, sort_keys=True)
     with atomic_path(output) as temporary:
         with _quiet():
             for_onnx = as_operations(deployed) if format == "onnx" else contextlib.nullcontext()
