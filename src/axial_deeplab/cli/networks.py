@@ -91,12 +91,13 @@ def benchmark(arguments: Arguments) -> None:
         benchmark_runtime,
         draw,
     )
+    from axial_deeplab.prediction.predictor import choose_device
     from axial_deeplab.util.text import parse_size
 
     settings = Settings(
         rounds=options.rounds,
         memory=not options.no_memory,
-        device=options.device,
+        device=choose_device(options.device).type,
         dtype=options.dtype,
         compiled=options.compile,
         cpu_time=options.cpu_time,
