@@ -54,7 +54,7 @@ PRIVATE_NAMES = {
 }
 
 # Private by their underscore alone: documented methods of the standard library's named tuples.
-OF_NAMED_TUPLES = {"_asdict", "_replace"}
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_replace"}
 
 
 def is_private(name: str) -> bool:

@@ -16,8 +16,8 @@ from torch import Tensor
 from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
+from axial_deeplab.ops.dispatch import is_avoided
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
-from axial_deeplab.util.compile import is_avoided
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25

@@ -64,7 +64,9 @@ def first_of_two(monkeypatch):
 
 
 def test_waits_for_others_no_longer_than_a_minute(first_of_two):
-    message = r"^all processes must reach each other, got: Timed out .* 1/2 clients joined.*by GLOO_SOCKET_IF"
+    # On a busy machine PyTorch says so too late.
+    reason = "(Timed out .* 1/2 clients joined|no answer within 2 s)"
+    message = rf"^all processes must reach each other, got: {reason}.*by GLOO_SOCKET_IF"
     with pytest.raises(ConnectionError, match=message), join_processes():
         pass
     assert not dist.is_initialized()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from axial_deeplab.ops.dispatch import avoiding_compiled_code
 from axial_deeplab.prediction import files
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.util.compile import avoiding_compiled_code
 from folder_runs import FATAL, contents, draw_photos, predict
 
 distributed = pytest.importorskip("distributed", reason="needs the extra dask")

@@ -173,7 +173,7 @@ class TestPredictor:
         with pytest.warns(CentersLeftOutWarning, match=message):
             prediction = few(mosaic)
         assert quality(prediction) < 15
-        assert "710 more objects than top_k" in _doubts(prediction)[0]
+        assert "710 more objects than top_k" in _doubts(prediction, few.low_scores)[0]
         with pytest.warns(CentersLeftOutWarning, match=message):
             predict_files(few, [tmp_path / "a.png"], tmp_path / "out")
         evaluator = PanopticEvaluator(CATEGORIES, few.post_processing)

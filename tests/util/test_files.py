@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors
 
-from axial_deeplab.util.files import atomic_directory, atomic_path, bytes_of, opened
+from axial_deeplab.util.files import atomic_directory, atomic_path, bytes_of, opened, remove_leftovers_below
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -78,3 +78,17 @@ def test_other_errors_are_left_as_they_are(tmp_path: Path) -> None:
         with pytest.raises(type(error)) as found, atomic_path(tmp_path / "file"):
             raise error
         assert found.value is error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such locks")
+def test_what_lost_workers_left_is_removed_and_what_others_write_stays(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    left = tmp_path / "labels" / ".axial-deeplab-left.tif"
+    left.write_bytes(b"II")
+    with atomic_path(tmp_path / "labels" / "a.tif") as own:
+        left.write_bytes(b"II")  # the first call for a folder has removed it
+        own.write_bytes(b"II*")
+        remove_leftovers_below(tmp_path)
+        assert own.is_file()
+        assert not left.exists()
+    assert [path.name for path in (tmp_path / "labels").iterdir()] == ["a.tif"]

@@ -180,7 +180,7 @@ class PanopticTargets:
         x_inside = (x >= 0) & (x < width)
         y = y + height * torch.arange(images, device=y.device).repeat_interleave(num_rows)[:, None]
         # The last pixel takes what lies outside: nothing waits for the device to say how much that is.
-        heatmaps = torch.zeros(images * height * width + 1, device=centers.device)
+        heatmaps = gaussian.new_zeros(images * height * width + 1)
         for some in torch.arange(len(y), device=y.device).split(max(1, 2**20 // len(gaussian))):
             inside = y_inside[some, :, None] & x_inside[some, None]
             pixels = torch.where(inside, y[some, :, None] * width + x[some, None], len(heatmaps) - 1)

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.util.compile import compile_for_threads, is_avoided
+from axial_deeplab.ops.dispatch import is_avoided
+from axial_deeplab.util.compile import compile_for_threads
 
 
 def group_by_watershed(centers: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:

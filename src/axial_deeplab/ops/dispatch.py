@@ -1,6 +1,7 @@
 """The implementations of an operation, and which of them is taken."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,28 @@ from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.ops.operands import Operands
+
+_num_avoiding = 0
+
+
+@contextmanager
+def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
+    """Run the references instead of compiled code, in all threads: for programs that have little to compute.
+
+    Args:
+        avoid: whether to do so.
+    """
+    global _num_avoiding
+    _num_avoiding += avoid
+    try:
+        yield
+    finally:
+        _num_avoiding -= avoid
+
+
+def is_avoided() -> bool:
+    """Return whether references are to run instead of compiled code."""
+    return _num_avoiding > 0
 
 
 @dataclass(frozen=True)

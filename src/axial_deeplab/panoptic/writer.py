@@ -389,6 +389,7 @@ class PanopticWriter:
                     f"output must be written by one run at a time, got {self._list_path} in use; "
                     "wait for the other run or give another folder"
                 )
+            self._images.close()
             self._images = self._list
             self._read_earlier()
             if not self._goes_on:

@@ -12,11 +12,11 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
 
+from axial_deeplab.ops.dispatch import avoiding_compiled_code, is_avoided
 from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
 from axial_deeplab.prediction.predictor import ImageArray
-from axial_deeplab.util.compile import avoiding_compiled_code, is_avoided
 
 # Seconds until there must be a scheduler, and a worker.
 _PATIENCE = 60

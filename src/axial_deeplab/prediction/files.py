@@ -46,7 +46,7 @@ from axial_deeplab.prediction.video_files import (
     is_video,
     require_pyav,
 )
-from axial_deeplab.util.files import atomic_path, naming_full_disk
+from axial_deeplab.util.files import atomic_path, naming_full_disk, remove_leftovers_below
 from axial_deeplab.util.in_order import in_order
 from axial_deeplab.util.text import shortened
 from axial_deeplab.visualization.contact_sheet import contact_sheets
@@ -336,6 +336,7 @@ def predict_files(
         if workers is not None or scheduler is not None:
             from axial_deeplab.prediction.cluster import open_cluster
 
+            stack.callback(remove_leftovers_below, output)  # of workers that were lost
             on_worker = dataclasses.replace(job, before_writing=_written_by_others, threads=1)
             job.cluster = stack.enter_context(open_cluster(on_worker, workers, scheduler))
         _predict_images(job, _images_to_do(images, writer, done, shard), writer, done, progress=progress)

@@ -25,13 +25,13 @@ from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
+from axial_deeplab.ops.dispatch import is_avoided
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment, resized_map
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import Logits, PostProcessing, refuse_unknown, warn_of_left_out
 from axial_deeplab.prediction.doubts import Certainty, agreement
 from axial_deeplab.prediction.multi_scale import average_outputs, parse_scales
-from axial_deeplab.util.compile import is_avoided
 from axial_deeplab.visualization.overlay import draw_overlay
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
@@ -51,7 +51,7 @@ class PanopticPrediction(NamedTuple):
         network_ms: time of the network, milliseconds.
         post_processing_ms: time from its outputs to the segments, milliseconds.
         num_left_out: centers of objects beyond `top_k`.
-        agreement: see `doubts.agreement`.
+        agreement: see `doubts.agreement`; nan where it was not asked for.
     """
 
     result: Panoptic
@@ -277,6 +277,8 @@ def predict_panoptic_batch(
     images: Sequence[ImageArray],
     post_processing: PostProcessing,
     view: View | None = None,
+    *,
+    with_agreement: bool = False,
 ) -> list[PanopticPrediction]:
     """Predict images together, each as if it were alone.
 
@@ -288,6 +290,7 @@ def predict_panoptic_batch(
         images: (H, W, C) each, uint8.
         post_processing: see `predict_panoptic`.
         view: see `predict_panoptic`.
+        with_agreement: measure `doubts.agreement`, too.
 
     Raises:
         ValueError: the images of one size do not fit into memory, or the outputs are not finite.
@@ -314,12 +317,16 @@ def predict_panoptic_batch(
                 thing_area=round(post_processing.thing_area * part),
                 top_k_area=post_processing.top_k_area and max(1, round(post_processing.top_k_area * part)),
             )
-            predictions[index] = _post_processed(own, size, at_this_size, network_ms)
+            predictions[index] = _post_processed(own, size, at_this_size, network_ms, with_agreement)
     return [predictions[index] for index in range(len(images))]
 
 
 def _post_processed(
-    outputs: Mapping[str, Logits], size: tuple[int, int], post_processing: PostProcessing, network_ms: float
+    outputs: Mapping[str, Logits],
+    size: tuple[int, int],
+    post_processing: PostProcessing,
+    network_ms: float,
+    with_agreement: bool,
 ) -> PanopticPrediction:
     """Turn the outputs for one image into segments at its (height, width)."""
     start = time.perf_counter()
@@ -332,8 +339,10 @@ def _post_processed(
     else:
         result = Panoptic(panoptic, segments)
     post_processing_ms = 1e3 * (time.perf_counter() - start)
-    things = {segment.id for segment in segments if segment.train_id in post_processing.thing_ids}
-    agreed = agreement(output.panoptic.cpu().numpy(), cast(Tensor, outputs["offsets"])[0], things)
+    agreed = math.nan
+    if with_agreement:
+        things = {segment.id for segment in segments if segment.train_id in post_processing.thing_ids}
+        agreed = agreement(output.panoptic.cpu().numpy(), cast(Tensor, outputs["offsets"])[0], things)
     return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out, agreed)
 
 
@@ -470,7 +479,9 @@ class Predictor:
             OSError: a file cannot be opened.
         """
         pixels = [self.read(image) for image in images]
-        predictions = predict_panoptic_batch(self.model, pixels, self.post_processing, self.view)
+        predictions = predict_panoptic_batch(
+            self.model, pixels, self.post_processing, self.view, with_agreement=True
+        )
         knobs = self.post_processing
         warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
         return [self._prediction(*each) for each in zip(pixels, predictions, strict=True)]

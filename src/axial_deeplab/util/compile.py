@@ -4,33 +4,10 @@ Numba is imported when something is compiled: that alone takes as long as many s
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-_num_avoiding = 0
-
-
-@contextmanager
-def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
-    """Run the references instead of compiled code, in all threads: for programs that have little to compute.
-
-    Args:
-        avoid: whether to do so.
-    """
-    global _num_avoiding
-    _num_avoiding += avoid
-    try:
-        yield
-    finally:
-        _num_avoiding -= avoid
-
-
-def is_avoided() -> bool:
-    """Return whether references are to run instead of compiled code."""
-    return _num_avoiding > 0
 
 
 def compile_for_threads(function: Callable[..., Any], signature: Any) -> Any:

@@ -197,16 +197,30 @@ def remove_leftovers(folder: Path, prefix: str = _PREFIX) -> None:
         return
     _cleared.add((folder, prefix))
     for path in folder.glob(f"{prefix}*"):
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-            finally:
-                os.close(handle)
+        _remove_unless_locked(path)
+
+
+def remove_leftovers_below(folder: Path) -> None:
+    """Remove temporary files in a folder and all below it, as of workers that were lost while this runs on.
+
+    See `remove_leftovers`.
+    """
+    if fcntl is not None:
+        for path in list(folder.rglob(f"{_PREFIX}*")):
+            _remove_unless_locked(path)
+
+
+def _remove_unless_locked(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        finally:
+            os.close(handle)
 
 
 def lock_file(file: IO[bytes]) -> bool:

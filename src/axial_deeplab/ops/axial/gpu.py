@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from axial_deeplab.ops.axial.reference import count_products
-from axial_deeplab.ops.dispatch import is_exporting, is_transformed
+from axial_deeplab.ops.dispatch import is_avoided, is_exporting, is_transformed
 from axial_deeplab.ops.library import registered
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 from axial_deeplab.ops.triton.tilings import Tiling, candidates, padded, run_tiled
-from axial_deeplab.util.compile import is_avoided
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Wider heads are cut into no parts, and their tiles do not fit into the registers.

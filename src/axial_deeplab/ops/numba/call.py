@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.ops.dispatch import is_exporting, is_transformed
+from axial_deeplab.ops.dispatch import is_avoided, is_exporting, is_transformed
 from axial_deeplab.ops.numba.threads import run_in_threads
-from axial_deeplab.util.compile import is_avoided
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
