@@ -97,12 +97,13 @@ def benchmark(arguments: Arguments) -> None:
     settings = Settings(
         rounds=options.rounds,
         memory=not options.no_memory,
-        device=choose_device(options.device).type,
+        device=options.device,
         dtype=options.dtype,
         compiled=options.compile,
         cpu_time=options.cpu_time,
         progress=sys.stderr.isatty(),
     )
+    choose_device(options.device)  # refuses what is not here, before a process measures it
     if options.what == "attention":
         if options.input != ["224x224"] or options.names or options.batch or options.span:
             raise ValueError(
