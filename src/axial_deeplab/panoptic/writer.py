@@ -15,7 +15,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
 from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
-from axial_deeplab.util.files import atomic_path, bytes_of, lock_file, opened, refuse_special_file
+from axial_deeplab.util.files import atomic_path, bytes_of, open_alone, opened
 from axial_deeplab.util.json_files import write_json
 
 # What is written stays in memory up to this size where no list is kept of it.
@@ -380,15 +380,7 @@ class PanopticWriter:
         if self.has_begun:
             return
         if self.settings is not None:
-            self.json_path.parent.mkdir(parents=True, exist_ok=True)
-            refuse_special_file(self._list_path)
-            self._list = self._list_path.open("a+b")
-            if not lock_file(self._list):
-                self._list.close()
-                raise BlockingIOError(
-                    f"output must be written by one run at a time, got {self._list_path} in use; "
-                    "wait for the other run or give another folder"
-                )
+            self._list = open_alone(self._list_path)
             self._images.close()
             self._images = self._list
             self._read_earlier()

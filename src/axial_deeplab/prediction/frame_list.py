@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from axial_deeplab.panoptic.map import Panoptic, Segment
-from axial_deeplab.util.files import lock_file, refuse_special_file
+from axial_deeplab.util.files import open_alone
 
 # Of the list of a video, after the name of the overlays.
 LIST_SUFFIX = ".part"
@@ -50,15 +50,7 @@ class FrameList:
     """
 
     def __init__(self, path: Path, head: Mapping[str, str]) -> None:
-        refuse_special_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
-        if not lock_file(self._file):
-            self._file.close()
-            raise BlockingIOError(
-                f"output must be written by one run at a time, got {path} in use; wait for the other run or "
-                "give another folder"
-            )
+        self._file = open_alone(path)
         self._head = f"{json.dumps(dict(head))}\n".encode()
         self._file.seek(0)
         if self._file.readline() != self._head:

@@ -47,6 +47,12 @@ CHECKPOINT_ENTRIES: dict[str, type] = {
 
 
 def checkpoint_to_resume(config: Config, output: Path) -> Path | None:
+    """Return the checkpoint that a training goes on from, None where it begins anew.
+
+    Raises:
+        ValueError: the output has a run that was not asked to go on.
+        FileNotFoundError: there is no such checkpoint.
+    """
     last = output / LAST
     if config.trainer.resume is None:
         if last.exists():

@@ -223,6 +223,28 @@ def _remove_unless_locked(path: Path) -> None:
             os.close(handle)
 
 
+def open_alone(path: Path) -> IO[bytes]:
+    """Open what one run at a time may append to and read; it is locked until it is closed.
+
+    Args:
+        path: file; made if it is missing, with its folder.
+
+    Raises:
+        BlockingIOError: another process has it open.
+        OSError: it cannot be written, or is no file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_special_file(path)
+    file = path.open("a+b")
+    if not lock_file(file):
+        file.close()
+        raise BlockingIOError(
+            f"output must be written by one run at a time, got {path} in use; wait for the other run or "
+            "give another folder"
+        )
+    return file
+
+
 def lock_file(file: IO[bytes]) -> bool:
     """Lock an open file for this process until it is closed; say whether nobody else holds it.
 
