@@ -43,7 +43,9 @@ def make_strategy(name: str) -> str | Strategy:
 def joined_machines(num_nodes: int, accelerator: str) -> Iterator[Processes]:
     """Join the processes of all machines, before anything else can go wrong on one of them.
 
-    Lightning takes the group that is there. On one machine it makes one itself, later.
+    Lightning takes the group that is there. On one machine it makes one itself, later. Either is left at
+    the end, also after an error: a group that is still there when Python ends may abort the process, whose
+    exit status then says nothing of what went wrong (gloo in PyTorch 2.13). The caller's own group stays.
 
     Args:
         num_nodes: machines on which torchrun or SLURM started processes.
@@ -52,11 +54,24 @@ def joined_machines(num_nodes: int, accelerator: str) -> Iterator[Processes]:
     Raises:
         ConnectionError: not all of them can be reached.
     """
+    if _group_is_there():
+        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return
+    processes = _connected_machines(num_nodes, accelerator)
+    try:
+        yield processes
+    except BaseException:
+        # NCCL would wait for the others, which may be gone.
+        _leave_group(but="nccl")
+        raise
+    _leave_group()
+
+
+def _connected_machines(num_nodes: int, accelerator: str) -> Processes:
     kinds = (TorchElasticEnvironment, SLURMEnvironment)
     launcher = next((kind() for kind in kinds if num_nodes > 1 and kind.detect()), None)
     if launcher is None:
-        yield Processes()
-        return
+        return Processes()
     os.environ |= {"MASTER_ADDR": launcher.main_address, "MASTER_PORT": str(launcher.main_port)}
     processes = Processes(launcher.global_rank(), launcher.world_size())
     backend, device = "gloo", None
@@ -64,8 +79,16 @@ def joined_machines(num_nodes: int, accelerator: str) -> Iterator[Processes]:
         backend, device = "nccl", torch.device("cuda", launcher.local_rank())
         torch.cuda.set_device(device)
     connect(backend, rank=processes.rank, world_size=processes.count, device_id=device)
-    yield processes
-    torch.distributed.destroy_process_group()
+    return processes
+
+
+def _leave_group(but: str | None = None) -> None:
+    if _group_is_there() and torch.distributed.get_backend() != but:
+        torch.distributed.destroy_process_group()
+
+
+def _group_is_there() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:

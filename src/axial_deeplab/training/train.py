@@ -81,8 +81,8 @@ def train(config: Config) -> Path:
     """
     _quieten()
     with (
-        naming_lost_connection("training", "go on with --resume"),
         joined_machines(config.trainer.num_nodes, config.trainer.accelerator) as machines,
+        naming_lost_connection("training", "go on with --resume"),
     ):
         return _train(config, machines)
 
