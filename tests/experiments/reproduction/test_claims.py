@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from axial_deeplab.experiments.reproduction import claims
-from axial_deeplab.experiments.reproduction.claims import Claim, confidence_interval, judge, student_t
+from axial_deeplab.experiments.reproduction.claims import Claim, judge, student_t
 from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.page import SCENES_RECIPE, page
 from axial_deeplab.experiments.reproduction.results import Results
@@ -43,22 +43,41 @@ def test_intervals_are_those_of_students_t() -> None:
     assert student_t(1) == pytest.approx(12.706, abs=2e-3)
     assert student_t(4) == pytest.approx(2.776, abs=1e-3)
     assert student_t(30) == pytest.approx(2.042, abs=1e-3)
-    # Both have variance 1, so the pooled one is 1, too: 2.776 * sqrt(1/3 + 1/3).
-    assert confidence_interval([1.0, 2.0, 3.0], [7.0, 8.0, 9.0]) == pytest.approx(2.2667, abs=1e-3)
+    assert student_t(2, 0.6) == pytest.approx(1.061, abs=1e-3)
+
+
+def test_two_networks_are_compared_seed_by_seed() -> None:
+    # Differences 3, 4, 2: those of a paired test, of standard deviation 1.
+    table = {("a", 0): 34.0, ("a", 1): 46.0, ("a", 2): 15.0, ("b", 0): 31.0, ("b", 1): 42.0, ("b", 2): 13.0}
+    assert claims.compare(table, "a", "b") == pytest.approx((3, (1 / 3) ** 0.5, 2))
+    assert claims.compare(table, "b", "a")[0] == pytest.approx(-3)
+
+
+def test_chance_comes_from_all_networks() -> None:
+    # Of network + seed remain +-1 in c and d, nothing in a and b: 8 in all, of 12 - 4 - 3 + 1 degrees.
+    rest = {"a": (0, 0, 0), "b": (0, 0, 0), "c": (1, -1, 0), "d": (-1, 1, 0)}
+    worth = {"a": 30, "b": 28, "c": 10, "d": 50}
+    table = {(key, seed): worth[key] + 5.0 * seed + rest[key][seed] for key in worth for seed in range(3)}
+    assert claims.compare(table, "a", "b") == pytest.approx((2, (4 / 6 * 2 / 3) ** 0.5, 6))
+    # A seed that a network lacks says nothing about the other one.
+    del table["b", 2]
+    difference, error, freedom = claims.compare(table, "a", "b")
+    assert (difference, freedom) == (pytest.approx(2), 5)
+    assert error > (4 / 5 * 2 / 3) ** 0.5
 
 
 @pytest.mark.parametrize(
     ("first", "second", "changes", "verdict"),
     [
-        ([34.0, 35.0, 36.0], [31.0, 32.0, 33.0], {}, "holds"),
-        ([31.0, 32.0, 33.0], [34.0, 35.0, 36.0], {}, "does not hold"),
-        ([33.0, 34.0, 35.0], [31.0, 32.0, 33.0], {}, "cannot be told"),
-        ([31.0, 32.0, 33.0], [34.0, 35.0, 36.0], {"lower_is_better": True}, "holds"),
+        ([34.0, 36.0, 35.0], [31.0, 32.0, 33.0], {}, "holds"),
+        ([31.0, 32.0, 33.0], [34.0, 36.0, 35.0], {}, "does not hold"),
+        ([33.0, 36.0, 34.5], [31.0, 32.0, 33.0], {}, "cannot be told"),
+        ([31.0, 32.0, 33.0], [34.0, 36.0, 35.0], {"lower_is_better": True}, "holds"),
         ([34.0], [31.0, 32.0, 33.0], {}, "cannot be told"),
         ([], [31.0, 32.0, 33.0], {}, "not run"),
-        ([32.0, 32.5, 33.0], [32.0, 32.5, 33.0], {"alike": True}, "holds"),
-        ([32.0, 33.0, 34.0], [32.0, 33.0, 34.0], {"alike": True}, "cannot be told"),
-        ([42.0, 43.0, 44.0], [32.0, 33.0, 34.0], {"alike": True}, "does not hold"),
+        ([32.0, 32.5, 33.0], [32.0, 32.6, 33.1], {"alike": True}, "holds"),
+        ([32.0, 35.0, 32.0], [32.0, 33.0, 34.0], {"alike": True}, "cannot be told"),
+        ([42.0, 44.0, 43.0], [32.0, 33.0, 34.0], {"alike": True}, "does not hold"),
     ],
 )
 def test_the_rule(first: list[float], second: list[float], changes: dict[str, Any], verdict: str) -> None:
@@ -103,13 +122,13 @@ def test_the_page_says_what_the_numbers_say() -> None:
     assert "Here are 9 of 54 runs: 18 networks, seeds 0, 1, 2." in words
     assert "Each run is 10 steps of 4 crops from random weights, on 1,000 of the built-in scenes" in words
     without_aspp = "Axial-DeepLab is better than Panoptic-DeepLab without ASPP"
-    assert f"| {without_aspp} | PQ | +4.5 | +10.0 ± 2.3 | holds |" in text
+    assert f"| {without_aspp} | PQ | +4.5 | +10.0 ± 1.2 | 1.7 | holds |" in text
     assert f"* {without_aspp} (mIoU)" in text
-    assert "| The whole axis is better than span 5 | PQ | +5.1 | -0.1 ± 1.6 | cannot be told |" in text
+    assert "| The whole axis is better than span 5 | PQ | +5.1 | -0.1 ± 1.2 | 1.7 | cannot be told |" in text
     assert "Panoptic-DeepLab, ResNet: 25 and 16 (+1.0% M-Adds)" in words
     # Losses were set equal to the scores, so those of Axial-DeepLab are the higher ones.
     lower = "Axial-DeepLab has a lower offset loss than Panoptic-DeepLab without ASPP"
-    assert f"| {lower} | offset loss |  | +10 ± 2.3 | does not hold |" in text
+    assert f"| {lower} | offset loss |  | +10 ± 1.2 | 1.7 | does not hold |" in text
     assert "On the first 5 of the images held out." in text
 
 

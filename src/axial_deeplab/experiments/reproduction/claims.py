@@ -1,6 +1,7 @@
 """What the paper claims, what the runs say of it, and the rule that decides."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,16 +19,19 @@ from axial_deeplab.experiments.reproduction.networks import (
     TABLES,
     TERMS,
 )
-from axial_deeplab.experiments.reproduction.results import Results, mean
+from axial_deeplab.experiments.reproduction.results import Results
 
 SIMILAR = 2.0
 RULE = (
-    "A difference of two means is given with its 95 % confidence interval by Student's t, from the pooled "
-    "standard deviation of the two networks over the seeds. A claim that one is better **holds** if the "
-    "interval lies on its side of zero, and **does not hold** if it lies on the other side. A claim that two "
-    f"are alike holds if the interval lies within {SIMILAR:g} points of zero, and does not if it lies "
-    "outside. Otherwise it **cannot be told**. The rule takes each comparison alone: of twenty without a "
-    "true difference, one would be told wrongly."
+    "A score is taken for what its network is worth, plus what its seed is worth to all, plus chance. "
+    "Networks are thus compared at the same seeds, and how large chance is comes from all runs that have the "
+    "measure, as if it were as large for each network. A difference is given with its 95 % confidence "
+    "interval by Student's t. A claim that one is better **holds** if the interval lies on its side of zero, "
+    "and **does not hold** if it lies on the other side. A claim that two are alike holds if the interval "
+    f"lies within {SIMILAR:g} points of zero, and does not if it lies outside. Otherwise it **cannot be "
+    "told**. The column *visible* has the least true difference that such runs tell from none in four of "
+    "five repetitions. The rule takes each comparison alone: of twenty without a true difference, one would "
+    "be told wrongly."
 )
 
 
@@ -64,6 +68,7 @@ class Finding:
         paper: the paper's difference, None where it prints no numbers.
         difference: difference of the means, None where a network has no run.
         interval: half the width of the 95 % interval, None with fewer than two seeds of either.
+        visible: least true difference that such runs tell from zero four times of five, None as above.
         verdict: "holds", "does not hold", "cannot be told" or "not run".
     """
 
@@ -72,6 +77,7 @@ class Finding:
     paper: float | None
     difference: float | None
     interval: float | None
+    visible: float | None
     verdict: str
 
 
@@ -178,41 +184,61 @@ def findings(results: Results) -> list[Finding]:
 def judge(claim: Claim, measure: str, results: Results) -> Finding:
     """Return what the runs say of a claim by one measure, as `RULE` has it."""
     paper = _paper_difference(claim, measure)
-    first, second = (results.values(key, measure) for key in (claim.first, claim.second))
-    if not first or not second:
-        return Finding(claim, measure, paper, None, None, "not run")
-    difference = mean(first) - mean(second)
-    if len(first) < 2 or len(second) < 2:
-        return Finding(claim, measure, paper, difference, None, "cannot be told")
-    interval = confidence_interval(first, second)
-    return Finding(claim, measure, paper, difference, interval, _verdict(claim, difference, interval))
+    table = results.table(measure)
+    seeds = [sum(key == each for each, _ in table) for key in (claim.first, claim.second)]
+    if not all(seeds):
+        return Finding(claim, measure, paper, None, None, None, "not run")
+    difference, error, freedom = compare(table, claim.first, claim.second)
+    if min(seeds) < 2 or freedom < 1:
+        return Finding(claim, measure, paper, difference, None, None, "cannot be told")
+    interval = student_t(freedom) * error
+    # Of the distribution, 80 % lie below the number within which, to either side, 60 % lie.
+    visible = interval + student_t(freedom, 0.6) * error
+    return Finding(
+        claim, measure, paper, difference, interval, visible, _verdict(claim, difference, interval)
+    )
 
 
-def confidence_interval(first: list[float], second: list[float]) -> float:
-    """Return half the width of the 95 % confidence interval of a difference of means.
+def compare(table: Mapping[tuple[str, int], float], first: str, second: str) -> tuple[float, float, int]:
+    """Return by how much one network is better than another, the standard error, and its degrees of freedom.
+
+    Least squares of score = network + seed + chance over all runs (an analysis of variance in two ways,
+    without interaction). Where all networks have the same seeds, the difference is that of the means.
 
     Args:
-        first: values of one network, two at least.
-        second: values of the other one.
+        table: score of each network and seed.
+        first: key of a network in the table.
+        second: key of the other one.
     """
-    freedom = len(first) + len(second) - 2
-    squares = sum((value - mean(values)) ** 2 for values in (first, second) for value in values)
-    error = math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
-    return student_t(freedom) * error
+    networks = sorted({key for key, _ in table})
+    seeds = sorted({seed for _, seed in table})
+    design = np.zeros((len(table), len(networks) + len(seeds)))
+    for row, (key, seed) in zip(design, table, strict=True):
+        row[networks.index(key)] = row[len(networks) + seeds.index(seed)] = 1
+    scores = np.array(list(table.values()))
+    inverse = np.linalg.pinv(design)
+    contrast = np.zeros(design.shape[1])
+    contrast[networks.index(first)], contrast[networks.index(second)] = 1, -1
+    weights = contrast @ inverse
+    freedom = len(scores) - int(np.linalg.matrix_rank(design))
+    rest = scores - design @ (inverse @ scores)
+    variance = float(rest @ rest) / freedom if freedom else math.nan
+    return float(weights @ scores), math.sqrt(variance * float(weights @ weights)), freedom
 
 
 @cache
-def student_t(freedom: int) -> float:
-    """Return the number within which, to either side, 95 % of Student's distribution lie.
+def student_t(freedom: int, part: float = 0.95) -> float:
+    """Return the number within which, to either side, a part of Student's distribution lies.
 
     Args:
         freedom: degrees of freedom.
+        part: part of it, 0 to 0.95.
     """
     log_norm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
     t = np.linspace(0.0, 13.0, 130_001)
     density = np.exp(log_norm - (freedom + 1) / 2 * np.log1p(t**2 / freedom))
     inside = 2 * np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(t))])
-    return float(np.interp(0.95, inside, t))
+    return float(np.interp(part, inside, t))
 
 
 def _verdict(claim: Claim, difference: float, interval: float) -> str:

@@ -22,7 +22,7 @@ PAPER_COLUMN = (
     "(Axial-DeepLab-S) for networks, table 7 (Axial-DeepLab-L, whose span 65 is the whole axis here) for "
     "spans."
 )
-COLUMNS = ("claim", "by", "paper", "here", "verdict")
+COLUMNS = ("claim", "by", "paper", "here", "visible", "verdict")
 
 
 def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[str], recipe: str) -> None:
@@ -149,13 +149,14 @@ def _remark(name: str, results: Results) -> str:
 
 
 def _claims(found: Iterable[Finding]) -> str:
-    rows = [COLUMNS, ("---", "---", "---:", "---:", "---")]
+    rows = [COLUMNS, ("---", "---", "---:", "---:", "---:", "---")]
     rows += [
         (
             finding.claim.text,
             finding.measure,
             _signed(finding.paper),
             _difference(finding),
+            "" if finding.visible is None else _number(finding.visible, finding.measure),
             finding.verdict,
         )
         for finding in found

@@ -31,6 +31,15 @@ class Results:
         values = (run["scores"].get(measure, math.nan) for run in self.runs.get(key, {}).values())
         return [value for value in values if not math.isnan(value)]
 
+    def table(self, measure: str) -> dict[tuple[str, int], float]:
+        """Return a measure of all networks, a number for each key and seed where it is defined."""
+        values = {
+            (key, seed): run["scores"].get(measure, math.nan)
+            for key, by_seed in self.runs.items()
+            for seed, run in by_seed.items()
+        }
+        return {place: value for place, value in values.items() if not math.isnan(value)}
+
     def first(self, key: str) -> dict[str, Any] | None:
         """Return the content of the first run of a network, or None where there is none."""
         return next(iter(self.runs.get(key, {}).values()), None)
