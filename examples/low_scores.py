@@ -36,10 +36,10 @@ def main() -> None:
     for folder in options.images:
         files = list(find_images([folder]).values())
         chosen = files[:: -(-len(files) // options.most)]
-        found = np.array([predictor(path).certainty for path in chosen])
+        found = [predictor(path).certainty for path in chosen]
         print(f"{folder}: {len(chosen)} images, lowest {np.nanmin(found, axis=0).round(3)}")
-        lowest.append([*np.nanquantile(found[:, :2], 0.1, axis=0), np.nanmin(found[:, 2])])
-    low_scores = dict(zip(Certainty._fields, (0.9 * np.min(lowest, axis=0)).round(2).tolist(), strict=True))
+        lowest.append(Certainty.usual_lowest(found))
+    low_scores = Certainty(*np.nanmin(lowest, axis=0).tolist()).to_json()
     print(f"low scores: {low_scores}")
     extra = {name: value for name, value in loaded.metadata.items() if name not in ("model", "categories")}
     extra["low_scores"] = low_scores

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from axial_deeplab.panoptic.map import Segment
 from axial_deeplab.prediction.doubts import Certainty, agreement, doubt_of_scores
 
 LOW = Certainty(0.24, 0.17, 0.23)
@@ -60,6 +61,22 @@ def test_low_is_what_is_low_for_the_weights(found: list[tuple[float, ...]], told
     doubt = doubt_of_scores(found, LOW)
     assert told in doubt
     assert bool(told) == bool(doubt)
+
+
+def test_a_network_is_as_sure_as_its_segments() -> None:
+    segments = [
+        Segment(id=1, train_id=0, area=30, score=0.5),
+        Segment(id=2, train_id=1, area=10, score=0.9),
+        Segment(id=3, train_id=1, area=0, score=0.3),
+    ]
+    assert Certainty.of(segments, (1,), 0.25) == pytest.approx((0.6, 0.6, 0.25))
+    assert Certainty.of(segments[:1], (1,))[0] == 0.5
+    assert all(map(math.isnan, [*Certainty.of(segments[:1], (1,))[1:], *Certainty.of([], (1,))]))
+
+
+def test_usually_lowest_are_nine_tenths_of_what_most_exceed() -> None:
+    found = [Certainty(number / 10, math.nan, (11 - number) / 10) for number in range(11)]
+    assert Certainty.usual_lowest(found).to_json() == pytest.approx({"pixels": 0.09, "agreement": 0.09})
 
 
 def test_weights_that_say_nothing_get_the_usual_values() -> None:

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from axial_deeplab.config.parse import read_config
 from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import evaluate
+from axial_deeplab.prediction.doubts import Certainty, doubt_of_scores
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.training.train import _precision
 from axial_deeplab.weights.loaded import load_weights
@@ -70,6 +71,12 @@ def test_leaves_weights_checkpoints_settings_and_logs(
     loaded = load_weights(weights)
     assert loaded.metadata["post_processing"] == vars(config.post_processing)
     assert loaded.metadata["view"] == {"long_side": 48, "max_size": 64}
+    # What is usual on the validation images is not low, so that these are not doubted.
+    predictor = Predictor(weights, "cpu")
+    certainties = [predictor(path).certainty for path in sorted(Path(config.data.val.images or "").iterdir())]
+    usual = Certainty(*Certainty.usual_lowest(certainties)[:2]).to_json()
+    assert loaded.metadata["low_scores"] == pytest.approx(usual, abs=0.011)
+    assert doubt_of_scores(certainties, predictor.low_scores) == ""
     assert loaded.categories.names == ("ground", "box", "disc")
     for name in (checkpoints.LAST, checkpoints.BEST):
         load_weights(output / name)

@@ -12,6 +12,7 @@ from axial_deeplab.evaluation.evaluate import PanopticEvaluator
 from axial_deeplab.experiments.demo import HELD_OUT_SEED, SHIPPED_WEIGHTS
 from axial_deeplab.prediction.doubts import doubt_of_scores
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.weights.loaded import load_weights
 from axial_deeplab.weights.names import PRETRAINED_FOLDER, pretrained_names
 
 
@@ -58,3 +59,8 @@ def test_the_scenes_are_known(tmp_path: Path) -> None:
         evaluator.update(predictor.model, dataset[index])
     # 50 scenes give more than 60; 12 of them scatter more.
     assert evaluator.compute().panoptic.all.pq > 55
+
+
+def test_an_empty_word_is_no_folder() -> None:
+    with pytest.raises(ValueError, match=r"file or a name of `axial-deeplab weights list`, got ''"):
+        load_weights("")

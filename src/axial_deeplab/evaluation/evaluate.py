@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
+from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
 
 
@@ -91,13 +93,22 @@ class EvaluationResult:
         }
 
 
+class _Image(NamedTuple):
+    """What is kept of the prediction of an image besides its quality."""
+
+    network_ms: float
+    post_processing_ms: float
+    num_left_out: int
+    certainty: Certainty
+
+
 class EvaluationState(NamedTuple):
-    """What adds up over images, and over processes; `images` has both times and `num_left_out` of each."""
+    """What adds up over images, and over processes."""
 
     panoptic: NDArray[np.int64]
     semantic: NDArray[np.int64]
     instances: list[Any]
-    images: list[tuple[float, float, int]]
+    images: list[_Image]
 
 
 class PanopticEvaluator:
@@ -132,7 +143,7 @@ class PanopticEvaluator:
         self.panoptic_quality = PanopticQuality(self.categories)
         self.semantic_iou = SemanticIoU(len(self.categories), ignore_label=-1)
         self.instance_ap = None if self.ap is None else create_instance_ap(self.ap, self.categories)
-        self.images: list[tuple[float, float, int]] = []
+        self.images: list[_Image] = []
 
     def update(self, model: nn.Module, sample: Sample) -> PanopticPrediction:
         """Predict an image and add its score.
@@ -160,7 +171,10 @@ class PanopticEvaluator:
         if self.instance_ap is not None:
             self.instance_ap.update(sample.truth, prediction.result, image_id=sample.image_id)
         self.semantic_iou.update(semantic_map(sample.truth.map, ignore_label=-1), prediction.semantic)
-        self.images.append((prediction.network_ms, prediction.post_processing_ms, prediction.num_left_out))
+        certainty = Certainty.of(prediction.result.segments, self.categories.thing_ids)
+        self.images.append(
+            _Image(prediction.network_ms, prediction.post_processing_ms, prediction.num_left_out, certainty)
+        )
 
     def state(self) -> EvaluationState:
         """Return the sums so far, to be added to those of other processes."""
@@ -179,16 +193,27 @@ class PanopticEvaluator:
                 self.instance_ap.state += state.instances
             self.images += state.images
 
+    def low_scores(self) -> dict[str, float]:
+        """Return which mean scores are low for this network, if all images so far are of its kind."""
+        return Certainty.usual_lowest(
+            [image.certainty for image in self.images] or [Certainty(nan, nan)]
+        ).to_json()
+
     def compute(self) -> EvaluationResult:
         """Return the quality of all images so far; warn of images with more objects than `top_k`."""
-        network_ms, post_processing_ms, left_out = zip(*self.images or [(0.0, 0.0, 0)], strict=True)
-        warn_of_left_out(left_out, self.post_processing.top_k, self.post_processing.top_k_area)
+        warn_of_left_out(
+            [image.num_left_out for image in self.images],
+            self.post_processing.top_k,
+            self.post_processing.top_k_area,
+        )
+        times = [(image.network_ms, image.post_processing_ms) for image in self.images] or [(0.0, 0.0)]
+        network_ms, post_processing_ms = np.mean(times, axis=0)
         return EvaluationResult(
             self.panoptic_quality.compute(),
             self.semantic_iou.compute(),
             len(self.images),
-            float(np.mean(network_ms)),
-            float(np.mean(post_processing_ms)),
+            float(network_ms),
+            float(post_processing_ms),
             None if self.instance_ap is None else self.instance_ap.compute(),
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from axial_deeplab.panoptic.map import PanopticMap
+from axial_deeplab.panoptic.map import PanopticMap, Segment
 
 # Pixels between two that are looked at.
 _STEP = 2
@@ -28,6 +28,49 @@ class Certainty(NamedTuple):
     agreement: float = math.nan
 
     @classmethod
+    def of(
+        cls, segments: Sequence[Segment], thing_ids: Collection[int], agreement: float = math.nan
+    ) -> "Certainty":
+        """Return how sure a network is of the segments of one image, whose scores it gave.
+
+        Args:
+            segments: the segments.
+            thing_ids: train ids that are things.
+            agreement: see `agreement`.
+        """
+        pixels = sum(segment.area for segment in segments)
+        of_pixels = (
+            sum(segment.area * _score(segment) for segment in segments) / pixels if pixels else math.nan
+        )
+        things = [_score(segment) for segment in segments if segment.train_id in thing_ids]
+        return cls(of_pixels, sum(things) / len(things) if things else math.nan, agreement)
+
+    @classmethod
+    def usual_lowest(cls, found: Sequence["Certainty"]) -> "Certainty":
+        """Return which values are low for a network, from images of the kind that it was trained for.
+
+        Nine tenths of the scores that 90 % of the images exceed, and of the lowest agreement, which differs
+        more from image to image; nan where no image has a value.
+
+        Args:
+            found: what `of` says of each image, at least one.
+        """
+        columns = (
+            [value for value in column if not math.isnan(value)] for column in zip(*found, strict=True)
+        )
+        quantiles = (0.1, 0.1, 0.0)
+        return cls(
+            *(
+                round(0.9 * float(np.quantile(column, quantile)), 2) if column else math.nan
+                for column, quantile in zip(columns, quantiles, strict=True)
+            )
+        )
+
+    def to_json(self) -> dict[str, float]:
+        """Return the values that are numbers, by name, as `low_scores` in the metadata of weights."""
+        return {name: value for name, value in self._asdict().items() if not math.isnan(value)}
+
+    @classmethod
     def lowest_of(cls, metadata: Mapping[str, Any]) -> "Certainty":
         """Return below which values the metadata of weights call a picture one of another kind.
 
@@ -35,6 +78,10 @@ class Certainty(NamedTuple):
         """
         stored = metadata.get("low_scores") or {}
         return cls(*(stored.get(name, usual) for name, usual in zip(cls._fields, _USUAL, strict=True)))
+
+
+def _score(segment: Segment) -> float:
+    return math.nan if segment.score is None else segment.score
 
 
 # Nothing is below nan.

@@ -112,16 +112,12 @@ class Prediction:
     @property
     def mean_scores(self) -> tuple[float, float]:
         """The mean score of the segments, each counted with its area, and that of things; nan without any."""
-        infos = self.segments_info
-        pixels = sum(info["area"] for info in infos)
-        things = [info["score"] for info in infos if info["isthing"]]
-        of_pixels = sum(info["area"] * info["score"] for info in infos) / pixels if infos else float("nan")
-        return of_pixels, sum(things) / len(things) if things else float("nan")
+        return self.certainty[:2]
 
     @property
     def certainty(self) -> Certainty:
         """How sure the network is: `mean_scores` and `agreement`."""
-        return Certainty(*self.mean_scores, self.agreement)
+        return Certainty.of(self.segments, self.categories.thing_ids, self.agreement)
 
     def draw(self, **options: Any) -> Image.Image:
         """Return the image with its segments drawn over it.

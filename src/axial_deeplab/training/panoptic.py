@@ -58,14 +58,20 @@ class PanopticTraining(TrainingModule):
         self.loss = loss
         self.targets = targets
         self.evaluator = evaluator
+        self.low_scores: dict[str, float] = {}
 
     def metadata(self) -> dict[str, Any]:
-        """Return the settings of the post-processing, and at which sizes images are seen."""
+        """Return the post-processing, at which sizes images are seen, and which scores are low."""
         post_processing = section_to_dict(self.config.post_processing)
         view, channels = _view(self.config.data), self.channels
         if channels is not None:
             view |= {"channels": list(channels.numbers), "num_channels": channels.of}
-        return {"post_processing": post_processing, "view": view}
+        low_scores = {"low_scores": self.low_scores} if self.low_scores else {}
+        return {"post_processing": post_processing, "view": view, **low_scores}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what the last validation found."""
+        self.low_scores = checkpoint["axial_deeplab"].get("low_scores", {})
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Return the total loss of a batch that `data.transforms.stacked` made."""
@@ -93,6 +99,7 @@ class PanopticTraining(TrainingModule):
             states: list[Any] = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(states, self.evaluator.state())
             self.evaluator.load_states(states)
+        self.low_scores = self.evaluator.low_scores()
         for name, value in self.evaluator.compute().summary().items():
             self.log(f"val/{name}", value, prog_bar=name == "PQ", rank_zero_only=False)
 

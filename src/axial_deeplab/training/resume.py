@@ -15,6 +15,7 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.training.checkpoints import LAST
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.optimizers import fresh_state
+from axial_deeplab.weights.metadata import check_metadata
 
 # Settings on which the numbers stored in a checkpoint depend.
 FIXED_BY_CHECKPOINT = (
@@ -130,6 +131,7 @@ def _checked_run(checkpoint: Path, stored: Any) -> dict[str, Any]:
     run: dict[str, Any] = stored["axial_deeplab"]
     if not isinstance(run.get("config"), dict) or "categories" not in run:
         raise _not_ours(checkpoint, "it has no settings and categories")
+    check_metadata(str(checkpoint), run)
     return run
 
 

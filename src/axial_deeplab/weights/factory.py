@@ -18,10 +18,12 @@ def path_of(path_or_name: str | os.PathLike[str]) -> Path:
     """Return the file of weights that have a name, downloaded if need be; of anything else, the path.
 
     Raises:
-        ValueError: public weights are not what they were, or cannot be converted.
+        ValueError: an empty word; public weights are not what they were, or cannot be converted.
         OSError: public weights cannot be downloaded.
     """
     path, name = Path(path_or_name), str(path_or_name)
+    if not name:  # which is the current folder to `Path`
+        raise ValueError("weights must be a file or a name of `axial-deeplab weights list`, got ''")
     if path.exists():
         return path
     if name in pretrained_names():
