@@ -150,6 +150,9 @@ CASES = {
     "unknown_command": Case("evalute", "evalute", "must be one of train, evaluate"),
     "unknown_option": Case(f"{PREDICT} --colour", "--colour", "see axial-deeplab predict --help"),
     "check_of_no_range": Case(f"dataset check {DATA} --value-range dark", "value_range", 'write "bits 12"'),
+    "range_without_quotes": Case(
+        f"{PREDICT} --value-range 0 4095", "unrecognized arguments: 4095", 'in quotes, as in --value-range "0'
+    ),
     "check_of_a_falling_range": Case(f"dataset check {DATA} --value-range 9,3", "'9,3'", "rising order"),
     "page_0": Case(f"{PREDICT} --page 0", "page must be at least 1, got 0", "--page"),
     "page_of_one": Case(f"{PREDICT} --page 2", "images/0.jpg must have page 2, got 1", "give another --page"),

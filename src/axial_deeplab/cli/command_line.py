@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,6 +49,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse the words of the command line."""
+        if re.match(r"unrecognized arguments: \S*\d", message):
+            message += '; numbers of one option stand in quotes, as in --value-range "0 4095"'
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
