@@ -137,12 +137,33 @@ def test_a_bad_document_is_refused_with_file_and_entry(write, content, message):
         ([{"id": 5, "category_id": 2}], r"segment 5 category_id must be in categories, got 2"),
         ([{"id": 5, "category_id": 1, "iscrowd": 2}], r"segment 5 iscrowd must be 0 or 1, got 2"),
         ([{"id": 5, "category_id": 1}] * 2, r"segment ids must be unique, got 5 twice"),
+        (
+            [{"id": 5, "category_id": 90}, {"id": 5, "category_id": 1}],
+            r"segment ids must be unique, got 5 twice",
+        ),
     ],
 )
 def test_a_bad_segment_is_refused_with_image_and_segment(write, segments, message):
     content = document(annotations=[{"image_id": 7, "file_name": "a.png", "segments_info": segments}])
     with pytest.raises(ValueError, match=r"panoptic.json: annotations\[0\] \(image 7\) " + message):
         PanopticJson.read(write(content))
+
+
+@pytest.mark.parametrize(("areas", "area"), [((12, 30), 42), ((12, None), None)])
+def test_stuff_that_is_listed_in_pieces_is_one_segment(write, areas, area):
+    pieces = [{"id": 5, "category_id": 90, "area": area} for area in areas]
+    things = [{"id": 6, "category_id": 1, "area": 3}]
+    annotation = {"image_id": 7, "file_name": "a.png", "segments_info": pieces + things}
+    again = annotation | {"image_id": "b", "file_name": "b.png"}
+    with pytest.warns(
+        UserWarning, match=r"segment 5 is listed again, .*such entries: 2.* one segment"
+    ) as told:
+        panoptic = PanopticJson.read(write(document(annotations=[annotation, again])))
+    assert len(told) == 1
+    assert panoptic.annotations[7].segments == (
+        SegmentEntry(5, 90, False, area),
+        SegmentEntry(6, 1, False, 3),
+    )
 
 
 @pytest.mark.parametrize(

@@ -142,16 +142,23 @@ class PanopticJson:
             warn_of_names(categories.names, path)
         images = image_entries(document, path, problems=problems)
         annotations: dict[ImageId, AnnotationEntry] = {}
+        pieces: list[str] = []
         for index, entry in enumerate(list_of(document, "annotations", path)):
             with refusing(problems):
                 where = f"{path}: annotations[{index}]"
-                annotation = _annotation_entry(entry, images, categories, where)
+                annotation = _annotation_entry(entry, images, categories, where, pieces)
                 if annotation.image_id in annotations:
                     raise ValueError(
                         f"{path}: an image must have one annotation, got two for image "
                         f"{annotation.image_id!r}; remove one"
                     )
                 annotations[annotation.image_id] = annotation
+        if pieces:
+            warnings.warn(
+                f"{pieces[0]} is listed again, with the same class (such entries: {len(pieces)}), as "
+                "Segments.ai lists the pieces of stuff; they are one segment, as in the PNG",
+                stacklevel=2,
+            )
         return cls(path, images, annotations, categories)
 
     def require_images(self) -> None:
@@ -514,8 +521,9 @@ def _image_entry(entry: Any, where: str) -> ImageEntry:
 
 
 def _annotation_entry(
-    entry: Any, images: Collection[ImageId], categories: Categories, where: str
+    entry: Any, images: Collection[ImageId], categories: Categories, where: str, pieces: list[str]
 ) -> AnnotationEntry:
+    """Read an annotation; `pieces` gets the segments of stuff that are listed again, and are joined."""
     image_id = image_id_of(entry, images, where)
     where = f"{where} (image {image_id!r})"
     file_name = field(entry, "file_name", str, where)
@@ -528,10 +536,16 @@ def _annotation_entry(
     segments: dict[int, SegmentEntry] = {}
     for item in field(entry, "segments_info", list, where):
         segment = _segment_entry(item, categories, where)
-        if segment.id in segments:
-            raise ValueError(
-                f"{where} segment ids must be unique, got {segment.id} twice; number the segments again"
-            )
+        first = segments.get(segment.id)
+        if first is not None:
+            is_thing = categories[categories.train_id(segment.category_id)].is_thing
+            if is_thing or first[1:3] != segment[1:3]:
+                raise ValueError(
+                    f"{where} segment ids must be unique, got {segment.id} twice; number the segments again"
+                )
+            pieces.append(f"{where} segment {segment.id}")
+            area = None if first.area is None or segment.area is None else first.area + segment.area
+            segment = segment._replace(area=area)
         segments[segment.id] = segment
     return AnnotationEntry(image_id, file_name, tuple(segments.values()))
 
