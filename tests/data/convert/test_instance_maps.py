@@ -74,6 +74,34 @@ def test_numbers_that_hold_a_class_are_told(tmp_path: Path, numbers: list[int], 
     ] * len(told)
 
 
+def test_numbers_that_are_averages_are_told(tmp_path: Path) -> None:
+    # As pyvips, OME-Zarr writers and GDAL make the coarser levels of label images, unless told otherwise.
+    full = np.zeros((64, 64), np.uint16)
+    for place in range(16):
+        row, column = 16 * (place // 4), 16 * (place % 4)
+        full[row + 3 : row + 14, column + 3 : column + 14] = 4 * 1013 * (place + 1) + place**2
+    for name, values in {
+        "averages": full.reshape(32, 2, 32, 2).mean((1, 3)).astype(np.uint16),
+        "nearest": full[::2, ::2],
+        "mask": ((full == 4052).reshape(32, 2, 32, 2).mean((1, 3)) * 255).astype(np.uint8),
+        "random": np.random.default_rng(0).permutation(64 * 64).reshape(64, 64).astype(np.uint16),
+    }.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            InstanceReading().warn_of_pieces([tmp_path / f"{name}.png"])
+        averages = [str(each.message) for each in told if "nowhere but between" in str(each.message)]
+        assert len(averages) == (name == "averages"), name
+        if averages:
+            assert "resize labels by the nearest pixel, and take the finest level of a pyramid" in averages[0]
+
+
+def test_negative_numbers_that_16_bits_wrapped_are_no_nodata(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(np.array([-32768, -1, 1, 2], np.int16), (4, 5)))
+    with pytest.raises(ValueError, match=r"from 0 on, got -32768; they did not fit .* again as int32"):
+        InstanceReading().read(tmp_path / "a.tif")
+
+
 def test_grey_edges_are_named_and_cut(tmp_path: Path) -> None:
     soft = two_squares()
     soft[0, :9] = 30

@@ -94,9 +94,10 @@ class InstanceReading:
         paths: Sequence[Path],
         remedy: str = "give --connected-components, and for soft edges --threshold",
     ) -> None:
-        """Warn if most numbers of the first maps lie in several pieces, or hold classes, too.
+        """Warn if most numbers of the first maps lie in several pieces, hold classes, too, or are averages.
 
-        Numbers lie in pieces where 255 means any instance; they hold classes as in Cityscapes' instanceIds.
+        Numbers lie in pieces where 255 means any instance; they hold classes as in Cityscapes' instanceIds;
+        a third of them are averages in the coarser levels of pyramids.
 
         Args:
             paths: files of the maps.
@@ -104,7 +105,7 @@ class InstanceReading:
         """
         if self.connected_components:
             return
-        whole = torn = 0
+        whole = torn = averages = 0
         found = np.array([], np.int32)
         for path in paths[:_LOOKED_AT]:
             # What is wrong with a file is told where it is converted.
@@ -115,6 +116,7 @@ class InstanceReading:
                 except (ValueError, OSError):
                     continue
             found = np.union1d(found, numbers)
+            averages += len(_only_between(numbers))
             pieces = number_pieces(numbers)
             places = np.unique(pieces, return_index=True)[1]
             counts = np.unique(numbers.ravel()[places], return_counts=True)
@@ -126,6 +128,14 @@ class InstanceReading:
                 f"{paths[0].parent}: the numbers of instances look like class * {divisor} + number, got "
                 f"{shortened([str(value) for value in found[found >= divisor]], 4)}; if so, they are "
                 f"several classes: split them (numpy.divmod by {divisor}) into maps of classes and numbers",
+                stacklevel=3,
+            )
+        # Beside a mask with soft edges there are several that are none.
+        elif max(20, (torn + whole) / 3) < averages < torn + whole - 1:
+            warnings.warn(
+                f"{paths[0].parent}: {averages} of {torn + whole} numbers of instances lie nowhere but "
+                f"between a smaller and a greater one (first {min(len(paths), _LOOKED_AT)} files), as "
+                "averages do: resize labels by the nearest pixel, and take the finest level of a pyramid",
                 stacklevel=3,
             )
         elif torn > whole:
@@ -153,13 +163,30 @@ def _divisor(values: NDArray[np.int32]) -> int | None:
     return None
 
 
+def _only_between(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the numbers (N,) whose pixels all lie between a smaller and a greater one, as on a slope."""
+    slope, top_or_ground = np.zeros((2, *numbers.shape), bool)
+    lines = (numbers, slope, top_or_ground)
+    for values, *places in (lines, [each.T for each in lines]):
+        before, after = np.sign(np.diff(values, axis=0))[:-1], np.sign(np.diff(values, axis=0))[1:]
+        for place, product in zip(places, (1, -1), strict=True):
+            place[1:-1] |= before * after == product
+    slope &= ~top_or_ground
+    return np.setdiff1d(numbers[slope], numbers[~slope])
+
+
 def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
     """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata."""
     lowest, highest = int(numbers.min(initial=0)), int(numbers.max(initial=0))
     if lowest < 0:
+        several = len(np.unique(numbers[numbers < 0])) > 1
         raise ValueError(
-            f"{path} must have numbers of instances from 0 on, got {lowest}; if that is what lies outside of "
-            f"the picture, give --nodata {lowest}"
+            f"{path} must have numbers of instances from 0 on, got {lowest}; "
+            + (
+                "they did not fit into 16 bits, or were interpolated: write the labels again as int32"
+                if several
+                else f"if that is what lies outside of the picture, give --nodata {lowest}"
+            )
         )
     if highest not in _EXTREMES:
         return
