@@ -89,7 +89,7 @@ def test_smaller_masks_lie_on_larger_and_crowds_below() -> None:
 
 def test_hidden_masks_are_told() -> None:
     masks = [mask("xx"), mask("x."), mask(".x"), mask("..")]
-    with pytest.warns(UserWarning, match="a: 2 masks are empty or hidden by smaller ones; left out"):
+    with pytest.warns(UserWarning, match="a has 2 masks that are empty or hidden by smaller ones; left out"):
         panoptic, _ = panoptic_from_masks(masks, (1, 2), source="a")
     assert panoptic.tolist() == [[20_002, 20_003]]
 

@@ -1,5 +1,6 @@
 """COCO instances JSON (polygons and run lengths) as images to convert."""
 
+import math
 import os
 import warnings
 from collections import Counter
@@ -133,6 +134,8 @@ def _annotations_of_images(
         ValueError: annotations have no image or category, or none has an outline.
     """
     annotations: dict[ImageId, list[_Annotation]] = {image_id: [] for image_id in images}
+    # Roboflow declares the areas of the boxes, those of all annotations: they say nothing of the outlines.
+    are_of_outlines = not all(map(_has_area_of_box, entries))
     problems: list[str] = []
     without: list[str] = []
     images_without: dict[ImageId, None] = {}
@@ -144,8 +147,9 @@ def _annotations_of_images(
             train_id = categories.train_id(category_id_of(entry, categories, where))
             outline = _without_stray_points(entry.get("segmentation"))
             if outline:
+                area = entry.get("area") if are_of_outlines else None
                 annotations[image_id].append(
-                    _Annotation(outline, train_id, is_crowd(entry, where), where, entry.get("area"))
+                    _Annotation(outline, train_id, is_crowd(entry, where), where, area)
                 )
             if outline in (None, [], "", {}) or outline != entry.get("segmentation"):
                 without.append(name)
@@ -171,6 +175,16 @@ def _annotations_of_images(
         )
     _warn_of_repeated_ids(entries, path)
     return annotations
+
+
+def _has_area_of_box(entry: Any) -> bool:
+    box = entry.get("bbox") if isinstance(entry, dict) else None
+    if not isinstance(box, list) or len(box) != 4:
+        return False
+    area = entry.get("area")
+    if not all(isinstance(value, int | float) and abs(value) < FARTHEST**2 for value in (area, *box)):
+        return False
+    return math.isclose(area, box[2] * box[3], rel_tol=1e-3, abs_tol=0.01)  # rounded to three digits
 
 
 def _warn_of_repeated_ids(entries: list[Any], path: Path) -> None:
@@ -274,10 +288,14 @@ def _is_root(entry: Any, entries: list[Any], used: Collection[int | None]) -> bo
     if not others or not isinstance(entry, dict) or whole_number(entry.get("id")) in used:
         return False
     name = entry.get("name")
-    return isinstance(name, str) and (
-        all(other.get("supercategory") == name for other in others)
-        or any(other.get("name") == name and other.get("id") != entry.get("id") for other in others)
-    )
+    if not isinstance(name, str):
+        return False
+    alike = [each for each in (entry, *others) if each.get("name") == name]
+    if len({whole_number(each.get("id")) for each in alike}) > 1:
+        # Of a part of the data without this class, no annotation tells which of them it is: the first is not.
+        first = next(each for each in entries if each in alike)
+        return first is entry or any(whole_number(each.get("id")) in used for each in alike)
+    return all(other.get("supercategory") == name for other in others)
 
 
 class _Drawn(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import check_size
 from axial_deeplab.panoptic.map import (
@@ -163,9 +164,8 @@ def panoptic_from_masks(
     hidden = len(set(ids) - {VOID} - {segment.id for segment in segments})
     if hidden:
         on_top = "later" if in_order else "smaller"
-        warnings.warn(
-            f"{source}: {hidden} masks are empty or hidden by {on_top} ones; left out", stacklevel=2
-        )
+        text = f"has {hidden} masks that are empty or hidden by {on_top} ones; left out"
+        warnings.warn(ImageWarning(source, text, "hidden masks"), stacklevel=2)
     return Panoptic(panoptic, segments)
 
 
