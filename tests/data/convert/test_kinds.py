@@ -832,6 +832,32 @@ def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.Capture
     assert (code, "2 shapes of other pages than 1 (give another with --page) left" in printed) == (0, True)
 
 
+def test_the_hierarchy_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As QuPath's `GsonTools.getInstance().toJson` writes the root; of an ellipse 4 corners of 100.
+    def feature(role: str, points: list[list[float]], *children: object, **more: object) -> dict[str, object]:
+        geometry = {"type": "Polygon", "coordinates": [points]} | more if points else {}
+        properties: dict[str, object] = {"objectType": role, "childObjects": list(children)}
+        if role == "detection":
+            properties["classification"] = {"names": ["cell", "positive"], "color": [1, 2, 3]}
+        return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    oval = feature("detection", [[2, 4], [4, 2], [6, 4], [4, 6]], isEllipse=True)
+    square = feature("detection", [[8, 1], [10, 1], [10, 3], [8, 3]])
+    cores = [feature("tmaCore", [[0, 0], [9, 0], [9, 9], [0, 9]], oval), feature("tmaCore", [], square)]
+    (tmp_path / "a.geojson").write_text(json.dumps(feature("root", [], *cores)))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")["a.png"]
+    y, x = np.mgrid[:12, :16] + 0.5
+    disc = np.hypot(x - 4, y - 4) < 2
+    name = "cell: positive"
+    assert same(found, [(name, disc), (name, mask([(8, 1), (10, 1), (10, 3), (8, 3)]))])
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "again")
+    assert (code, "2 cores of tissue microarrays, which hold objects and are none, left" in printed) == (
+        0,
+        True,
+    )
+
+
 def test_subsets_of_cvat_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
     edited(root / "annotations.xml", '<image id="0"', '<image id="0" subset="Train"')
