@@ -814,6 +814,40 @@ def test_rois_of_imagej_between_pixels_and_on_other_pages(
     assert "1 points, lines, angles and texts, which have no area, left out" in printed
 
 
+def test_shapes_of_hyperstacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # ImageJ 1.53t wrote such ROIs: two channels, three depths, two times, in which channels change fastest.
+    roifile = pytest.importorskip("roifile")
+    places = [(1, 1, 1), (2, 3, 2), (0, 2, 0), (0, 0, 0), (1, 4, 1)]
+    squares = [[(x, 1), (x + 2, 1), (x + 2, 3), (x, 3)] for x in range(0, 15, 3)]
+    features = []
+    for root in (tmp_path / "imagej", tmp_path / "qupath"):
+        root.mkdir()
+        stack = np.zeros((2, 3, 2, 12, 16), np.uint8)
+        tifffile.imwrite(root / "a.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    for number, (square, (c, z, t)) in enumerate(zip(squares, places, strict=True)):
+        roi = roifile.ImagejRoi.frompoints(np.array(square), name=str(number))
+        roi.c_position, roi.z_position, roi.t_position = c, z, t
+        roifile.roiwrite(tmp_path / "imagej" / "a.zip", roi)
+        geometry = {"type": "Polygon", "coordinates": [square]}
+        plane = {"c": -1, "z": max(z, 1) - 1, "t": max(t, 1) - 1}
+        features.append({"type": "Feature", "geometry": geometry | {"plane": plane}})
+    (tmp_path / "qupath" / "a.geojson").write_text(json.dumps(features))
+    for kind, page, wanted in (
+        ("imagej", 1, [0, 3]),
+        ("imagej", 3, [2, 3]),
+        ("imagej", 10, [2, 3]),
+        ("imagej", 12, [1, 3]),
+        ("qupath", 1, [0, 3]),
+        ("qupath", 4, [2]),
+        ("qupath", 11, [1]),
+    ):
+        output = tmp_path / f"{kind}{page}"
+        found = segments_of(capsys, tmp_path / kind, "--page", page, output=output)["a.tif"]
+        assert same(found, [("object", mask(squares[number])) for number in wanted]), (kind, page)
+    code, printed = convert(capsys, tmp_path / "imagej", "--page", 13, "--output", tmp_path / "none")
+    assert (code, "give another --page" in printed or "--copy-images" in printed) == (2, True), printed
+
+
 def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "qupath", tmp_path / "qupath")
     for name in ("a", "b"):

@@ -2,7 +2,8 @@
 
 Source:
     ImageJ, `RoiDecoder`, read by roifile: coordinates are edges of pixels; a composite has holes and parts.
-    ROIs have no class and no order, so that the smaller lies on top.
+    ROIs have no class and no order, so that the smaller lies on top. Of a stack they have the page, of a
+    hyperstack channel, depth and time instead, 0 for all.
 """
 
 import re
@@ -21,6 +22,7 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_place,
     page_of_stack,
     shapes_to_convert,
 )
@@ -59,7 +61,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         shapes = [
             shape
             for roi, content in _rois(path)
-            if (shape := _shape(content, f"{path}: {roi}", thing, page, left_out)) is not None
+            if (shape := _shape(content, f"{path}: {roi}", thing, (photo, page), left_out)) is not None
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
@@ -95,7 +97,9 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
         raise ValueError(f"{path} must be a ZIP file of ROIs, got: {error}; save it again") from None
 
 
-def _shape(content: bytes, where: str, name: str, page: int | None, left_out: LeftOut) -> Shape | None:
+def _shape(
+    content: bytes, where: str, name: str, shown: tuple[Path, int | None], left_out: LeftOut
+) -> Shape | None:
     try:
         from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
     except ImportError:
@@ -111,7 +115,8 @@ def _shape(content: bytes, where: str, name: str, page: int | None, left_out: Le
     if roi.roitype not in areas or roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):
         left_out.add("points, lines, angles and texts, which have no area,", where)
         return None
-    if left_out.is_of_other_page(roi.position, page, where):
+    places = {"C": roi.c_position, "Z": roi.z_position, "T": roi.t_position}
+    if left_out.is_of_other_page(roi.position or page_of_place(*shown, places), shown[1], where):
         return None
     if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL) and not roi.composite:
         left, top, right, bottom = (float(v) for v in (roi.left, roi.top, roi.right, roi.bottom))

@@ -23,6 +23,7 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_place,
     page_of_stack,
     shapes_to_convert,
 )
@@ -57,8 +58,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
         features = _with_children(features)
-        numbers, page = [_page(feature) for feature in features], page_of_stack(photo, options)
-        numbers = numbers if any(number != 1 for number in numbers) else [0] * len(numbers)
+        page = page_of_stack(photo, options)
+        planes = [_plane(feature) for feature in features]
+        is_of_stack = any(place > 1 for plane in planes for place in plane.values())
+        numbers = [page_of_place(photo, page, plane) if is_of_stack else 0 for plane in planes]
         shapes = [
             shape
             for place, feature in enumerate(features)
@@ -93,13 +96,13 @@ def _with_children(features: list[Any]) -> list[Any]:
     return found
 
 
-def _page(feature: Any) -> int:
-    """Return the page that an object is on, 1 where nothing says: depths and times count from 0 on."""
+def _plane(feature: Any) -> dict[str, int]:
+    """Return the depth and the time of an object, from 1 on; the first where nothing says."""
     plane: Any = feature
     for key in ("geometry", "plane"):
         plane = plane.get(key) if isinstance(plane, dict) else None
-    places = [plane.get(key) for key in "zt"] if isinstance(plane, dict) else []
-    return 1 + sum(place for place in places if isinstance(place, int))
+    places = {key.upper(): plane.get(key) if isinstance(plane, dict) else 0 for key in "zt"}
+    return {axis: 1 + place if isinstance(place, int) and place > 0 else 1 for axis, place in places.items()}
 
 
 def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
