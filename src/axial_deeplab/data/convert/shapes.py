@@ -292,6 +292,7 @@ class Photos:
     def __init__(self, folder: Path, *, exclude: Collection[str] = (), endings: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._used: set[Path] = set()
+        self._whole: set[str] = set()
         self._by_name: dict[str, list[Path]] = {}
         for path in list_files(folder, SUFFIXES, recursive=True):
             inside = path.relative_to(folder).parts[:-1]
@@ -306,6 +307,17 @@ class Photos:
             FileNotFoundError: there is none, or several are as likely.
         """
         return self._found(name, where, lambda path: path.name)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say all names that will be asked for: the picture of one with its suffix is not that of its stem.
+
+        Of a.png and a.tif, `predict --save` calls the files of the second a.tif.zip and so on.
+
+        Args:
+            names: paths of annotations below their folder, without the suffix of these.
+        """
+        parts = [_parts(spelled_alike(name)) for name in names]
+        self._whole = {"/".join(each[place:]) for each in parts for place in range(len(each))}
 
     def find_stem(self, name: str, where: str) -> Path:
         """Return the picture of a name without its suffix, or with it, where two have one stem.
@@ -366,6 +378,8 @@ class Photos:
 
         most = max(map(alike, candidates), default=0)
         best = [path for path in candidates if alike(path) == most]
+        if len(best) > 1:
+            best = [path for path in best if spelled_alike(self.file_name(path)) not in self._whole] or best
         if len(best) > 1:  # "a.png" itself rather than "more/a.png"
             best = [path for path in best if len(path.relative_to(self.folder).parts) == most] or best
         if len(best) != 1:

@@ -51,8 +51,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     thing = options.thing_or_object
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    files = files_of(source, ".roi", ".zip")
+    photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
     images = []
-    for path in files_of(source, ".roi", ".zip"):
+    for path in files:
         stem = path.relative_to(folder_of(source)).with_suffix("").as_posix()
         bare = path.stem if photos.knows_stem(stem) else _SET.sub("", path.stem)
         name = stem[: -len(path.stem)] + bare

@@ -45,8 +45,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         OSError: a picture is missing.
     """
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    files = files_of(source, ".geojson", ".json")
+    photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
     images = []
-    for path in files_of(source, ".geojson", ".json"):
+    for path in files:
         document = load_json(path, types=(dict, list))
         if not _is_geojson(path):
             left_out.add("JSON files of another kind", path.name)
