@@ -64,8 +64,8 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         ValueError, match=r"semantic must be given unless instances are, .* got None with .*2 things"
     ):
         panoptic_from_maps(None, ids, CATEGORIES, source="a")
-    many = np.arange(1, 10_001).reshape(100, 100)
-    with pytest.raises(ValueError, match="a: instance_id must be from 0 to label_divisor - 1"):
+    many = np.arange(1, 141_601).reshape(354, 400)
+    with pytest.raises(ValueError, match="a: instance_id must be from 0 to 141071, got 141072"):
         panoptic_from_maps(None, many, NUCLEI, source="a")
 
 

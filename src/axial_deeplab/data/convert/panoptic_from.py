@@ -21,6 +21,7 @@ from axial_deeplab.panoptic.map import (
     measure_segments,
     panoptic_id,
     relabel,
+    semantic_map,
 )
 
 Source = str | os.PathLike[str]
@@ -192,10 +193,10 @@ def _numbered(train_id: int, next_instance: dict[int, int] | list[int], source: 
 
 
 def _segments(panoptic: PanopticMap, crowds: Collection[int]) -> tuple[Segment, ...]:
-    measured = zip(*(column.tolist() for column in measure_segments(panoptic)), strict=True)
-    first = panoptic_id(0)
+    values, areas, boxes = measure_segments(panoptic)
+    columns = (column.tolist() for column in (values, semantic_map(values), areas, boxes))
     return tuple(
-        Segment(id=value, train_id=value // first - 1, area=area, is_crowd=value in crowds, bbox=tuple(box))
-        for value, area, box in measured
+        Segment(id=value, train_id=train_id, area=area, is_crowd=value in crowds, bbox=tuple(box))
+        for value, train_id, area, box in zip(*columns, strict=True)
         if value != VOID
     )
