@@ -98,7 +98,7 @@ def panoptic_from_maps(
                 continue
             raise ValueError(
                 f"{source} must have only ids of the categories, got {category_id}; "
-                "add the category, or give the id as void label"
+                f"add the category, or give the id as void label (--void-label {category_id})"
             )
         train_id = categories.train_id(category_id)
         if not categories[train_id].is_thing:
