@@ -814,6 +814,24 @@ def test_rois_of_imagej_between_pixels_and_on_other_pages(
     assert "1 points, lines, angles and texts, which have no area, left out" in printed
 
 
+def test_round_corners_and_splines_of_imagej(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roifile = pytest.importorskip("roifile")
+    options = roifile.ROI_OPTIONS
+    corners = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, left=3, top=4, right=23, bottom=21)
+    corners.rounded_rect_arc_size = 8
+    nodes = np.array([[5, 5], [20, 3], [30, 20], [15, 30], [15, 30]], np.float32)
+    spline = roifile.ImagejRoi.frompoints(nodes)
+    spline.options |= options.SPLINE_FIT | options.SUB_PIXEL_RESOLUTION
+    # As many as `ImageProcessor.fill` of ImageJ 1.53t draws.
+    for name, roi, pixels in (("corners", corners, 328), ("spline", spline, 582)):
+        root = tmp_path / name
+        root.mkdir()
+        Image.new("RGB", (40, 40)).save(root / "a.png")
+        roifile.roiwrite(root / "a.roi", roi)
+        ((_, found),) = segments_of(capsys, root, output=root / "out")["a.png"]
+        assert abs(int(found.sum()) - pixels) <= 1, name
+
+
 def test_shapes_of_hyperstacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # ImageJ 1.53t wrote such ROIs: two channels, three depths, two times, in which channels change fastest.
     roifile = pytest.importorskip("roifile")
