@@ -258,6 +258,20 @@ def test_areas_that_are_not_what_is_drawn_are_told(
     assert "annotations[3]" in printed
 
 
+def test_a_polygon_alone_is_one_in_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def alone(document: dict[str, Any]) -> None:
+        ring(document)
+        for each in document["annotations"]:
+            each["segmentation"] = each["segmentation"][0]
+
+    save(tmp_path / "images" / "big.png", np.zeros((20, 20, 3), np.uint8))
+    root = instances(tmp_path, alone)
+    code, printed = convert_instances(capsys, root)
+    assert (code, "left out" in printed) == (0, True), printed  # six lie below the seventh
+    ids = read_panoptic_png(next((root / "out/panoptic").rglob("*.png")))
+    assert int((ids > 0).sum()) == 100
+
+
 def areas_of_boxes(document: dict[str, Any]) -> None:
     """Draw triangles whose areas are declared as Roboflow does: those of the boxes, rounded."""
     outline = [[5, 5, 15.3333, 5, 15.3333, 15, 5, 5]]

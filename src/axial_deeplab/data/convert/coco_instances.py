@@ -145,13 +145,14 @@ def _annotations_of_images(
         with refusing(problems):
             image_id = image_id_of(entry, images, where)
             train_id = categories.train_id(category_id_of(entry, categories, where))
-            outline = _without_stray_points(entry.get("segmentation"))
+            segmentation = _as_polygons(entry.get("segmentation"))
+            outline = _without_stray_points(segmentation)
             if outline:
                 area = entry.get("area") if are_of_outlines else None
                 annotations[image_id].append(
                     _Annotation(outline, train_id, is_crowd(entry, where), where, area)
                 )
-            if outline in (None, [], "", {}) or outline != entry.get("segmentation"):
+            if outline in (None, [], "", {}) or outline != segmentation:
                 without.append(name)
                 images_without.setdefault(image_id)
     if problems:
@@ -237,6 +238,11 @@ def _inside(pixels: NDArray[np.bool_]) -> int:
     """Return how many pixels of a mask have all four neighbors."""
     rows = pixels[1:-1] & pixels[:-2] & pixels[2:]
     return int((rows[:, 1:-1] & pixels[1:-1, :-2] & pixels[1:-1, 2:]).sum())
+
+
+def _as_polygons(outline: Any) -> Any:
+    """Return a polygon that is not in a list, as supervision 0.12 wrote them, in one."""
+    return [outline] if isinstance(outline, list) and _is_polygon(outline) else outline
 
 
 def _without_stray_points(outline: Any) -> Any:
