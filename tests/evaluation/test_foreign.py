@@ -160,8 +160,8 @@ def test_labels():
             "id2label must name every class, got no name for 9",
         ),
         (
-            lambda: from_labels(np.arange(1, 10_201).reshape(102, 100), CELLS),
-            "instance_id must be from 0 to label_divisor - 1 = 9999, got 10000",
+            lambda: from_labels(np.arange(1, 141_601).reshape(354, 400), CELLS),
+            "instance_id must be from 0 to 141071, got 141072",
         ),
     ],
 )

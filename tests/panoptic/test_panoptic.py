@@ -45,10 +45,23 @@ def test_the_map_value_tells_class_and_instance():
     assert panoptic_id(0) == 10_000
     assert panoptic_id(132, 9_999) == 1_339_999
     assert panoptic_id(2, 3, label_divisor=256) == 3 * 256 + 3
-    with pytest.raises(ValueError, match=r"instance_id must be from 0 to label_divisor - 1 = 255, got 256"):
+    with pytest.raises(ValueError, match=r"instance_id must be from 0 to 255, got 256; cut the image"):
         panoptic_id(0, 256, label_divisor=256)
     with pytest.raises(ValueError, match=r"label_divisor must .* int32, got 100000000 for train_id 30"):
         panoptic_id(30, label_divisor=10**8)
+
+
+def test_more_instances_than_the_divisor_holds():
+    ids = [panoptic_id(train_id, number) for train_id in (0, 1, 8191) for number in (9_999, 10_000, 141_071)]
+    assert ids[:3] == [19_999, 2**30, 2**30 + 2**17 - 1]
+    assert len(set(ids)) == 9
+    assert max(ids) == 2**31 - 1
+    assert semantic_map(np.array([[0, *ids]])).tolist() == [[255, 0, 0, 0, 1, 1, 1, 8191, 8191, 8191]]
+    with pytest.raises(ValueError, match="instance_id must be from 0 to 141071, got 141072; cut the image"):
+        panoptic_id(0, 141_072)
+    for train_id, number in ((8192, 10_000), (107_373, 4_000)):  # the other would be one of these
+        with pytest.raises(ValueError, match=r"label_divisor must .* within int32"):
+            panoptic_id(train_id, number)
 
 
 def test_the_semantic_map_keeps_void_apart():

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 VOID = 0
 LABEL_DIVISOR = 10_000
+# Instances that LABEL_DIVISOR has no room for have ids from here on: 13 bits of the class, 17 of the rest.
+_FURTHER = 1 << 30
+_FURTHER_BITS = 17
 
 IntArray = NDArray[np.integer[Any]]
 PanopticMap = NDArray[np.int32]
@@ -68,16 +71,26 @@ class Panoptic:
 def panoptic_id(train_id: int, instance_id: int = 0, label_divisor: int = LABEL_DIVISOR) -> int:
     """Return the value of a segment in a panoptic map.
 
+    It is `(train_id + 1) * label_divisor + instance_id`. With `LABEL_DIVISOR`, instances from there on have
+    2^30 + train_id * 2^17 + what exceeds it; up to 141,071 of a class.
+
     Raises:
         ValueError: the instance does not fit under the divisor, or the value does not fit into int32.
     """
-    if not 0 <= instance_id < label_divisor:
+    has_more = label_divisor == LABEL_DIVISOR
+    highest = label_divisor - 1 + (has_more << _FURTHER_BITS)
+    if not 0 <= instance_id <= highest:
         raise ValueError(
-            f"instance_id must be from 0 to label_divisor - 1 = {label_divisor - 1}, got {instance_id}; "
-            "cut the image into smaller ones, or choose a larger label_divisor in Python"
+            f"instance_id must be from 0 to {highest}, got {instance_id}; "
+            "cut the image into smaller ones, or choose another label_divisor in Python"
         )
-    value = (train_id + 1) * label_divisor + instance_id
-    if value > np.iinfo(np.int32).max:
+    most = int(np.iinfo(np.int32).max)
+    if instance_id < label_divisor:
+        value = (train_id + 1) * label_divisor + instance_id
+        most = _FURTHER - 1 if has_more else most
+    else:
+        value = _FURTHER + (train_id << _FURTHER_BITS) + instance_id - label_divisor
+    if value > most:
         raise ValueError(
             f"label_divisor must keep (train_id + 1) * label_divisor within int32, got {label_divisor} "
             f"for train_id {train_id}; choose a smaller one"
@@ -89,8 +102,12 @@ def semantic_map(
     panoptic: IntArray, *, label_divisor: int = LABEL_DIVISOR, ignore_label: int = 255
 ) -> PanopticMap:
     """Return the train id of every pixel of a panoptic map, `ignore_label` where it is void."""
-    train_ids = np.asarray(panoptic, dtype=np.int32) // label_divisor - 1
+    values = np.asarray(panoptic, dtype=np.int32)
+    train_ids = values // label_divisor - 1
     train_ids[train_ids < 0] = ignore_label
+    if label_divisor == LABEL_DIVISOR and values.max(initial=0) >= _FURTHER:
+        is_further = values >= _FURTHER
+        train_ids[is_further] = (values[is_further] - _FURTHER) >> _FURTHER_BITS
     return train_ids
 
 

@@ -258,6 +258,46 @@ def test_areas_that_are_not_what_is_drawn_are_told(
     assert "annotations[3]" in printed
 
 
+def test_a_polygon_alone_is_one_in_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def alone(document: dict[str, Any]) -> None:
+        ring(document)
+        for each in document["annotations"]:
+            each["segmentation"] = each["segmentation"][0]
+
+    save(tmp_path / "images" / "big.png", np.zeros((20, 20, 3), np.uint8))
+    root = instances(tmp_path, alone)
+    code, printed = convert_instances(capsys, root)
+    assert (code, "left out" in printed) == (0, True), printed  # six lie below the seventh
+    ids = read_panoptic_png(next((root / "out/panoptic").rglob("*.png")))
+    assert int((ids > 0).sum()) == 100
+
+
+def areas_of_boxes(document: dict[str, Any]) -> None:
+    """Draw triangles whose areas are declared as Roboflow does: those of the boxes, rounded."""
+    outline = [[5, 5, 15.3333, 5, 15.3333, 15, 5, 5]]
+    document["annotations"] = [
+        {"id": n, "image_id": 5, "category_id": 7, "segmentation": outline}
+        | {"bbox": [5, 5, 10.333, 10], "area": 103.333}
+        for n in range(3)
+    ]
+    document["images"] = [{"id": 5, "file_name": "big.png", "height": 20, "width": 20}]
+
+
+def test_areas_that_are_those_of_the_boxes_are_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "images" / "big.png", np.zeros((20, 20, 3), np.uint8))
+    root = instances(tmp_path, areas_of_boxes)
+    code, printed = convert_instances(capsys, root)
+    assert (code, "area is not" in printed) == (0, False), printed
+    shutil.rmtree(root / "out")
+    document = json.loads((root / "instances.json").read_text())
+    document["annotations"][1]["area"] = 12
+    document["annotations"][2]["bbox"] = 3
+    (root / "instances.json").write_text(json.dumps(document))
+    assert "3 annotations whose area is not what is drawn" in convert_instances(capsys, root)[1]
+
+
 def holes_as_second_outlines(document: dict[str, Any]) -> None:
     """Draw a block of 12 x 12 with a hole of 8 x 8 in which an island of 2 x 2 lies, and one of two parts."""
     rings = [[n, n, m, n, m, m, n, m] for n, m in ((4, 12), (2, 14), (7, 9))]

@@ -8,10 +8,15 @@ import pytest
 import tifffile
 from PIL import Image
 
+from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
+from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.map import semantic_map
+from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from dataset_conversion import convert
 
 
 def test_pieces_touch_at_sides_and_corners() -> None:
@@ -247,3 +252,27 @@ def test_nodata_of_a_raster_is_named_and_mended(dtype: type, number: int, tmp_pa
 def test_a_greatest_number_elsewhere_is_no_nodata(values: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(values.astype(np.uint8)).save(tmp_path / "a.png")
     InstanceReading().read(tmp_path / "a.png")
+
+
+def test_more_than_9999_objects_of_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = np.zeros((240, 400), np.uint16)
+    numbers[::2, ::2] = np.arange(1, 24_001).reshape(120, 200)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "maps" / "a.tif", numbers)
+    Image.new("RGB", (400, 240)).save(tmp_path / "images" / "a.png")
+    words = ("maps", "--images", tmp_path / "images", "--instances", tmp_path / "maps", "--thing", "cell")
+    assert convert(capsys, *words, "--background", "rest", "--output", tmp_path / "out")[0] == 0
+    data = CocoPanopticDataset(
+        tmp_path / "images", tmp_path / "out" / "panoptic", tmp_path / "out" / "panoptic.json"
+    )
+    (sample,) = data
+    assert sample.panoptic is not None
+    found = find_instances(sample.truth, data.categories)
+    assert [each.number for each in found] == list(range(1, 24_001))
+    assert {each.category.name for each in found} == {"cell"}
+    assert (numbered_map(found, (240, 400)) > 0).tolist() == (numbers > 0).tolist()
+    cell, rest = map(data.categories.names.index, ("cell", "rest"))
+    np.testing.assert_array_equal(semantic_map(sample.panoptic), np.where(numbers > 0, cell, rest))
+    targets = PanopticTargets([cell])(sample.truth)
+    assert int(targets["center_target"].eq(1).sum()) == 24_000

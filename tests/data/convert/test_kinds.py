@@ -814,6 +814,58 @@ def test_rois_of_imagej_between_pixels_and_on_other_pages(
     assert "1 points, lines, angles and texts, which have no area, left out" in printed
 
 
+def test_round_corners_and_splines_of_imagej(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roifile = pytest.importorskip("roifile")
+    options = roifile.ROI_OPTIONS
+    corners = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, left=3, top=4, right=23, bottom=21)
+    corners.rounded_rect_arc_size = 8
+    nodes = np.array([[5, 5], [20, 3], [30, 20], [15, 30], [15, 30]], np.float32)
+    spline = roifile.ImagejRoi.frompoints(nodes)
+    spline.options |= options.SPLINE_FIT | options.SUB_PIXEL_RESOLUTION
+    # As many as `ImageProcessor.fill` of ImageJ 1.53t draws.
+    for name, roi, pixels in (("corners", corners, 328), ("spline", spline, 582)):
+        root = tmp_path / name
+        root.mkdir()
+        Image.new("RGB", (40, 40)).save(root / "a.png")
+        roifile.roiwrite(root / "a.roi", roi)
+        ((_, found),) = segments_of(capsys, root, output=root / "out")["a.png"]
+        assert abs(int(found.sum()) - pixels) <= 1, name
+
+
+def test_shapes_of_hyperstacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # ImageJ 1.53t wrote such ROIs: two channels, three depths, two times, in which channels change fastest.
+    roifile = pytest.importorskip("roifile")
+    places = [(1, 1, 1), (2, 3, 2), (0, 2, 0), (0, 0, 0), (1, 4, 1)]
+    squares = [[(x, 1), (x + 2, 1), (x + 2, 3), (x, 3)] for x in range(0, 15, 3)]
+    features = []
+    for root in (tmp_path / "imagej", tmp_path / "qupath"):
+        root.mkdir()
+        stack = np.zeros((2, 3, 2, 12, 16), np.uint8)
+        tifffile.imwrite(root / "a.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    for number, (square, (c, z, t)) in enumerate(zip(squares, places, strict=True)):
+        roi = roifile.ImagejRoi.frompoints(np.array(square), name=str(number))
+        roi.c_position, roi.z_position, roi.t_position = c, z, t
+        roifile.roiwrite(tmp_path / "imagej" / "a.zip", roi)
+        geometry = {"type": "Polygon", "coordinates": [square]}
+        plane = {"c": -1, "z": max(z, 1) - 1, "t": max(t, 1) - 1}
+        features.append({"type": "Feature", "geometry": geometry | {"plane": plane}})
+    (tmp_path / "qupath" / "a.geojson").write_text(json.dumps(features))
+    for kind, page, wanted in (
+        ("imagej", 1, [0, 3]),
+        ("imagej", 3, [2, 3]),
+        ("imagej", 10, [2, 3]),
+        ("imagej", 12, [1, 3]),
+        ("qupath", 1, [0, 3]),
+        ("qupath", 4, [2]),
+        ("qupath", 11, [1]),
+    ):
+        output = tmp_path / f"{kind}{page}"
+        found = segments_of(capsys, tmp_path / kind, "--page", page, output=output)["a.tif"]
+        assert same(found, [("object", mask(squares[number])) for number in wanted]), (kind, page)
+    code, printed = convert(capsys, tmp_path / "imagej", "--page", 13, "--output", tmp_path / "none")
+    assert (code, "give another --page" in printed or "--copy-images" in printed) == (2, True), printed
+
+
 def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "qupath", tmp_path / "qupath")
     for name in ("a", "b"):
@@ -830,6 +882,32 @@ def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.Capture
     assert same(found["a.tif"], OUTLINES[:2])
     code, printed = convert(capsys, root, "--output", tmp_path / "first")
     assert (code, "2 shapes of other pages than 1 (give another with --page) left" in printed) == (0, True)
+
+
+def test_the_hierarchy_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As QuPath's `GsonTools.getInstance().toJson` writes the root; of an ellipse 4 corners of 100.
+    def feature(role: str, points: list[list[float]], *children: object, **more: object) -> dict[str, object]:
+        geometry = {"type": "Polygon", "coordinates": [points]} | more if points else {}
+        properties: dict[str, object] = {"objectType": role, "childObjects": list(children)}
+        if role == "detection":
+            properties["classification"] = {"names": ["cell", "positive"], "color": [1, 2, 3]}
+        return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    oval = feature("detection", [[2, 4], [4, 2], [6, 4], [4, 6]], isEllipse=True)
+    square = feature("detection", [[8, 1], [10, 1], [10, 3], [8, 3]])
+    cores = [feature("tmaCore", [[0, 0], [9, 0], [9, 9], [0, 9]], oval), feature("tmaCore", [], square)]
+    (tmp_path / "a.geojson").write_text(json.dumps(feature("root", [], *cores)))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")["a.png"]
+    y, x = np.mgrid[:12, :16] + 0.5
+    disc = np.hypot(x - 4, y - 4) < 2
+    name = "cell: positive"
+    assert same(found, [(name, disc), (name, mask([(8, 1), (10, 1), (10, 3), (8, 3)]))])
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "again")
+    assert (code, "2 cores of tissue microarrays, which hold objects and are none, left" in printed) == (
+        0,
+        True,
+    )
 
 
 def test_subsets_of_cvat_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

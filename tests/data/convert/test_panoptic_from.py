@@ -64,8 +64,8 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         ValueError, match=r"semantic must be given unless instances are, .* got None with .*2 things"
     ):
         panoptic_from_maps(None, ids, CATEGORIES, source="a")
-    many = np.arange(1, 10_001).reshape(100, 100)
-    with pytest.raises(ValueError, match="a: instance_id must be from 0 to label_divisor - 1"):
+    many = np.arange(1, 141_601).reshape(354, 400)
+    with pytest.raises(ValueError, match="a: instance_id must be from 0 to 141071, got 141072"):
         panoptic_from_maps(None, many, NUCLEI, source="a")
 
 
@@ -89,7 +89,7 @@ def test_smaller_masks_lie_on_larger_and_crowds_below() -> None:
 
 def test_hidden_masks_are_told() -> None:
     masks = [mask("xx"), mask("x."), mask(".x"), mask("..")]
-    with pytest.warns(UserWarning, match="a: 2 masks are empty or hidden by smaller ones; left out"):
+    with pytest.warns(UserWarning, match="a has 2 masks that are empty or hidden by smaller ones; left out"):
         panoptic, _ = panoptic_from_masks(masks, (1, 2), source="a")
     assert panoptic.tolist() == [[20_002, 20_003]]
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+from axial_deeplab.data.channels import Channels
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
@@ -252,6 +253,17 @@ def test_rois(tmp_path):
         assert archive.namelist()[0] == "0001-Zelle, \u00e4_b.roi"
     with zipfile.ZipFile(out / "rois" / "sub" / "none.zip") as archive:
         assert archive.namelist() == []
+
+
+@pytest.mark.parametrize(
+    ("page", "channels", "position"), [(None, None, 0), (3, None, 3), (3, Channels((2, 1)), 0)]
+)
+def test_rois_of_a_page(tmp_path, page, channels, position):
+    roifile = pytest.importorskip("roifile", reason="needs the extra imagej")
+    from axial_deeplab.prediction.save.imagej_rois import write_rois
+
+    write_rois(tmp_path / "a.zip", Picture(Path("a.tif"), "a.tif", FOUND, CATEGORIES, page, channels))
+    assert {roi.position for roi in roifile.roiread(tmp_path / "a.zip")} == {position}
 
 
 def test_rois_of_pictures_that_are_too_large(tmp_path):

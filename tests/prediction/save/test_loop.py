@@ -8,6 +8,7 @@ import yaml
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.save.instances import find_instances, numbered_map
 from axial_deeplab.prediction.save.kinds import KINDS
@@ -62,15 +63,18 @@ def test_each_kind_comes_back_to_the_pixel(kind, tmp_path, monkeypatch, capsys):
         pytest.importorskip(KINDS[kind].package[0], reason="needs an extra")
     monkeypatch.chdir(tmp_path)
     found = awkward()
+    turned = Panoptic(found.map[:, ::-1].copy(), found.segments).measured()
     photo(tmp_path / "photos" / "a.png", found.size)
-    predict_files(Finder({"a.png": found}), ["photos"], "results", save=[kind], overlay=False)
+    photo(tmp_path / "photos" / "a.tif", found.size)  # whose files have the whole name
+    finder = Finder({"a.png": found, "a.tif": turned})
+    predict_files(finder, ["photos"], "results", save=[kind], overlay=False)
     assert main(["dataset", "convert", *COMMANDS[kind].split(), "--output", "back"]) == 0, capsys.readouterr()
-    ((root, sample),) = [
-        (path.parent, sample)
+    samples = {
+        sample.file_name: (sample, data.categories)
         for path in (tmp_path / "back").rglob("panoptic.json")
-        for sample in CocoPanopticDataset("photos", path.parent / "panoptic", path)
-    ]
-    categories = CocoPanopticDataset("photos", root / "panoptic", root / "panoptic.json").categories
+        for data in [CocoPanopticDataset("photos", path.parent / "panoptic", path)]
+        for sample in data
+    }
     has_classes = kind not in ("labels", "rois")
 
     def things(panoptic, categories):
@@ -79,4 +83,7 @@ def test_each_kind_comes_back_to_the_pixel(kind, tmp_path, monkeypatch, capsys):
             for each in find_instances(panoptic, categories)
         }
 
-    assert things(sample.truth, categories) == things(found, CATEGORIES)
+    for name, expected in (("a.png", found), ("a.tif", turned)):
+        sample, categories = samples.pop(name)
+        assert things(sample.truth, categories) == things(expected, CATEGORIES)
+    assert not samples

@@ -1,5 +1,6 @@
 """COCO instances JSON (polygons and run lengths) as images to convert."""
 
+import math
 import os
 import warnings
 from collections import Counter
@@ -133,6 +134,8 @@ def _annotations_of_images(
         ValueError: annotations have no image or category, or none has an outline.
     """
     annotations: dict[ImageId, list[_Annotation]] = {image_id: [] for image_id in images}
+    # Roboflow declares the areas of the boxes, those of all annotations: they say nothing of the outlines.
+    are_of_outlines = not all(map(_has_area_of_box, entries))
     problems: list[str] = []
     without: list[str] = []
     images_without: dict[ImageId, None] = {}
@@ -142,12 +145,14 @@ def _annotations_of_images(
         with refusing(problems):
             image_id = image_id_of(entry, images, where)
             train_id = categories.train_id(category_id_of(entry, categories, where))
-            outline = _without_stray_points(entry.get("segmentation"))
+            segmentation = _as_polygons(entry.get("segmentation"))
+            outline = _without_stray_points(segmentation)
             if outline:
+                area = entry.get("area") if are_of_outlines else None
                 annotations[image_id].append(
-                    _Annotation(outline, train_id, is_crowd(entry, where), where, entry.get("area"))
+                    _Annotation(outline, train_id, is_crowd(entry, where), where, area)
                 )
-            if outline in (None, [], "", {}) or outline != entry.get("segmentation"):
+            if outline in (None, [], "", {}) or outline != segmentation:
                 without.append(name)
                 images_without.setdefault(image_id)
     if problems:
@@ -171,6 +176,16 @@ def _annotations_of_images(
         )
     _warn_of_repeated_ids(entries, path)
     return annotations
+
+
+def _has_area_of_box(entry: Any) -> bool:
+    box = entry.get("bbox") if isinstance(entry, dict) else None
+    if not isinstance(box, list) or len(box) != 4:
+        return False
+    area = entry.get("area")
+    if not all(isinstance(value, int | float) and abs(value) < FARTHEST**2 for value in (area, *box)):
+        return False
+    return math.isclose(area, box[2] * box[3], rel_tol=1e-3, abs_tol=0.01)  # rounded to three digits
 
 
 def _warn_of_repeated_ids(entries: list[Any], path: Path) -> None:
@@ -225,6 +240,11 @@ def _inside(pixels: NDArray[np.bool_]) -> int:
     return int((rows[:, 1:-1] & pixels[1:-1, :-2] & pixels[1:-1, 2:]).sum())
 
 
+def _as_polygons(outline: Any) -> Any:
+    """Return a polygon that is not in a list, as supervision 0.12 wrote them, in one."""
+    return [outline] if isinstance(outline, list) and _is_polygon(outline) else outline
+
+
 def _without_stray_points(outline: Any) -> Any:
     """Return polygons without those of one or two points, which labeling tools leave behind."""
     if isinstance(outline, list) and all(isinstance(polygon, list) for polygon in outline):
@@ -274,10 +294,14 @@ def _is_root(entry: Any, entries: list[Any], used: Collection[int | None]) -> bo
     if not others or not isinstance(entry, dict) or whole_number(entry.get("id")) in used:
         return False
     name = entry.get("name")
-    return isinstance(name, str) and (
-        all(other.get("supercategory") == name for other in others)
-        or any(other.get("name") == name and other.get("id") != entry.get("id") for other in others)
-    )
+    if not isinstance(name, str):
+        return False
+    alike = [each for each in (entry, *others) if each.get("name") == name]
+    if len({whole_number(each.get("id")) for each in alike}) > 1:
+        # Of a part of the data without this class, no annotation tells which of them it is: the first is not.
+        first = next(each for each in entries if each in alike)
+        return first is entry or any(whole_number(each.get("id")) in used for each in alike)
+    return all(other.get("supercategory") == name for other in others)
 
 
 class _Drawn(NamedTuple):

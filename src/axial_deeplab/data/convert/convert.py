@@ -374,7 +374,9 @@ def _paired(files: dict[str, Path], folder: Path, kind: str) -> dict[str, Path]:
             raise ValueError(f"{kind} must have one map of each image, got {other} and {path}; remove one")
     images: dict[str, str] = {}
     for name, path in files.items():
-        other_name = images.setdefault(_stem(name), name)
+        # Of a.png and a.tif, `predict --save` calls the map of the second a.tif.tif.
+        whole = unicodedata.normalize("NFC", name)
+        other_name = images.setdefault(whole if whole in maps else _stem(name), name)
         if other_name != name:
             raise ValueError(
                 f"images must have different names to have maps of their own, got {files[other_name]} and "

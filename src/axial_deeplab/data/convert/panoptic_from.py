@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import check_size
 from axial_deeplab.panoptic.map import (
@@ -20,6 +21,7 @@ from axial_deeplab.panoptic.map import (
     measure_segments,
     panoptic_id,
     relabel,
+    semantic_map,
 )
 
 Source = str | os.PathLike[str]
@@ -96,7 +98,7 @@ def panoptic_from_maps(
                 continue
             raise ValueError(
                 f"{source} must have only ids of the categories, got {category_id}; "
-                "add the category, or give the id as void label"
+                f"add the category, or give the id as void label (--void-label {category_id})"
             )
         train_id = categories.train_id(category_id)
         if not categories[train_id].is_thing:
@@ -163,9 +165,8 @@ def panoptic_from_masks(
     hidden = len(set(ids) - {VOID} - {segment.id for segment in segments})
     if hidden:
         on_top = "later" if in_order else "smaller"
-        warnings.warn(
-            f"{source}: {hidden} masks are empty or hidden by {on_top} ones; left out", stacklevel=2
-        )
+        text = f"has {hidden} masks that are empty or hidden by {on_top} ones; left out"
+        warnings.warn(ImageWarning(source, text, "hidden masks"), stacklevel=2)
     return Panoptic(panoptic, segments)
 
 
@@ -192,10 +193,10 @@ def _numbered(train_id: int, next_instance: dict[int, int] | list[int], source: 
 
 
 def _segments(panoptic: PanopticMap, crowds: Collection[int]) -> tuple[Segment, ...]:
-    measured = zip(*(column.tolist() for column in measure_segments(panoptic)), strict=True)
-    first = panoptic_id(0)
+    values, areas, boxes = measure_segments(panoptic)
+    columns = (column.tolist() for column in (values, semantic_map(values), areas, boxes))
     return tuple(
-        Segment(id=value, train_id=value // first - 1, area=area, is_crowd=value in crowds, bbox=tuple(box))
-        for value, area, box in measured
+        Segment(id=value, train_id=train_id, area=area, is_crowd=value in crowds, bbox=tuple(box))
+        for value, train_id, area, box in zip(*columns, strict=True)
         if value != VOID
     )

@@ -5,10 +5,11 @@ A reader of one kind of files (`kinds/`) makes `LabeledImage`s; `shapes_to_conve
 """
 
 import json
+import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -291,6 +292,7 @@ class Photos:
     def __init__(self, folder: Path, *, exclude: Collection[str] = (), endings: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._used: set[Path] = set()
+        self._whole: set[str] = set()
         self._by_name: dict[str, list[Path]] = {}
         for path in list_files(folder, SUFFIXES, recursive=True):
             inside = path.relative_to(folder).parts[:-1]
@@ -305,6 +307,17 @@ class Photos:
             FileNotFoundError: there is none, or several are as likely.
         """
         return self._found(name, where, lambda path: path.name)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say all names that will be asked for: the picture of one with its suffix is not that of its stem.
+
+        Of a.png and a.tif, `predict --save` calls the files of the second a.tif.zip and so on.
+
+        Args:
+            names: paths of annotations below their folder, without the suffix of these.
+        """
+        parts = [_parts(spelled_alike(name)) for name in names]
+        self._whole = {"/".join(each[place:]) for each in parts for place in range(len(each))}
 
     def find_stem(self, name: str, where: str) -> Path:
         """Return the picture of a name without its suffix, or with it, where two have one stem.
@@ -365,6 +378,8 @@ class Photos:
 
         most = max(map(alike, candidates), default=0)
         best = [path for path in candidates if alike(path) == most]
+        if len(best) > 1:
+            best = [path for path in best if spelled_alike(self.file_name(path)) not in self._whole] or best
         if len(best) > 1:  # "a.png" itself rather than "more/a.png"
             best = [path for path in best if len(path.relative_to(self.folder).parts) == most] or best
         if len(best) != 1:
@@ -406,6 +421,32 @@ def page_of_stack(photo: Path, options: ReadOptions) -> int | None:
     """
     with naming_damage(photo):
         return (options.reading.page or 1) if has_pages(photo) else None
+
+
+def page_of_place(photo: Path, page: int | None, places: Mapping[str, int]) -> int:
+    """Return the page of a stack, from 1 on, that a place in it is; that which is shown if it may be.
+
+    Args:
+        photo: the picture.
+        page: what `page_of_stack` gives of it.
+        places: number of the channel C, of the depth Z and of the time T, from 1 on; 0 stands for any.
+    """
+    if page is None or not any(places.values()):
+        return 0
+    import tifffile
+
+    with naming_damage(photo), tifffile.TiffFile(photo) as tiff:
+        series = tiff.series[0]
+        sizes = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS"}
+    if not set(sizes) & set(places):  # of pages that nobody names, depths and times are taken for each
+        return 1 + sum(place - 1 for place in places.values() if place)
+    if page > math.prod(sizes.values()):
+        return 0
+    shown = np.unravel_index(page - 1, tuple(sizes.values()))
+    wanted = [places.get(axis) or 1 + int(place) for axis, place in zip(sizes, shown, strict=True)]
+    if any(place > size for place, size in zip(wanted, sizes.values(), strict=True)):
+        return page + 1
+    return 1 + int(np.ravel_multi_index([place - 1 for place in wanted], tuple(sizes.values())))
 
 
 def text_of(path: Path) -> str:

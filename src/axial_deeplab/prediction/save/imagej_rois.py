@@ -34,9 +34,12 @@ def write_rois(path: Path, picture: Picture) -> None:
             f"rois must be of pictures of at most {LARGEST_SIDE} pixels a side, got {height} x {width} "
             "(height x width); save labels or geojson instead"
         )
+    # Of a stack they belong to the page that was seen; pages of all channels together are none of ImageJ's.
+    position = 0 if picture.page is None or picture.channels is not None else picture.page
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for instance in picture.instances:
             roi = _roi(instance)
+            roi.position = position
             archive.writestr(f"{roi.name.translate(_NOT_IN_NAMES)}.roi", roi.tobytes())
 
 

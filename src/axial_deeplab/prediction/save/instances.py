@@ -66,7 +66,7 @@ class Instance:
 
 
 def find_instances(panoptic: Panoptic, categories: Categories) -> list[Instance]:
-    """Return the things of a segmentation in the order of their ids.
+    """Return the things of a segmentation in the order of their classes, then of their ids.
 
     Args:
         panoptic: the segmentation.
@@ -76,7 +76,7 @@ def find_instances(panoptic: Panoptic, categories: Categories) -> list[Instance]
     box_of = dict(zip(values, boxes, strict=True))
     things = sorted(
         (s for s in panoptic.segments if categories[s.train_id].is_thing and s.id in box_of),
-        key=lambda segment: segment.id,
+        key=lambda segment: (segment.train_id, segment.id),
     )
     instances = []
     for number, segment in enumerate(things, start=1):

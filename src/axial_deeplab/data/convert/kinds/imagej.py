@@ -2,7 +2,8 @@
 
 Source:
     ImageJ, `RoiDecoder`, read by roifile: coordinates are edges of pixels; a composite has holes and parts.
-    ROIs have no class and no order, so that the smaller lies on top.
+    ROIs have no class and no order, so that the smaller lies on top. Of a stack they have the page, of a
+    hyperstack channel, depth and time instead, 0 for all.
 """
 
 import re
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from axial_deeplab.data.convert.outlines import ellipse, rectangle, ring
+import numpy as np
+
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
@@ -21,6 +24,7 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_place,
     page_of_stack,
     shapes_to_convert,
 )
@@ -29,6 +33,8 @@ TITLE = "a ROI set of ImageJ"
 
 # Bytes of a ROI, unpacked.
 _LARGEST = 2**24
+# Lines for each piece of a spline, and points that lie so close that straight lines do.
+_STEPS, _MOST_NODES = 16, 1000
 _SET = re.compile(r"[ _-]*(roi[ _-]?set|rois?)[ _-]*", re.IGNORECASE)
 
 
@@ -49,8 +55,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """
     thing = options.thing_or_object
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    files = files_of(source, ".roi", ".zip")
+    photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
     images = []
-    for path in files_of(source, ".roi", ".zip"):
+    for path in files:
         stem = path.relative_to(folder_of(source)).with_suffix("").as_posix()
         bare = path.stem if photos.knows_stem(stem) else _SET.sub("", path.stem)
         name = stem[: -len(path.stem)] + bare
@@ -59,7 +67,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         shapes = [
             shape
             for roi, content in _rois(path)
-            if (shape := _shape(content, f"{path}: {roi}", thing, page, left_out)) is not None
+            if (shape := _shape(content, f"{path}: {roi}", thing, (photo, page), left_out)) is not None
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
@@ -95,9 +103,11 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
         raise ValueError(f"{path} must be a ZIP file of ROIs, got: {error}; save it again") from None
 
 
-def _shape(content: bytes, where: str, name: str, page: int | None, left_out: LeftOut) -> Shape | None:
+def _shape(
+    content: bytes, where: str, name: str, shown: tuple[Path, int | None], left_out: LeftOut
+) -> Shape | None:
     try:
-        from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+        from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
     except ImportError:
         raise ValueError(
             'ROI sets need the package roifile, which is missing; pip install "axial-deeplab[imagej]"'
@@ -111,14 +121,49 @@ def _shape(content: bytes, where: str, name: str, page: int | None, left_out: Le
     if roi.roitype not in areas or roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE):
         left_out.add("points, lines, angles and texts, which have no area,", where)
         return None
-    if left_out.is_of_other_page(roi.position, page, where):
+    places = {"C": roi.c_position, "Z": roi.z_position, "T": roi.t_position}
+    if left_out.is_of_other_page(roi.position or page_of_place(*shown, places), shown[1], where):
         return None
     if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL) and not roi.composite:
         left, top, right, bottom = (float(v) for v in (roi.left, roi.top, roi.right, roi.bottom))
         if roi.subpixelrect:  # those are rounded
             left, top, right, bottom = roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd
-        if roi.roitype == ROI_TYPE.RECT:
-            return Shape(name, where, (rectangle(left, top, right, bottom, where=where),))
         radii = (right - left) / 2, (bottom - top) / 2
-        return Shape(name, where, (ellipse(left + radii[0], top + radii[1], *radii, where=where),))
-    return Shape(name, where, tuple(ring(line.tolist(), where) for line in lines))
+        line = ellipse(left + radii[0], top + radii[1], *radii, where=where)
+        if roi.roitype == ROI_TYPE.RECT:
+            line = rectangle(left, top, right, bottom, where=where)
+            if roi.rounded_rect_arc_size > 0:
+                line = _rounded(line, roi.rounded_rect_arc_size, where)
+        return Shape(name, where, (line,))
+    rings = [ring(line.tolist(), where) for line in lines]
+    if roi.options & ROI_OPTIONS.SPLINE_FIT and not roi.composite:
+        rings = [_spline(line) if 2 < len(line) < _MOST_NODES else line for line in rings]
+    return Shape(name, where, tuple(rings))
+
+
+def _rounded(corners: Ring, diameter: float, where: str) -> Ring:
+    """Return a rectangle whose corners are quarters of a disc, or of an ellipse where that is too large."""
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    radii = np.minimum(diameter, high - low) / 2
+    disc = ellipse(0, 0, *radii, where=where)
+    return disc + np.where(disc >= 0, high - radii, low + radii)
+
+
+def _spline(points: Ring) -> Ring:
+    """Return the closed cubic spline through points as ImageJ fits it.
+
+    Source:
+        ImageJ, `PolygonRoi.fitSpline`: from point to point, the parameter grows by the root of the distance.
+    """
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+    step = np.sqrt(np.linalg.norm(after - points, axis=1))[:, None]
+    last = np.roll(step, 1)
+    # The slopes make the second derivatives of neighboring pieces equal.
+    unit = np.eye(len(points))
+    matrix = step * np.roll(unit, -1, axis=1) + 2 * (last + step) * unit + last * np.roll(unit, 1, axis=1)
+    slope = np.linalg.solve(matrix, 3 * (step / last * (points - before) + last / step * (after - points)))
+    t = np.linspace(0, 1, _STEPS, endpoint=False)
+    ends = np.stack([points, step * slope, after, step * np.roll(slope, -1, axis=0)])
+    weights = np.stack([(1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2, t**2 * (3 - 2 * t), t**2 * (t - 1)])
+    return np.einsum("wt,wnc->ntc", weights, ends).reshape(-1, 2)

@@ -46,6 +46,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
     with told_together():
         maps = {name: only_map(paths, name) for name, paths in _maps(source).items()}
+    photos.expect(maps)
     images = []
     for name, path in maps.items():
         photo = photos.find_stem(name, str(path))

@@ -3,14 +3,17 @@
 Source:
     QuPath, "Export objects as GeoJSON", and RFC 7946: coordinates are edges of pixels; the lines after the
     first of a polygon are holes; a MultiPolygon is one object of several parts. They have no order, so that
-    the smaller lies on top.
+    the smaller lies on top. QuPath's code (`QuPathTypeAdapters`, `ROITypeAdapters`): a polygon that is marked
+    as ellipse stands for that in its box; objects may have others in `childObjects`.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from axial_deeplab.data.convert.outlines import ring
+import numpy as np
+
+from axial_deeplab.data.convert.outlines import ellipse, ring
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
@@ -20,6 +23,7 @@ from axial_deeplab.data.convert.shapes import (
     ToConvert,
     files_of,
     folder_of,
+    page_of_place,
     page_of_stack,
     shapes_to_convert,
 )
@@ -41,8 +45,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         OSError: a picture is missing.
     """
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
+    files = files_of(source, ".geojson", ".json")
+    photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
     images = []
-    for path in files_of(source, ".geojson", ".json"):
+    for path in files:
         document = load_json(path, types=(dict, list))
         if not _is_geojson(path):
             left_out.add("JSON files of another kind", path.name)
@@ -53,8 +59,11 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         if isinstance(document, dict):
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
-        numbers, page = [_page(feature) for feature in features], page_of_stack(photo, options)
-        numbers = numbers if any(number != 1 for number in numbers) else [0] * len(numbers)
+        features = _with_children(features)
+        page = page_of_stack(photo, options)
+        planes = [_plane(feature) for feature in features]
+        is_of_stack = any(place > 1 for plane in planes for place in plane.values())
+        numbers = [page_of_place(photo, page, plane) if is_of_stack else 0 for plane in planes]
         shapes = [
             shape
             for place, feature in enumerate(features)
@@ -78,18 +87,35 @@ def _is_geojson(path: Path) -> bool:
     return isinstance(first, dict) and first.get("type") in ("Feature", "FeatureCollection")
 
 
-def _page(feature: Any) -> int:
-    """Return the page that an object is on, 1 where nothing says: depths and times count from 0 on."""
+def _with_children(features: list[Any]) -> list[Any]:
+    """Return objects and those in them, each before its own."""
+    found, rest = [], features[::-1]
+    while rest:
+        found.append(rest.pop())
+        inside = found[-1].get("properties") if isinstance(found[-1], dict) else None
+        inside = inside.get("childObjects", inside.get("children")) if isinstance(inside, dict) else None
+        rest += inside[::-1] if isinstance(inside, list) else []
+    return found
+
+
+def _plane(feature: Any) -> dict[str, int]:
+    """Return the depth and the time of an object, from 1 on; the first where nothing says."""
     plane: Any = feature
     for key in ("geometry", "plane"):
         plane = plane.get(key) if isinstance(plane, dict) else None
-    places = [plane.get(key) for key in "zt"] if isinstance(plane, dict) else []
-    return 1 + sum(place for place in places if isinstance(place, int))
+    places = {key.upper(): plane.get(key) if isinstance(plane, dict) else 0 for key in "zt"}
+    return {axis: 1 + place if isinstance(place, int) and place > 0 else 1 for axis, place in places.items()}
 
 
 def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
     geometry = field(feature, "geometry", dict, where)
     properties = feature.get("properties") or {}
+    role = properties.get("objectType") if isinstance(properties, dict) else None
+    if role == "root":  # which stands for the picture
+        return []
+    if role == "tmaCore":
+        left_out.add("cores of tissue microarrays, which hold objects and are none,", where)
+        return []
     kind = properties.get("classification") if isinstance(properties, dict) else None
     name = kind.get("name") if isinstance(kind, dict) else None
     if isinstance(kind, dict) and name is None and isinstance(kind.get("names"), list):
@@ -106,5 +132,8 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
     parts = [parts] if kind == "Polygon" else parts
     if not all(isinstance(part, list) and part for part in parts):
         raise ValueError(f"{where} coordinates must be lists of lines, got an empty one; correct the file")
+    if geometry.get("isEllipse") is True and parts and len(corners := ring(parts[0][0], where)):
+        center, radii = (corners.max(axis=0) + corners.min(axis=0)) / 2, np.ptp(corners, axis=0) / 2
+        return [Shape(name, where, (ellipse(*center, *radii, where=where),))]
     key = where if len(parts) > 1 else None
     return [Shape(name, where, tuple(ring(line, where) for line in part), part_of=key) for part in parts]

@@ -59,11 +59,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     left_out = LeftOut(source)
     images: list[LabeledImage] = []
     labeled: set[Path] = set()
-    for path in _labels(folder):
-        parts = [
-            "images" if part == "labels" else part for part in path.relative_to(folder).with_suffix("").parts
-        ]
-        photo = photos.find_stem(PurePosixPath(*parts).as_posix(), str(path))
+    found = {path: _picture_of(path.relative_to(folder)) for path in _labels(folder)}
+    photos.expect(found.values())
+    for path, name in found.items():
+        photo = photos.find_stem(name, str(path))
         labeled.add(photo)
         images.append(_image(photo, photos, path, _shapes(path, names, left_out)))
     for photo in list_files(photos.folder, SUFFIXES, recursive=True):
@@ -82,6 +81,11 @@ def _image(photo: Path, photos: Photos, source: Path, shapes: list[Shape]) -> La
     name = photos.file_name(photo)
     part = next((PARTS[part] for part in PurePosixPath(name).parts[:-1] if part in PARTS), "")
     return LabeledImage(photo, name, shapes, source, part=part)
+
+
+def _picture_of(labels: Path) -> str:
+    parts = ["images" if part == "labels" else part for part in labels.with_suffix("").parts]
+    return PurePosixPath(*parts).as_posix()
 
 
 def _labels(folder: Path) -> list[Path]:
