@@ -28,13 +28,13 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         # A program that others will run gets the plain convolution.
         if (
-            x.dtype != torch.float32
+            torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+            or x.dtype != torch.float32
             or not x.is_cpu
             or x.numel() <= _FEWEST_NUMBERS
             or torch.is_autocast_enabled("cpu")
             or not torch.backends.mkldnn.is_available()
-            or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
         ):
             return super().forward(x)
         return F.conv2d(x, self.weight, self.bias, dilation=2)
