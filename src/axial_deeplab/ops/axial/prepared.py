@@ -168,8 +168,7 @@ class PreparedAttention:
 
         rel_q, rel_k = (rows(table).T.contiguous() for table in self._logit_tables)
         rel_v = F.pad(rows(self._value_table), (0, 0, 0, self.value_dim % 2))
-        rel_v = rel_v.unflatten(-1, (-1, HEADS)).permute(2, 0, 1, 3)
-        rel_v = rel_v.repeat(1, 1, 1, _layout().LINES_OF_UNIT)
+        rel_v = rel_v.unflatten(-1, (-1, HEADS)).permute(2, 0, 1, 3).contiguous()
         return rel_q, rel_k, rel_v
 
     def _threads(self, size: Sequence[int]) -> int:

@@ -23,7 +23,7 @@ from axial_deeplab.ops.numba.simd import LANES, ROWS, SQUARE, TILE
 (BATCH, LENGTH, LINES, GROUPS, HEAD_DIM, VALUE_DIM, REACH, STRIDE, RELU) = np.arange(2, 11)
 # Addresses, each with the strides of B, L and M behind it; channels are dense, the heads of one side by side.
 (QKV, OUTPUT) = np.arange(11, 19, 4)
-# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, lanes) of
+# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, heads) of
 # the values; factors of the logit terms (3, N).
 (REL_Q, REL_K, REL_V, SCALE) = np.arange(19, 23)
 (SCRATCH, SCRATCH_SIZE) = np.arange(23, 25)
@@ -103,7 +103,7 @@ def attend_heads(
     q_table = simd.advance(layout.tensor_at(arguments, REL_Q, like), margin + reach)
     k_table = simd.advance(layout.tensor_at(arguments, REL_K, like), margin + reach)
     v_table = simd.advance(
-        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * LANES
+        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * HEADS
     )
     scale = simd.advance(layout.tensor_at(arguments, SCALE, like), group * HEADS)
     for term in range(3):
@@ -174,7 +174,7 @@ def attend_heads(
         average_heads(
             weights,
             values,
-            simd.advance(v_table, -o * padded * LANES),
+            simd.advance(v_table, -o * padded * HEADS),
             simd.reciprocal(total),
             relu,
             averages,
@@ -204,29 +204,36 @@ def average_heads(
 ) -> None:
     """The weighted averages of values and relative values for four queries; `v_table` is that of p = 0."""
     width = padded * LANES
-    for c in range(0, width, PAIR * LANES):
+    for c in range(0, padded, PAIR):
         first = simd.fill_tile(weights, 0.0)
         second = simd.fill_tile(weights, 0.0)
         for phase in range(stride):
-            before = (start + phase - stride) * width + c
-            first_relative = simd.load_rows(v_table, before, -stride * width)
-            second_relative = simd.load_rows(v_table, before + LANES, -stride * width)
+            first_relative = simd.fill_tile(weights, 0.0)
+            second_relative = simd.fill_tile(weights, 0.0)
+            for p in range(start + phase - (ROWS - 1) * stride, start + phase, stride):
+                relative = (p * padded + c) * HEADS
+                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
+                second_relative = simd.shift_down(
+                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
+                )
             for p in range(start + phase, stop, stride):
                 weight = simd.load_rows(weights, p * TILE, LANES)
-                first_relative = simd.shift_down(first_relative, simd.load(v_table, p * width + c))
-                second_relative = simd.shift_down(second_relative, simd.load(v_table, p * width + c + LANES))
-                first = simd.fma(weight, simd.add(first_relative, simd.load(values, p * width + c)), first)
-                second = simd.fma(
-                    weight, simd.add(second_relative, simd.load(values, p * width + c + LANES)), second
+                relative = (p * padded + c) * HEADS
+                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
+                second_relative = simd.shift_down(
+                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
                 )
+                value = p * width + c * LANES
+                first = simd.fma(weight, simd.add(first_relative, simd.load(values, value)), first)
+                second = simd.fma(weight, simd.add(second_relative, simd.load(values, value + LANES)), second)
         first = simd.multiply(first, norm)
         second = simd.multiply(second, norm)
         if relu:
             # NaN stays.
             first = simd.maximum(simd.fill_tile(weights, 0.0), first)
             second = simd.maximum(simd.fill_tile(weights, 0.0), second)
-        simd.store_rows(averages, c, width, first)
-        simd.store_rows(averages, c + LANES, width, second)
+        simd.store_rows(averages, c * LANES, width, first)
+        simd.store_rows(averages, (c + 1) * LANES, width, second)
 
 
 @kernel
