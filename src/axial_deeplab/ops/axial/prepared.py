@@ -101,7 +101,7 @@ class PreparedAttention:
         return call.why_not_tensor(x)
 
     def __call__(self, qkv: Tensor) -> Tensor:
-        key = (tuple(qkv.shape), self._threads(qkv.shape))
+        key = (tuple(qkv.shape), torch.get_num_threads())
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) == _KEPT_PLANS:
