@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from axial_deeplab.benchmark.measure import Candidate, Measurement
 from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
 from axial_deeplab.benchmark.runtimes import RuntimeCandidate
 from axial_deeplab.cli.main import main
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.ops.axial.api import axial_attention
 
 
@@ -163,6 +164,13 @@ def test_networks_are_built_as_they_are_timed(training: bool) -> None:
     assert attention_layers
     assert all((module.impl, module.span) == ("reference", 5) for module in attention_layers)
     candidate.prepare()()
+
+
+def test_a_plain_network_has_pytorchs_convolutions() -> None:
+    candidate = NetworkCandidate("resnet50", training=True)
+    kinds = [{type(x) for x in replace(candidate, plain=plain).build().modules()} for plain in (False, True)]
+    assert kinds[0] - kinds[1] == {Conv2d}
+    assert replace(candidate, plain=True).label == "resnet50 (PyTorch's convolutions)"
 
 
 def test_first_authors_code_is_imported_from_its_folder(tmp_path: Path) -> None:

@@ -254,6 +254,8 @@ def benchmark_model(
             candidates: list[Candidate] = [*_networks(base, names, span, reference, settings.compiled)]
             ours = _networks(base, names, span, False, False)
             candidates += [RuntimeCandidate(network, runtime) for network in ours for runtime in runtimes]
+            if training:
+                candidates += [replace(peer, plain=True) for peer in ours if not _attends(peer.name)]
             if first_author is not None and (height, width) == (224, 224):
                 theirs = [replace(base, name=FIRST_AUTHOR_PREFIX + name) for name in ("axial50s", "resnet50")]
                 candidates = [*theirs, *candidates]
