@@ -907,6 +907,8 @@ CASES |= {
     "runtime_batch": Case("benchmark runtime --batch 8", "--batch", "use benchmark model"),
     "runtime_input": Case("benchmark runtime --input 8x8", "--input", "use benchmark model"),
     "runtime_name": Case("benchmark runtime axial_resnet_q", "axial_resnet_q", "did you mean"),
+    "model_runtime": Case("benchmark model --runtime tract", "runtime must be", "got tract"),
+    "training_runtime": Case("benchmark training --runtime openvino", "runtime must be", "left out"),
     "runtime_rounds": Case("benchmark runtime --rounds 0", "rounds must be", "got 0"),
     "runtime_dtype": Case("benchmark runtime --dtype int8", "dtype must be", "got int8"),
     "maps_block": Case(

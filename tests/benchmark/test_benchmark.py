@@ -4,17 +4,20 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from axial_deeplab.benchmark import attention, measure, report
+from axial_deeplab.benchmark import attention, measure, report, runtimes
 from axial_deeplab.benchmark.attention import AttentionCandidate, Ceiling, Shape
-from axial_deeplab.benchmark.measure import Measurement
+from axial_deeplab.benchmark.measure import Candidate, Measurement
 from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
+from axial_deeplab.benchmark.runtimes import RuntimeCandidate
 from axial_deeplab.cli.main import main
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.ops.axial.api import axial_attention
 
 
@@ -163,6 +166,13 @@ def test_networks_are_built_as_they_are_timed(training: bool) -> None:
     candidate.prepare()()
 
 
+def test_a_plain_network_has_pytorchs_convolutions() -> None:
+    candidate = NetworkCandidate("resnet50", training=True)
+    kinds = [{type(x) for x in replace(candidate, plain=plain).build().modules()} for plain in (False, True)]
+    assert kinds[0] - kinds[1] == {Conv2d}
+    assert replace(candidate, plain=True).label == "resnet50 (PyTorch's convolutions)"
+
+
 def test_first_authors_code_is_imported_from_its_folder(tmp_path: Path) -> None:
     models = tmp_path / "lib" / "models"
     models.mkdir(parents=True)
@@ -254,3 +264,57 @@ def test_a_plot_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.Monk
     sections = [report.Section("inference", "x", rows, size=size) for size in (5, 6)]
     with pytest.raises(ValueError, match=r'pip install "axial-deeplab\[plot\]"'):
         report.draw(report.Report(sections), tmp_path / "a.png")
+
+
+def test_other_runtimes_are_timed_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[str] = []
+
+    def measure_nothing(candidates: list[Candidate], **options: object) -> list[Measurement]:
+        timed.extend(candidate.label for candidate in candidates)
+        return [Measurement(candidate.label, (1.0,), (1.0,)) for candidate in candidates]
+
+    monkeypatch.setattr(report, "measure", measure_nothing)
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: package)
+    names = ["axial_resnet_nano", "resnet50"]
+    both = ("onnxruntime", "openvino")
+    report.benchmark_model(report.Settings(), names, batches=[1], runtimes=both)
+    assert timed == [
+        "axial_resnet_nano",
+        "axial_resnet_nano (reference, not folded)",
+        "resnet50",
+        *(f"{name} in {runtime}" for name in names for runtime in both),
+    ]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_runtime_computes_what_the_network_does(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(runtime)
+    written: list[bool] = []
+    network = NetworkCandidate("resnet50", height=64, width=64, num_classes=5)
+
+    def open_file(path: Path) -> Callable[[Any], Any]:
+        run = opened(path)
+
+        def compare(images: Any) -> None:
+            expected = network.build()(torch.from_numpy(images)).detach()
+            torch.testing.assert_close(torch.from_numpy(run(images)[0]), expected, rtol=1e-3, atol=1e-3)
+            written.append(True)
+
+        return compare
+
+    opened = runtimes.RUNTIMES[runtime]
+    monkeypatch.setitem(runtimes.RUNTIMES, runtime, open_file)
+    RuntimeCandidate(network, runtime).prepare()()
+    assert written == [True]
+
+
+def test_runtimes_that_cannot_be_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NetworkCandidate("resnet50")
+    with pytest.raises(ValueError, match="runtime must be one of onnxruntime, openvino, got tract; choose"):
+        RuntimeCandidate(network, "tract")
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: package)
+    with pytest.raises(ValueError, match="runtime openvino must be for inference in float32 on the CPU"):
+        RuntimeCandidate(NetworkCandidate("resnet50", dtype="bfloat16"), "openvino")
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: None)
+    with pytest.raises(ValueError, match="runtime openvino needs the package of that name, which"):
+        RuntimeCandidate(network, "openvino")

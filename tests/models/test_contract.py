@@ -265,6 +265,7 @@ TRACED = (
     "swidernet_sac_1_1_1",
     "axial_deeplab_s",
     "panoptic_deeplab_resnet50",
+    "panoptic_deeplab_xception71",
     "panoptic_deeplab_wide_resnet41",
     "axial_deeplab_s_with_axial_decoder",
 )

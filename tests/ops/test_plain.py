@@ -1,6 +1,9 @@
 """The debug mode of the CPU kernels: the same results, and no access beyond a tensor."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -64,7 +67,7 @@ def test_equals_the_reference(attend: Callable[..., Any], inputs: tuple[Tensor, 
 def test_inference_equals_the_reference(stride: int) -> None:
     """The kernel of folded networks, whose vectors are eight heads."""
     q, k, v, *constants = make_inputs(
-        5, images=1, lines=2, heads=8, key_dim=4, value_dim=3, dtype=torch.float32
+        5, images=1, lines=3, heads=8, key_dim=4, value_dim=3, dtype=torch.float32
     )
     positional_scale = torch.rand(8, 3)
     expected = axial_attention_sum(q, k, v, *constants, positional_scale=positional_scale, impl="reference")
@@ -125,3 +128,15 @@ def test_the_columns_of_the_documents() -> None:
     drawn = re.findall(r"^ *(\d+)  ([A-Z_]+)", page, re.MULTILINE)
     assert len(drawn) > 15
     assert {name: int(column) for column, name in drawn} == {name: getattr(layout, name) for _, name in drawn}
+
+
+@pytest.mark.parametrize(("processor", "lanes"), [("generic", 8), ("znver5", 16)])
+def test_vectors_of_either_length(processor: str, lanes: int) -> None:
+    # The length is that of this processor once Numba's language is imported.
+    program = (
+        "import sys, pytest; from axial_deeplab.ops.numba import simd; "
+        f"sys.exit(simd.LANES != {lanes} or pytest.main(['-q', '-k', 'equals', {__file__!r}]))"
+    )
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout

@@ -253,7 +253,10 @@ def describe_machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **_versions("torch", "numba", "triton")},
+        "versions": {
+            "python": platform.python_version(),
+            **_versions("torch", "numba", "triton", "onnxruntime", "openvino"),
+        },
     }
 
 

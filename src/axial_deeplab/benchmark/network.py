@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.benchmark.measure import Step, compile_options
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD, PanopticDeepLab
 from axial_deeplab.models.registry import create_model
@@ -35,6 +36,7 @@ class NetworkCandidate:
         num_classes: classes of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
+        plain: take PyTorch's own way of 1x1 convolutions, see `models.convolution`.
         standardize: time the standardization of a classifier's image as well; a panoptic network
             has its own.
         compiled: run it through `torch.compile`.
@@ -52,6 +54,7 @@ class NetworkCandidate:
     num_classes: int | None = None
     impl: str = "auto"
     fuse: bool = True
+    plain: bool = False
     standardize: bool = False
     compiled: bool = False
     dtype: str = "float32"
@@ -74,6 +77,7 @@ class NetworkCandidate:
             self.impl if self.impl != "auto" else "",
             "not folded" if not (self.fuse or self.training) else "",
             "compiled" if self.compiled else "",
+            "PyTorch's convolutions" if self.plain else "",
             self.dtype if self.dtype != "float32" else "",
         ]
         extras = [extra for extra in extras if extra]
@@ -100,6 +104,9 @@ class NetworkCandidate:
         for module in model.modules():
             if hasattr(module, "impl"):
                 module.impl = self.impl  # type: ignore[assignment]
+        pointwise: list[Any] = [module for module in model.modules() if isinstance(module, Conv2d)]
+        for convolution in pointwise if self.plain else ():
+            convolution.__class__ = nn.Conv2d
         # PyTorch's annotation of `to` forgets the memory format.
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model

@@ -17,8 +17,9 @@ from axial_deeplab.benchmark.attention import (
     Shape,
     measure_ceiling,
 )
-from axial_deeplab.benchmark.measure import Measurement, describe_machine, measure
+from axial_deeplab.benchmark.measure import Candidate, Measurement, describe_machine, measure
 from axial_deeplab.benchmark.network import DTYPES, FIRST_AUTHOR_PREFIX, NetworkCandidate
+from axial_deeplab.benchmark.runtimes import RuntimeCandidate
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.ops.axial.prepared import PreparedAttention
 from axial_deeplab.util.files import atomic_path
@@ -219,6 +220,7 @@ def benchmark_model(
     reference: bool = True,
     training: bool = False,
     first_author: Path | None = None,
+    runtimes: Sequence[str] = (),
 ) -> Report:
     """Time whole networks, in inference or in training steps.
 
@@ -231,6 +233,7 @@ def benchmark_model(
         reference: also measure the networks that attend with the reference implementation, not folded.
         training: time training steps instead of inference.
         first_author: a checkout of the first author's code: adds his axial50s and his plain ResNet-50.
+        runtimes: other runtimes that the networks are exported to, see `RuntimeCandidate`.
 
     Raises:
         ValueError: a name, size or number is not as above.
@@ -248,10 +251,14 @@ def benchmark_model(
                 device=settings.device,
                 checkout=first_author,
             )
-            candidates = _networks(base, names, span, reference, settings.compiled)
+            candidates: list[Candidate] = [*_networks(base, names, span, reference, settings.compiled)]
+            ours = _networks(base, names, span, False, False)
+            candidates += [RuntimeCandidate(network, runtime) for network in ours for runtime in runtimes]
+            if training:
+                candidates += [replace(peer, plain=True) for peer in ours if not _attends(peer.name)]
             if first_author is not None and (height, width) == (224, 224):
                 theirs = [replace(base, name=FIRST_AUTHOR_PREFIX + name) for name in ("axial50s", "resnet50")]
-                candidates = theirs + candidates
+                candidates = [*theirs, *candidates]
             images = "1 image" if batch == 1 else f"{batch} images"
             what = f"{'training step' if training else 'inference'}, {settings.dtype}, {images}"
             case = f"{height} x {width}"

@@ -80,6 +80,13 @@ def benchmark(arguments: Arguments) -> None:
         metavar="DIR",
         help="a checkout of github.com/csrhddlam/axial-deeplab to compare with; its code is run",
     )
+    parser.add_argument(
+        "--runtime",
+        nargs="+",
+        metavar="NAME",
+        default=(),
+        help="model: also exported to ONNX, in these runtimes: onnxruntime, openvino",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
     options = parser.parse_args(arguments)
@@ -103,6 +110,8 @@ def benchmark(arguments: Arguments) -> None:
         cpu_time=options.cpu_time,
         progress=sys.stderr.isatty(),
     )
+    if options.runtime and options.what != "model":
+        raise ValueError(f"runtime must be left out of benchmark {options.what}, got one; benchmark model")
     choose_device(options.device)  # refuses what is not here, before a process measures it
     if options.what == "attention":
         if options.input != ["224x224"] or options.names or options.batch or options.span:
@@ -129,6 +138,7 @@ def benchmark(arguments: Arguments) -> None:
             reference=not options.no_reference,
             training=training,
             first_author=options.first_author,
+            runtimes=options.runtime,
         )
     print(report.to_text())
     write_json(options.json, report.to_json())

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.options import AttentionOptions, Norm
@@ -73,7 +74,7 @@ class Attention(nn.Module):
             return BatchNorm2d(channels, norm.eps, norm.momentum) if wanted else nn.Identity()
 
         qkv_channels = 2 * key_channels + out_channels
-        self.qkv = nn.Conv2d(in_channels, qkv_channels, 1, bias=False)
+        self.qkv: nn.Conv2d = Conv2d(in_channels, qkv_channels)
         self.qkv_norm = batch_norm(qkv_channels, options.qkv_norm)
         for name, channels in self.table_channels():
             wanted = table is not None and getattr(options, name)

@@ -12,6 +12,7 @@ from axial_deeplab.models.attention.base import fold_projection, merge_heads, re
 from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.blocks.convolutions import ConvNorm, convolutional_stem
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import (
@@ -105,7 +106,7 @@ class SpatiallyAwareStem(nn.Module):
         self.num_heads = num_heads
         self.num_mixtures = num_mixtures
         self.head_dim = out_channels // num_heads
-        self.qkv = nn.Conv2d(in_channels, (2 + num_mixtures) * out_channels, 1, bias=False)
+        self.qkv: nn.Conv2d = Conv2d(in_channels, (2 + num_mixtures) * out_channels)
         self.row_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.column_embedding = nn.Parameter(torch.empty(self.block_size, self.head_dim))
         self.mixture_embedding = nn.Parameter(torch.empty(num_mixtures, self.head_dim))

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import NORM, Norm
@@ -40,8 +41,12 @@ class ConvNorm(nn.Sequential):
         norm: Norm = NORM,
     ) -> None:
         padding = dilation * (kernel_size // 2)
-        convolution = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
+        convolution = (
+            Conv2d(in_channels, out_channels)
+            if kernel_size == stride == groups == 1
+            else nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
+            )
         )
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv=convolution, norm=BatchNorm2d(out_channels, eps=norm.eps, momentum=norm.momentum)

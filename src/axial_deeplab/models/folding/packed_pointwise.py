@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.ops.dispatch import is_transformed
 
 
 def is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether a module is a plain convolution that looks at one position for each of its outputs."""
     return (
-        type(module) is nn.Conv2d
+        isinstance(module, nn.Conv2d)
+        and type(module) in (nn.Conv2d, Conv2d)
         and module.kernel_size == module.stride == (1, 1)
         and module.padding == (0, 0)
         and module.groups == 1

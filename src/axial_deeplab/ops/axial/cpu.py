@@ -6,13 +6,12 @@ from torch import Tensor
 
 from axial_deeplab.ops.axial.reference import count_products
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.numba.call import KernelCall, threads_for, why_not_tensor
+from axial_deeplab.ops.numba.call import MOST_LANES, KernelCall, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
 # Each chunk of bundles sums the gradients of the tables on its own, so the result depends on the shapes
 # alone, not on the number of threads. More chunks occupy more threads and take more memory.
 FEWEST_CHUNKS, MOST_CHUNKS, BUNDLES_IN_A_CHUNK = 8, 64, 4
-BUNDLE = 8  # Heads of lines that are computed together.
 
 
 def why_not(operands: Operands) -> str | None:
@@ -105,8 +104,8 @@ _backward.count_products(lambda _content, _positional, _maxima, *flat: 2 * count
 
 def _allocate_maxima(q: Tensor) -> Tensor:
     batch, length, lines, heads = q.shape[:4]
-    bundles = -(-batch * lines * heads // BUNDLE)
-    return q.new_empty(bundles, -(-length // 4) * 4, BUNDLE)
+    bundles = -(-batch * lines * heads // MOST_LANES)
+    return q.new_empty(bundles, -(-length // 4) * 4, MOST_LANES)
 
 
 class _Call(KernelCall):
@@ -145,7 +144,7 @@ class _Call(KernelCall):
         else:
             scratch_size = layout.forward_scratch_size(self.length, *sizes)
         grads_size = layout.table_grads_size(self.reach, *sizes, self.heads) if backward else 0
-        bundles = -(-units // BUNDLE)
+        bundles = -(-units // layout.LANES)
         chunks = min(bundles, max(FEWEST_CHUNKS, min(bundles // BUNDLES_IN_A_CHUNK, MOST_CHUNKS)))
         pairs = units * self.length * min(self.length, 2 * self.reach + 1)
         threads = threads_for(pairs * (3 * self.head_dim + 2 * self.value_dim), chunks)

@@ -14,7 +14,7 @@ from torch import Tensor
 from axial_deeplab.ops.numba import call
 from axial_deeplab.ops.operands import reach_of
 
-LANES = 8  # heads that are computed together
+HEADS = 8  # those that are computed together
 _KEPT_PLANS = 4  # a map in strips has two sizes
 
 
@@ -96,12 +96,12 @@ class PreparedAttention:
         """Return why a layer with so many heads cannot run for maps like x, or None."""
         if x.dtype != torch.float32:
             return f"it computes in float32, not {x.dtype}"
-        if num_heads % LANES:
-            return f"it computes {LANES} heads at once"
+        if num_heads % HEADS:
+            return f"it computes {HEADS} heads at once"
         return call.why_not_tensor(x)
 
     def __call__(self, qkv: Tensor) -> Tensor:
-        key = (tuple(qkv.shape), self._threads(qkv.shape))
+        key = (tuple(qkv.shape), torch.get_num_threads())
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) == _KEPT_PLANS:
@@ -131,7 +131,7 @@ class PreparedAttention:
             BATCH=batch,
             LENGTH=length,
             LINES=lines,
-            GROUPS=self.num_heads // LANES,
+            GROUPS=self.num_heads // HEADS,
             HEAD_DIM=self.head_dim,
             VALUE_DIM=self.value_dim,
             REACH=reach,
@@ -168,16 +168,16 @@ class PreparedAttention:
 
         rel_q, rel_k = (rows(table).T.contiguous() for table in self._logit_tables)
         rel_v = F.pad(rows(self._value_table), (0, 0, 0, self.value_dim % 2))
-        rel_v = rel_v.unflatten(-1, (-1, LANES)).permute(2, 0, 1, 3).contiguous()
+        rel_v = rel_v.unflatten(-1, (-1, HEADS)).permute(2, 0, 1, 3).contiguous()
         return rel_q, rel_k, rel_v
 
     def _threads(self, size: Sequence[int]) -> int:
         """Return how many threads pay."""
         batch, height, width, _ = size
         length, lines = (width, height) if self.along_width else (height, width)
-        units = batch * lines * self.num_heads // LANES
+        units = batch * lines * self.num_heads // HEADS
         keys = min(length, 2 * reach_of(self.span, length) + 1)
-        pairs = units * LANES * -(-length // self.stride) * keys
+        pairs = units * HEADS * -(-length // self.stride) * keys
         work = pairs * (3 * self.head_dim + 2 * self.value_dim)
         return call.threads_for(work, units)
 

@@ -1,15 +1,15 @@
-"""Bundles: eight units side by side, so that every number of a unit is a vector.
+"""Bundles: units side by side, as many as a vector has lanes, so that every number of a unit is a vector.
 
 A unit is one head of one line; heads vary fastest, so that a bundle of most networks is the eight heads of
-a line. Nothing has to be summed or masked within a vector, and short axes waste no lanes. Relative tables
-have the same numbers for all units: one number is read for all lanes.
+a line or of two. Nothing has to be summed or masked within a vector, and short axes waste no lanes.
+Relative tables have the same numbers for all units: one number is read for all lanes.
 """
 
 from typing import Any
 
 from axial_deeplab.ops.numba import layout, simd
 from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel, merged
-from axial_deeplab.ops.numba.simd import LANES, TILE
+from axial_deeplab.ops.numba.simd import HALF_SQUARE, LANES, SQUARE, TILE
 
 # Longer sums are made of pieces: each addition to a long one rounds more.
 CHANNELS_IN_A_SUM = 16
@@ -100,12 +100,14 @@ def pack(arguments: Pointer, tensor: int, starts: Pointer, target: Pointer, widt
     source = layout.tensor_at(arguments, tensor, like)
     stride = layout.position_stride(arguments, tensor)
     lanes = starts_in(starts, tensor)
-    whole = width // LANES * LANES
+    whole, halves = width // SQUARE * SQUARE, width // HALF_SQUARE * HALF_SQUARE
     for row in range(simd.load_scalar(arguments, layout.LENGTH)):
         at = row * width
-        for i in range(0, whole, LANES):
+        for i in range(0, whole, SQUARE):
             simd.gather_square(source, lanes, row * stride + i, target, (at + i) * LANES)
-        for i in range(whole, width):
+        for i in range(whole, halves, HALF_SQUARE):
+            simd.gather_half_square(source, lanes, row * stride + i, target, (at + i) * LANES)
+        for i in range(halves, width):
             simd.store(target, (at + i) * LANES, simd.load_lanes(source, lanes, row * stride + i))
 
 
@@ -125,14 +127,17 @@ def unpack(
     target = layout.tensor_at(arguments, tensor, like)
     stride = layout.position_stride(arguments, tensor)
     lanes = starts_in(starts, tensor)
-    whole = width // LANES * LANES if units == LANES else 0
+    whole = width // SQUARE * SQUARE if units == LANES else 0
+    halves = width // HALF_SQUARE * HALF_SQUARE if units == LANES else 0
     for row in range(rows):
         at = (first + row) * stride
-        for i in range(0, whole, LANES):
+        for i in range(0, whole, SQUARE):
             simd.scatter_square(source, (row * width + i) * LANES, target, lanes, at + i)
+        for i in range(whole, halves, HALF_SQUARE):
+            simd.scatter_half_square(source, (row * width + i) * LANES, target, lanes, at + i)
         for lane in range(units):
             start = simd.load_scalar(lanes, lane) + at
-            for i in range(whole, width):
+            for i in range(halves, width):
                 simd.store_scalar(
                     target, start + i, simd.load_scalar(source, (row * width + i) * LANES + lane)
                 )

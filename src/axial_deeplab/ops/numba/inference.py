@@ -1,9 +1,9 @@
-"""The forward kernel of inference: its vectors are eight heads.
+"""The forward kernel of inference: its vectors are eight heads of a line, or of two neighboring lines.
 
-A unit is one line and eight heads. The projection puts the heads of a channel side by side, so that every
-number of the other kernels is a vector here, and nothing has to be summed or masked within a vector: short
-axes waste no lanes. Relative tables have the same numbers for all heads: those of the logits are read as
-one number for all lanes, those of the values have been multiplied by each head's scale.
+A unit is as many lines as fit, and eight heads. The projection puts the heads of a channel side by side, so
+that every number of the other kernels is a vector here, and nothing has to be summed or masked within a
+vector: short axes waste no lanes. Relative tables have the same numbers for all heads: those of the logits
+are read as one number for all lanes, those of the values have been multiplied by each head's scale.
 
 A thread packs a unit into its scratch memory and walks over its queries four at a time. Where only every
 second position is wanted, the others are never queries; positions are then visited in the order of their
@@ -16,19 +16,21 @@ import numpy as np
 
 from axial_deeplab.ops.numba import bundles, layout, simd
 from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel
-from axial_deeplab.ops.numba.simd import LANES, ROWS, TILE
+from axial_deeplab.ops.numba.simd import LANES, ROWS, SQUARE, TILE
 
 # Columns of the table of arguments; strides and sizes count numbers.
 (NEXT_THREAD, NEXT_UNIT) = np.arange(2)
 (BATCH, LENGTH, LINES, GROUPS, HEAD_DIM, VALUE_DIM, REACH, STRIDE, RELU) = np.arange(2, 11)
 # Addresses, each with the strides of B, L and M behind it; channels are dense, the heads of one side by side.
 (QKV, OUTPUT) = np.arange(11, 19, 4)
-# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, lanes) of
+# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, heads) of
 # the values; factors of the logit terms (3, N).
 (REL_Q, REL_K, REL_V, SCALE) = np.arange(19, 23)
 (SCRATCH, SCRATCH_SIZE) = np.arange(23, 25)
 COLUMNS = 25
 
+HEADS = SQUARE  # Those of a unit.
+LINES_OF_UNIT = LANES // HEADS
 PAIR = 2  # Positions, or channels of values, that are computed together: they share what is loaded.
 
 
@@ -54,12 +56,20 @@ def whole_pairs(count: int) -> int:
 
 @kernel
 def pack_heads(
-    source: Pointer, stride: int, target: Pointer, pitch: int, rows: int, width: int, heads: int
+    source: Pointer,
+    stride: int,
+    line_stride: int,
+    target: Pointer,
+    pitch: int,
+    rows: int,
+    width: int,
+    heads: int,
 ) -> None:
     """Copy vectors (rows, width) of channels that are `heads` apart to rows of `pitch` vectors."""
     for row in range(rows):
         for i in range(width):
-            simd.store(target, (row * pitch + i) * LANES, simd.load(source, row * stride + i * heads))
+            vector = simd.load_parts(source, row * stride + i * heads, line_stride)
+            simd.store(target, (row * pitch + i) * LANES, vector)
 
 
 @kernel
@@ -71,7 +81,9 @@ def attend_heads(
     reach = simd.load_scalar(arguments, REACH)
     stride = simd.load_scalar(arguments, STRIDE)
     head_dim, value_dim = simd.load_scalar(arguments, HEAD_DIM), simd.load_scalar(arguments, VALUE_DIM)
-    heads = simd.load_scalar(arguments, GROUPS) * LANES
+    heads = simd.load_scalar(arguments, GROUPS) * HEADS
+    # Where a unit has more lines than are left it takes the last one again.
+    repeats = line + LINES_OF_UNIT > simd.load_scalar(arguments, LINES)
     queries = (length + stride - 1) // stride
     padded = whole_pairs(value_dim)
     positions = length + stride
@@ -91,32 +103,34 @@ def attend_heads(
     q_table = simd.advance(layout.tensor_at(arguments, REL_Q, like), margin + reach)
     k_table = simd.advance(layout.tensor_at(arguments, REL_K, like), margin + reach)
     v_table = simd.advance(
-        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * LANES
+        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * HEADS
     )
-    scale = simd.advance(layout.tensor_at(arguments, SCALE, like), group * LANES)
+    scale = simd.advance(layout.tensor_at(arguments, SCALE, like), group * HEADS)
     for term in range(3):
-        simd.store(scales, term * LANES, simd.load(scale, term * heads))
+        simd.store(scales, term * LANES, simd.load_parts(scale, term * heads, 0))
 
     row = simd.load_scalar(arguments, QKV + 2)
     q = simd.advance(
         layout.tensor_at(arguments, QKV, like),
         image * simd.load_scalar(arguments, QKV + 1)
         + line * simd.load_scalar(arguments, QKV + 3)
-        + group * LANES,
+        + group * HEADS,
     )
     k = simd.advance(q, head_dim * heads)
-    pack_heads(q, row * stride, packed_queries, head_dim, queries, head_dim, heads)
-    pack_heads(k, row, raw_keys, head_dim, length, head_dim, heads)
+    across = 0 if repeats else simd.load_scalar(arguments, QKV + 3)
+    pack_heads(q, row * stride, across, packed_queries, head_dim, queries, head_dim, heads)
+    pack_heads(k, row, across, raw_keys, head_dim, length, head_dim, heads)
     bundles.scaled_keys(raw_keys, length * head_dim, simd.advance(scales, 2 * LANES), keys)
-    pack_heads(simd.advance(k, head_dim * heads), row, values, padded, length, value_dim, heads)
+    pack_heads(simd.advance(k, head_dim * heads), row, across, values, padded, length, value_dim, heads)
 
     row = simd.load_scalar(arguments, OUTPUT + 2)
     output = simd.advance(
         layout.tensor_at(arguments, OUTPUT, like),
         image * simd.load_scalar(arguments, OUTPUT + 1)
         + line * simd.load_scalar(arguments, OUTPUT + 3)
-        + group * LANES,
+        + group * HEADS,
     )
+    across = 0 if repeats else simd.load_scalar(arguments, OUTPUT + 3)
     relu = simd.load_scalar(arguments, RELU) != 0
     local = reach < length - 1
     for i in range(0, queries, ROWS):
@@ -160,7 +174,7 @@ def attend_heads(
         average_heads(
             weights,
             values,
-            simd.advance(v_table, -o * padded * LANES),
+            simd.advance(v_table, -o * padded * HEADS),
             simd.reciprocal(total),
             relu,
             averages,
@@ -171,7 +185,8 @@ def attend_heads(
         )
         for r in range(row_count):
             for c in range(value_dim):
-                simd.store(output, (i + r) * row + c * heads, simd.load(averages, (r * padded + c) * LANES))
+                vector = simd.load(averages, (r * padded + c) * LANES)
+                simd.store_parts(output, (i + r) * row + c * heads, across, vector)
 
 
 @inlined
@@ -189,29 +204,36 @@ def average_heads(
 ) -> None:
     """The weighted averages of values and relative values for four queries; `v_table` is that of p = 0."""
     width = padded * LANES
-    for c in range(0, width, PAIR * LANES):
+    for c in range(0, padded, PAIR):
         first = simd.fill_tile(weights, 0.0)
         second = simd.fill_tile(weights, 0.0)
         for phase in range(stride):
-            before = (start + phase - stride) * width + c
-            first_relative = simd.load_rows(v_table, before, -stride * width)
-            second_relative = simd.load_rows(v_table, before + LANES, -stride * width)
+            first_relative = simd.fill_tile(weights, 0.0)
+            second_relative = simd.fill_tile(weights, 0.0)
+            for p in range(start + phase - (ROWS - 1) * stride, start + phase, stride):
+                relative = (p * padded + c) * HEADS
+                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
+                second_relative = simd.shift_down(
+                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
+                )
             for p in range(start + phase, stop, stride):
                 weight = simd.load_rows(weights, p * TILE, LANES)
-                first_relative = simd.shift_down(first_relative, simd.load(v_table, p * width + c))
-                second_relative = simd.shift_down(second_relative, simd.load(v_table, p * width + c + LANES))
-                first = simd.fma(weight, simd.add(first_relative, simd.load(values, p * width + c)), first)
-                second = simd.fma(
-                    weight, simd.add(second_relative, simd.load(values, p * width + c + LANES)), second
+                relative = (p * padded + c) * HEADS
+                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
+                second_relative = simd.shift_down(
+                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
                 )
+                value = p * width + c * LANES
+                first = simd.fma(weight, simd.add(first_relative, simd.load(values, value)), first)
+                second = simd.fma(weight, simd.add(second_relative, simd.load(values, value + LANES)), second)
         first = simd.multiply(first, norm)
         second = simd.multiply(second, norm)
         if relu:
             # NaN stays.
             first = simd.maximum(simd.fill_tile(weights, 0.0), first)
             second = simd.maximum(simd.fill_tile(weights, 0.0), second)
-        simd.store_rows(averages, c, width, first)
-        simd.store_rows(averages, c + LANES, width, second)
+        simd.store_rows(averages, c * LANES, width, first)
+        simd.store_rows(averages, (c + 1) * LANES, width, second)
 
 
 @kernel
@@ -223,11 +245,11 @@ def infer(address: int, like: Scalar) -> None:
     scratch = simd.advance(scratch, simd.take_ticket(simd.advance(arguments, NEXT_THREAD)) * size)
     for i in range(0, size, LANES):
         simd.store(scratch, i, simd.fill(scratch, 0.0))
-    lines, groups = simd.load_scalar(arguments, LINES), simd.load_scalar(arguments, GROUPS)
-    units = simd.load_scalar(arguments, BATCH) * lines * groups
+    steps = (simd.load_scalar(arguments, LINES) + LINES_OF_UNIT - 1) // LINES_OF_UNIT
+    groups = simd.load_scalar(arguments, GROUPS)
+    units = simd.load_scalar(arguments, BATCH) * steps * groups
     unit = simd.take_ticket(simd.advance(arguments, NEXT_UNIT))
     while unit < units:
-        attend_heads(
-            arguments, unit // (lines * groups), unit // groups % lines, unit % groups, scratch, like
-        )
+        line = unit // groups % steps * LINES_OF_UNIT
+        attend_heads(arguments, unit // (steps * groups), line, unit % groups, scratch, like)
         unit = simd.take_ticket(simd.advance(arguments, NEXT_UNIT))

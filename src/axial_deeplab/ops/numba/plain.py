@@ -4,6 +4,7 @@ docs/change_a_kernel.md."""
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from axial_deeplab.ops.numba import call, entries, simd
-from axial_deeplab.ops.numba.simd import LANES, ROWS
+from axial_deeplab.ops.numba.simd import HALF_SQUARE, LANES, ROWS, SQUARE
 
 Numbers = NDArray[Any]  # a vector (LANES,) or a tile (ROWS, LANES)
 
@@ -165,16 +166,30 @@ def load_lanes(pointer: Pointer, starts: Pointer, index: int) -> Numbers:
     return np.array(lanes, pointer.dtype)
 
 
-def gather_square(source: Pointer, starts: Pointer, index: int, target: Pointer, target_index: int) -> None:
-    for row in range(LANES):
+def gather(
+    size: int, source: Pointer, starts: Pointer, index: int, target: Pointer, target_index: int
+) -> None:
+    for row in range(size):
         store(target, target_index + row * LANES, load_lanes(source, starts, index + row))
 
 
-def scatter_square(source: Pointer, source_index: int, target: Pointer, starts: Pointer, index: int) -> None:
+def scatter(
+    size: int, source: Pointer, source_index: int, target: Pointer, starts: Pointer, index: int
+) -> None:
     for lane in range(LANES):
-        for row in range(LANES):
+        for row in range(size):
             number = load_scalar(source, source_index + row * LANES + lane)
             store_scalar(target, load_scalar(starts, lane) + index + row, number)
+
+
+def load_parts(pointer: Pointer, index: int, pitch: int) -> Numbers:
+    starts = [index + part * pitch for part in range(LANES // SQUARE)]
+    return np.concatenate([pointer[start : start + SQUARE] for start in starts])
+
+
+def store_parts(pointer: Pointer, index: int, pitch: int, vector: Numbers) -> None:
+    for part, numbers in enumerate(vector.reshape(-1, SQUARE)):
+        pointer[index + part * pitch : index + part * pitch + SQUARE][:] = numbers
 
 
 def fill(pointer: Pointer, number: Any) -> Numbers:
@@ -206,10 +221,14 @@ LANGUAGE: dict[str, Any] = {
     function.__name__: function
     for function in (
         *(pointer_like, advance, load_scalar, store_scalar, prefetch, take_ticket),
-        *(load, store, load_rows, splat_rows, store_rows, load_lanes, gather_square, scatter_square),
+        *(load, store, load_rows, splat_rows, store_rows, load_lanes, load_parts, store_parts),
         *(fill, fill_tile, shift_down, shift_up, keep_rows, exp2),
     )
 } | {
+    "gather_square": partial(gather, SQUARE),
+    "gather_half_square": partial(gather, HALF_SQUARE),
+    "scatter_square": partial(scatter, SQUARE),
+    "scatter_half_square": partial(scatter, HALF_SQUARE),
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,

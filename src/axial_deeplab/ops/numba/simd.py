@@ -1,29 +1,45 @@
 """Explicit vectors and tiles of vectors for Numba kernels.
 
 Numba leaves vectorization to LLVM's heuristics, which fail on the short, runtime-sized loops of axial
-attention. The functions here are one or a few LLVM instructions on vectors of eight numbers, or on
-tiles of four vectors (rows), typed after the pointer that they load from (fp32 or fp64). LLVM maps a
-vector to whatever the processor has: one AVX register, two SSE or NEON registers. Where a function
+attention. The functions here are one or a few LLVM instructions on vectors of eight numbers (sixteen where
+the processor has such registers for fp32), or on tiles of four vectors (rows), typed after the pointer that
+they load from (fp32 or fp64). LLVM maps a vector to whatever the processor has: one AVX register, two SSE or
+NEON registers. Where a function
 takes several operands, a vector stands for a tile of equal rows.
 
 They can be called from compiled code only.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir  # type: ignore[import-untyped]
 from llvmlite.ir import IRBuilder as Builder  # type: ignore[import-untyped]
 from llvmlite.ir import Value
 from numba import extending, types
+from numba.core import config
 from numba.extending import models, register_model
 from numpy.polynomial import Chebyshev, Polynomial
 
 intrinsic: Any = extending.intrinsic  # Calls of its results have other arguments than the definitions.
 
-LANES = 8
+
+def _lanes() -> int:
+    """The numbers in a vector: as many float32 as the processor computes at once.
+
+    Zen 5 computes on 16 in one piece, Zen 4 splits such vectors; other processors with AVX-512 were not
+    measured. A virtual machine may hide AVX-512.
+    """
+    has_avx512 = binding.get_host_cpu_features().get("avx512f")
+    name = getattr(config, "CPU_NAME", None) or (binding.get_host_cpu_name() if has_avx512 else "")
+    return 16 if name == "znver5" else 8
+
+
+LANES = _lanes()
+SQUARE = 8  # Channels that are turned at once, and neighboring heads that are loaded at once.
+HALF_SQUARE = 4
 ROWS = 4  # A tile: enough independent sums to hide the latency of a fused multiply-add.
 TILE = ROWS * LANES
 _INDEX = ir.IntType(64)
@@ -61,8 +77,8 @@ def _ir_float(dtype: types.Float) -> ir.Type:
     return ir.DoubleType() if dtype == types.float64 else ir.FloatType()
 
 
-def _ir_vector(dtype: types.Float) -> ir.VectorType:
-    return ir.VectorType(_ir_float(dtype), LANES)
+def _ir_vector(dtype: types.Float, size: int = LANES) -> ir.VectorType:
+    return ir.VectorType(_ir_float(dtype), size)
 
 
 def _item_size(dtype: types.Float) -> int:
@@ -217,12 +233,13 @@ def _row_elements(builder: Builder, pointer: Value, index: Value, pitch: Value) 
     return [builder.gep(pointer, [row_index]) for row_index in indices]
 
 
-def _load(builder: Builder, dtype: types.Float, element: Value) -> Value:
-    return builder.load(builder.bitcast(element, _ir_vector(dtype).as_pointer()), align=_item_size(dtype))
+def _load(builder: Builder, dtype: types.Float, element: Value, size: int = LANES) -> Value:
+    pointer = builder.bitcast(element, _ir_vector(dtype, size).as_pointer())
+    return builder.load(pointer, align=_item_size(dtype))
 
 
 def _store(builder: Builder, dtype: types.Float, vector: Value, element: Value) -> None:
-    builder.store(vector, builder.bitcast(element, _ir_vector(dtype).as_pointer()), align=_item_size(dtype))
+    builder.store(vector, builder.bitcast(element, vector.type.as_pointer()), align=_item_size(dtype))
 
 
 @_instruction(lambda pointer, _: VectorType(pointer.dtype)(pointer, types.int64))
@@ -265,15 +282,23 @@ def _lane_elements(builder: Builder, pointer: Value, starts: Value, index: Value
     return [builder.gep(pointer, [builder.add(start, index)]) for start in lanes]
 
 
-def _transposed(builder: Builder, vectors: list[Value]) -> list[Value]:
-    """Element i of vector j is element j of vector i: in three steps, each of which pairs vectors up."""
-    narrow = ir.IntType(32)
-    half = LANES // 2
-    low = [lane // 2 + LANES * (lane % 2) for lane in range(LANES)]
-    masks = [ir.Constant(ir.VectorType(narrow, LANES), [lane + shift for lane in low]) for shift in (0, half)]
-    for _ in range(LANES.bit_length() - 1):
+def _shuffled(builder: Builder, a: Value, b: Value, order: Sequence[int]) -> Value:
+    """The elements of two vectors, counted through, in an order."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), list(order)))
+
+
+def _transposed(builder: Builder, vectors: list[Value], rows: int) -> list[Value]:
+    """Turn a matrix of so many rows, a power of two, whose numbers lie in vectors one after the other.
+
+    Each step interleaves the first half of the numbers with the second one: a row becomes a column after as
+    many steps as its index has bits. Vectors grow up to `LANES` numbers.
+    """
+    for _ in range(rows.bit_length() - 1):
+        size, half = vectors[0].type.count, len(vectors) // 2
+        order = [i // 2 + size * (i % 2) for i in range(2 * size)]
+        parts = [order] if 2 * size <= LANES else [order[:size], order[size:]]
         pairs = [(vectors[i], vectors[i + half]) for i in range(half)]
-        vectors = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+        vectors = [_shuffled(builder, a, b, part) for a, b in pairs for part in parts]
     return vectors
 
 
@@ -287,44 +312,82 @@ def load_lanes(builder: Builder, dtype: Any, pointer: Value, starts: Value, inde
     return vector
 
 
-@_instruction(
-    lambda source, starts, _, target, __: types.void(source, starts, types.int64, target, types.int64)
-)
-def gather_square(
-    builder: Builder,
-    dtype: Any,
-    source: Value,
-    starts: Value,
-    index: Value,
-    target: Value,
-    target_index: Value,
-) -> None:
-    """Set vector j at `target[target_index]` to what `load_lanes` returns for index + j, `LANES` times."""
-    elements = _lane_elements(builder, source, starts, index)
-    vectors = _transposed(builder, [_load(builder, dtype, element) for element in elements])
-    first = builder.gep(target, [target_index])
-    for row, vector in enumerate(vectors):
-        _store(builder, dtype, vector, builder.gep(first, [ir.Constant(_INDEX, row * LANES)]))
+def _gather_square(size: int) -> Any:
+    """What sets vectors j < `size` at `target[target_index]` to what `load_lanes` returns for index + j."""
+
+    def gather(
+        builder: Builder,
+        dtype: Any,
+        source: Value,
+        starts: Value,
+        index: Value,
+        target: Value,
+        target_index: Value,
+    ) -> None:
+        elements = _lane_elements(builder, source, starts, index)
+        rows = [_load(builder, dtype, element, size) for element in elements]
+        first = builder.gep(target, [target_index])
+        for row, vector in enumerate(_transposed(builder, rows, LANES)):
+            _store(builder, dtype, vector, builder.gep(first, [ir.Constant(_INDEX, row * LANES)]))
+
+    return _instruction(
+        lambda source, starts, _, target, __: types.void(source, starts, types.int64, target, types.int64)
+    )(gather)
 
 
-@_instruction(
-    lambda source, _, target, starts, __: types.void(source, types.int64, target, starts, types.int64)
-)
-def scatter_square(
-    builder: Builder,
-    dtype: Any,
-    source: Value,
-    source_index: Value,
-    target: Value,
-    starts: Value,
-    index: Value,
+def _scatter_square(size: int) -> Any:
+    """What sets `target[starts[i] + index + j]` to lane i of vector j < `size` at `source[source_index]`."""
+
+    def scatter(
+        builder: Builder,
+        dtype: Any,
+        source: Value,
+        source_index: Value,
+        target: Value,
+        starts: Value,
+        index: Value,
+    ) -> None:
+        first = builder.gep(source, [source_index])
+        rows = [builder.gep(first, [ir.Constant(_INDEX, row * LANES)]) for row in range(size)]
+        vectors = _transposed(builder, [_load(builder, dtype, row) for row in rows], size)
+        for lane, element in enumerate(_lane_elements(builder, target, starts, index)):
+            vector, at = vectors[lane * size // LANES], lane * size % LANES
+            part = vector if size == LANES else _shuffled(builder, vector, vector, range(at, at + size))
+            _store(builder, dtype, part, element)
+
+    return _instruction(
+        lambda source, _, target, starts, __: types.void(source, types.int64, target, starts, types.int64)
+    )(scatter)
+
+
+gather_square, gather_half_square = _gather_square(SQUARE), _gather_square(HALF_SQUARE)
+scatter_square, scatter_half_square = _scatter_square(SQUARE), _scatter_square(HALF_SQUARE)
+
+
+def _part_elements(builder: Builder, pointer: Value, index: Value, pitch: Value) -> list[Value]:
+    """The addresses of the parts of a vector, `SQUARE` numbers each."""
+    steps = [builder.mul(pitch, ir.Constant(_INDEX, part)) for part in range(LANES // SQUARE)]
+    return [builder.gep(pointer, [builder.add(index, step)]) for step in steps]
+
+
+@_instruction(lambda pointer, *_: VectorType(pointer.dtype)(pointer, types.int64, types.int64))
+def load_parts(builder: Builder, dtype: Any, pointer: Value, index: Value, pitch: Value) -> Value:
+    """The vector whose part i, `SQUARE` numbers, begins at `pointer[index + i * pitch]`."""
+    elements = _part_elements(builder, pointer, index, pitch)
+    vector, *others = (_load(builder, dtype, element, SQUARE) for element in elements)
+    for other in others:
+        vector = _shuffled(builder, vector, other, range(LANES))
+    return vector
+
+
+@_instruction(lambda pointer, index, pitch, vector: types.void(pointer, types.int64, types.int64, vector))
+def store_parts(
+    builder: Builder, dtype: Any, pointer: Value, index: Value, pitch: Value, vector: Value
 ) -> None:
-    """Set `target[starts[i] + index + j]` to lane i of vector j at `source[source_index]`."""
-    first = builder.gep(source, [source_index])
-    rows = [builder.gep(first, [ir.Constant(_INDEX, row * LANES)]) for row in range(LANES)]
-    vectors = _transposed(builder, [_load(builder, dtype, row) for row in rows])
-    for vector, element in zip(vectors, _lane_elements(builder, target, starts, index), strict=True):
-        _store(builder, dtype, vector, element)
+    """Store part i of a vector at `pointer[index + i * pitch]`."""
+    for part, element in enumerate(_part_elements(builder, pointer, index, pitch)):
+        order = range(part * SQUARE, (part + 1) * SQUARE)
+        _store(builder, dtype, _shuffled(builder, vector, vector, order), element)
 
 
 @_instruction(lambda pointer, _: TileType(pointer.dtype)(pointer, pointer.dtype))
