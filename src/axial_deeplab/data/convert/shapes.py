@@ -271,8 +271,10 @@ def _draw(
         corner, inside = shape.draw(size)
         train_id = None if shape.name is None else categories.names.index(shape.name)
         masks.append(Mask(inside, train_id, shape.is_crowd, corner, shape.part_of))
+    own = image.source.stem == image.path.stem  # other files have the shapes of many pictures
+    source = image.source if own else f"{image.source} ({image.file_name})"
     return panoptic_from_masks(
-        masks, size, background=background, stuff=categories.stuff_ids, in_order=in_order, source=image.source
+        masks, size, background=background, stuff=categories.stuff_ids, in_order=in_order, source=source
     )
 
 
