@@ -8,6 +8,7 @@ Source:
 """
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.util.text import shortened
 
 TITLE = "a GeoJSON of QuPath"
 
@@ -47,7 +49,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     files = files_of(source, ".geojson", ".json")
     photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
-    images = []
+    images, regions = [], []
     for path in files:
         document = load_json(path, types=(dict, list))
         if not _is_geojson(path):
@@ -60,6 +62,10 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
         features = _with_children(features)
+        if any(_property(each, "objectType") in ("detection", "cell") for each in features):
+            regions += [
+                f"{path}: features[{place}]" for place, each in enumerate(features) if _is_region(each)
+            ]
         page = page_of_stack(photo, options)
         planes = [_plane(feature) for feature in features]
         is_of_stack = any(place > 1 for plane in planes for place in plane.values())
@@ -72,6 +78,12 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
+    if regions:
+        warnings.warn(
+            f"{source}: {len(regions)} annotations without class lie beside detections, as regions do that "
+            f"were searched ({shortened(regions, 1)}), and become objects; export the detections alone",
+            stacklevel=2,
+        )
     photos.warn_of_others(source)
     return shapes_to_convert(images, options, source)
 
@@ -92,10 +104,18 @@ def _with_children(features: list[Any]) -> list[Any]:
     found, rest = [], features[::-1]
     while rest:
         found.append(rest.pop())
-        inside = found[-1].get("properties") if isinstance(found[-1], dict) else None
-        inside = inside.get("childObjects", inside.get("children")) if isinstance(inside, dict) else None
+        inside = _property(found[-1], "childObjects") or _property(found[-1], "children")
         rest += inside[::-1] if isinstance(inside, list) else []
     return found
+
+
+def _property(feature: Any, name: str) -> Any:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    return properties.get(name) if isinstance(properties, dict) else None
+
+
+def _is_region(feature: Any) -> bool:
+    return _property(feature, "objectType") == "annotation" and not _property(feature, "classification")
 
 
 def _plane(feature: Any) -> dict[str, int]:
@@ -109,14 +129,13 @@ def _plane(feature: Any) -> dict[str, int]:
 
 def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
     geometry = field(feature, "geometry", dict, where)
-    properties = feature.get("properties") or {}
-    role = properties.get("objectType") if isinstance(properties, dict) else None
+    role = _property(feature, "objectType")
     if role == "root":  # which stands for the picture
         return []
     if role == "tmaCore":
         left_out.add("cores of tissue microarrays, which hold objects and are none,", where)
         return []
-    kind = properties.get("classification") if isinstance(properties, dict) else None
+    kind = _property(feature, "classification")
     name = kind.get("name") if isinstance(kind, dict) else None
     if isinstance(kind, dict) and name is None and isinstance(kind.get("names"), list):
         name = ": ".join(map(str, kind["names"]))
