@@ -115,7 +115,10 @@ def _property(feature: Any, name: str) -> Any:
 
 
 def _is_region(feature: Any) -> bool:
-    return _property(feature, "objectType") == "annotation" and not _property(feature, "classification")
+    if _property(feature, "objectType") != "annotation" or _property(feature, "classification"):
+        return False
+    geometry = feature.get("geometry")
+    return isinstance(geometry, dict) and str(geometry.get("type")).endswith("Polygon")
 
 
 def _plane(feature: Any) -> dict[str, int]:
