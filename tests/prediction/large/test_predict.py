@@ -15,7 +15,7 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.large.maps import TileMaps, see_tile
-from axial_deeplab.prediction.large.predict import fits_into_memory
+from axial_deeplab.prediction.large.predict import _cheapest, fits_into_memory
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
@@ -149,6 +149,16 @@ def test_objects_larger_than_tiles_are_whole(overlap, tmp_path):
     np.testing.assert_allclose(large.scores, [segment.score for segment in whole.segments], atol=1e-6)
 
 
+@pytest.mark.parametrize("side", [100, 513, 514, 2048, 5000, 20_000])
+def test_default_tiles_show_the_network_few_pixels(side):
+    fixed = Tiling((side, side), 513, 48)
+    chosen = _cheapest(fixed)
+    assert 449 <= chosen.side <= 513
+    seen, of_fixed = (sum(np.prod(window.shape) for window in each.windows) for each in (chosen, fixed))
+    assert seen <= of_fixed
+    assert side < 2048 or seen < 1.25 * side**2
+
+
 def test_a_watershed_is_that_of_the_whole_image(tmp_path):
     """As long as objects reach no further than a block sees."""
     rng = np.random.default_rng(0)
@@ -161,7 +171,7 @@ def test_a_watershed_is_that_of_the_whole_image(tmp_path):
     image[..., 1] = np.where(heat > 0.3, 250 * heat, 0)
     predict = drawn(grouping="watershed", center_threshold=0.5, top_k=None)
     whole = predict(image)
-    large = predict.predict_large(image, tmp_path / "a.tif", tile=257)
+    large = predict.predict_large(image, tmp_path / "a.tif", tile=257, overlap=64)
     values = np.array([0, *(segment.id for segment in whole.segments)])
     expected = np.searchsorted(values, whole.panoptic)
     assert len(large.table.areas) == len(whole.segments) > 200
