@@ -50,7 +50,7 @@ def predict(arguments: Arguments) -> None:
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels that tiles share (default: 48, a quarter of small tiles)",
+        help="pixels that tiles share (default: 32, a quarter of small tiles)",
     )
     parser.add_argument(
         "--shard",

@@ -516,7 +516,7 @@ class Predictor:
                 files lie in a folder beside it.
             tile: side of the tiles in pixels, at least 64; None for 513, or down to 449 where less covers the
                 image.
-            overlap: pixels that neighbors share; None for 48, or a quarter of smaller tiles.
+            overlap: pixels that neighbors share; None for 32, or a quarter of smaller tiles.
             progress: show progress bars.
 
         Raises:

@@ -44,7 +44,7 @@ from axial_deeplab.util.in_order import in_order
 if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
 
-TILE, OVERLAP = 513, 48
+TILE, OVERLAP = 513, 32
 # Tiles of the default side may be up to an eighth smaller, where fewer pixels then cover the image.
 _SMALLEST_OF_DEFAULT = 449
 # Tiles or blocks after which freed memory goes back: to take it again costs time, too.
