@@ -1,6 +1,7 @@
 """Runs that are killed: files that belong together appear together, and the next run goes on."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -32,6 +33,11 @@ def kill(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
         process.wait()
 
 
+def num_overlays(out: Path) -> int:
+    folder = out / "overlay"
+    return sum(name.endswith(".jpg") for name in os.listdir(folder)) if folder.is_dir() else 0
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     draw_photos(tmp_path / "photos", NUM_IMAGES)
@@ -52,34 +58,35 @@ def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, num_pngs: int) 
 
 
 @pytest.mark.parametrize(
-    ("save", "num_kills"),
+    ("save", "num_kills", "num_photos"),
     [
-        (("coco",), 2),
-        (("labels", "csv"), 2),
-        pytest.param(("coco", "labels", "coco-instances"), 20, marks=pytest.mark.slow),
-        pytest.param(("labels",), 20, marks=pytest.mark.slow),
+        (("coco",), 2, 16),
+        (("labels", "csv"), 2, 16),
+        pytest.param(("coco", "labels", "coco-instances"), 20, 160, marks=pytest.mark.slow),
+        pytest.param(("labels",), 20, 160, marks=pytest.mark.slow),
+        pytest.param(("coco",), 20, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
 )
 def test_killed_at_random_moments(
-    save: tuple[str, ...], num_kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    save: tuple[str, ...], num_kills: int, num_photos: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "coco-instances" in save:
         pytest.importorskip("pycocotools", reason="needs the extra coco")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # two images at a time
     photos, out, rng = tmp_path / "photos", tmp_path / "out", np.random.default_rng(0)
-    draw_photos(photos, 8 * num_kills)
+    draw_photos(photos, num_photos)
     predict(photos, tmp_path / "straight", save=save)
-    for _ in range(num_kills):
-        known = len(list(out.rglob("*.jpg")))
+    for wanted in np.sort(rng.integers(0, num_photos - 8 * num_kills, num_kills, endpoint=True)):
+        known = max(wanted, num_overlays(out))
         process = start_predicting(photos, out, save=save)
-        while process.poll() is None and len(list(out.rglob("*.jpg"))) <= known:
+        while process.poll() is None and num_overlays(out) <= known:
             time.sleep(0.003)
         time.sleep(rng.uniform(0, 0.1))
         process.kill()
         process.wait()
     assert not (out / "panoptic.json").exists()
     report, num_seen = predict(photos, out, save=save)
-    assert num_kills - 1 <= report.num_resumed == 8 * num_kills - num_seen
+    assert num_kills - 1 <= report.num_resumed == num_photos - num_seen
     assert contents(out) == contents(tmp_path / "straight")
 
 

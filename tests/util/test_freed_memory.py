@@ -1,6 +1,7 @@
 """Giving freed memory back to the system."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,26 @@ del maps[:-1]
 assert before - resident() > 18 * 24 * 2**20, (before, resident())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have other settings")
+def test_what_the_next_map_needs_is_kept() -> None:
+    """Also where the environment asks for little to be kept, as Dask's does for its workers."""
+    code = """
+import resource
+import numpy as np
+from axial_deeplab.util.freed_memory import give_large_maps_back
+
+give_large_maps_back(of_one_size=True)
+for number in range(40):
+    if number == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**21)  # 16 MiB, 4096 pages
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+assert faults < 4096, faults
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_prediction_of_files_gives_it_back_and_networks_do_not(

@@ -50,7 +50,7 @@ def predict(arguments: Arguments) -> None:
         "--overlap",
         type=int,
         metavar="N",
-        help="pixels that tiles share (default: 64, a quarter of small tiles)",
+        help="pixels that tiles share (default: 32, a quarter of small tiles)",
     )
     parser.add_argument(
         "--shard",
@@ -128,7 +128,7 @@ def predict(arguments: Arguments) -> None:
     from axial_deeplab.util.freed_memory import give_large_maps_back
     from axial_deeplab.weights.loaded import load_weights
 
-    give_large_maps_back()
+    give_large_maps_back(of_one_size=in_tiles)
     weights, settings, little = options.weights, prediction_options(options), False
     if options.runtime == "onnx":
         from axial_deeplab.export.onnx_runtime import load_onnx

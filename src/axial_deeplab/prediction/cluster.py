@@ -17,6 +17,7 @@ from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
 from axial_deeplab.prediction.predictor import ImageArray
+from axial_deeplab.util.freed_memory import give_large_maps_back
 
 # Seconds until there must be a scheduler, and a worker.
 _PATIENCE = 60
@@ -33,6 +34,8 @@ class _Job(WorkerPlugin):
         self.avoids_compiled_code = is_avoided()
 
     def setup(self, worker: Worker) -> None:
+        # Dask lets the C library give back everything at once, which takes half of the time.
+        give_large_maps_back(of_one_size=True)
         with avoiding_compiled_code(self.avoids_compiled_code):
             self.job.predictor.warm_up()
 

@@ -514,8 +514,9 @@ class Predictor:
                 chosen channels.
             output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
                 files lie in a folder beside it.
-            tile: side of the tiles in pixels, at least 64; None for 513.
-            overlap: pixels that neighbors share; None for 64, or a quarter of smaller tiles.
+            tile: side of the tiles in pixels, at least 64; None for 513, or down to 449 where less covers the
+                image.
+            overlap: pixels that neighbors share; None for 32, or a quarter of smaller tiles.
             progress: show progress bars.
 
         Raises:

@@ -14,8 +14,9 @@ from PIL import Image
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.large import results
 from axial_deeplab.prediction.large.maps import TileMaps, see_tile
-from axial_deeplab.prediction.large.predict import fits_into_memory
+from axial_deeplab.prediction.large.predict import _cheapest, fits_into_memory
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
@@ -149,6 +150,16 @@ def test_objects_larger_than_tiles_are_whole(overlap, tmp_path):
     np.testing.assert_allclose(large.scores, [segment.score for segment in whole.segments], atol=1e-6)
 
 
+@pytest.mark.parametrize("side", [100, 513, 514, 2048, 5000, 20_000])
+def test_default_tiles_show_the_network_few_pixels(side):
+    fixed = Tiling((side, side), 513, 32)
+    chosen = _cheapest(fixed)
+    assert 449 <= chosen.side <= 513
+    seen, of_fixed = (sum(np.prod(window.shape) for window in each.windows) for each in (chosen, fixed))
+    assert seen <= of_fixed
+    assert side < 2048 or seen < 1.21 * side**2
+
+
 def test_a_watershed_is_that_of_the_whole_image(tmp_path):
     """As long as objects reach no further than a block sees."""
     rng = np.random.default_rng(0)
@@ -161,7 +172,7 @@ def test_a_watershed_is_that_of_the_whole_image(tmp_path):
     image[..., 1] = np.where(heat > 0.3, 250 * heat, 0)
     predict = drawn(grouping="watershed", center_threshold=0.5, top_k=None)
     whole = predict(image)
-    large = predict.predict_large(image, tmp_path / "a.tif", tile=257)
+    large = predict.predict_large(image, tmp_path / "a.tif", tile=257, overlap=64)
     values = np.array([0, *(segment.id for segment in whole.segments)])
     expected = np.searchsorted(values, whole.panoptic)
     assert len(large.table.areas) == len(whole.segments) > 200
@@ -383,12 +394,13 @@ def test_what_fits_into_memory_is_estimated(megapixels, fits, monkeypatch):
     assert fits_into_memory(drawn(), (10**5, 10**5))
 
 
-def test_memory_does_not_grow_with_the_image(tmp_path):
+def test_memory_does_not_grow_with_the_image(tmp_path, monkeypatch):
     """Of what numpy allocates: all that could have the size of the image."""
+    monkeypatch.setattr(results, "_BUFFER", 2**20)  # which the smaller image fills, too
     peaks = []
-    for width in (1100, 5500):
+    for width in (2200, 5500):
         pixels = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (1100, width, 3))
-        pixels[:] = scene(1100, 1100, BOXES).repeat(-(-width // 1100), axis=1)[:, :width]
+        pixels[:] = np.tile(scene(1100, 1024, BOXES), (1, -(-width // 1024), 1))[:, :width]  # equal blocks
         tracemalloc.start()
         drawn().predict_large(pixels, tmp_path / "a.tif")
         peaks.append(tracemalloc.get_traced_memory()[1])

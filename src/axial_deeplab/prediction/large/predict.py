@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,11 @@ from axial_deeplab.util.in_order import in_order
 if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
 
-TILE, OVERLAP = 513, 64
+TILE, OVERLAP = 513, 32
+# Tiles of the default side may be up to an eighth smaller, where fewer pixels then cover the image.
+_SMALLEST_OF_DEFAULT = 449
+# Tiles or blocks after which freed memory goes back: to take it again costs time, too.
+_KEEPING = 8
 # Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
 # the post-processing. From measured peaks of axial_deeplab_nano, S and L.
 _OF_NETWORK, _OF_CHANNEL, _OF_CLASS, _OF_POST_PROCESSING = 60, 1.5, 5, 60
@@ -84,7 +89,7 @@ def predict_large(
     With a cluster its workers see the tiles, which are read here, as their maps are written.
     """
     unit = getattr(predictor.model, "output_stride", 16)
-    tile, overlap = check_tiles(predictor, tile, overlap)
+    side, overlap = check_tiles(predictor, tile, overlap)
     output = Path(output)
     if output.suffix.lower() not in (*TIFF_SUFFIXES, ZARR_SUFFIX):
         raise ValueError(f"output must be a .tif file or a .zarr folder, got {output}; give such a path")
@@ -93,7 +98,9 @@ def predict_large(
     with _scratch(output) as folder:
         image = open_image(source, folder, **predictor.view.reading)
         try:
-            tiling = Tiling(image.size, tile, overlap, unit)
+            tiling = Tiling(image.size, side, overlap, unit)
+            if tile is None:
+                tiling = _cheapest(tiling)
             return _predicted(predictor, image, tiling, output, folder, cluster, progress=progress)
         finally:
             image.close()
@@ -123,6 +130,12 @@ def check_tiles(predictor: Predictor, tile: int | None, overlap: int | None) -> 
             f"nms_kernel must be at most a tile of {tile} pixels, got {knobs.nms_kernel}; lower it"
         )
     return tile, overlap
+
+
+def _cheapest(tiling: Tiling) -> Tiling:
+    """Return tiles that cover the same image with the fewest pixels, of those that may be a bit smaller."""
+    sides = range(tiling.side, _SMALLEST_OF_DEFAULT - 1, -tiling.unit)
+    return min((replace(tiling, tile=side) for side in sides), key=lambda t: len(t.windows) * t.side**2)
 
 
 @contextmanager
@@ -194,10 +207,12 @@ def _predicted(
 def _each(
     windows: Sequence[Window], doing: str, unit: str, *, progress: bool
 ) -> Iterator[tuple[int, Window]]:
-    """Yield windows with their numbers, and give back what each has freed, lest gaps in the heap add up."""
-    for each in enumerate(tqdm(windows, desc=doing, unit=unit, disable=not progress)):
-        yield each
-        return_freed_memory()
+    """Yield windows with their numbers, and give back what they have freed, lest gaps in the heap add up."""
+    for number, window in enumerate(tqdm(windows, desc=doing, unit=unit, disable=not progress)):
+        yield number, window
+        if number % _KEEPING == _KEEPING - 1:
+            return_freed_memory()
+    return_freed_memory()
 
 
 def _seen(

@@ -261,8 +261,9 @@ def block_labels(
     classes = np.concatenate(([0], table.train_ids))[labels]
     chosen = logits.gather(0, torch.from_numpy(classes)[None])[0]
     probability = (chosen - log_partition).double().exp_().numpy()
-    present, index = np.unique(labels, return_inverse=True)
+    runs = find_runs(labels)
+    present, index = np.unique(runs.values, return_inverse=True)
     sums = np.zeros(len(present))
-    np.add.at(sums, index.ravel(), probability.ravel())
+    np.add.at(sums, index, np.add.reduceat(probability.ravel(), runs.starts))
     is_segment = present > 0
     return labels, present[is_segment].astype(np.int64), sums[is_segment]
