@@ -16,6 +16,9 @@ from axial_deeplab.util.files import atomic_directory, atomic_path
 from folder_runs import contents, draw_photos, predict, start, start_predicting
 
 NUM_IMAGES = 12
+LONG = pytest.mark.skipif(
+    not os.environ.get("AXIAL_DEEPLAB_LONG"), reason="takes several minutes; AXIAL_DEEPLAB_LONG=1 runs it"
+)
 
 
 def wait_for_files(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
@@ -64,7 +67,7 @@ def test_a_killed_run_is_continued(photos: Path, tmp_path: Path, num_pngs: int) 
         (("labels", "csv"), 2, 16),
         pytest.param(("coco", "labels", "coco-instances"), 20, 160, marks=pytest.mark.slow),
         pytest.param(("labels",), 20, 160, marks=pytest.mark.slow),
-        pytest.param(("coco",), 20, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(("coco",), 20, 2000, marks=[LONG, pytest.mark.timeout(3600)]),
     ],
 )
 def test_killed_at_random_moments(
