@@ -69,7 +69,7 @@ class OnnxAttention(nn.Module):
         axis = 2 if layer.axis == "height" else 3
         size = [x.shape[0], layer.positional_scale.numel(), *x.shape[2:]]
         size[axis] = (size[axis] + layer.stride - 1) // layer.stride
-        is_free = any(isinstance(each, torch.SymInt) for each in x.shape)
+        is_free = _is_free(x.shape)
         attributes: dict[str, Any] = {
             "axis": axis,
             "stride": layer.stride,
@@ -87,6 +87,15 @@ class OnnxAttention(nn.Module):
             version=1,
         )
         return y
+
+
+def _cropped(x: Tensor, size: Sequence[int]) -> Tensor:
+    sides = x.shape[2:]
+    return x if not _is_free(sides) and list(sides) == list(size) else onnx_crop(x, *size)
+
+
+def _is_free(sides: Sequence[int]) -> bool:
+    return any(isinstance(side, torch.SymInt) for side in sides)
 
 
 def _num_parts(x: Tensor, axis: int, num_heads: int) -> int:
@@ -117,7 +126,7 @@ def as_operations(network: nn.Module) -> Iterator[None]:
         for parent, name, child in homes:
             setattr(parent, name, OnnxAttention(child))
         for module in cropping:
-            module.crop = lambda x, size: onnx_crop(x, *size)
+            module.crop = _cropped
         yield
     finally:
         for parent, name, child in homes:
@@ -266,9 +275,13 @@ def _attention(
     def transposed(x: str) -> str:
         return op.Transpose(x, perm=[0, 2, 1])
 
-    def scaled(x: str, term: int) -> str:
+    def scaled(x: str, term: int, lines: Any) -> str:
         if logit_scale is not None:
-            x = op.Mul(x, logit_scale[term].repeat(key_dim))
+            by_channel = logit_scale[term].repeat(key_dim)
+            if not is_free:  # long rows: a runtime multiplies each by itself
+                by_channel = np.tile(by_channel, size[0] * lines)
+                x = op.Reshape(x, [0, len(by_channel)])
+            x = op.Mul(x, by_channel)
         return op.Reshape(x, [0, -1, key_dim])  # (L, X, D)
 
     positions_first = transposed(op.Reshape(x, [0, 0, -1])) if channels_last is None else channels_last
@@ -308,7 +321,7 @@ def _attention(
         else:
             absent = np.where(abs(distances) > span // 2, _ABSENT, 0).astype(np.float32)
 
-    def attended(qkv: str, lines: int | str) -> str:
+    def attended(qkv: str, lines: Any) -> str:
         # The channels are cut first: a transposition next to the one before would be made one with it, which
         # takes ONNX Runtime five times as long.
         ends = 0, keys, 2 * keys, 2 * keys + values
@@ -316,12 +329,12 @@ def _attention(
         if stride > 1:
             q = cut(q, 0, 0, _WHOLE, stride)
         by_key = op.Transpose(op.Reshape(k, [0, -1, key_dim]), perm=[1, 2, 0])
-        logits = op.MatMul(swapped(scaled(q, 0)), by_key)  # (X, o, p)
+        logits = op.MatMul(swapped(scaled(q, 0, lines)), by_key)  # (X, o, p)
         terms = []  # (o, p, X)
         if rows_q is not None:
-            terms.append(op.MatMul(rows_q, transposed(scaled(q, 1))))
+            terms.append(op.MatMul(rows_q, transposed(scaled(q, 1, lines))))
         if rows_k is not None:
-            terms.append(swapped(op.MatMul(rows_k, transposed(scaled(k, 2)))))
+            terms.append(swapped(op.MatMul(rows_k, transposed(scaled(k, 2, lines)))))
         if terms:
             logits = op.Add(logits, op.Transpose(reduce(op.Add, terms), perm=[2, 0, 1]))
         if absent is not None:
