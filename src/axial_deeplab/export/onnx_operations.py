@@ -175,9 +175,16 @@ def write_attention(model: Any) -> None:
         y = _attention(nodes, x, channels_last.get(x), **settings)
         channels_last[result] = y
         if result in needed:
-            values, size = settings["positional_scale"].size, nodes.Shape(y, start=1, end=3)
-            rows = nodes.Transpose(nodes.Reshape(y, [0, -1, values]), perm=[0, 2, 1])
-            nodes.Reshape(rows, nodes.Concat([0, values], size, axis=0), output=result)
+            rows = nodes.Transpose(
+                nodes.Reshape(y, [0, -1, settings["positional_scale"].size]), perm=[0, 2, 1]
+            )
+            sides = list(settings["size"][1:])
+            if sides:
+                sides[settings["axis"] - 2] = -1  # of which every stride-th position is left
+                shape: Any = [0, 0, *sides]
+            else:
+                shape = nodes.Concat([0, 0], nodes.Shape(y, start=1, end=3), axis=0)
+            nodes.Reshape(rows, shape, output=result)
     del graph.node[:]
     graph.node.extend(nodes.nodes)
     used = {name for node in graph.node for name in node.input}
