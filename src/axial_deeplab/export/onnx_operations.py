@@ -169,7 +169,8 @@ def write_attention(model: Any) -> None:
             continue
         settings: dict[str, Any] = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         names = [*node.input[1:], *[""] * (len(_CONSTANTS) - len(node.input[1:]))]
-        settings |= {key: arrays.get(name) for key, name in zip(_CONSTANTS, names, strict=True)}
+        constants = (arrays[name] if name else None for name in names)
+        settings |= zip(_CONSTANTS, constants, strict=True)
         x, (result,) = node.input[0], node.output
         nodes.prefix = f"attention_{len(channels_last)}"
         y = _attention(nodes, x, channels_last.get(x), **settings)
