@@ -1,52 +1,97 @@
 """The nodes that stand for a layer of axial attention compute what the layer computes, at any size."""
 
-import onnxruntime
+import math
+
+import onnx
 import pytest
 import torch
 
+from axial_deeplab.export import onnx_operations
 from axial_deeplab.export.export import _write_onnx
 from axial_deeplab.export.onnx_operations import OnnxAttention, as_operations
 from axial_deeplab.models.attention.axial import AxialAttention
 from axial_deeplab.models.folding.fold import fuse
+from onnx_runtimes import in_onnxruntime, in_openvino, in_the_reference
 
 
-def layer_of(**options):
+def layer_of(in_channels=8, **options):
     torch.manual_seed(0)
-    layer = AxialAttention(8, 16, num_heads=2, max_span=6, **options).eval()
+    layer = AxialAttention(in_channels, 16, num_heads=2, max_span=6, **options).eval()
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
     return fuse(layer)
 
 
-@pytest.mark.parametrize(
+def written(network, example, path, sizes=None):
+    with torch.no_grad(), as_operations(network):
+        program = torch.export.export(
+            network, (example,), dynamic_shapes=sizes, prefer_deferred_runtime_asserts_over_guards=True
+        )
+    _write_onnx(program, path, ["y"], "{}", half=False)
+    return onnx.load(path)
+
+
+def assert_equal(run, layer, x, tolerance=1e-5):
+    with torch.no_grad():
+        expected = layer(x)
+    y = torch.from_numpy(run({"images": x.numpy()})[0])
+    assert y.shape == expected.shape
+    assert (y - expected).abs().max() < tolerance * max(expected.abs().max(), 1)
+
+
+LAYERS = pytest.mark.parametrize(
     "options",
     [
         {"axis": "height"},
         {"axis": "width", "stride": 2},
         {"axis": "height", "stride": 3, "span": 5, "rel_k": False},
+        {"axis": "width", "span": 3, "rel_q": False},
         {"axis": "width", "rel_q": False, "rel_k": False, "rel_v": False, "logit_norm": False},
         {"axis": "width", "content_logits": False},
     ],
 )
+
+
+@LAYERS
 def test_equals_the_layer_at_any_size(options, tmp_path):
-    layer = layer_of(**options)
+    network = torch.nn.Sequential(layer_of(**options))
     sizes = {0: torch.export.Dim("b"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
-    with torch.no_grad():
-        program = torch.export.export(
-            OnnxAttention(layer),
-            (torch.randn(2, 8, 5, 7),),
-            dynamic_shapes=(sizes,),
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
-    _write_onnx(program, tmp_path / "layer.onnx", ["y"], "{}", half=False)
-    session = onnxruntime.InferenceSession(tmp_path / "layer.onnx", providers=["CPUExecutionProvider"])
-    for size in ((1, 1, 1), (2, 5, 7), (1, 19, 4), (3, 4, 19), (1, 8, 33)):
-        x = torch.randn(size[0], 8, *size[1:])
-        with torch.no_grad():
-            expected = layer(x)
-        y = torch.from_numpy(session.run(None, {"images": x.numpy()})[0])
-        assert y.shape == expected.shape
-        assert (y - expected).abs().max() < 1e-5 * max(expected.abs().max(), 1)
+    model = written(network, torch.randn(2, 8, 9, 11), tmp_path / "layer.onnx", [sizes])
+    assert sum(node.op_type == "Softmax" for node in model.graph.node) == 3  # parts of the lines
+    for runtime in (in_onnxruntime, in_the_reference, in_openvino):
+        run = runtime(model)
+        for size in ((1, 3, 3), (2, 5, 7), (1, 19, 4), (3, 4, 19), (1, 8, 33)):
+            assert_equal(run, network, torch.randn(size[0], 8, *size[1:]))
+
+
+@LAYERS
+def test_equals_the_layer_at_one_size(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_operations, "_LOGITS_OF_A_PART", 700)
+    network = torch.nn.Sequential(layer_of(**options))
+    x = torch.randn(1, 8, 13, 11)
+    model = written(network, x, tmp_path / "layer.onnx")
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("Softmax") in (5, 6)
+    assert not {"Shape", "Range", "Gather"} & set(kinds)
+    for runtime in (in_onnxruntime, in_the_reference, in_openvino):
+        assert_equal(runtime(model), network, x)
+
+
+def test_logits_are_moved_three_times(tmp_path):
+    network = torch.nn.Sequential(layer_of(axis="height"), layer_of(axis="width", in_channels=16))
+    x = torch.randn(1, 8, 23, 29)
+    model = written(network, x, tmp_path / "layers.onnx")
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    sizes = {
+        value.name: math.prod(side.dim_value for side in value.type.tensor_type.shape.dim)
+        for value in inferred
+    }
+    moved = [sizes.get(node.output[0], 0) for node in model.graph.node if node.op_type == "Transpose"]
+    # The terms of the keys beside those of the queries, both as rows, the weights beside the table.
+    assert [moved.count(2 * lines * length**2) for length, lines in ((23, 29), (29, 23))] == [3, 3]
+    # No map of channels lies between the layers.
+    assert len(moved) == 28
+    assert_equal(in_onnxruntime(model), network, x, tolerance=1e-4)
 
 
 def test_layers_come_back():

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from axial_deeplab.export.half_weights import store_in_half
-from axial_deeplab.export.onnx_operations import as_operations, translations
+from axial_deeplab.export.onnx_operations import as_operations, translations, write_attention
 from axial_deeplab.export.onnx_runtime import METADATA_KEY, OnnxNetwork, require_onnx
 from axial_deeplab.export.program import INPUT_NAME, Deployed, capture
 from axial_deeplab.util.files import atomic_path
@@ -204,6 +204,7 @@ def _write_onnx(
     )
     assert exported is not None
     model = exported.model_proto
+    write_attention(model)
     if half:
         store_in_half(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata})

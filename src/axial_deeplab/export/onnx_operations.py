@@ -1,18 +1,21 @@
 """Parts of ONNX files: one operation each while a program is captured, written as nodes afterwards.
 
 PyTorch's exporters follow each view of each attention layer through symbolic arithmetic of sizes, several
-times. One operation for the layer leaves them little to follow, and the nodes can be those that runtimes are
-fast at. A crop, which can only be captured as a padding by negative numbers, becomes a slice: other runtimes
-than ONNX Runtime compute such paddings wrongly or refuse them.
+times, and their passes take time with the square of the number of nodes. One node for the layer leaves them
+little to do, and the nodes that it becomes can be those that runtimes are fast at. A crop, which can only be
+captured as a padding by negative numbers, becomes a slice: other runtimes than ONNX Runtime compute such
+paddings wrongly or refuse them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+import torch.onnx.ops
 from torch import Tensor, nn
 
 from axial_deeplab.models.attention.axial import FusedAxialAttention
@@ -22,28 +25,15 @@ from axial_deeplab.ops.library import registered
 # Added to logits outside of the span: the softmax makes it zero; no number is infinite, which some converters
 # cannot store.
 _ABSENT = -1e30
+# Few enough for the caches: as fast as half and twice as many, 1.2 to 2 times as fast as all at once. Each
+# part is nodes of its own.
+_LOGITS_OF_A_PART = 400_000
+_MOST_PARTS = 16
+# The node of a layer, and what it gets beside the map.
+_DOMAIN, _ATTENTION = "axial_deeplab", "AxialAttention"
+_CONSTANTS = "weight", "bias", "rel_q", "rel_k", "rel_v", "logit_scale", "positional_scale"
 # The end of a slice that goes to the end.
 _WHOLE = 2**31 - 1
-
-
-@registered(
-    "onnx_attention",
-    "Tensor x, Tensor weight, Tensor? bias, Tensor? rel_q, Tensor? rel_k, Tensor? rel_v, Tensor logit_scale, "
-    "Tensor positional_scale, SymInt? span, int axis, int stride",
-    "Tensor",
-)
-def onnx_attention(*arguments: Any) -> Tensor:
-    """Stand for a `FusedAxialAttention` in a program that becomes an ONNX file."""
-    raise NotImplementedError("onnx_attention must become nodes of ONNX, got a call; use axial_attention")
-
-
-@onnx_attention.register_fake
-def _(x: Tensor, *arguments: Any) -> Tensor:
-    *_, positional_scale, _, axis, stride = arguments
-    size = list(x.shape)
-    size[1] = positional_scale.numel()
-    size[axis] = (size[axis] + stride - 1) // stride
-    return x.new_empty(size)
 
 
 @registered("onnx_crop", "Tensor x, SymInt height, SymInt width", "Tensor")
@@ -58,7 +48,7 @@ def _(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class OnnxAttention(nn.Module):
-    """A layer that is one operation, to be captured.
+    """A layer that is one node, to be captured.
 
     Shapes: those of the layer.
 
@@ -72,12 +62,54 @@ class OnnxAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
-        scale = x.new_ones(3, layer.num_heads) if layer.logit_scale is None else layer.logit_scale
-        tables = layer.rel_q, layer.rel_k, layer.rel_v
+        if not torch.compiler.is_exporting():
+            raise NotImplementedError(
+                "onnx_attention must become nodes of ONNX, got a call; use axial_attention"
+            )
         axis = 2 if layer.axis == "height" else 3
-        constants = layer.qkv.weight, layer.qkv.bias, *tables, scale, layer.positional_scale
-        y: Tensor = onnx_attention(x, *constants, layer.span, axis, layer.stride)
+        size = [x.shape[0], layer.positional_scale.numel(), *x.shape[2:]]
+        size[axis] = (size[axis] + layer.stride - 1) // layer.stride
+        is_free = _is_free(x.shape)
+        attributes: dict[str, Any] = {
+            "axis": axis,
+            "stride": layer.stride,
+            "span": layer.span or 0,
+            "size": [0] if is_free else [x.shape[0], *x.shape[2:]],
+            "num_parts": _num_parts(x, axis, layer.num_heads),
+        }
+        constants = {name: getattr(layer, name) for name in _CONSTANTS[2:]}
+        y: Tensor = torch.onnx.ops.symbolic(
+            f"{_DOMAIN}::{_ATTENTION}",
+            (x, layer.qkv.weight, layer.qkv.bias, *constants.values()),
+            attributes,
+            dtype=x.dtype,
+            shape=size,
+            version=1,
+        )
         return y
+
+
+def _cropped(x: Tensor, size: Sequence[int]) -> Tensor:
+    sides = x.shape[2:]
+    return x if not _is_free(sides) and list(sides) == list(size) else onnx_crop(x, *size)
+
+
+def _is_free(sides: Sequence[int]) -> bool:
+    return any(isinstance(side, torch.SymInt) for side in sides)
+
+
+def _num_parts(x: Tensor, axis: int, num_heads: int) -> int:
+    """Return how many parts the lines of a map shall be attended in, so that the logits stay in a cache.
+
+    Where sizes are free, it depends on the stride of the map alone, which its size in the example tells: the
+    smallest image that a network takes is a quarter of it, and still has a line for each part.
+    """
+    batch, length, lines = x.shape[0], x.shape[axis], x.shape[5 - axis]
+    if isinstance(lines, torch.SymInt):
+        num_parts = 1 + (min(each.node.hint for each in (length, lines)) - 1) // 4
+        return num_parts if num_parts > 2 else 1
+    logits = batch * lines * num_heads * length**2
+    return min(-(-logits // _LOGITS_OF_A_PART), lines, _MOST_PARTS)
 
 
 @contextlib.contextmanager
@@ -94,7 +126,7 @@ def as_operations(network: nn.Module) -> Iterator[None]:
         for parent, name, child in homes:
             setattr(parent, name, OnnxAttention(child))
         for module in cropping:
-            module.crop = lambda x, size: onnx_crop(x, *size)
+            module.crop = _cropped
         yield
     finally:
         for parent, name, child in homes:
@@ -105,11 +137,7 @@ def as_operations(network: nn.Module) -> Iterator[None]:
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return the operations of this file and what writes each as nodes, for `torch.onnx.export`."""
-    ours = torch.ops.axial_deeplab
-    write_attention = partial(_write_attention, {})
-    # What the exporter asks of a function.
-    write_attention.__name__ = "onnx_attention"  # type: ignore[attr-defined]
-    return {ours.onnx_attention.default: write_attention, ours.onnx_crop.default: _write_crop}
+    return {torch.ops.axial_deeplab.onnx_crop.default: _write_crop}
 
 
 def _write_crop(x: Any, height: Any, width: Any) -> Any:
@@ -120,9 +148,92 @@ def _write_crop(x: Any, height: Any, width: Any) -> Any:
     return op.Slice(x, op.Constant(value_ints=[0, 0]), size, op.Constant(value_ints=[2, 3]))
 
 
-def _write_attention(
-    by_position: dict[Any, tuple[Any, int]],
-    x: Any,
+def write_attention(model: Any) -> None:
+    """Replace the layers that are one node by nodes of ONNX, in place.
+
+    Args:
+        model: an `onnx.ModelProto`.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    others = [node for node in graph.node if node.domain != _DOMAIN]
+    needed = {name for node in others for name in node.input} | {output.name for output in graph.output}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = _Nodes()
+    # What the layers so far gave as (B, H, W, C), by their maps: no map is needed between two layers.
+    channels_last: dict[str, str] = {}
+    for node in graph.node:
+        if node.domain != _DOMAIN:
+            nodes.nodes.append(node)
+            continue
+        settings: dict[str, Any] = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        names = [*node.input[1:], *[""] * (len(_CONSTANTS) - len(node.input[1:]))]
+        constants = (arrays[name] if name else None for name in names)
+        settings |= zip(_CONSTANTS, constants, strict=True)
+        x, (result,) = node.input[0], node.output
+        nodes.prefix = f"attention_{len(channels_last)}"
+        y = _attention(nodes, x, channels_last.get(x), **settings)
+        channels_last[result] = y
+        if result in needed:
+            rows = nodes.Transpose(
+                nodes.Reshape(y, [0, -1, settings["positional_scale"].size]), perm=[0, 2, 1]
+            )
+            sides = list(settings["size"][1:])
+            if sides:
+                sides[settings["axis"] - 2] = -1  # of which every stride-th position is left
+                shape: Any = [0, 0, *sides]
+            else:
+                shape = nodes.Concat([0, 0], nodes.Shape(y, start=1, end=3), axis=0)
+            nodes.Reshape(rows, shape, output=result)
+    del graph.node[:]
+    graph.node.extend(nodes.nodes)
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend([*kept, *nodes.constants.values()])
+    imports = [each for each in model.opset_import if each.domain != _DOMAIN]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+
+
+class _Nodes:
+    """Nodes in the making: `nodes.MatMul(a, b)` adds one and returns the name of its result.
+
+    Inputs are names or arrays, which become constants.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[Any, Any] = {}
+        self.prefix = ""
+
+    def __getattr__(self, kind: str) -> Callable[..., str]:
+        return partial(self._add, kind)
+
+    def _add(self, kind: str, *inputs: Any, output: str = "", **attributes: Any) -> str:
+        from onnx import helper
+
+        output = output or f"{self.prefix}_{len(self.nodes)}"
+        names = [each if isinstance(each, str) else self._constant(np.asarray(each)) for each in inputs]
+        self.nodes.append(helper.make_node(kind, names, [output], name=f"node_{output}", **attributes))
+        return output
+
+    def _constant(self, values: Any) -> str:
+        from onnx import numpy_helper
+
+        key = values.dtype.str, values.shape, values.tobytes()
+        if key not in self.constants:
+            name = f"attention_constant_{len(self.constants)}"
+            self.constants[key] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return str(self.constants[key].name)
+
+
+def _attention(
+    op: _Nodes,
+    x: str,
+    channels_last: str | None,
+    *,
     weight: Any,
     bias: Any,
     rel_q: Any,
@@ -130,87 +241,136 @@ def _write_attention(
     rel_v: Any,
     logit_scale: Any,
     positional_scale: Any,
-    span: int | None,
+    span: int,
     axis: int,
     stride: int,
-) -> Any:
-    """Write the nodes of a layer.
+    size: Sequence[int],
+    num_parts: int,
+) -> str:
+    """Write the nodes of a layer and return its result (B, H, W, N·V).
 
-    Positions come first: (L, X, D) with X = B·M·N lines, a view of the map, is then what the tables are
-    multiplied with. Letters are those of `axial_attention`; o has every stride-th position.
+    Letters are those of `axial_attention`; o has every stride-th position, X = B·M·N lines. The tables are
+    multiplied position by position, with all lines as columns; their terms then turn into rows of logits
+    together, in one transposition.
 
     Args:
-        by_position: what the layers so far gave, by their maps: the same (L, B, M, N·V), and the axis of L.
+        channels_last: x as (B, H, W, C), if there is such a tensor.
+        size: batch, height and width of x, or 0 if they are free.
     """
-    from onnxscript import opset18
-
-    op: Any = opset18
     heads, value_dim = positional_scale.shape
     key_dim = (weight.shape[0] // heads - value_dim) // 2
     keys, values = heads * key_dim, heads * value_dim
+    along_height = axis == 2
+    of_lines = 4 - axis  # in (B, H, W, C)
+    is_free = size == [0]
 
-    def integers(*values: int) -> Any:
-        return op.Constant(value_ints=list(values))
+    def shape(*sides: int | str) -> Any:
+        """Return sides in one, each a number or a tensor of one."""
+        if all(isinstance(side, int) for side in sides):
+            return sides
+        return op.Concat(*([side] if isinstance(side, int) else side for side in sides), axis=0)
 
-    def cut(x: Any, axis: int, start: int, end: int, step: int = 1) -> Any:
-        return op.Slice(x, *map(integers, (start, end, axis, step)))
+    def cut(x: str, axis: int, start: Any, end: Any, step: int = 1) -> str:
+        bounds = ([bound] if isinstance(bound, int) else bound for bound in (start, end))
+        return op.Slice(x, *bounds, [axis], [step])
 
-    def scaled(x: Any, term: int) -> Any:
-        by_channel = op.Expand(op.Unsqueeze(op.Gather(logit_scale, term), [1]), [heads, key_dim])
-        return op.Reshape(op.Mul(x, op.Reshape(by_channel, [keys])), [0, -1, key_dim])  # (L, X, D)
+    def by_position(x: str) -> str:
+        return op.Transpose(x, perm=[1, 0, 2, 3] if along_height else [2, 0, 1, 3])  # (L, B, M, C)
 
-    def rows(table: Any, distances: Any) -> Any:
-        farthest = table.shape[0] // 2
-        return op.Gather(table, op.Add(op.Clip(distances, -farthest, farthest), farthest), axis=0)
-
-    def lines(x: Any) -> Any:
+    def swapped(x: str) -> str:
         return op.Transpose(x, perm=[1, 0, 2])
 
-    def transposed(x: Any) -> Any:
+    def transposed(x: str) -> str:
         return op.Transpose(x, perm=[0, 2, 1])
 
-    def projected(x: Any) -> Any:
-        y = op.MatMul(x, op.Transpose(op.Reshape(weight, [weight.shape[0], -1]), perm=[1, 0]))
-        return y if bias is None else op.Add(y, bias)
+    def scaled(x: str, term: int, lines: Any) -> str:
+        if logit_scale is not None:
+            by_channel = logit_scale[term].repeat(key_dim)
+            if not is_free:  # long rows: a runtime multiplies each by itself
+                by_channel = np.tile(by_channel, size[0] * lines)
+                x = op.Reshape(x, [0, len(by_channel)])
+            x = op.Mul(x, by_channel)
+        return op.Reshape(x, [0, -1, key_dim])  # (L, X, D)
 
-    ends = 0, keys, 2 * keys, 2 * keys + values
-    if x in by_position:  # two layers need no map between them
-        y, other_axis = by_position[x]
-        qkv = projected(y if axis == other_axis else op.Transpose(y, perm=[2, 1, 0, 3]))
-        q, k, v = (cut(qkv, 3, *bounds) for bounds in pairwise(ends))
+    positions_first = transposed(op.Reshape(x, [0, 0, -1])) if channels_last is None else channels_last
+    qkv = op.MatMul(positions_first, weight.reshape(len(weight), -1).T)
+    if bias is not None:
+        qkv = op.Add(qkv, bias)
+    if channels_last is None:
+        sides = [op.Shape(x, start=2, end=4)] if is_free else size[1:]
+        qkv = op.Reshape(qkv, shape(0, *sides, len(weight)))
+
+    # p - o at row o, column p.
+    distances: Any
+    if is_free:
+        positions = op.Range(0, op.Squeeze(op.Shape(qkv, start=axis - 1, end=axis)), 1)
+        queries = cut(positions, 0, 0, _WHOLE, stride) if stride > 1 else positions
+        distances = op.Sub(op.Unsqueeze(positions, [0]), op.Unsqueeze(queries, [1]))
     else:
-        shape = op.Concat(integers(0), op.Shape(x, start=2, end=4), integers(-1), axis=0)
-        qkv = op.Reshape(projected(transposed(op.Reshape(x, [0, 0, -1]))), shape)  # (B, H, W, C)
-        perm = [1, 0, 2, 3] if axis == 2 else [2, 0, 1, 3]
+        places = np.arange(size[axis - 1])
+        distances = places - places[::stride, None]
+
+    def rows(table: Any, perm: Sequence[int]) -> Any:
+        """Return the row of each distance, (o, p, D) in another order."""
+        if table is None:
+            return None
+        farthest = len(table) // 2
+        if not is_free:
+            return table[distances.clip(-farthest, farthest) + farthest].transpose(perm)
+        gathered = op.Gather(table, op.Add(op.Clip(distances, -farthest, farthest), farthest), axis=0)
+        return op.Transpose(gathered, perm=perm)
+
+    rows_q, rows_k, rows_v = rows(rel_q, (0, 1, 2)), rows(rel_k, (1, 0, 2)), rows(rel_v, (0, 1, 2))
+    absent: Any = None  # (o, p)
+    if span:
+        if is_free:
+            is_absent = op.Cast(op.Greater(op.Abs(distances), span // 2), to=1)
+            absent = op.Mul(is_absent, np.float32(_ABSENT))
+        else:
+            absent = np.where(abs(distances) > span // 2, _ABSENT, 0).astype(np.float32)
+
+    def attended(qkv: str, lines: Any) -> str:
         # The channels are cut first: a transposition next to the one before would be made one with it, which
         # takes ONNX Runtime five times as long.
-        q, k, v = (op.Transpose(cut(qkv, 3, *bounds), perm=perm) for bounds in pairwise(ends))
-    # q, k, v: (L, B, M, N·D)
-    positions = op.Range(0, op.Squeeze(op.Shape(k, start=0, end=1)), 1)
-    queries = positions
-    if stride > 1:
-        q, queries = (cut(x, 0, 0, _WHOLE, stride) for x in (q, positions))
-    # p - o at row o, column p.
-    distances = op.Sub(op.Unsqueeze(positions, [0]), op.Unsqueeze(queries, [1]))
+        ends = 0, keys, 2 * keys, 2 * keys + values
+        q, k, v = (by_position(cut(qkv, 3, *bounds)) for bounds in pairwise(ends))
+        if stride > 1:
+            q = cut(q, 0, 0, _WHOLE, stride)
+        by_key = op.Transpose(op.Reshape(k, [0, -1, key_dim]), perm=[1, 2, 0])
+        logits = op.MatMul(swapped(scaled(q, 0, lines)), by_key)  # (X, o, p)
+        terms = []  # (o, p, X)
+        if rows_q is not None:
+            terms.append(op.MatMul(rows_q, transposed(scaled(q, 1, lines))))
+        if rows_k is not None:
+            terms.append(swapped(op.MatMul(rows_k, transposed(scaled(k, 2, lines)))))
+        if terms:
+            logits = op.Add(logits, op.Transpose(reduce(op.Add, terms), perm=[2, 0, 1]))
+        if absent is not None:
+            logits = op.Add(logits, absent)
+        attention = op.Softmax(logits, axis=-1)
 
-    logits = op.MatMul(lines(scaled(q, 0)), op.Transpose(op.Reshape(k, [0, -1, key_dim]), perm=[1, 2, 0]))
-    if rel_q is not None:
-        logits = op.Add(logits, lines(op.MatMul(scaled(q, 1), transposed(rows(rel_q, distances)))))
-    if rel_k is not None:
-        by_key = op.MatMul(scaled(k, 2), transposed(rows(rel_k, op.Transpose(distances, perm=[1, 0]))))
-        logits = op.Add(logits, op.Transpose(by_key, perm=[1, 2, 0]))  # (p, X, o) -> (X, o, p)
-    if span is not None:
-        is_absent = op.CastLike(op.Greater(op.Abs(distances), span // 2), logits)
-        logits = op.Add(logits, op.Mul(is_absent, _ABSENT))
-    attention = op.Softmax(logits, axis=-1)
+        batch = op.Shape(qkv, start=0, end=1) if is_free else size[0]
+        y = op.MatMul(attention, swapped(op.Reshape(v, [0, -1, value_dim])))
+        y = op.Reshape(y, shape(batch, lines, heads, -1, value_dim))
+        y = op.Transpose(y, perm=[0, 3, 1, 2, 4] if along_height else [0, 1, 3, 2, 4])
+        y = op.Reshape(y, [0, 0, 0, values])
+        if rows_v is not None:
+            positional = op.MatMul(swapped(attention), rows_v)  # (o, X, V)
+            positional = op.Reshape(positional, shape(0, batch, lines, values))
+            positional = op.Mul(positional, positional_scale.reshape(-1))
+            y = op.Add(y, op.Transpose(positional, perm=[1, 0, 2, 3] if along_height else [1, 2, 0, 3]))
+        return y
 
-    shape = op.Concat(op.Shape(q, start=0, end=3), integers(values), axis=0)
-    y = op.Reshape(lines(op.MatMul(attention, lines(op.Reshape(v, [0, -1, value_dim])))), shape)
-    if rel_v is not None:
-        positional = op.Reshape(op.MatMul(lines(attention), rows(rel_v, distances)), shape)
-        y = op.Add(y, op.Mul(positional, op.Reshape(positional_scale, [values])))
-    channels_last = op.Transpose(y, perm=[1, 0, 2, 3] if axis == 2 else [1, 2, 0, 3])  # (B, H, W, N·V)
-    shape = op.Concat(integers(0, values), op.Shape(channels_last, start=1, end=3), axis=0)
-    result = op.Reshape(transposed(op.Reshape(channels_last, [0, -1, values])), shape)
-    by_position[result] = y, axis
-    return result
+    num_lines: Any = op.Shape(qkv, start=of_lines, end=of_lines + 1) if is_free else size[of_lines]
+    if num_parts == 1:
+        return attended(qkv, num_lines)
+    parts, bounds = [], list[Any]()
+    for start, end in pairwise(range(num_parts + 1)):
+        if is_free:
+            bounds = [op.Div(op.Mul(num_lines, part), num_parts) for part in (start, end)]
+            lines = op.Sub(*reversed(bounds))
+        else:
+            bounds = [num_lines * part // num_parts for part in (start, end)]
+            lines = bounds[1] - bounds[0]
+        parts.append(attended(cut(qkv, of_lines, *bounds), lines))
+    return op.Concat(*parts, axis=of_lines)

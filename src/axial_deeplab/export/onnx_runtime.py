@@ -54,6 +54,9 @@ class OnnxNetwork(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         # Threads that wait by spinning would take the processors from what follows, such as post-processing.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The memory freed last and the nodes as they stand keep a part of the lines in the cache.
+        options.enable_mem_reuse = False
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
