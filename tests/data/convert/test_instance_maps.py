@@ -79,23 +79,26 @@ def test_numbers_that_hold_a_class_are_told(tmp_path: Path, numbers: list[int], 
     ] * len(told)
 
 
-def test_numbers_that_are_averages_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [range(1, 17), 4052 * np.arange(1, 17) % 60001], ids=["1 to 16", "any"])
+def test_numbers_that_are_averages_are_told(tmp_path: Path, numbers: list[int]) -> None:
     # As pyvips, OME-Zarr writers and GDAL make the coarser levels of label images, unless told otherwise.
     full = np.zeros((64, 64), np.uint16)
     for place in range(16):
         row, column = 16 * (place // 4), 16 * (place % 4)
-        full[row + 3 : row + 14, column + 3 : column + 14] = 4 * 1013 * (place + 1) + place**2
+        full[row + 3 : row + 14, column + 3 : column + 14] = numbers[place]
     for name, values in {
         "averages": full.reshape(32, 2, 32, 2).mean((1, 3)).astype(np.uint16),
         "nearest": full[::2, ::2],
-        "mask": ((full == 4052).reshape(32, 2, 32, 2).mean((1, 3)) * 255).astype(np.uint8),
-        "random": np.random.default_rng(0).permutation(64 * 64).reshape(64, 64).astype(np.uint16),
+        "mask": ((full > 0).reshape(32, 2, 32, 2).mean((1, 3)) * 255).astype(np.uint8),
+        "tiles": np.kron(np.random.default_rng(0).permutation(256).reshape(16, 16), np.ones((2, 2))).astype(
+            np.uint16
+        ),
     }.items():
         Image.fromarray(values).save(tmp_path / f"{name}.png")
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             InstanceReading().warn_of_pieces([tmp_path / f"{name}.png"])
-        averages = [str(each.message) for each in told if "nowhere but between" in str(each.message)]
+        averages = [str(each.message) for each in told if "on slopes between" in str(each.message)]
         assert len(averages) == (name == "averages"), name
         if averages:
             assert "resize labels by the nearest pixel, and take the finest level of a pyramid" in averages[0]

@@ -97,7 +97,7 @@ class InstanceReading:
         """Warn if most numbers of the first maps lie in several pieces, hold classes, too, or are averages.
 
         Numbers lie in pieces where 255 means any instance; they hold classes as in Cityscapes' instanceIds;
-        a third of them are averages in the coarser levels of pyramids.
+        the coarser levels of pyramids have averages at borders.
 
         Args:
             paths: files of the maps.
@@ -105,8 +105,8 @@ class InstanceReading:
         """
         if self.connected_components:
             return
-        whole = torn = averages = 0
-        found = np.array([], np.int32)
+        whole = torn = averages = num_pieces = 0
+        found = solid = np.array([], np.int32)
         for path in paths[:_LOOKED_AT]:
             # What is wrong with a file is told where it is converted.
             with warnings.catch_warnings():
@@ -116,8 +116,11 @@ class InstanceReading:
                 except (ValueError, OSError):
                     continue
             found = np.union1d(found, numbers)
-            averages += len(_only_between(numbers))
             pieces = number_pieces(numbers)
+            is_between = _between(numbers)
+            solid = np.union1d(solid, numbers[~is_between])
+            num_pieces += int(pieces.max(initial=0))
+            averages += len(np.setdiff1d(pieces[is_between], pieces[~is_between]))
             places = np.unique(pieces, return_index=True)[1]
             counts = np.unique(numbers.ravel()[places], return_counts=True)
             several = counts[1][counts[0] > 0] > 1
@@ -130,12 +133,12 @@ class InstanceReading:
                 f"several classes: split them (numpy.divmod by {divisor}) into maps of classes and numbers",
                 stacklevel=3,
             )
-        # Beside a mask with soft edges there are several that are none.
-        elif max(20, (torn + whole) / 3) < averages < torn + whole - 1:
+        # Of the cells of dense maps 2% are so thin; a mask with soft edges has one number that is no average.
+        elif averages > max(20, num_pieces / 8) and len(solid) > 2:
             warnings.warn(
-                f"{paths[0].parent}: {averages} of {torn + whole} numbers of instances lie nowhere but "
-                f"between a smaller and a greater one (first {min(len(paths), _LOOKED_AT)} files), as "
-                "averages do: resize labels by the nearest pixel, and take the finest level of a pyramid",
+                f"{paths[0].parent}: {averages} of {num_pieces} pieces of instances lie on slopes between a "
+                f"smaller and a greater number (first {min(len(paths), _LOOKED_AT)} files), as averages do: "
+                "resize labels by the nearest pixel, and take the finest level of a pyramid",
                 stacklevel=3,
             )
         elif torn > whole:
@@ -163,16 +166,15 @@ def _divisor(values: NDArray[np.int32]) -> int | None:
     return None
 
 
-def _only_between(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the numbers (N,) whose pixels all lie between a smaller and a greater one, as on a slope."""
+def _between(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return where numbers (H, W) lie between a smaller and a greater neighbor, as on a slope."""
     slope, top_or_ground = np.zeros((2, *numbers.shape), bool)
     lines = (numbers, slope, top_or_ground)
     for values, *places in (lines, [each.T for each in lines]):
-        before, after = np.sign(np.diff(values, axis=0))[:-1], np.sign(np.diff(values, axis=0))[1:]
+        steps = np.sign(np.diff(values, axis=0))
         for place, product in zip(places, (1, -1), strict=True):
-            place[1:-1] |= before * after == product
-    slope &= ~top_or_ground
-    return np.setdiff1d(numbers[slope], numbers[~slope])
+            place[1:-1] |= steps[:-1] * steps[1:] == product
+    return slope & ~top_or_ground
 
 
 def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
