@@ -379,6 +379,15 @@ CASES = {
     "convert_without_maps": Case(
         f"{CONVERT} --instances images", "got no images/0.png", "add them, under the names of the images"
     ),
+    "convert_ids_that_16_bits_wrapped": Case(
+        f"{CONVERT} --background ground --instances wrapped",
+        "wrapped/0.tif must have numbers of instances from 0 on, got -32768",
+        "write the labels again as int32",
+        lambda: (
+            Path("wrapped").mkdir(),
+            *(tifffile.imwrite(f"wrapped/{n}.tif", np.int16([[-32768, -1], [1, 2]])) for n in (0, 1)),
+        ),
+    ),
     "convert_categories_no_json": Case(
         "dataset convert maps --output out --images images --instances panoptic --categories train.yaml",
         "train.yaml must be a JSON file",
