@@ -222,6 +222,16 @@ def test_shrinking_averages_over_the_area() -> None:
     assert abs(result.image[:, 1:-1].astype(int) - 100).max() <= 10
 
 
+@pytest.mark.parametrize("size", [(6, 8), (4, 5)])
+def test_a_scaled_map_keeps_the_pixels_under_the_middles_of_its_own(size: tuple[int, int]) -> None:
+    # As Pillow, scikit-image and "nearest-exact" of torch; "nearest" of OpenCV and torch takes others.
+    panoptic = 20_001 + np.arange(12 * 16, dtype=np.int32).reshape(12, 16)
+    scale = size[1] / 16
+    result = apply(sample_of(panoptic), Draws(), crop_size=size, scale_range=(scale, scale))
+    expected = Image.fromarray(panoptic).resize(size[::-1], Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(result.panoptic, np.asarray(expected))
+
+
 def test_max_size_shrinks_large_images_only() -> None:
     panoptic = np.kron(scene(), np.ones((4, 4), np.int32))  # 48 x 64
     result = apply(sample_of(panoptic), Draws(), crop_size=(12, 16), scale_range=(1, 1), max_size=16)
