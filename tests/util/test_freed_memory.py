@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,21 @@ def test_prediction_of_files_gives_it_back_and_networks_do_not(
     monkeypatch.setattr(files, "_num_threads", lambda predictor: 1)
     files.predict_files(predictor, [tmp_path], tmp_path / "out", overlay=False)
     assert len(calls) == 2  # the second fits into what the first has left
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells it there")
+@pytest.mark.parametrize("wanted", ["1", "0"])
+def test_large_maps_lie_in_large_pages(wanted: str) -> None:
+    modes = freed_memory._LARGE_PAGES
+    if not modes.exists() or "[madvise]" not in modes.read_text():
+        pytest.skip("this system gives such pages always or never")
+    program = (
+        "from axial_deeplab.util.freed_memory import take_large_pages; take_large_pages(); "
+        "import torch; x = torch.ones(16, 2**20); print(open('/proc/self/smaps_rollup').read())"
+    )
+    environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": wanted}
+    if wanted == "1":
+        del environment["THP_MEM_ALLOC_ENABLE"]
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    (kilobytes,) = re.findall(r"AnonHugePages: +(\d+)", run.stdout)
+    assert (int(kilobytes) >= 2**15) == (wanted == "1")

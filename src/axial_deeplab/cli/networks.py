@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from axial_deeplab.cli.command_line import Arguments, Parser, write_json
+from axial_deeplab.util.freed_memory import take_large_pages
 
 
 def models(arguments: Arguments) -> None:
@@ -90,6 +91,7 @@ def benchmark(arguments: Arguments) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
     options = parser.parse_args(arguments)
+    take_large_pages()
     from axial_deeplab.benchmark.report import (
         RUNTIME_NETWORKS,
         Settings,

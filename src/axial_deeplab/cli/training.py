@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.cli.command_line import Arguments, Parser
+from axial_deeplab.util.freed_memory import take_large_pages
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def train(arguments: Arguments) -> None:
     """Train a network: --config FILE.yaml, then any setting as --section.key VALUE; --resume [CHECKPOINT]."""
+    take_large_pages()
     config = parse_config(_with_resume(arguments))
     _require_lightning()
     from axial_deeplab.training.train import train

@@ -1,7 +1,9 @@
-"""What the C library keeps of freed memory, and giving it back."""
+"""What the C library keeps of freed memory, giving it back, and the pages that maps lie in."""
 
 import ctypes
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -11,6 +13,7 @@ _LARGEST = 32 * 2**20  # what the library accepts at most
 # Bytes that stay free at the end of the heap for the next maps: who sets one threshold ends that the library
 # fits the other to what the program does, and it would give back what is more than 128 kB.
 _KEPT = 64 * 2**20
+_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def return_freed_memory() -> None:
@@ -34,6 +37,17 @@ def give_large_maps_back(*, of_one_size: bool = False) -> None:
     if set_option is not None:
         set_option(_M_MMAP_THRESHOLD, _LARGEST if of_one_size else _LARGE)
         set_option(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def take_large_pages() -> None:
+    """Let PyTorch ask Linux for pages of 2 MB for large maps, unless the environment says otherwise.
+
+    Attention along the height of a map reads from another page of 4 KB at each position. To be called before
+    PyTorch makes its first tensor; it is a setting of this process and of those that it starts.
+    """
+    # Without them in the kernel PyTorch would warn.
+    if _LARGE_PAGES.exists():
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 @cache

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from axial_deeplab.ops.axial.reference import count_products
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.numba.call import MOST_LANES, KernelCall, threads_for, why_not_tensor
+from axial_deeplab.ops.numba.call import KernelCall, kernel_layout, threads_for, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image, reach_of
 
 # Each chunk of bundles sums the gradients of the tables on its own, so the result depends on the shapes
@@ -104,8 +104,8 @@ _backward.count_products(lambda _content, _positional, _maxima, *flat: 2 * count
 
 def _allocate_maxima(q: Tensor) -> Tensor:
     batch, length, lines, heads = q.shape[:4]
-    bundles = -(-batch * lines * heads // MOST_LANES)
-    return q.new_empty(bundles, -(-length // 4) * 4, MOST_LANES)
+    lanes = kernel_layout().LANES
+    return q.new_empty(-(-batch * lines * heads // lanes), -(-length // 4) * 4, lanes)
 
 
 class _Call(KernelCall):

@@ -17,7 +17,6 @@ from axial_deeplab.ops.numba.threads import run_in_threads
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Below this many multiply-adds a second thread costs more than it saves (about 20 microseconds of one core).
 WORK_FOR_A_THREAD = 500_000
-MOST_LANES = 16  # of vectors on any processor, see `numba.simd`
 
 _numba_is_missing = find_spec("numba") is None
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from axial_deeplab.ops.library import registered
-from axial_deeplab.ops.numba.call import MOST_LANES, why_not_tensor
+from axial_deeplab.ops.numba.call import kernel_layout, why_not_tensor
 from axial_deeplab.ops.operands import SCHEMA, Operands, empty_like_image
 from axial_deeplab.ops.window.call import FEWEST_CHUNKS, WindowCall
 from axial_deeplab.ops.window.reference import count_products, crop_table, window_reach
@@ -49,7 +49,8 @@ def _allocate_outputs(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
     batch, height, width, heads, _ = operands.q.shape
     content = empty_like_image(operands.v)
     positional = content.new_empty(0) if operands.rel_v is None else empty_like_image(operands.v)
-    padded_width = -(-width // MOST_LANES) * MOST_LANES
+    lanes = kernel_layout().LANES
+    padded_width = -(-width // lanes) * lanes
     return content, positional, content.new_empty(batch * heads * height, padded_width)
 
 
