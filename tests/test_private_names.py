@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 RECOMPUTATION = "tests/models/test_recomputation.py::test_network_recomputes_its_stem_too"
-PACKED = "tests/models/folding/test_packed_pointwise.py::test_equals_a_convolution"
+PACKED = "tests/models/test_pointwise.py::test_equals_a_convolution"
 PACKED_ANEW = "tests/models/folding/test_packed_axial_block.py::test_weights_that_change_are_packed_anew"
 FUNCTIONAL = (
     "tests/models/folding/test_packed_axial_block.py::test_weights_of_a_functional_call_are_those_that_count"

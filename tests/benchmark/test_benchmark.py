@@ -17,7 +17,7 @@ from axial_deeplab.benchmark.measure import Candidate, Measurement
 from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
 from axial_deeplab.benchmark.runtimes import RuntimeCandidate
 from axial_deeplab.cli.main import main
-from axial_deeplab.models.convolution import Conv2d
+from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.ops.axial.api import axial_attention
 
 

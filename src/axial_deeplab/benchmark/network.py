@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.benchmark.measure import Step, compile_options
-from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.panoptic import IMAGENET_MEAN, IMAGENET_STD, PanopticDeepLab
+from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.registry import create_model
 
 FIRST_AUTHOR_PREFIX = "first_author:"
@@ -36,7 +36,7 @@ class NetworkCandidate:
         num_classes: classes of the classifier or the semantic logits; None is the default of the network.
         impl: implementation of attention.
         fuse: fold the norms away for inference.
-        plain: take PyTorch's own way of 1x1 convolutions, see `models.convolution`.
+        plain: take PyTorch's own way of 1x1 convolutions, see `models.pointwise`.
         standardize: time the standardization of a classifier's image as well; a panoptic network
             has its own.
         compiled: run it through `torch.compile`.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.models.folding.packed_pointwise import PointwiseConv2d, can_use_packed
+from axial_deeplab.models.pointwise import PointwiseConv2d, can_use_packed
 
 # Bytes that the largest map of a strip takes, about.
 STRIP_BYTES = 2**23

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
+from axial_deeplab.models import pointwise
 from axial_deeplab.models.blocks.axial_block import AxialBlock
-from axial_deeplab.models.folding import packed_pointwise as pointwise
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm

@@ -143,7 +143,9 @@ def test_coco_instances_of_a_run_that_goes_on(tmp_path):
     assert not (out / "coco_instances.json").exists()  # as panoptic.json
     again = finder()
     report = predict_files(again, [tmp_path / "photos"], out, save=kinds)
-    assert (report.num_resumed, again.calls) == (1, ["none.png"])
+    # Whether a.png was written before the other one failed is a matter of luck.
+    assert "none.png" in again.calls
+    assert report.num_resumed == 2 - len(again.calls)
     assert (out / "coco_instances.json").read_text() == whole
 
 

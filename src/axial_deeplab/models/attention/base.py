@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.options import AttentionOptions, Norm
+from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.recomputation import add
 
 STRIDE_MODES = ("slice", "average_pool")

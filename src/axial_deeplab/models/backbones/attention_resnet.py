@@ -12,7 +12,6 @@ from axial_deeplab.models.attention.base import fold_projection, merge_heads, re
 from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.blocks.convolutions import ConvNorm, convolutional_stem
-from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import (
@@ -24,6 +23,7 @@ from axial_deeplab.models.options import (
     WindowOptions,
     with_keywords,
 )
+from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.resize import crop
 
 STAGE_WIDTH = 64

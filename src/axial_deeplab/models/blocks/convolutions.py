@@ -5,10 +5,10 @@ from collections import OrderedDict
 
 from torch import nn
 
-from axial_deeplab.models.convolution import Conv2d
 from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import NORM, Norm
+from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.recomputation import ReLU
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.models.folding.packed_pointwise import PointwiseConv2d, is_pointwise
+from axial_deeplab.models.pointwise import PointwiseConv2d, is_pointwise
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from axial_deeplab.models.folding.packed_pointwise import (
+from axial_deeplab.models.pointwise import (
     PackedProduct,
     PointwiseConv2d,
     can_use_packed,
