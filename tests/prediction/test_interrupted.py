@@ -14,11 +14,9 @@ from PIL import Image
 from axial_deeplab.evaluation.panoptic_quality import evaluate_files
 from axial_deeplab.util.files import atomic_directory, atomic_path
 from folder_runs import contents, draw_photos, predict, start, start_predicting
+from long_tests import LONG
 
 NUM_IMAGES = 12
-LONG = pytest.mark.skipif(
-    not os.environ.get("AXIAL_DEEPLAB_LONG"), reason="takes several minutes; AXIAL_DEEPLAB_LONG=1 runs it"
-)
 
 
 def wait_for_files(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:

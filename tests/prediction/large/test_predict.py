@@ -11,8 +11,10 @@ import tifffile
 import torch
 from PIL import Image
 
+from axial_deeplab.evaluation.panoptic_quality import PanopticQuality
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
+from axial_deeplab.panoptic.map import Panoptic, Segment
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.large import results
 from axial_deeplab.prediction.large.maps import TileMaps, see_tile
@@ -20,6 +22,7 @@ from axial_deeplab.prediction.large.predict import _cheapest, fits_into_memory
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
+from long_tests import LONG
 
 CATEGORIES = Categories([Category(0, "ground", False), Category(7, "disc", True), Category(9, "box", True)])
 KNOBS = {"stuff_area": 0, "center_threshold": 0.0, "nms_kernel": 5, "top_k": None}
@@ -148,6 +151,40 @@ def test_objects_larger_than_tiles_are_whole(overlap, tmp_path):
     values = np.array([0, *(segment.id for segment in whole.segments)])
     np.testing.assert_array_equal(large.panoptic().map, np.searchsorted(values, whole.panoptic))
     np.testing.assert_allclose(large.scores, [segment.score for segment in whole.segments], atol=1e-6)
+
+
+def random_boxes(side):
+    """Return boxes of 40 to 1000 pixels, one in each square of 1000."""
+    rng, boxes = np.random.default_rng(0), []
+    for row in range(0, side, 1000):
+        for column in range(0, side, 1000):
+            height, width = rng.integers(40, 1000, 2)
+            top, left = row + rng.integers(1000 - height), column + rng.integers(1000 - width)
+            boxes.append((top, left, top + height, left + width, int(rng.integers(1, 3))))
+    return boxes
+
+
+def true_segments(side, boxes):
+    panoptic = np.ones((side, side), np.int32)
+    segments = [Segment(id=1, train_id=0, area=side**2)]
+    for number, (top, left, bottom, right, train_id) in enumerate(boxes, start=2):
+        panoptic[top:bottom, left:right] = number
+        segments.append(Segment(id=number, train_id=train_id, area=(bottom - top) * (right - left)))
+    return Panoptic(panoptic, tuple(segments)).measured()
+
+
+@pytest.mark.parametrize("side", [2000, pytest.param(4000, marks=LONG), pytest.param(8000, marks=LONG)])
+def test_objects_of_up_to_three_tiles_have_the_quality_of_the_whole(side, tmp_path):
+    boxes = random_boxes(side)
+    image, truth, predict = scene(side, side, boxes), true_segments(side, boxes), drawn()
+    large = predict.predict_large(image, tmp_path / "a.tif", tile=513).panoptic()
+    qualities = []
+    for found in [large] if side > 4000 else [large, predict(image).result]:
+        quality = PanopticQuality(CATEGORIES)
+        quality.update(truth, found)
+        qualities.append(quality.compute().all.pq)
+    assert qualities[0] == pytest.approx(100, abs=0.5)
+    assert qualities[0] == pytest.approx(qualities[-1], abs=1e-9)
 
 
 @pytest.mark.parametrize("side", [100, 513, 514, 2048, 5000, 20_000])
