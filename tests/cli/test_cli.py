@@ -383,3 +383,26 @@ def test_closed_streams_do_no_harm(monkeypatch):
         monkeypatch.setattr(sys, name, None)
     assert main(["--version"]) == 0
     assert main(["nonsense"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_threads_wait_asleep_unless_told_otherwise(
+    given: dict[str, str],
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert run(capsys, "--help")[0] == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

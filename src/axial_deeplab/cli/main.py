@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input (one line on standard error), 130 after Ctrl+C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _wait_asleep()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started the process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -56,6 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         with sigterm_handler(terminate):
             return _run(words)
+
+
+def _wait_asleep() -> None:
+    """Let PyTorch's threads wait asleep for each other, unless the environment says otherwise.
+
+    GNU's OpenMP lets a thread look for the others 300,000 times before it sleeps, which keeps those from a
+    core that another program uses, too. It reads its setting when PyTorch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def find_command(name: str) -> Command:
