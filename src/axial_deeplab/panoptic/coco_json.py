@@ -539,7 +539,7 @@ def _annotation_entry(
         first = segments.get(segment.id)
         if first is not None:
             is_thing = categories[categories.train_id(segment.category_id)].is_thing
-            if is_thing or first[1:3] != segment[1:3]:
+            if is_thing or segment != first._replace(area=segment.area):
                 raise ValueError(
                     f"{where} segment ids must be unique, got {segment.id} twice; number the segments again"
                 )
