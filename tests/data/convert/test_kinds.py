@@ -78,6 +78,7 @@ SCENES = {
     "label-studio min": ("label_studio_min", OUTLINES),
     "supervisely": ("supervisely", OUTLINES),
     "voc": ("voc", OUTLINES),
+    "voc 2": ("cvat_voc", OUTLINES),
     "coco": ("roboflow", OUTLINES),
     "qupath": ("qupath", OUTLINES),
     "qupath 2": ("qupath_qubalab", OUTLINES),
@@ -259,18 +260,18 @@ BAD = [
     (
         "label-studio",
         "export.json",
-        '"rle": [0',
-        '"rle": [300',
+        '"rle":[0',
+        '"rle":[300',
         "result[0] ('cell') rle must be the packed RGBA",
     ),
     (
         "label-studio",
         "export.json",
-        '"rle": [0',
-        '"rle": [9',
+        '"rle":[0',
+        '"rle":[9',
         "result[0] ('cell') rle must be the packed RGBA",
     ),
-    ("label-studio", "export.json", "[[31.25", '[["x"', "task 1: result[1] ('cell') points must be pairs of"),
+    ("label-studio", "export.json", "[[31.25", '[["x"', ": result[1] ('cell') points must be pairs of"),
     (
         "label-studio",
         "export.json",
@@ -281,15 +282,15 @@ BAD = [
     (
         "label-studio",
         "export.json",
-        "3e-b.png",
-        "3e-c.png",
-        "task 2: its picture '/data/upload/1/0a1b2c3e-c.p",
+        '-b.png"}',
+        '-c.png"}',
+        "-c.png' must be in",
     ),
     (
         "label-studio",
         "export.json",
-        '"original_width": 16',
-        '"original_width": "16"',
+        '"original_width":16',
+        '"original_width":"16"',
         "original_width must be",
     ),
     (
@@ -341,18 +342,18 @@ BAD = [
     ("qupath", "a.geojson", '"geometry"', '"geo"', "a.geojson: features[0] geometry must be of type dict"),
     ("voc", "labelmap.txt", "pair:::", "pair:1,2:::", "labelmap.txt: line 4 must be name:red,green,blue"),
     ("voc", "labelmap.txt", "pair:::\n", "", "a.png must have only colors of classes, got (0, 128, 0)"),
-    ("label-studio", "export.json", '"original_width": 16', '"original_width": 17', "task 1 must be of one"),
-    ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 1 ('cell') points must be pairs of"),
-    ("cvat", "annotations.xml", 'rle="0', 'rle="1', "a.png: mask 2 ('cell') rle must be the lengths of runs"),
+    ("label-studio", "export.json", '"original_width":16', '"original_width":17', " must be of one size"),
+    ("cvat", "annotations.xml", "5.00,5.00", "5.00,x", "a.png: polygon 4 ('cell') points must be pairs of"),
+    ("cvat", "annotations.xml", 'rle="0', 'rle="1', "a.png: mask 1 ('cell') rle must be the lengths of runs"),
     (
         "cvat",
         "annotations.xml",
         'width="6"',
         'width="99999999"',
-        "mask 2 ('cell') rle must be the lengths of",
+        "mask 1 ('cell') rle must be the lengths of",
     ),
-    ("cvat", "annotations.xml", 'xtl="14"', "", "a.png: box 4 ('pair') xtl must be a number, got ''"),
-    ("cvat", "annotations.xml", 'label="cell"', 'label=""', "a.png: polygon 1 label must be a class"),
+    ("cvat", "annotations.xml", 'xtl="14.00"', "", "a.png: box 3 ('pair') xtl must be a number, got ''"),
+    ("cvat", "annotations.xml", 'label="cell"', 'label=""', "a.png: mask 1 label must be a class"),
     ("cvat", "annotations.xml", "</image>", "", "annotations.xml must be an XML file, got: mismatched tag"),
     (
         "cvat",
@@ -404,6 +405,7 @@ ANNOTATIONS = {
     "label-studio min": "result.json",
     "supervisely": "scene/ann/a.png.json",
     "voc": "SegmentationObject/a.png",
+    "voc 2": "SegmentationObject/a.png",
     "coco": "train/_annotations.coco.json",
     "qupath": "a.geojson",
     "qupath 2": "a.geojson",
@@ -570,11 +572,11 @@ def test_what_has_no_area_and_no_annotation_is_told(
 
 def test_a_second_class_of_one_region_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "label_studio", tmp_path / "export")
-    edited(root / "export.json", '"polygonlabels": ["cell"]', '"polygonlabels": ["cell", "dog"]')
+    edited(root / "export.json", '"polygonlabels":["cell"]', '"polygonlabels":["cell", "dog"]')
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert code == 0
     assert "1 regions have several classes, all but the first left out" in printed
-    assert "task 1: result[1] cell, dog)" in printed
+    assert ": result[1] cell, dog)" in printed
 
 
 def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -654,7 +656,7 @@ def test_two_classes_of_one_name_are_told(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("kind", "file", "pattern", "without"),
     [
-        ("label_studio", "export.json", r'"polygonlabels": \[[^]]*\]', '"polygonlabels": []'),
+        ("label_studio", "export.json", r'"polygonlabels":\[[^]]*\]', '"polygonlabels":[]'),
         ("qupath", "a.geojson", '"name": "cell"', '"name": null'),
         ("via2", "project.json", r'"region_attributes":\{[^}]*\}', '"region_attributes":{}'),
     ],
@@ -683,7 +685,7 @@ def test_turned_shapes_of_via_and_cvat(tmp_path: Path, capsys: pytest.CaptureFix
     old = '"name":"rect","x":14,"y":1,"width":2,"height":3'
     edited(via / "project.json", old, '"name": "ellipse", "cx": 8, "cy": 6, "rx": 5, "ry": 2, "theta": 0.5')
     cvat = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
-    box = 'box label="pair" occluded="0" xtl="14" ytl="1" xbr="16" ybr="4"'
+    box = 'box label="pair" source="manual" occluded="0" xtl="14.00" ytl="1.00" xbr="16.00" ybr="4.00"'
     values = f'ellipse label="pair" cx="8" cy="6" rx="5" ry="2" rotation="{np.rad2deg(0.5)}"'
     edited(cvat / "annotations.xml", box, values)
     edited(cvat / "annotations.xml", "</box>", "</ellipse>")
@@ -734,6 +736,32 @@ def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (code, "this is a VIA project; give --format via" in printed) == (2, True)
 
 
+def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON-MIN has the latest annotation of a task first, and does not tell which is the ground truth."""
+    y, x = np.mgrid[:12, :16] + 0.5
+    first, other = [("cell", mask(CELL))], [("pair", mask(OVER))]
+    drawn = [
+        ("cell", mask([(1, 1), (6, 1), (6, 5), (1, 5)])),  # turned by 90 degrees about (6, 1)
+        ("pair", ((x - 12) / 3) ** 2 + ((y - 6) / 5) ** 2 < 1),
+        ("pair", mask([(0, 8), (4, 8), (4, 11), (0, 11)])),
+    ]
+    for source, of_three in (("label_studio_shapes", other), ("label_studio_shapes_min", first)):
+        code, printed = convert(capsys, FIXTURES / source, "--output", tmp_path / f"none_{source}")
+        assert code == 0, printed
+        assert "1 regions that are no polygon, brush, bitmask, rectangle or ellipse left out" in printed
+        assert "2 tasks have several annotations, all but the first or the ground truth left out" in printed
+        is_min = source.endswith("min")
+        assert ("1 annotations have regions of several tags ([0]), whose order" in printed) == is_min
+        assert ("1 relations between regions left out" in printed) == (not is_min)
+        # Those of e.png were cancelled, of which JSON-MIN has nothing; f.png has a prediction alone.
+        assert f"{1 if is_min else 2} tasks without annotation left out" in printed
+        found = segments_of(capsys, FIXTURES / source, output=tmp_path / source)
+        wanted = {"images/c.png": drawn, "images/d.png": first, "images/g.png": of_three}
+        assert sorted(found) == sorted(wanted)
+        for name, segments in wanted.items():
+            assert same(found[name], segments), (source, name)
+
+
 def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its names are paths of its own, its categories begin at 0, its brushes are gone."""
     pytest.importorskip("pycocotools")
@@ -743,6 +771,20 @@ def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert same([found["images/a.png"][1]], [("cell", mask(OVER))])
     document = json.loads((tmp_path / "out/panoptic.json").read_text())
     assert [entry["id"] for entry in document["categories"]] == [0, 1]
+
+
+def test_coco_of_supervision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its polygons run through the centers of pixels, which leaves out a row and a column."""
+    pytest.importorskip("pycocotools")
+    root = FIXTURES / "roboflow_supervision"
+    found = segments_of(capsys, root, "--crowds-are-objects", output=tmp_path / "out")
+    over = mask([(5, 5), (9, 5), (9, 9), (5, 9)])
+    wanted = [("cell", mask(CELL, HOLE) & ~over), ("cell", over), ("pair", mask(*PAIR))]
+    assert same(found["train/a.png"], wanted)
+    assert found["valid/b.png"] == []
+    assert convert(capsys, root, "--output", tmp_path / "crowds")[0] == 0
+    document = json.loads((tmp_path / "crowds/train/panoptic.json").read_text())
+    assert [s["iscrowd"] for s in document["annotations"][0]["segments_info"]] == [1, 0, 1]
 
 
 def test_of_two_pictures_of_one_stem_the_whole_name_tells(tmp_path: Path) -> None:
@@ -910,12 +952,53 @@ def test_the_hierarchy_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
 
 
-def test_subsets_of_cvat_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_project_of_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its subsets stay apart, also if pictures have one name; skeletons and their points are no classes."""
+    code, printed = convert(capsys, FIXTURES / "cvat_project", "--output", tmp_path / "none")
+    assert code == 0, printed
+    assert "4 points, lines and cuboids, which have no area, left out" in printed
+    found = segments_of(capsys, FIXTURES / "cvat_project", output=tmp_path / "out")
+    roots = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("out/*/panoptic.json")}
+    assert sorted(roots) == ["test", "train", "val"]
+    for root in roots.values():
+        assert [entry["name"] for entry in root["categories"]] == ["cell", "pair"]
+    y, x = np.mgrid[:12, :16] + 0.5
+    wanted = {
+        "images/Train/a.png": OUTLINES,
+        "images/Validation/b.png": [],
+        "images/Test/a.png": [("pair", mask(OVER))],
+        # Turned by 90 degrees about their centers (4, 4) and (11, 5); the last is of a track.
+        "images/Test/c.png": [
+            ("cell", mask([(1, 2), (7, 2), (7, 6), (1, 6)])),
+            ("pair", ((x - 11) / 3) ** 2 + ((y - 5) / 4) ** 2 < 1),
+            ("pair", mask([(0, 9), (4, 9), (4, 11), (0, 11)])),
+        ],
+    }
+    assert sorted(found) == sorted(wanted)
+    for name, segments in wanted.items():
+        assert same(found[name], segments), name
+
+
+def test_frames_of_cvat_are_named_without_a_suffix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two tracks one moves by a pixel in each frame, the other is there in the second alone."""
+    found = segments_of(capsys, FIXTURES / "cvat_frames", output=tmp_path / "out")
+    moving = [("pair", mask([(left, 1), (left + 4, 1), (left + 4, 5), (left, 5)])) for left in (1, 2, 3)]
+    wanted = [moving[:1], [("cell", mask(OVER)), moving[1]], moving[2:]]
+    for number, segments in enumerate(wanted):
+        name = f"images/frame_{number:06}.PNG"
+        assert same(found[name], segments), [(name, pixels.astype(int)) for name, pixels in found[name]]
+
+
+def test_z_order_of_cvat_wins_over_the_order_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
-    edited(root / "annotations.xml", '<image id="0"', '<image id="0" subset="Train"')
-    edited(root / "annotations.xml", '<image id="1"', '<image id="1" subset="Validation"')
-    assert convert(capsys, root, "--output", tmp_path / "out")[0] == 0
-    assert sorted(path.parent.name for path in tmp_path.rglob("panoptic.json")) == ["train", "val"]
+    edited(root / "annotations.xml", 'z_order="1"', 'z_order="-1"')
+    found = segments_of(capsys, root, output=tmp_path / "out")["images/a.png"]
+    cell = mask(CELL, HOLE)
+    assert same(found[:2], [("cell", cell), ("cell", mask(OVER) & ~cell)])
 
 
 def test_roi_sets_without_roifile(

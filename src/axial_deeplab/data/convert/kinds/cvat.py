@@ -30,6 +30,8 @@ from axial_deeplab.util.text import LONGEST_SIDE
 
 TITLE = "a CVAT for images export"
 
+_LINES = ("skeleton", "points", "polyline", "cuboid", "tag")
+
 
 def recognize(source: Path) -> bool:
     """Tell whether a file or folder is of this kind."""
@@ -51,10 +53,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             raise ValueError(
                 f"{path} must be of images, got the tracks of a video; export CVAT for images 1.1"
             )
-        names += [label.text for label in root.iterfind("meta//labels/label/name") if label.text]
+        labels = root.iterfind("meta//labels/label")
+        names += [name for label in labels if (name := label.findtext("name")) and _has_area(label)]
         for entry in root.iterfind("image"):
             name = entry.get("name") or ""
-            photo = photos.find(name, str(path))
+            # Pictures of two subsets, each a folder, may have one name; frames of a video have no suffix.
+            placed = f"{entry.get('subset')}/{name}" if entry.get("subset") else name
+            photo = (photos.find if photos.knows(name) else photos.find_stem)(placed, str(path))
             size = tuple(int(_number(entry, key, f"{path}: {name}")) for key in ("height", "width"))
             shapes = [
                 (_number(child, "z_order", where, "0"), shape)
@@ -80,6 +85,11 @@ def _files(source: Path) -> list[Path]:
         if b"<annotations>" in start and (b"<version>" in start or b"<image " in start):
             found.append(path)
     return found
+
+
+def _has_area(label: Element) -> bool:
+    """Tell whether a shape of a label may have an area: those of skeletons and their points never have."""
+    return label.find("parent") is None and label.findtext("type") not in _LINES
 
 
 def _shape(entry: Element, where: str, left_out: LeftOut) -> Shape | None:

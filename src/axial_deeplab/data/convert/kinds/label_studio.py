@@ -1,11 +1,19 @@
-"""Label Studio: the JSON and JSON-MIN exports, with polygons, brushes, rectangles and ellipses.
+"""Label Studio: the JSON and JSON-MIN exports, with polygons, brushes, bitmasks, rectangles and ellipses.
 
 Source:
-    label-studio-sdk, `converter/brush.py` and `converter/converter.py`: coordinates are percents of the
-    picture, angles degrees about the upper left corner; later regions lie on top; uploaded pictures have
-    eight hexadecimal digits in front of their names.
+    label-studio 1.23.2, what its window draws and its server exports, and label-studio-sdk,
+    `converter/brush.py` and `converter/converter.py`: coordinates are percents of the picture, angles degrees
+    about the upper left corner; later regions lie on top; uploaded pictures have eight hexadecimal digits in
+    front of their names. A tag such as PolygonLabels draws and names a region; of Polygon and Labels, two
+    tags, each writes an entry of the same region.
 """
 
+import base64
+import binascii
+import io
+import json
+import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring, turn
 from axial_deeplab.data.convert.shapes import (
@@ -27,13 +36,14 @@ from axial_deeplab.data.convert.shapes import (
     folder_of,
     shapes_to_convert,
 )
+from axial_deeplab.data.images import DAMAGED
 from axial_deeplab.panoptic.coco_json import field, load_json
 from axial_deeplab.util.text import shortened
 
 TITLE = "a Label Studio JSON export"
 
 _SIZE = ("original_width", "original_height")
-_KINDS = ("polygon", "brush", "rectangle", "ellipse")
+_KINDS = ("polygon", "brush", "bitmask", "rectangle", "ellipse")
 
 
 def recognize(source: Path) -> bool:
@@ -54,7 +64,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         tasks = load_json(path, types=(list, dict))
         if not _is_export(tasks):
             continue
-        for place, task in enumerate(_tasks_of_min(tasks) if "data" not in tasks[0] else tasks):
+        for place, task in enumerate(_tasks_of_min(tasks, path) if "data" not in tasks[0] else tasks):
             where = (
                 f"{path}: task {task.get('id', place)}" if isinstance(task, dict) else f"{path}: [{place}]"
             )
@@ -73,8 +83,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             photo = _photo(task, photos, where)
             shapes = [
                 shape
-                for number, region in enumerate(regions)
-                if (shape := _shape(region, f"{where}: result[{number}]", options, left_out)) is not None
+                for number, names in _names(regions).items()
+                if (shape := _shape(regions[number], names, f"{where}: result[{number}]", options, left_out))
             ]
             sizes = {each.size for each in shapes}
             if len(sizes) > 1:
@@ -101,30 +111,93 @@ def _is_export(document: Any) -> bool:
     )
 
 
-def _tasks_of_min(records: list[Any]) -> list[dict[str, Any]]:
-    """Return the records of JSON-MIN, one an annotation, as the tasks that the JSON export has."""
+def _tasks_of_min(records: list[Any], path: Path) -> list[dict[str, Any]]:
+    """Return the records of JSON-MIN, one an annotation, as the tasks that the JSON export has.
+
+    There the annotations of a task begin with the oldest, here with the latest.
+    """
     tasks: dict[Any, dict[str, Any]] = {}
+    unordered = []
     for place, record in enumerate(records):
         record = record if isinstance(record, dict) else {}
-        results = [
-            {"type": _kind_of(each), "value": each} | {key: each.get(key) for key in _SIZE if key in each}
+        of_tags = [
+            [each for each in values if isinstance(each, dict) and set(_SIZE) <= set(each)]
             for values in record.values()
-            for each in (values if isinstance(values, list) else ())
-            if isinstance(each, dict) and set(_SIZE) <= set(each)
+            if isinstance(values, list)
+        ]
+        if (
+            sum(any("labels" not in each for each in values) for values in of_tags) > 1
+        ):  # Labels draws nothing
+            unordered.append(f"[{place}]")
+        results = [
+            {"id": _place_of(each), "type": _kind_of(each), "value": each} | {key: each[key] for key in _SIZE}
+            for values in of_tags
+            for each in values
         ]
         number = record.get("id")
         task = tasks.setdefault(
             number if isinstance(number, int) else f"[{place}]",
             {"id": number, "data": record, "annotations": []},
         )
-        task["annotations"].append({"result": results})
+        annotation = record.get("annotation_id")
+        if annotation is not None or results:  # null of a task that nobody annotated
+            task["annotations"].append({"id": annotation, "result": results})
+    for task in tasks.values():
+        task["annotations"].sort(key=lambda entry: entry["id"] if isinstance(entry["id"], int) else 0)
+    if unordered:
+        warnings.warn(
+            f"{path}: {len(unordered)} annotations have regions of several tags ({shortened(unordered)}), "
+            "whose order JSON-MIN does not keep: those of the later tag lie on top; export JSON if this is "
+            "wrong",
+            stacklevel=3,
+        )
     return list(tasks.values())
 
 
+def _place_of(value: dict[str, Any]) -> str:
+    """Return what the entries of a region have in common, which JSON-MIN does not number."""
+    place = {key: each for key, each in value.items() if not key.endswith("labels")}
+    return json.dumps(place, sort_keys=True)
+
+
 def _kind_of(value: dict[str, Any]) -> str:
-    """Return the kind of a region that does not say it."""
-    signs = {"points": "polygon", "rle": "brush", "radiusX": "ellipse", "width": "rectangle"}
-    return next((kind for sign, kind in signs.items() if sign in value), "other")
+    """Return the kind of a region that does not say it, "labels" for what may only name it."""
+    named = next((key for key in value if key.endswith("labels")), "")
+    return named or _drawn_as(value)
+
+
+def _drawn_as(value: dict[str, Any]) -> str:
+    if {"choices", "text", "rating", "number", "taxonomy", "datetime"} & set(value):
+        return "other"  # what is said of a region, which has its place, too
+    signs = {
+        ("points",): "polygon",
+        ("rle",): "brush",
+        ("imageDataURL",): "bitmask",
+        ("radiusX",): "ellipse",
+        ("width", "height"): "rectangle",  # a point has a width, too
+    }
+    return next((kind for keys, kind in signs.items() if set(keys) <= set(value)), "other")
+
+
+def _names(regions: list[Any]) -> dict[int, Any]:
+    """Return the classes of regions by their places, but of entries that only name what another one draws."""
+    ids: dict[int, str] = {}
+    drawn: set[str] = set()
+    named: dict[str, Any] = {}
+    for place, region in enumerate(regions):
+        if not isinstance(region, dict) or not isinstance(region.get("id"), str):
+            continue
+        number = ids[place] = region["id"]
+        value = region.get("value")
+        if str(region.get("type")).removesuffix("labels") in _KINDS:
+            drawn.add(number)
+        elif region.get("type") == "labels" and isinstance(value, dict):
+            named.setdefault(number, value.get("labels"))
+    return {
+        place: named.get(ids.get(place, ""))
+        for place, region in enumerate(regions)
+        if ids.get(place) not in drawn or region.get("type") != "labels"
+    }
 
 
 def _photo(task: Any, photos: Photos, where: str) -> Path:
@@ -143,13 +216,19 @@ def _photo(task: Any, photos: Photos, where: str) -> Path:
     )
 
 
-def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> _Region | None:
-    kind = field(region, "type", str, where).removesuffix("labels")
-    if kind not in _KINDS or not isinstance(region.get("value"), dict):
-        left_out.add("regions that are no polygon, brush, rectangle or ellipse", where)
+def _shape(region: Any, named: Any, where: str, options: ReadOptions, left_out: LeftOut) -> _Region | None:
+    kind = field(region, "type", str, where)
+    value = region.get("value")
+    if kind == "relation":
+        left_out.add("relations between regions", where)
         return None
-    value = region["value"]
-    names = value.get(f"{kind}labels") or value.get("labels") or []
+    if kind == "labels" and isinstance(value, dict):
+        kind = _drawn_as(value)
+    kind = kind.removesuffix("labels")
+    if kind not in _KINDS or not isinstance(value, dict):
+        left_out.add("regions that are no polygon, brush, bitmask, rectangle or ellipse", where)
+        return None
+    names = value.get(f"{kind}labels") or value.get("labels") or named or []
     if names and not (isinstance(names, list) and isinstance(names[0], str)):
         raise ValueError(f"{where} {kind}labels must be a list of classes, got {names!r}; correct the file")
     if len(names) > 1:
@@ -157,10 +236,13 @@ def _shape(region: Any, where: str, options: ReadOptions, left_out: LeftOut) -> 
     name = names[0] if names else options.thing_or_object
     where = f"{where} ({name!r})"
     height, width = (field(region, key, int, where) for key in ("original_height", "original_width"))
-    if kind == "brush":
-        packed = field(value, "rle", list, where)
-        shape = Shape(name, where, mask=partial(_unpacked, packed, (height, width), where))
-        return _Region(shape, (height, width))
+    if kind in ("brush", "bitmask"):
+        unpack: Callable[[], NDArray[np.bool_]]
+        if kind == "brush":
+            unpack = partial(_unpacked, field(value, "rle", list, where), (height, width), where)
+        else:
+            unpack = partial(_painted, field(value, "imageDataURL", str, where), (height, width), where)
+        return _Region(Shape(name, where, mask=unpack), (height, width))
     scale = np.array([width, height]) / 100
     return _Region(Shape(name, where, (_outline(kind, value, scale, where),)), (height, width))
 
@@ -212,3 +294,19 @@ def _unpacked(packed: list[Any], size: tuple[int, int], where: str) -> NDArray[n
             "export it again"
         ) from None
     return values.reshape(*size, 4)[..., 3] > 0
+
+
+def _painted(address: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
+    """Return the pixels of a bitmask, a PNG as the address of a page: what is not transparent is painted."""
+    try:
+        content = base64.b64decode(address.removeprefix("data:image/png;base64,"), validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.size != (size[1], size[0]):
+                raise ValueError(f"one of {image.height} x {image.width}")
+            pixels = np.asarray(image.convert("RGBA"))[..., 3] > 0
+    except (binascii.Error, ValueError, *DAMAGED) as error:
+        raise ValueError(
+            f"{where} imageDataURL must be a PNG of {size[0]} x {size[1]} pixels in base64, got: {error}; "
+            "export it again"
+        ) from None
+    return pixels
