@@ -76,6 +76,8 @@ SCENES = {
     "cvat 2": ("cvat_datumaro", OUTLINES),
     "label-studio": ("label_studio", OUTLINES),
     "label-studio min": ("label_studio_min", OUTLINES),
+    "label-studio window": ("label_studio_window", APART),
+    "label-studio window min": ("label_studio_window_min", APART),
     "supervisely": ("supervisely", OUTLINES),
     "voc": ("voc", OUTLINES),
     "voc 2": ("cvat_voc", OUTLINES),
@@ -294,6 +296,20 @@ BAD = [
         "original_width must be",
     ),
     (
+        "label-studio window",
+        "export.json",
+        "png;base64,iVBO",
+        "png;base64,",
+        "('cell') imageDataURL must be a PNG of 12 x 16",
+    ),
+    (
+        "label-studio window",
+        "export.json",
+        '"original_width":16',
+        '"original_width":15',
+        "must be of one size",
+    ),
+    (
         "supervisely",
         "scene/ann/a.png.json",
         '"interior": [[[3, 3]',
@@ -403,6 +419,8 @@ ANNOTATIONS = {
     "cvat 2": "default.xml",
     "label-studio": "export.json",
     "label-studio min": "result.json",
+    "label-studio window": "export.json",
+    "label-studio window min": "result.json",
     "supervisely": "scene/ann/a.png.json",
     "voc": "SegmentationObject/a.png",
     "voc 2": "SegmentationObject/a.png",
@@ -760,6 +778,17 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
         assert sorted(found) == sorted(wanted)
         for name, segments in wanted.items():
             assert same(found[name], segments), (source, name)
+
+
+def test_what_is_said_of_a_region_is_no_region(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Choices for a region have its place, too; JSON-MIN has them in a list of their own."""
+    root = shutil.copytree(FIXTURES / "label_studio_window_min", tmp_path / "export")
+    records = json.loads((root / "result.json").read_text())
+    records[0]["quality"] = [{**records[0]["rectangle"][0], "choices": ["blurred", "dark"]}]
+    (root / "result.json").write_text(json.dumps(records))
+    code, printed = convert(capsys, root, "--output", tmp_path / "none")
+    assert (code, "1 regions that are no polygon, brush, bitmask" in printed) == (0, True), printed
+    assert same(segments_of(capsys, root, output=tmp_path / "out")["images/a.png"], APART)
 
 
 def test_coco_of_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
