@@ -68,6 +68,11 @@ def test_palette_is_fixed_and_its_first_colors_are_far_apart():
     assert min(max(color) for color in colors) > 80
 
 
+def test_colors_may_be_hexadecimal():
+    (category,) = Categories.from_json([entry(1, color="#60a43E")])
+    assert category.color == (0x60, 0xA4, 0x3E)
+
+
 def test_true_and_false_are_allowed_for_isthing():
     categories = Categories.from_json([entry(1, isthing=False), entry(2, isthing=True)])
     assert categories.thing_ids == (1,)
@@ -90,6 +95,7 @@ def test_true_and_false_are_allowed_for_isthing():
         ([entry(1, color=[1, 2])], r"\(id 1\) color must be three integers 0..255, got \[1, 2\]"),
         ([entry(1, color=[1, 2, 256])], r"color must be three integers 0..255"),
         ([entry(1, color="red")], r"color must be three integers 0..255, got 'red'"),
+        ([entry(1, color="#60a43")], r"color must be three integers 0..255, got '#60a43'"),
         (
             [entry(1), entry(2), entry(1)],
             r"c.json: categories: id must occur once .*, got 1 twice",

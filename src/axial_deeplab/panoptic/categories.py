@@ -1,6 +1,7 @@
 """The label space: which categories a data set has, and which are things."""
 
 import colorsys
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -256,6 +257,8 @@ def _from_json(entry: Any, where: str) -> Category:
 def _color_from_json(color: Any, where: str) -> Color | None:
     if color is None:
         return None
+    if isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color):  # as Label Studio writes them
+        color = list(bytes.fromhex(color[1:]))
     if (
         not isinstance(color, list | tuple)
         or len(color) != 3
