@@ -1008,6 +1008,17 @@ def test_a_project_of_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert same(found[name], segments), name
 
 
+def test_coco_of_cvat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its masks are crowds, and of the polygon and the box of a group it has the polygon alone."""
+    pytest.importorskip("pycocotools")
+    root = FIXTURES / "cvat_coco"
+    code, printed = convert(capsys, root, "--output", tmp_path / "crowds")
+    assert (code, "1 of 1 crowds fill their boxes" in printed) == (0, True), printed
+    found = segments_of(capsys, root, "--crowds-are-objects", output=tmp_path / "out")
+    assert same(found["images/a.png"], [*OUTLINES[:2], ("pair", mask(PAIR[0]))])
+    assert found["images/b.png"] == []
+
+
 def test_frames_of_cvat_are_named_without_a_suffix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
