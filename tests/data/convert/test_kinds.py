@@ -333,8 +333,8 @@ BAD = [
     (
         "qupath",
         "a.geojson",
-        "[[[1, 1]",
-        '[[["", 1]',
+        "[1, 7],",
+        '["", 7],',
         "a.geojson: features[0] ('cell') points must be pairs of",
     ),
     ("qupath", "a.geojson", '"name": "cell"', '"name": 5', "features[0] classification must have a text as"),
@@ -882,6 +882,61 @@ def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.Capture
     assert same(found["a.tif"], OUTLINES[:2])
     code, printed = convert(capsys, root, "--output", tmp_path / "first")
     assert (code, "2 shapes of other pages than 1 (give another with --page) left" in printed) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["collection", "array", "root"])
+def test_what_qupath_writes_of_each_kind_of_object(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A brush with a hole, an object of two parts, a derived class, an ellipse, a cell with nucleus, a tile,
+    # objects of a plane; cores, points and lines are left out.
+    def box(left: int, top: int, width: int, height: int) -> np.ndarray:
+        right, bottom = left + width, top + height
+        return mask([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+    root = tmp_path / "source"
+    root.mkdir()
+    shutil.copy(FIXTURES / "qupath_objects" / f"{name}.geojson", root / "a.geojson")
+    stack = np.zeros((2, 12, 16), np.uint8)
+    tifffile.imwrite(root / "a.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    y, x = np.mgrid[:12, :16] + 0.5
+    first = [
+        ("Tumor", (box(0, 0, 4, 4) | box(2, 2, 4, 4)) & ~box(1, 1, 1, 1)),
+        ("Stroma", box(11, 0, 2, 3) | box(14, 0, 2, 3)),
+        ("Tumor: Positive", box(7, 0, 3, 2)),
+        ("Stroma", np.hypot(x - 9, y - 5) < 2),
+        ("object", box(0, 7, 5, 5)),
+        ("Tumor", box(12, 5, 4, 4)),
+        ("Stroma", box(7, 9, 3, 2)),
+    ]
+    second = [("Stroma", box(12, 10, 3, 2))]
+    for page, wanted in ((1, first), (2, second)):
+        found = segments_of(capsys, root, "--page", page, output=tmp_path / str(page))["a.tif"]
+        assert same(found, wanted), [(name, pixels.astype(int)) for name, pixels in found]
+    (root / "a.tif").unlink()
+    Image.new("RGB", (16, 12)).save(root / "a.png")
+    code, printed = convert(capsys, root, "--output", tmp_path / "flat")
+    assert (code, "objects of several depths or times of a stack on a picture of one page" in printed) == (
+        0,
+        True,
+    ), printed
+    assert "1 cores of tissue microarrays" in printed
+    assert "2 points and lines" in printed
+
+
+def test_one_object_and_none_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, own in (("single", "a"), ("nothing", "b")):
+        shutil.copy(FIXTURES / "qupath_objects" / f"{name}.geojson", tmp_path / f"{own}.geojson")
+        Image.new("RGB", (16, 12)).save(tmp_path / f"{own}.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")
+    assert (same(found["a.png"], [("cell", mask(CELL, HOLE))]), found["b.png"]) == (True, [])
+
+
+def test_packed_files_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "qupath", tmp_path / "source")
+    shutil.copy(FIXTURES / "qupath_objects" / "packed.geojson.gz", root / "c.geojson.gz")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "c.geojson.gz must be unpacked" in printed) == (2, True), printed
 
 
 def test_the_hierarchy_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
