@@ -61,6 +61,12 @@ def named(*names: str) -> Segments:
 
 # Of a tool without groups, each part of the pair is an object.
 APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
+# What BDD100K's panoptic masks show beside: one segment of two pieces of sky, and one of wall.
+TOP, LEFT = [(0, 0), (16, 0), (16, 3), (0, 3)], [(0, 10), (3, 10), (3, 12), (0, 12)]
+STUFF = [
+    ("sky", (mask(TOP) | mask(LEFT)) & ~np.logical_or.reduce([pixels for _, pixels in OUTLINES])),
+    ("wall", mask([(12, 6), (16, 6), (16, 12), (12, 12)])),
+]
 # The package that a kind is read with, if it is an extra.
 EXTRAS = {"imagej": "roifile", "coco": "pycocotools"}
 SCENES = {
@@ -83,6 +89,7 @@ SCENES = {
     "qupath 2": ("qupath_qubalab", OUTLINES),
     "kitti-step": ("kitti_step", named("person", "person", "car")),
     "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
+    "bdd100k pan_seg": ("bdd100k_panoptic", [*named("person", "person", "car"), *STUFF]),
     "ade20k": ("ade20k", OUTLINES),
     "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
@@ -409,6 +416,7 @@ ANNOTATIONS = {
     "qupath 2": "a.geojson",
     "kitti-step": "panoptic_maps/0002/a.png",
     "bdd100k": "bitmasks/a.png",
+    "bdd100k pan_seg": "pan_seg/bitmasks/a.png",
     "ade20k": "a_seg.png",
     "imagej": "a_RoiSet.zip",
     "label-maps": "a_cp_masks.png",
@@ -981,7 +989,9 @@ def test_roi_sets_without_roifile(
     assert (code, 'pip install "axial-deeplab[imagej]"' in printed) == (2, True)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian"), ("bdd100k_panoptic", "person")]
+)
 def test_crowds_of_data_sets(
     kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -992,6 +1002,34 @@ def test_crowds_of_data_sets(
     crowds = [s["area"] for s in segments if s["iscrowd"]]
     assert crowds == [int(mask(OVER).sum())]
     assert sum(s["category_id"] == number for s in segments) == 2
+
+
+def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Background is what nobody drew; an ignored vehicle lies lower left.
+    words = (FIXTURES / "bdd100k", "--background", "rest")
+    found = segments_of(capsys, *words, output=tmp_path / "out")["images/a.png"]
+    drawn = named("pedestrian", "pedestrian", "car")
+    rest = ~np.logical_or.reduce([mask(LEFT), *(pixels for _, pixels in drawn)])
+    assert same(found, [*drawn, ("rest", rest)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "high"),
+    [("kitti_step", "panoptic_maps/0002/a.png", 1), ("bdd100k", "bitmasks/a.png", 2)],
+)
+def test_numbers_of_two_bytes(
+    kind: str, file: str, high: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The second part of the pair gets another number that differs in the high byte alone.
+    root = shutil.copytree(FIXTURES / kind, tmp_path / kind)
+    values = np.array(Image.open(root / file))
+    values[mask(PAIR[1]), high] = 1
+    Image.fromarray(values).save(root / file)
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    cars = [
+        entry for entry in next(found[name] for name in found if name.endswith("a.png")) if entry[0] == "car"
+    ]
+    assert same(cars, [("car", mask(part)) for part in PAIR])
 
 
 def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
