@@ -61,12 +61,13 @@ def named(*names: str) -> Segments:
 
 # Of a tool without groups, each part of the pair is an object.
 APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
-# What BDD100K's panoptic masks show beside: one segment of two pieces of sky, and one of wall.
+# What streets show beside: one segment of two pieces of sky, and one of wall, or vegetation.
 TOP, LEFT = [(0, 0), (16, 0), (16, 3), (0, 3)], [(0, 10), (3, 10), (3, 12), (0, 12)]
 STUFF = [
     ("sky", (mask(TOP) | mask(LEFT)) & ~np.logical_or.reduce([pixels for _, pixels in OUTLINES])),
     ("wall", mask([(12, 6), (16, 6), (16, 12), (12, 12)])),
 ]
+GREEN = ("vegetation", STUFF[1][1])
 # The package that a kind is read with, if it is an extra.
 EXTRAS = {"imagej": "roifile", "coco": "pycocotools"}
 SCENES = {
@@ -87,7 +88,8 @@ SCENES = {
     "coco": ("roboflow", OUTLINES),
     "qupath": ("qupath", OUTLINES),
     "qupath 2": ("qupath_qubalab", OUTLINES),
-    "kitti-step": ("kitti_step", named("person", "person", "car")),
+    "kitti-step": ("kitti_step", [*named("person", "person", "car"), *STUFF]),
+    "kitti-step 2": ("motchallenge_step", [*named("person", "person", "person"), STUFF[0], GREEN]),
     "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
     "bdd100k pan_seg": ("bdd100k_panoptic", [*named("person", "person", "car"), *STUFF]),
     "ade20k": ("ade20k", OUTLINES),
@@ -414,7 +416,8 @@ ANNOTATIONS = {
     "coco": "train/_annotations.coco.json",
     "qupath": "a.geojson",
     "qupath 2": "a.geojson",
-    "kitti-step": "panoptic_maps/0002/a.png",
+    "kitti-step": "panoptic_maps/train/0002/a.png",
+    "kitti-step 2": "panoptic_maps/train/0002/a.png",
     "bdd100k": "bitmasks/a.png",
     "bdd100k pan_seg": "pan_seg/bitmasks/a.png",
     "ade20k": "a_seg.png",
@@ -1004,6 +1007,27 @@ def test_crowds_of_data_sets(
     assert sum(s["category_id"] == number for s in segments) == 2
 
 
+def test_maps_of_other_classes_are_not_taken_for_kitti_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Persons alone are numbered in MOTChallenge-STEP; a class that is numbered beside them makes it neither.
+    root = shutil.copytree(FIXTURES / "motchallenge_step", tmp_path / "source")
+    path = root / "panoptic_maps/train/0002/b.png"
+    values = np.array(Image.open(path))
+    values[0, :2] = [(2, 0, 1), (255, 0, 1)]
+    Image.fromarray(values).save(path)
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    message = (
+        "a.png must have numbers of instances in the classes [11, 13] alone, got some in [4], as files of"
+    )
+    assert (code, message in printed) == (2, True), printed
+    listed = [{"id": n, "name": str(n), "isthing": 1} for n in (2, 3, 4)]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (root, "--categories", tmp_path / "categories.json")
+    found = segments_of(capsys, *words, output=tmp_path / "out")
+    assert [name for name, _ in found["images/train/0002/b.png"]] == ["2"]
+
+
 def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Background is what nobody drew; an ignored vehicle lies lower left.
     words = (FIXTURES / "bdd100k", "--background", "rest")
@@ -1015,7 +1039,7 @@ def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     ("kind", "file", "high"),
-    [("kitti_step", "panoptic_maps/0002/a.png", 1), ("bdd100k", "bitmasks/a.png", 2)],
+    [("kitti_step", "panoptic_maps/train/0002/a.png", 1), ("bdd100k", "bitmasks/a.png", 2)],
 )
 def test_numbers_of_two_bytes(
     kind: str, file: str, high: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -1116,7 +1140,11 @@ def test_equal_label_maps_of_a_picture_are_one(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    maps = {"kitti_step": "panoptic_maps/0002/a.png", "bdd100k": "bitmasks/a.png", "ade20k": "a_seg.png"}
+    maps = {
+        "kitti_step": "panoptic_maps/train/0002/a.png",
+        "bdd100k": "bitmasks/a.png",
+        "ade20k": "a_seg.png",
+    }
     maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}
     for name, file in maps.items():
         root = shutil.copytree(FIXTURES / name, tmp_path / name)
