@@ -92,7 +92,7 @@ SCENES = {
     "kitti-step 2": ("motchallenge_step", [*named("person", "person", "person"), STUFF[0], GREEN]),
     "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
     "bdd100k pan_seg": ("bdd100k_panoptic", [*named("person", "person", "car"), *STUFF]),
-    "ade20k": ("ade20k", OUTLINES),
+    "ade20k": ("ade20k", named("cell, cells", "cell, cells", "pair, pairs")),
     "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps 2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
@@ -1026,6 +1026,20 @@ def test_maps_of_other_classes_are_not_taken_for_kitti_step(
     words = (root, "--categories", tmp_path / "categories.json")
     found = segments_of(capsys, *words, output=tmp_path / "out")
     assert [name for name, _ in found["images/train/0002/b.png"]] == ["2"]
+
+
+def test_ade20k_is_read_as_by_its_toolkit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # What `loadAde20K` gave of the same files: each pair of class and instance is a segment, 0 is none.
+    toolkit = json.loads((FIXTURES / "ade20k_toolkit.json").read_text())
+    classes, instances = np.array(toolkit["class_mask"]), np.array(toolkit["instance_mask"])
+    found = segments_of(capsys, FIXTURES / "ade20k", output=tmp_path / "out")["a.png"]
+    pairs = sorted({(int(c), int(n)) for c, n in zip(classes.flat, instances.flat, strict=True) if c})
+    listed = json.loads((FIXTURES / "ade20k/a.json").read_text())["annotation"]["object"]
+    name_of_class = {entry["name_ndx"]: entry["name"] for entry in listed}
+    wanted = [(name_of_class[c], (classes == c) & (instances == n)) for c, n in pairs]
+    assert same(found, wanted)
+    assert sorted(name for name, _ in found) == sorted(toolkit["objects"])
+    assert toolkit["parts"] == ["lid, lids"]  # which are in files of their own
 
 
 def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
