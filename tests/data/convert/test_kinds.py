@@ -99,6 +99,10 @@ SCENES = {
 }
 
 
+def background_of(kind: str) -> tuple[str, ...]:
+    return () if kind.startswith("kitti") else ("--background", "rest")
+
+
 @pytest.mark.parametrize("kind", SCENES)
 def test_the_scene_of_a_tool_is_read_to_the_pixel(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -135,7 +139,7 @@ def test_a_page_of_the_pictures_of_a_tool(
     assert same(next(found[name] for name in found if name.endswith("a.png")), wanted)
     copied = next((tmp_path / "out").rglob("images/**/a.png"))
     assert tifffile.imread(copied).shape == (12, 16, 3)
-    words = ("dataset", "check", root, "--background", "rest", "--page", "2")
+    words = ("dataset", "check", root, *background_of(kind), "--page", "2")
     assert main([*map(str, words)]) == 0, capsys.readouterr()
     code, printed = convert(capsys, root, "--page", 3, "--output", tmp_path / "none", "--copy-images")
     assert (code, "must have page 3, got 2" in printed) == (2, True), printed
@@ -190,7 +194,7 @@ def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 0, printed
     assert f"{source}: read as " in printed
     assert f"({kind.split()[0]})" in printed
-    assert main(["dataset", "check", str(source), "--background", "rest"]) == 0
+    assert main(["dataset", "check", str(source), *background_of(kind)]) == 0
     printed = capsys.readouterr().out
     assert f"({kind.split()[0]})" in printed
     assert "2 images" in printed
@@ -468,7 +472,7 @@ def test_an_archive_is_what_is_in_it(kind: str, tmp_path: Path, capsys: pytest.C
     assert same(next(found[name] for name in found if Path(name).name == "a.png"), wanted)
     code, printed = convert(capsys, archive, "--output", tmp_path / "again")
     assert (code, f"--copy-images must be given for {archive}" in printed) == (2, True)
-    assert main(["dataset", "check", str(archive), "--background", "rest"]) == 0
+    assert main(["dataset", "check", str(archive), *background_of(kind)]) == 0
 
 
 def test_archives_of_one_name_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1070,13 +1074,91 @@ def test_numbers_of_two_bytes(
     assert same(cars, [("car", mask(part)) for part in PAIR])
 
 
-def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def two_channels(maps: str, categories: str) -> tuple[object, ...]:
     root = FIXTURES / "two_channel"
-    code, printed = convert(capsys, root / "maps", "--format", "two-channel", "--output", tmp_path / "out")
+    words = (root / maps, "--images", root / "images", "--categories", root / categories)
+    return (*words, "--format", "two-channel")
+
+
+def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = FIXTURES / "two_channel/maps"
+    code, printed = convert(capsys, maps, "--format", "two-channel", "--output", tmp_path / "out")
     assert (code, "--categories and --images must be given for two-channel PNG files" in printed) == (2, True)
-    words = (root / "maps", "--images", root / "images", "--categories", root / "categories.json")
-    words = (*words, "--format", "two-channel")
-    assert same(segments_of(capsys, *words, output=tmp_path / "out")["a.png"], OUTLINES)
+    found = segments_of(capsys, *two_channels("maps", "categories.json"), output=tmp_path / "out")
+    assert same(found["a.png"], OUTLINES)
+    assert found["b.png"] == []
+
+
+def test_two_channels_become_what_panopticapi_makes_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = FIXTURES / "two_channel"
+    found = segments_of(capsys, *two_channels("maps", "categories.json"), output=tmp_path / "out")
+    by_panopticapi = CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json")
+    assert len(by_panopticapi) == 2
+    for sample in by_panopticapi:
+        assert sample.panoptic is not None
+        names = by_panopticapi.categories.names
+        wanted = [(names[segment.train_id], sample.panoptic == segment.id) for segment in sample.segments]
+        assert same(found[sample.file_name], wanted)
+
+
+def test_two_channels_with_another_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = two_channels("upsnet", "upsnet.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "none")
+    assert (code, "(--void-label 255)" in printed) == (2, True), printed
+    found = segments_of(capsys, *words, "--void-label", 255, output=tmp_path / "out")
+    assert same(found["a.png"], [*named("person", "person", "car"), *STUFF])
+    assert found["b.png"] == []
+
+
+def test_two_channels_whose_first_pictures_have_stuff_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "maps").mkdir()
+    values = np.zeros((12, 16, 3), np.uint8)
+    values[..., 0] = 3
+    Image.fromarray(values).save(tmp_path / "maps/a.png")
+    _, *words = two_channels("upsnet", "upsnet.json")
+    found = segments_of(capsys, tmp_path / "maps", *words, output=tmp_path / "out")
+    assert same(found["a.png"], [("wall", np.ones((12, 16), bool))])
+
+
+@pytest.mark.parametrize(
+    ("maps", "categories", "void"), [("maps", "categories.json", 0), ("upsnet", "upsnet.json", 255)]
+)
+def test_two_channels_with_a_background(
+    maps: str, categories: str, void: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*two_channels(maps, categories), "--void-label", void)
+    drawn = segments_of(capsys, *words, output=tmp_path / "out")["a.png"]
+    found = segments_of(capsys, *words, "--background", "rest", output=tmp_path / "rest")
+    rest = ~np.logical_or.reduce([pixels for _, pixels in drawn])
+    assert same(found["a.png"], [*drawn, ("rest", rest)])
+    assert same(found["b.png"], [("rest", np.ones_like(rest))])
+    if maps == "upsnet":  # a class of the categories
+        found = segments_of(capsys, *words, "--background", "wall", output=tmp_path / "wall")
+        others = [entry for entry in drawn if entry[0] != "wall"]
+        assert same(found["a.png"], [*others, ("wall", rest | STUFF[1][1])])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        *(
+            ("kitti_step", f"--{name} car")
+            for name in ("background", "stuff", "things", "thing", "attribute")
+        ),
+        *(("bdd100k", f"--{name} car") for name in ("stuff", "things", "thing", "attribute")),
+        *(("two_channel", f"--{name} car") for name in ("thing", "attribute")),
+    ],
+)
+def test_options_that_a_data_set_has_no_use_for(
+    kind: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = two_channels("maps", "categories.json") if kind == "two_channel" else (FIXTURES / kind,)
+    code, printed = convert(capsys, *source, *words.split(), "--output", tmp_path / "out")
+    assert (code, f"{words.split()[0]} must not be given for a folder of " in printed) == (2, True), printed
 
 
 def test_what_was_converted_is_no_kind_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.cityscapes import CATEGORIES as CITYSCAPES
 from axial_deeplab.panoptic.categories import Categories
 
-TITLE = "the panoptic maps of KITTI-STEP or MOTChallenge-STEP"
+TITLE = "a folder of KITTI-STEP's or MOTChallenge-STEP's panoptic maps"
 
 CATEGORIES = Categories(
     replace(category, id=train_id, is_thing=category.name in ("person", "car"))
@@ -49,9 +49,11 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """Read panoptic_maps, or the folder that has it.
 
     Raises:
-        ValueError: a map is damaged, or has other classes or things; the message names it.
+        ValueError: a map is damaged, or has other classes or things, or an option has no effect.
         OSError: a picture is missing.
     """
+    # What is void (255) was not labeled, so that it is no background.
+    options.refuse(TITLE, "background", "thing", "stuff", "things", "attribute")
     root = _root(source)
     maps = list_files(root, (".png",), recursive=True)
     categories = options.categories or _categories_of(maps)
