@@ -17,6 +17,8 @@ from PIL import Image
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.shapes import Photos
+from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.discover import find_datasets
 from dataset_conversion import convert
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -1044,6 +1046,35 @@ def test_ade20k_is_read_as_by_its_toolkit(tmp_path: Path, capsys: pytest.Capture
     assert same(found, wanted)
     assert sorted(name for name, _ in found) == sorted(toolkit["objects"])
     assert toolkit["parts"] == ["lid, lids"]  # which are in files of their own
+
+
+def test_ade20k_of_150_classes_as_mask2former_prepares_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = FIXTURES / "ade20k_panoptic"
+    (found,) = find_datasets(root)
+    dataset = open_dataset(found.data, "val")
+    assert (len(dataset.categories), len(dataset.categories.thing_ids)) == (150, 100)
+    persons, rest = named("person", "person", "car"), np.logical_or.reduce([p for _, p in OUTLINES])
+    building = mask(LEFT)
+    wanted = {
+        "a.jpg": [*persons, ("building", building), ("sky", ~rest & ~building)],
+        "b.jpg": [],
+        "c.jpg": [*persons, ("person", building), ("wall", ~rest & ~building)],
+    }
+    with pytest.warns(UserWarning, match=r"c\.png .*segments [0-9]+ of the JSON have no pixel in the PNG"):
+        samples = list(dataset)
+    assert [sample.file_name for sample in samples] == list(wanted)
+    for sample in samples:
+        assert sample.panoptic is not None
+        names = dataset.categories.names
+        segments = [(names[segment.train_id], sample.panoptic == segment.id) for segment in sample.segments]
+        assert same(segments, wanted[sample.file_name])
+    # Of the same folder, with the instances of detection beside.
+    source = shutil.copytree(root, tmp_path / "ADEChallengeData2016")
+    (source / "ade20k_instance_train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert main(["dataset", "check", str(source)]) == 0
+    assert "100 things, 50 stuff" in capsys.readouterr().out
 
 
 def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
