@@ -471,10 +471,10 @@ CASES = {
     **{
         f"convert_masks_{words.split()[0].strip('-')}": Case(
             f"dataset convert masks --images images --masks panoptic --thing a --output o {words}",
-            f"{words.split()[0]} must be given with maps, got it for masks",
+            f"{words.split()[0]} must be given with {takers}, got it for masks",
             "leave it out",
         )
-        for words in ("--void-label 0", "--semantic panoptic")
+        for words, takers in (("--void-label 0", "maps or two-channel"), ("--semantic panoptic", "maps"))
     },
     "palette_png": Case(EVALUATE, "panoptic/1.png", "got palette of", picture("panoptic/1.png", "P")),
     "greyscale_png": Case(

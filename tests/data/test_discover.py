@@ -49,6 +49,10 @@ def test_mapillary(tmp_path: Path) -> None:
 def test_coco_and_folders_of_data_sets(tmp_path: Path) -> None:
     root = touch(tmp_path / "coco", "annotations/panoptic_val2017.json", "annotations/instances_val2017.json")
     assert found(root) == [("coco", "coco", "val2017", None)]
+    root = touch(
+        tmp_path / "ade", "ade20k_panoptic_val.json", "ade20k_instance_val.json", "images/training/a.jpg"
+    )
+    assert found(root) == [("coco", "ade", "val", None)]
     root = touch(tmp_path / "scenes", "train/panoptic.json", "val/panoptic.json")
     assert found(root) == [("coco", "train", None, None), ("coco", "val", None, None)]
     assert find_datasets(root)[0].name == str(root / "train")

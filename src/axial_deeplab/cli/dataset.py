@@ -214,7 +214,8 @@ def scenes(arguments: Arguments) -> None:
 CONVERSIONS = ("maps", "masks", "coco-instances", "cityscapes")
 # Which conversions take an option, also kinds of SOURCE; elsewhere it would have no effect.
 TAKEN_BY = {
-    **dict.fromkeys(("semantic", "instances", "void_label"), ("maps",)),
+    **dict.fromkeys(("semantic", "instances"), ("maps",)),
+    "void_label": ("maps", "two-channel"),
     "masks": ("masks",),
     **dict.fromkeys(("connected_components", "threshold", "nodata"), ("maps", "masks", "label-maps")),
     "inner_outlines_are_holes": ("coco-instances", "coco"),
@@ -244,7 +245,7 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
         "--void-label",
         type=int,
         metavar="ID",
-        help="maps: id that means void (default: 255)",
+        help="maps: id that means void (default: 255; two-channel: 0)",
     )
     parser.add_argument(
         "--connected-components",
@@ -349,7 +350,9 @@ def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
 
     source = Path(options.source)
     _refuse_unused(options, *KINDS)  # What no kind takes, before anything is read.
-    wanted = replace(_reading_options(options, scratch), reading=_reading(options))
+    wanted = replace(
+        _reading_options(options, scratch), reading=_reading(options), void_label=options.void_label or 0
+    )
     kind, (images, categories) = read(source, wanted, options.format)
     print(f"{source}: read as {KINDS[kind].TITLE} ({kind})")
     _refuse_unused(options, kind)

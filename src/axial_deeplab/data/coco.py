@@ -14,7 +14,10 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageEntry, NamedFiles, PanopticJson, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
 
-__all__ = ["CocoPanopticDataset", "Sample"]
+__all__ = ["ADE20K_PARTS", "CocoPanopticDataset", "Sample"]
+
+# The 150 classes of ADE20K as Mask2Former prepares them: `ade20k_panoptic_train.json`, and the photographs.
+ADE20K_PARTS = {"train": "training", "val": "validation"}
 
 
 class CocoPanopticDataset(PanopticDataset):

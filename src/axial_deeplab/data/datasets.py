@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.cityscapes import CityscapesDataset
-from axial_deeplab.data.coco import CocoPanopticDataset
+from axial_deeplab.data.coco import ADE20K_PARTS, CocoPanopticDataset
 from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.mapillary import MapillaryDataset
 from axial_deeplab.data.panoptic_dataset import PanopticDataset
@@ -107,6 +107,8 @@ def _coco_paths(split: SplitConfig, name: str, *, images_only: bool) -> tuple[st
         root = Path(split.root)
         if split.split is None:
             paths = (root / "images", root / "panoptic", root / "panoptic.json")
+        elif split.split in ADE20K_PARTS and (path := root / f"ade20k_panoptic_{split.split}.json").is_file():
+            paths = (root / "images" / ADE20K_PARTS[split.split], path.with_suffix(""), path)
         else:
             stem = root / "annotations" / f"panoptic_{split.split}"
             paths = (root / split.split, stem, stem.with_name(f"{stem.name}.json"))

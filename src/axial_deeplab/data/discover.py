@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
+from axial_deeplab.data.coco import ADE20K_PARTS
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.mapillary import PANOPTIC_JSON
 
@@ -32,7 +33,7 @@ def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
     """Return the data sets in a folder, or one level below it.
 
     Recognizes Cityscapes (`leftImg8bit`), Mapillary Vistas (`config*.json`), COCO panoptic data
-    (`panoptic` or `annotations/panoptic_*`, each with a JSON), and class folders.
+    (`panoptic`, `annotations/panoptic_*` or `ade20k_panoptic_*`, each with a JSON), and class folders.
 
     Args:
         folder: folder of a data set, or of several.
@@ -82,6 +83,9 @@ def _at(folder: Path) -> Iterator[FoundDataset]:
     parts = folder.glob("annotations/panoptic_*")
     for name in sorted({path.stem for path in parts if path.is_dir() or path.suffix == ".json"}):
         yield _found(folder, "coco", split=name.removeprefix("panoptic_"))
+    for part in ADE20K_PARTS:
+        if (folder / f"ade20k_panoptic_{part}.json").is_file():
+            yield _found(folder, "coco", split=part)
 
 
 def _found(folder: Path, name: str, split: str | None = None, annotations: str | None = None) -> FoundDataset:

@@ -17,6 +17,8 @@ from PIL import Image
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.shapes import Photos
+from axial_deeplab.data.datasets import open_dataset
+from axial_deeplab.data.discover import find_datasets
 from dataset_conversion import convert
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -61,6 +63,13 @@ def named(*names: str) -> Segments:
 
 # Of a tool without groups, each part of the pair is an object.
 APART = [*OUTLINES[:2], *(("pair", mask(part)) for part in PAIR)]
+# What streets show beside: one segment of two pieces of sky, and one of wall, or vegetation.
+TOP, LEFT = [(0, 0), (16, 0), (16, 3), (0, 3)], [(0, 10), (3, 10), (3, 12), (0, 12)]
+STUFF = [
+    ("sky", (mask(TOP) | mask(LEFT)) & ~np.logical_or.reduce([pixels for _, pixels in OUTLINES])),
+    ("wall", mask([(12, 6), (16, 6), (16, 12), (12, 12)])),
+]
+GREEN = ("vegetation", STUFF[1][1])
 # The package that a kind is read with, if it is an extra.
 EXTRAS = {"imagej": "roifile", "coco": "pycocotools"}
 SCENES = {
@@ -84,13 +93,19 @@ SCENES = {
     "coco": ("roboflow", OUTLINES),
     "qupath": ("qupath", OUTLINES),
     "qupath 2": ("qupath_qubalab", OUTLINES),
-    "kitti-step": ("kitti_step", named("person", "person", "car")),
+    "kitti-step": ("kitti_step", [*named("person", "person", "car"), *STUFF]),
+    "kitti-step 2": ("motchallenge_step", [*named("person", "person", "person"), STUFF[0], GREEN]),
     "bdd100k": ("bdd100k", named("pedestrian", "pedestrian", "car")),
-    "ade20k": ("ade20k", OUTLINES),
+    "bdd100k pan_seg": ("bdd100k_panoptic", [*named("person", "person", "car"), *STUFF]),
+    "ade20k": ("ade20k", named("cell, cells", "cell, cells", "pair, pairs")),
     "imagej": ("imagej", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps": ("cellpose", [("object", pixels) for _, pixels in OUTLINES]),
     "label-maps 2": ("stardist", [("object", pixels) for _, pixels in OUTLINES]),
 }
+
+
+def background_of(kind: str) -> tuple[str, ...]:
+    return () if kind.startswith("kitti") else ("--background", "rest")
 
 
 @pytest.mark.parametrize("kind", SCENES)
@@ -129,7 +144,7 @@ def test_a_page_of_the_pictures_of_a_tool(
     assert same(next(found[name] for name in found if name.endswith("a.png")), wanted)
     copied = next((tmp_path / "out").rglob("images/**/a.png"))
     assert tifffile.imread(copied).shape == (12, 16, 3)
-    words = ("dataset", "check", root, "--background", "rest", "--page", "2")
+    words = ("dataset", "check", root, *background_of(kind), "--page", "2")
     assert main([*map(str, words)]) == 0, capsys.readouterr()
     code, printed = convert(capsys, root, "--page", 3, "--output", tmp_path / "none", "--copy-images")
     assert (code, "must have page 3, got 2" in printed) == (2, True), printed
@@ -184,7 +199,7 @@ def test_a_kind_is_told(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 0, printed
     assert f"{source}: read as " in printed
     assert f"({kind.split()[0]})" in printed
-    assert main(["dataset", "check", str(source), "--background", "rest"]) == 0
+    assert main(["dataset", "check", str(source), *background_of(kind)]) == 0
     printed = capsys.readouterr().out
     assert f"({kind.split()[0]})" in printed
     assert "2 images" in printed
@@ -350,8 +365,8 @@ BAD = [
     (
         "qupath",
         "a.geojson",
-        "[[[1, 1]",
-        '[[["", 1]',
+        "[1, 7],",
+        '["", 7],',
         "a.geojson: features[0] ('cell') points must be pairs of",
     ),
     ("qupath", "a.geojson", '"name": "cell"', '"name": 5', "features[0] classification must have a text as"),
@@ -427,8 +442,10 @@ ANNOTATIONS = {
     "coco": "train/_annotations.coco.json",
     "qupath": "a.geojson",
     "qupath 2": "a.geojson",
-    "kitti-step": "panoptic_maps/0002/a.png",
+    "kitti-step": "panoptic_maps/train/0002/a.png",
+    "kitti-step 2": "panoptic_maps/train/0002/a.png",
     "bdd100k": "bitmasks/a.png",
+    "bdd100k pan_seg": "pan_seg/bitmasks/a.png",
     "ade20k": "a_seg.png",
     "imagej": "a_RoiSet.zip",
     "label-maps": "a_cp_masks.png",
@@ -477,7 +494,7 @@ def test_an_archive_is_what_is_in_it(kind: str, tmp_path: Path, capsys: pytest.C
     assert same(next(found[name] for name in found if Path(name).name == "a.png"), wanted)
     code, printed = convert(capsys, archive, "--output", tmp_path / "again")
     assert (code, f"--copy-images must be given for {archive}" in printed) == (2, True)
-    assert main(["dataset", "check", str(archive), "--background", "rest"]) == 0
+    assert main(["dataset", "check", str(archive), *background_of(kind)]) == 0
 
 
 def test_archives_of_one_name_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -955,6 +972,61 @@ def test_objects_of_qupath_on_other_pages(tmp_path: Path, capsys: pytest.Capture
     assert (code, "2 shapes of other pages than 1 (give another with --page) left" in printed) == (0, True)
 
 
+@pytest.mark.parametrize("name", ["collection", "array", "root"])
+def test_what_qupath_writes_of_each_kind_of_object(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A brush with a hole, an object of two parts, a derived class, an ellipse, a cell with nucleus, a tile,
+    # objects of a plane; cores, points and lines are left out.
+    def box(left: int, top: int, width: int, height: int) -> np.ndarray:
+        right, bottom = left + width, top + height
+        return mask([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+    root = tmp_path / "source"
+    root.mkdir()
+    shutil.copy(FIXTURES / "qupath_objects" / f"{name}.geojson", root / "a.geojson")
+    stack = np.zeros((2, 12, 16), np.uint8)
+    tifffile.imwrite(root / "a.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    y, x = np.mgrid[:12, :16] + 0.5
+    first = [
+        ("Tumor", (box(0, 0, 4, 4) | box(2, 2, 4, 4)) & ~box(1, 1, 1, 1)),
+        ("Stroma", box(11, 0, 2, 3) | box(14, 0, 2, 3)),
+        ("Tumor: Positive", box(7, 0, 3, 2)),
+        ("Stroma", np.hypot(x - 9, y - 5) < 2),
+        ("object", box(0, 7, 5, 5)),
+        ("Tumor", box(12, 5, 4, 4)),
+        ("Stroma", box(7, 9, 3, 2)),
+    ]
+    second = [("Stroma", box(12, 10, 3, 2))]
+    for page, wanted in ((1, first), (2, second)):
+        found = segments_of(capsys, root, "--page", page, output=tmp_path / str(page))["a.tif"]
+        assert same(found, wanted), [(name, pixels.astype(int)) for name, pixels in found]
+    (root / "a.tif").unlink()
+    Image.new("RGB", (16, 12)).save(root / "a.png")
+    code, printed = convert(capsys, root, "--output", tmp_path / "flat")
+    assert (code, "objects of several depths or times of a stack on a picture of one page" in printed) == (
+        0,
+        True,
+    ), printed
+    assert "1 cores of tissue microarrays" in printed
+    assert "2 points and lines" in printed
+
+
+def test_one_object_and_none_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, own in (("single", "a"), ("nothing", "b")):
+        shutil.copy(FIXTURES / "qupath_objects" / f"{name}.geojson", tmp_path / f"{own}.geojson")
+        Image.new("RGB", (16, 12)).save(tmp_path / f"{own}.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")
+    assert (same(found["a.png"], [("cell", mask(CELL, HOLE))]), found["b.png"]) == (True, [])
+
+
+def test_packed_files_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "qupath", tmp_path / "source")
+    shutil.copy(FIXTURES / "qupath_objects" / "packed.geojson.gz", root / "c.geojson.gz")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "c.geojson.gz must be unpacked" in printed) == (2, True), printed
+
+
 def test_the_hierarchy_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # As QuPath's `GsonTools.getInstance().toJson` writes the root; of an ellipse 4 corners of 100.
     def feature(role: str, points: list[list[float]], *children: object, **more: object) -> dict[str, object]:
@@ -1049,7 +1121,9 @@ def test_roi_sets_without_roifile(
     assert (code, 'pip install "axial-deeplab[imagej]"' in printed) == (2, True)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("kitti_step", "person"), ("bdd100k", "pedestrian"), ("bdd100k_panoptic", "person")]
+)
 def test_crowds_of_data_sets(
     kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1062,13 +1136,183 @@ def test_crowds_of_data_sets(
     assert sum(s["category_id"] == number for s in segments) == 2
 
 
-def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_maps_of_other_classes_are_not_taken_for_kitti_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Persons alone are numbered in MOTChallenge-STEP; a class that is numbered beside them makes it neither.
+    root = shutil.copytree(FIXTURES / "motchallenge_step", tmp_path / "source")
+    path = root / "panoptic_maps/train/0002/b.png"
+    values = np.array(Image.open(path))
+    values[0, :2] = [(2, 0, 1), (255, 0, 1)]
+    Image.fromarray(values).save(path)
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    message = (
+        "a.png must have numbers of instances in the classes [11, 13] alone, got some in [4], as files of"
+    )
+    assert (code, message in printed) == (2, True), printed
+    listed = [{"id": n, "name": str(n), "isthing": 1} for n in (2, 3, 4)]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (root, "--categories", tmp_path / "categories.json")
+    found = segments_of(capsys, *words, output=tmp_path / "out")
+    assert [name for name, _ in found["images/train/0002/b.png"]] == ["2"]
+
+
+def test_ade20k_is_read_as_by_its_toolkit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # What `loadAde20K` gave of the same files: each pair of class and instance is a segment, 0 is none.
+    toolkit = json.loads((FIXTURES / "ade20k_toolkit.json").read_text())
+    classes, instances = np.array(toolkit["class_mask"]), np.array(toolkit["instance_mask"])
+    found = segments_of(capsys, FIXTURES / "ade20k", output=tmp_path / "out")["a.png"]
+    pairs = sorted({(int(c), int(n)) for c, n in zip(classes.flat, instances.flat, strict=True) if c})
+    listed = json.loads((FIXTURES / "ade20k/a.json").read_text())["annotation"]["object"]
+    name_of_class = {entry["name_ndx"]: entry["name"] for entry in listed}
+    wanted = [(name_of_class[c], (classes == c) & (instances == n)) for c, n in pairs]
+    assert same(found, wanted)
+    assert sorted(name for name, _ in found) == sorted(toolkit["objects"])
+    assert toolkit["parts"] == ["lid, lids"]  # which are in files of their own
+
+
+def test_ade20k_of_150_classes_as_mask2former_prepares_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = FIXTURES / "ade20k_panoptic"
+    (found,) = find_datasets(root)
+    dataset = open_dataset(found.data, "val")
+    assert (len(dataset.categories), len(dataset.categories.thing_ids)) == (150, 100)
+    persons, rest = named("person", "person", "car"), np.logical_or.reduce([p for _, p in OUTLINES])
+    building = mask(LEFT)
+    wanted = {
+        "a.jpg": [*persons, ("building", building), ("sky", ~rest & ~building)],
+        "b.jpg": [],
+        "c.jpg": [*persons, ("person", building), ("wall", ~rest & ~building)],
+    }
+    with pytest.warns(UserWarning, match=r"c\.png .*segments [0-9]+ of the JSON have no pixel in the PNG"):
+        samples = list(dataset)
+    assert [sample.file_name for sample in samples] == list(wanted)
+    for sample in samples:
+        assert sample.panoptic is not None
+        names = dataset.categories.names
+        segments = [(names[segment.train_id], sample.panoptic == segment.id) for segment in sample.segments]
+        assert same(segments, wanted[sample.file_name])
+    # Of the same folder, with the instances of detection beside.
+    source = shutil.copytree(root, tmp_path / "ADEChallengeData2016")
+    (source / "ade20k_instance_train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert main(["dataset", "check", str(source)]) == 0
+    assert "100 things, 50 stuff" in capsys.readouterr().out
+
+
+def test_what_bdd100k_ignores_is_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Background is what nobody drew; an ignored vehicle lies lower left.
+    words = (FIXTURES / "bdd100k", "--background", "rest")
+    found = segments_of(capsys, *words, output=tmp_path / "out")["images/a.png"]
+    drawn = named("pedestrian", "pedestrian", "car")
+    rest = ~np.logical_or.reduce([mask(LEFT), *(pixels for _, pixels in drawn)])
+    assert same(found, [*drawn, ("rest", rest)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "high"),
+    [("kitti_step", "panoptic_maps/train/0002/a.png", 1), ("bdd100k", "bitmasks/a.png", 2)],
+)
+def test_numbers_of_two_bytes(
+    kind: str, file: str, high: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The second part of the pair gets another number that differs in the high byte alone.
+    root = shutil.copytree(FIXTURES / kind, tmp_path / kind)
+    values = np.array(Image.open(root / file))
+    values[mask(PAIR[1]), high] = 1
+    Image.fromarray(values).save(root / file)
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    cars = [
+        entry for entry in next(found[name] for name in found if name.endswith("a.png")) if entry[0] == "car"
+    ]
+    assert same(cars, [("car", mask(part)) for part in PAIR])
+
+
+def two_channels(maps: str, categories: str) -> tuple[object, ...]:
     root = FIXTURES / "two_channel"
-    code, printed = convert(capsys, root / "maps", "--format", "two-channel", "--output", tmp_path / "out")
+    words = (root / maps, "--images", root / "images", "--categories", root / categories)
+    return (*words, "--format", "two-channel")
+
+
+def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = FIXTURES / "two_channel/maps"
+    code, printed = convert(capsys, maps, "--format", "two-channel", "--output", tmp_path / "out")
     assert (code, "--categories and --images must be given for two-channel PNG files" in printed) == (2, True)
-    words = (root / "maps", "--images", root / "images", "--categories", root / "categories.json")
-    words = (*words, "--format", "two-channel")
-    assert same(segments_of(capsys, *words, output=tmp_path / "out")["a.png"], OUTLINES)
+    found = segments_of(capsys, *two_channels("maps", "categories.json"), output=tmp_path / "out")
+    assert same(found["a.png"], OUTLINES)
+    assert found["b.png"] == []
+
+
+def test_two_channels_become_what_panopticapi_makes_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = FIXTURES / "two_channel"
+    found = segments_of(capsys, *two_channels("maps", "categories.json"), output=tmp_path / "out")
+    by_panopticapi = CocoPanopticDataset(root / "images", root / "panoptic", root / "panoptic.json")
+    assert len(by_panopticapi) == 2
+    for sample in by_panopticapi:
+        assert sample.panoptic is not None
+        names = by_panopticapi.categories.names
+        wanted = [(names[segment.train_id], sample.panoptic == segment.id) for segment in sample.segments]
+        assert same(found[sample.file_name], wanted)
+
+
+def test_two_channels_with_another_void(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = two_channels("upsnet", "upsnet.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "none")
+    assert (code, "(--void-label 255)" in printed) == (2, True), printed
+    found = segments_of(capsys, *words, "--void-label", 255, output=tmp_path / "out")
+    assert same(found["a.png"], [*named("person", "person", "car"), *STUFF])
+    assert found["b.png"] == []
+
+
+def test_two_channels_whose_first_pictures_have_stuff_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "maps").mkdir()
+    values = np.zeros((12, 16, 3), np.uint8)
+    values[..., 0] = 3
+    Image.fromarray(values).save(tmp_path / "maps/a.png")
+    _, *words = two_channels("upsnet", "upsnet.json")
+    found = segments_of(capsys, tmp_path / "maps", *words, output=tmp_path / "out")
+    assert same(found["a.png"], [("wall", np.ones((12, 16), bool))])
+
+
+@pytest.mark.parametrize(
+    ("maps", "categories", "void"), [("maps", "categories.json", 0), ("upsnet", "upsnet.json", 255)]
+)
+def test_two_channels_with_a_background(
+    maps: str, categories: str, void: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*two_channels(maps, categories), "--void-label", void)
+    drawn = segments_of(capsys, *words, output=tmp_path / "out")["a.png"]
+    found = segments_of(capsys, *words, "--background", "rest", output=tmp_path / "rest")
+    rest = ~np.logical_or.reduce([pixels for _, pixels in drawn])
+    assert same(found["a.png"], [*drawn, ("rest", rest)])
+    assert same(found["b.png"], [("rest", np.ones_like(rest))])
+    if maps == "upsnet":  # a class of the categories
+        found = segments_of(capsys, *words, "--background", "wall", output=tmp_path / "wall")
+        others = [entry for entry in drawn if entry[0] != "wall"]
+        assert same(found["a.png"], [*others, ("wall", rest | STUFF[1][1])])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        *(
+            ("kitti_step", f"--{name} car")
+            for name in ("background", "stuff", "things", "thing", "attribute")
+        ),
+        *(("bdd100k", f"--{name} car") for name in ("stuff", "things", "thing", "attribute")),
+        *(("two_channel", f"--{name} car") for name in ("thing", "attribute")),
+    ],
+)
+def test_options_that_a_data_set_has_no_use_for(
+    kind: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = two_channels("maps", "categories.json") if kind == "two_channel" else (FIXTURES / kind,)
+    code, printed = convert(capsys, *source, *words.split(), "--output", tmp_path / "out")
+    assert (code, f"{words.split()[0]} must not be given for a folder of " in printed) == (2, True), printed
 
 
 def test_what_was_converted_is_no_kind_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1146,7 +1390,11 @@ def test_equal_label_maps_of_a_picture_are_one(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    maps = {"kitti_step": "panoptic_maps/0002/a.png", "bdd100k": "bitmasks/a.png", "ade20k": "a_seg.png"}
+    maps = {
+        "kitti_step": "panoptic_maps/train/0002/a.png",
+        "bdd100k": "bitmasks/a.png",
+        "ade20k": "a_seg.png",
+    }
     maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}
     for name, file in maps.items():
         root = shutil.copytree(FIXTURES / name, tmp_path / name)

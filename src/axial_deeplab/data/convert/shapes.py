@@ -54,6 +54,7 @@ class ReadOptions:
         things: classes of the files that are things, all others are stuff; instead of `stuff`.
         crowds_are_objects: take what the files mark as crowds for single objects.
         inner_outlines_are_holes: in COCO's polygons, an outline within another of its object is a hole.
+        void_label: class of a two-channel map that means void.
         attribute: which attribute of a shape is its class, where a tool leaves that open.
         reading: how maps of instances are read, and which page of pictures that have several.
         scratch: folder for what the files hold packed, which lives as long as the images are needed; None
@@ -71,6 +72,7 @@ class ReadOptions:
     things: Sequence[str] = ()
     crowds_are_objects: bool = False
     inner_outlines_are_holes: bool = False
+    void_label: int = 0
     attribute: str | None = None
     reading: InstanceReading = InstanceReading()  # noqa: RUF009  # frozen
     scratch: Path | None = None
@@ -139,6 +141,22 @@ class ReadOptions:
                     f"({shortened(names)}), got {name!r}; correct it"
                 )
         return set(names) - set(self.things) if self.things else set(self.stuff)
+
+    def refuse(self, title: str, *names: str) -> None:
+        """Refuse options that a kind of files has no use for, since they say it themselves.
+
+        Raises:
+            ValueError: one is given.
+        """
+        for name in names:
+            if getattr(self, name) not in (None, [], ()):
+                raise ValueError(f"--{name} must not be given for {title}, which has its own; leave it out")
+
+    def with_background(self, categories: Categories) -> Categories:
+        """Return categories of maps and a background that is none of them, behind them."""
+        if self.background is None or self.background in categories.names:
+            return categories
+        return Categories([*categories, Category(max(categories.ids) + 1, self.background, False)])
 
     def background_of(self, categories: Categories) -> int | None:
         """Return the train id of the stuff where nothing is drawn, None for void.

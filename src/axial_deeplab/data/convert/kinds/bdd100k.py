@@ -21,9 +21,8 @@ from axial_deeplab.data.convert.pairs import (
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.bdd100k import INSTANCES, PANOPTIC
-from axial_deeplab.panoptic.categories import Categories, Category
 
-TITLE = "the bit masks of BDD100K"
+TITLE = "a folder of BDD100K's bit masks"
 
 _IGNORED, _CROWD = 1, 2
 
@@ -43,16 +42,14 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """Read a folder of bit masks.
 
     Raises:
-        ValueError: a map is damaged or has other classes; the message names it.
+        ValueError: a map is damaged or has other classes, or an option has no effect.
         OSError: a picture is missing.
     """
+    options.refuse(TITLE, "thing", "stuff", "things", "attribute")
     maps = _maps(source)
     photos = Photos(options.images or source, exclude=("bitmasks",))
     is_panoptic = "pan_seg" in (*source.resolve().parts, *maps[0].relative_to(source).parts)
-    categories = options.categories or (PANOPTIC if is_panoptic else INSTANCES)
-    if options.background is not None and options.background not in categories.names:
-        background = Category(max(categories.ids) + 1, options.background, False)
-        categories = Categories([*categories, background])
+    categories = options.with_background(options.categories or (PANOPTIC if is_panoptic else INSTANCES))
     background_id = options.background_of(categories)
     void = max(categories.ids) + 1
     nothing = void if background_id is None else categories[background_id].id

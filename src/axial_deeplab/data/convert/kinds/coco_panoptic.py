@@ -25,9 +25,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: the data is damaged, or an option is given that it has no use for.
         OSError: a file is missing.
     """
-    for name in ("images", "categories", "thing", "background", "attribute"):
-        if getattr(options, name) is not None:
-            raise ValueError(f"--{name} must not be given for {TITLE}, which has its own; leave it out")
+    options.refuse(TITLE, "images", "categories", "thing", "background", "attribute")
     found = find_datasets(source)
     images: list[UnwrittenImage] = []
     categories: Categories | None = None

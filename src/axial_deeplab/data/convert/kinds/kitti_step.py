@@ -1,25 +1,41 @@
 """deeplab2's PNG of KITTI-STEP: the class in red, the number of the instance in green and blue.
 
 Source:
-    deeplab2, `data/build_step_data.py` and `data/dataset.py`: the classes are Cityscapes' train ids, of which
-    person and car alone are things; 255 is void; a thing with number 0 is a crowd.
+    deeplab2, `data/build_step_data.py`, `data/dataset.py` and `data/utils/create_step_panoptic_maps.py`: the
+    classes are Cityscapes' train ids, of which person and car alone are things; 255 is void; a thing with
+    number 0 is a crowd. MOTChallenge-STEP has the same files with seven classes, of which persons alone are
+    numbered, which tells it.
 """
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images, part_of, read_channels
+import numpy as np
+
+from axial_deeplab.data.convert.pairs import (
+    MappedImage,
+    Maps,
+    channels_of_first,
+    maps_to_images,
+    part_of,
+    read_channels,
+)
 from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.cityscapes import CATEGORIES as CITYSCAPES
 from axial_deeplab.panoptic.categories import Categories
 
-TITLE = "the panoptic maps of KITTI-STEP"
+TITLE = "a folder of KITTI-STEP's or MOTChallenge-STEP's panoptic maps"
 
 CATEGORIES = Categories(
     replace(category, id=train_id, is_thing=category.name in ("person", "car"))
     for train_id, category in enumerate(CITYSCAPES)
+)
+_OF_MOTCHALLENGE = ("sidewalk", "building", "vegetation", "sky", "person", "rider", "bicycle")
+MOTCHALLENGE = Categories(
+    replace(CATEGORIES[CATEGORIES.names.index(name)], id=number, is_thing=name == "person")
+    for number, name in enumerate(_OF_MOTCHALLENGE)
 )
 _FOLDER, _VOID = "panoptic_maps", 255
 
@@ -33,23 +49,45 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     """Read panoptic_maps, or the folder that has it.
 
     Raises:
-        ValueError: a map is damaged or has other classes; the message names it.
+        ValueError: a map is damaged, or has other classes or things, or an option has no effect.
         OSError: a picture is missing.
     """
+    # What is void (255) was not labeled, so that it is no background.
+    options.refuse(TITLE, "background", "thing", "stuff", "things", "attribute")
     root = _root(source)
+    maps = list_files(root, (".png",), recursive=True)
+    categories = options.categories or _categories_of(maps)
+    # Of these label spaces the ids are the train ids.
+    numbered = None if options.categories else frozenset(categories.thing_ids)
     photos = Photos(options.images or root.parent, exclude=(_FOLDER,))
     images = []
-    for path in list_files(root, (".png",), recursive=True):
+    for path in maps:
         photo = photos.find_stem(path.relative_to(root).with_suffix("").as_posix(), str(path))
         part, page = part_of(path, root), options.reading.page
-        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part, page))
-    return maps_to_images(images, options.categories or CATEGORIES, _VOID, source)
+        read_maps = partial(_read, path, numbered)
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
+    return maps_to_images(images, categories, _VOID, source)
 
 
 def _root(source: Path) -> Path:
     return source if source.name == _FOLDER else source / _FOLDER
 
 
-def _read(path: Path) -> Maps:
+def _categories_of(maps: list[Path]) -> Categories:
+    values = channels_of_first(maps[:: max(1, len(maps) // 3)], 3)
+    numbered = () if values is None else np.unique(values[values[:, 1:].any(axis=1), 0])
+    return MOTCHALLENGE if tuple(numbered) == MOTCHALLENGE.thing_ids else CATEGORIES
+
+
+def _read(path: Path, numbered: frozenset[int] | None) -> Maps:
+    """Return both maps of a file; instances of other classes than those that are numbered are refused."""
     values = read_channels(path, 3)
-    return values[..., 0], values[..., 1] << 8 | values[..., 2]
+    semantic, instances = values[..., 0], values[..., 1] << 8 | values[..., 2]
+    if numbered is not None:
+        others = sorted(set(np.unique(semantic[instances > 0]).tolist()) - numbered - {_VOID})
+        if others:
+            raise ValueError(
+                f"{path} must have numbers of instances in the classes {sorted(numbered)} alone, got some in "
+                f"{others}, as files of other classes have; give those with --categories FILE"
+            )
+    return semantic, instances

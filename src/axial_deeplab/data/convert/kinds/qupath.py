@@ -4,7 +4,8 @@ Source:
     QuPath, "Export objects as GeoJSON", and RFC 7946: coordinates are edges of pixels; the lines after the
     first of a polygon are holes; a MultiPolygon is one object of several parts. They have no order, so that
     the smaller lies on top. QuPath's code (`QuPathTypeAdapters`, `ROITypeAdapters`): a polygon that is marked
-    as ellipse stands for that in its box; objects may have others in `childObjects`.
+    as ellipse stands for that in its box; objects may have others in `childObjects`; of a cell the outline is
+    taken, not the nucleus.
 """
 
 import json
@@ -36,7 +37,9 @@ TITLE = "a GeoJSON of QuPath"
 
 def recognize(source: Path) -> bool:
     """Tell whether a file or folder is of this kind."""
-    return any(_is_geojson(path) for path in files_of(source, ".geojson", ".json")[:8])
+    return bool(_packed(source)) or any(
+        _is_geojson(path) for path in files_of(source, ".geojson", ".json")[:8]
+    )
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
@@ -46,10 +49,12 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         ValueError: a file is damaged, the message names it and the object.
         OSError: a picture is missing.
     """
+    if packed := _packed(source):
+        raise ValueError(f"{packed[0]} must be unpacked, got a .gz; unpack it (gunzip), or export it without")
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     files = files_of(source, ".geojson", ".json")
     photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
-    images, regions = [], []
+    images, regions, mixed = [], [], []
     for path in files:
         document = load_json(path, types=(dict, list))
         if not _is_geojson(path):
@@ -69,6 +74,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         page = page_of_stack(photo, options)
         planes = [_plane(feature) for feature in features]
         is_of_stack = any(place > 1 for plane in planes for place in plane.values())
+        if page is None and len({(*plane.values(),) for plane in planes if plane}) > 1:
+            mixed.append(path)
         numbers = [page_of_place(photo, page, plane) if is_of_stack else 0 for plane in planes]
         shapes = [
             shape
@@ -84,8 +91,19 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             f"were searched ({shortened(regions, 1)}), and become objects; export the detections alone",
             stacklevel=2,
         )
+    if mixed:
+        warnings.warn(
+            f"{source}: {len(mixed)} files have objects of several depths or times of a stack on a picture "
+            f"of one page ({shortened(mixed, 1)}), and all become objects; give the stack as picture, or "
+            "export those of one",
+            stacklevel=2,
+        )
     photos.warn_of_others(source)
     return shapes_to_convert(images, options, source)
+
+
+def _packed(source: Path) -> list[Path]:
+    return [path for path in files_of(source, ".gz") if path.name.lower().endswith(".geojson.gz")]
 
 
 def _is_geojson(path: Path) -> bool:
@@ -122,7 +140,9 @@ def _is_region(feature: Any) -> bool:
 
 
 def _plane(feature: Any) -> dict[str, int]:
-    """Return the depth and the time of an object, from 1 on; the first where nothing says."""
+    """Return the depth and the time of an object, from 1 on, by default the first; none of the root."""
+    if _property(feature, "objectType") == "root":
+        return {}
     plane: Any = feature
     for key in ("geometry", "plane"):
         plane = plane.get(key) if isinstance(plane, dict) else None

@@ -1,12 +1,15 @@
 """panopticapi's two-channel PNG: the class in red, the number of the segment in green.
 
 Source:
-    panopticapi, `converters/2channels2panoptic_coco_format.py`: class 0 is void; equal class and number are
-    one segment, 0 is a number like others. The classes are in a JSON of their own.
+    panopticapi, `converters/2channels2panoptic_coco_format.py`: class 0 is void, unless `--void` names
+    another; equal class and number are one segment, 0 is a number like others. The classes are in a JSON of
+    their own.
 """
 
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from axial_deeplab.data.convert.pairs import (
     MappedImage,
@@ -23,18 +26,18 @@ TITLE = "a folder of two-channel PNG files"
 
 
 def recognize(source: Path) -> bool:
-    """Tell whether a folder is of this kind: no blue, but green, in any of the first files."""
+    """Tell whether a folder may be of this kind: no blue in the first files, which may have no instance."""
     if not source.is_dir():
         return False
     values = channels_of_first(list_files(source, (".png",), recursive=True), 3)
-    return values is not None and not values[:, 2].any() and bool(values[:, 1].any())
+    return values is not None and not values[:, 2].any()
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
     """Read a folder of maps.
 
     Raises:
-        ValueError: the categories are not given, or a map is damaged; the message names it.
+        ValueError: the categories are not given, a map is damaged, or an option has no effect.
         OSError: a picture is missing.
     """
     if options.categories is None or options.images is None:
@@ -42,15 +45,20 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             "--categories and --images must be given for two-channel PNG files, which name no classes and "
             "lie apart from the pictures, got one of them or none; add them"
         )
+    options.refuse(TITLE, "thing", "attribute")  # with categories, others are refused already
+    categories, void = options.with_background(options.categories), options.void_label
+    background = options.background_of(categories)
+    nothing = void if background is None or categories.has_id(void) else categories[background].id
     photos = Photos(options.images)
     images = []
     for path in list_files(source, (".png",), recursive=True):
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
         part, page = part_of(path, source), options.reading.page
-        images.append(MappedImage(photo, photos.file_name(photo), path, partial(_read, path), part, page))
-    return maps_to_images(images, options.categories, 0, source)
+        read_maps = partial(_read, path, nothing, void)
+        images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
+    return maps_to_images(images, categories, void, source)
 
 
-def _read(path: Path) -> Maps:
-    values = read_channels(path, 3)
-    return values[..., 0], values[..., 1] + 1
+def _read(path: Path, nothing: int, void: int) -> Maps:
+    semantic, instances, _ = np.moveaxis(read_channels(path, 3), 2, 0)
+    return np.where(semantic == void, nothing, semantic).astype(np.int32), instances + 1
