@@ -38,6 +38,8 @@ PRIVATE_NAMES = {
     "_inductor": AHEAD_OF_TIME,
     "_linear_pointwise": PACKED,
     "_load_from_state_dict": PACKED_ANEW,
+    "_mkl_linear": PACKED,
+    "_mkl_reorder_linear_weight": PACKED,
     "_overloadpacket": "tests/ops/test_flop_counter.py::test_windows_count_every_product",
     "_parameters": FUNCTIONAL,
     "_python_dispatch": "tests/models/folding/test_packed_axial_block.py::test_empty_batch_and_fake_tensors",

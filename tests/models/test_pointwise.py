@@ -36,7 +36,10 @@ def test_values_and_gradients_are_those_of_a_convolution() -> None:
         assert torch.equal(ours, exact)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
+@pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512",
+    reason="PyTorch without oneDNN, or a processor without AVX-512",
+)
 def test_one_thread_multiplies_in_onednn() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -65,6 +68,32 @@ def image(*size: int) -> Tensor:
     return torch.randn(size[0], 24, *size[1:], generator=generator)
 
 
+@pytest.fixture(params=["oneDNN", "MKL"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let products run in a library, whichever is faster on this processor."""
+    if request.param == "MKL" and not torch.backends.mkl.is_available():
+        pytest.skip("PyTorch without MKL")
+    monkeypatch.setattr(pointwise, "_is_mkl_faster", lambda: request.param == "MKL")
+    return str(request.param)
+
+
+def test_rows_of_another_number_are_laid_out_for(library: str) -> None:
+    convolution, module = make(relu=True)
+    for size in ((2, 7, 5), (1, 33, 31), (2, 7, 5), (1, 1, 1)):
+        x = image(*size)
+        torch.testing.assert_close(module(x), convolution(x).relu(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("capability", ["DEFAULT", "AVX2", "AVX512"])
+def test_mkl_multiplies_without_avx512(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    assert pointwise._is_mkl_faster.__wrapped__() == (capability == "AVX2")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert not pointwise._is_mkl_faster.__wrapped__()
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("size", [(1, 7, 5), (3, 1, 1), (2, 64, 33)])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

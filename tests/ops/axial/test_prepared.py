@@ -16,7 +16,8 @@ THREADS = torch.get_num_threads()
 class Layer:
     """A layer of inference with random constants, on a random map.
 
-    The tables have so many rows; without terms there are neither scales nor tables.
+    The tables have so many rows; without terms there are neither scales nor tables. Every second scale is
+    multiplied by the factor.
     """
 
     size: tuple[int, int, int] = (2, 7, 5)
@@ -29,12 +30,15 @@ class Layer:
     relu: bool = False
     rows: int = 25
     terms: bool = True
+    factor: float = 1
 
     def constants(self) -> tuple[Tensor | None, ...]:
         generator = torch.Generator().manual_seed(0)
         tables = [torch.randn(self.rows, c, generator=generator) for c in (self.D, self.D, self.V)]
         scale = torch.rand(3, self.heads, generator=generator) - 0.2
         positional_scale = torch.randn(self.heads, self.V, generator=generator)
+        for numbers in (scale, positional_scale):
+            numbers.view(-1)[::2] *= self.factor
         if not self.terms:
             return None, None, None, None, positional_scale
         return *tables, scale, positional_scale
@@ -87,6 +91,10 @@ LAYERS = [
     Layer(size=(1, 14, 14), D=32, V=64, rows=5, stride=2),
     Layer(size=(1, 6, 3), terms=False),
     Layer(size=(0, 6, 3)),
+    Layer(factor=0),
+    Layer(factor=1e-9, stride=2),
+    Layer(factor=-1e-20),
+    Layer(factor=3),
 ]
 
 

@@ -27,7 +27,7 @@ _FEWEST_LINES = 16
 class FusedAxialBlock(nn.Module):
     """An `AxialBlock` for inference.
 
-    On a CPU, in float32 and without gradients it computes on copies of its weights: laid out for oneDNN,
+    On a CPU, in float32 and without gradients it computes on copies of its weights: laid out for products,
     the channels of a map in the order that the attention kernel wants. Its layers are then not called, nor
     their hooks. Everywhere else it is the block with folded layers. Both give the same up to rounding.
 

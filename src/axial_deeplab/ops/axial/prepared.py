@@ -7,7 +7,6 @@ from types import ModuleType
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -85,8 +84,8 @@ class PreparedAttention:
             none if table is None else table.detach()
             for table, none in zip((rel_q, rel_k), absent, strict=True)
         ]
-        relative_values = constants.new_zeros(1, self.value_dim) if rel_v is None else rel_v.detach()
-        self._value_table = relative_values[:, :, None] * constants.T  # (R, V, N)
+        self._value_table = constants.new_zeros(1, self.value_dim) if rel_v is None else rel_v.detach()
+        self._positional_scale = constants.T.contiguous()  # (V, N)
         scale = constants.new_ones(3, self.num_heads) if logit_scale is None else logit_scale.detach()
         self._scale = scale.contiguous()
         self._plans: dict[tuple[tuple[int, ...], int], _Plan] = {}
@@ -140,7 +139,13 @@ class PreparedAttention:
             SCRATCH_SIZE=scratch_size,
         )
         rel_q, rel_k, rel_v = self._expanded_tables(reach)
-        table.set_addresses(REL_Q=rel_q, REL_K=rel_k, REL_V=rel_v, SCALE=self._scale)
+        table.set_addresses(
+            REL_Q=rel_q,
+            REL_K=rel_k,
+            REL_V=rel_v,
+            SCALE=self._scale,
+            POSITIONAL_SCALE=self._positional_scale,
+        )
         out_channels = self.num_heads * self.value_dim
         for column, (rows, columns), pitch in (
             (layout.QKV, (height, width), channels),
@@ -166,10 +171,7 @@ class PreparedAttention:
             max_distance = table.shape[0] // 2
             return table[distances.clamp(-max_distance, max_distance) + max_distance]
 
-        rel_q, rel_k = (rows(table).T.contiguous() for table in self._logit_tables)
-        rel_v = F.pad(rows(self._value_table), (0, 0, 0, self.value_dim % 2))
-        rel_v = rel_v.unflatten(-1, (-1, HEADS)).permute(2, 0, 1, 3).contiguous()
-        return rel_q, rel_k, rel_v
+        return tuple(rows(table).T.contiguous() for table in (*self._logit_tables, self._value_table))
 
     def _threads(self, size: Sequence[int]) -> int:
         """Return how many threads pay."""

@@ -2,20 +2,19 @@
 
 A unit is as many lines as fit, and eight heads. The projection puts the heads of a channel side by side, so
 that every number of the other kernels is a vector here, and nothing has to be summed or masked within a
-vector: short axes waste no lanes. Relative tables have the same numbers for all heads: those of the logits
-are read as one number for all lanes, those of the values have been multiplied by each head's scale.
+vector: short axes waste no lanes. Relative tables have the same numbers for all heads: one number is read for
+all lanes. Keys and values are divided by what would multiply the relative ones, so that the two can be added
+before they meet a query or a weight; the products are then multiplied by it. A scale of zero counts as 1e-12.
 
 A thread packs a unit into its scratch memory and walks over its queries four at a time. Where only every
 second position is wanted, the others are never queries; positions are then visited in the order of their
 remainders, so that the rows of a relative table slide through a tile all the same.
 """
 
-import math
-
 import numpy as np
 
 from axial_deeplab.ops.numba import bundles, layout, simd
-from axial_deeplab.ops.numba.layout import Pointer, Scalar, Tile, inlined, kernel
+from axial_deeplab.ops.numba.layout import LOG2_E, Pointer, Scalar, Tile, Vector, inlined, kernel
 from axial_deeplab.ops.numba.simd import LANES, ROWS, SQUARE, TILE
 
 # Columns of the table of arguments; strides and sizes count numbers.
@@ -23,11 +22,11 @@ from axial_deeplab.ops.numba.simd import LANES, ROWS, SQUARE, TILE
 (BATCH, LENGTH, LINES, GROUPS, HEAD_DIM, VALUE_DIM, REACH, STRIDE, RELU) = np.arange(2, 11)
 # Addresses, each with the strides of B, L and M behind it; channels are dense, the heads of one side by side.
 (QKV, OUTPUT) = np.arange(11, 19, 4)
-# Tables from the distance -reach - margin on: (D, distances) of the logits, (groups, distances, V, heads) of
-# the values; factors of the logit terms (3, N).
-(REL_Q, REL_K, REL_V, SCALE) = np.arange(19, 23)
-(SCRATCH, SCRATCH_SIZE) = np.arange(23, 25)
-COLUMNS = 25
+# Tables from the distance -reach - margin on: (D, distances) of the logits, (V, distances) of the values;
+# factors of the logit terms (3, N) and of the relative values (V, N).
+(REL_Q, REL_K, REL_V, SCALE, POSITIONAL_SCALE) = np.arange(19, 24)
+(SCRATCH, SCRATCH_SIZE) = np.arange(24, 26)
+COLUMNS = 26
 
 HEADS = SQUARE  # Those of a unit.
 LINES_OF_UNIT = LANES // HEADS
@@ -43,15 +42,8 @@ def scratch_size(length: int, head_dim: int, value_dim: int, stride: int) -> int
     """The numbers in the scratch memory of a thread."""
     queries = layout.whole_tiles(-(-length // stride))
     positions = length + stride
-    padded = whole_pairs(value_dim)
-    packed = (queries + 3 * positions) * head_dim + positions * padded
-    return LANES * (3 + packed + ROWS * (2 * head_dim + positions + padded))
-
-
-@kernel
-def whole_pairs(count: int) -> int:
-    """The channels in the pairs that hold `count` channels."""
-    return (count + PAIR - 1) // PAIR * PAIR
+    packed = (queries + 3 * positions) * head_dim + positions * value_dim
+    return LANES * (3 + value_dim + packed + ROWS * (head_dim + positions + value_dim + 2))
 
 
 @kernel
@@ -61,15 +53,23 @@ def pack_heads(
     line_stride: int,
     target: Pointer,
     pitch: int,
+    channel_pitch: int,
     rows: int,
     width: int,
     heads: int,
 ) -> None:
-    """Copy vectors (rows, width) of channels that are `heads` apart to rows of `pitch` vectors."""
+    """Copy vectors (rows, width) of channels that are `heads` apart to where the pitches, in vectors, say."""
     for row in range(rows):
         for i in range(width):
             vector = simd.load_parts(source, row * stride + i * heads, line_stride)
-            simd.store(target, (row * pitch + i) * LANES, vector)
+            simd.store(target, (row * pitch + i * channel_pitch) * LANES, vector)
+
+
+@kernel
+def scale_values(values: Pointer, first: int, size: int, factor: Vector) -> None:
+    """Multiply `size` vectors from the given one on by a vector."""
+    for i in range(first * LANES, (first + size) * LANES, LANES):
+        simd.store(values, i, simd.multiply(simd.load(values, i), factor))
 
 
 @kernel
@@ -85,7 +85,6 @@ def attend_heads(
     # Where a unit has more lines than are left it takes the last one again.
     repeats = line + LINES_OF_UNIT > simd.load_scalar(arguments, LINES)
     queries = (length + stride - 1) // stride
-    padded = whole_pairs(value_dim)
     positions = length + stride
 
     scales = scratch
@@ -93,21 +92,25 @@ def attend_heads(
     raw_keys = simd.advance(packed_queries, layout.whole_tiles(queries) * head_dim * LANES)
     keys = simd.advance(raw_keys, positions * head_dim * LANES)
     values = simd.advance(keys, 2 * positions * head_dim * LANES)
-    query_tile = simd.advance(values, positions * padded * LANES)
-    weights = simd.advance(query_tile, 2 * head_dim * TILE)
+    query_tile = simd.advance(values, positions * value_dim * LANES)
+    weights = simd.advance(query_tile, head_dim * TILE)
     averages = simd.advance(weights, positions * TILE)
+    norm = simd.advance(averages, value_dim * TILE)
+    maxima = simd.advance(norm, TILE)
+    value_scales = simd.advance(maxima, TILE)
 
     margin = (ROWS + PAIR) * stride
     distances = 2 * (reach + margin) + 1
     # Addresses of the tables are those of distance 0.
     q_table = simd.advance(layout.tensor_at(arguments, REL_Q, like), margin + reach)
     k_table = simd.advance(layout.tensor_at(arguments, REL_K, like), margin + reach)
-    v_table = simd.advance(
-        layout.tensor_at(arguments, REL_V, like), (group * distances + margin + reach) * padded * HEADS
-    )
+    v_table = simd.advance(layout.tensor_at(arguments, REL_V, like), margin + reach)
     scale = simd.advance(layout.tensor_at(arguments, SCALE, like), group * HEADS)
     for term in range(3):
         simd.store(scales, term * LANES, simd.load_parts(scale, term * heads, 0))
+    scale = simd.advance(layout.tensor_at(arguments, POSITIONAL_SCALE, like), group * HEADS)
+    for c in range(value_dim):
+        simd.store(value_scales, c * LANES, simd.nonzero(simd.load_parts(scale, c * heads, 0)))
 
     row = simd.load_scalar(arguments, QKV + 2)
     q = simd.advance(
@@ -118,10 +121,13 @@ def attend_heads(
     )
     k = simd.advance(q, head_dim * heads)
     across = 0 if repeats else simd.load_scalar(arguments, QKV + 3)
-    pack_heads(q, row * stride, across, packed_queries, head_dim, queries, head_dim, heads)
-    pack_heads(k, row, across, raw_keys, head_dim, length, head_dim, heads)
-    bundles.scaled_keys(raw_keys, length * head_dim, simd.advance(scales, 2 * LANES), keys)
-    pack_heads(simd.advance(k, head_dim * heads), row, across, values, padded, length, value_dim, heads)
+    pack_heads(q, row * stride, across, packed_queries, head_dim, 1, queries, head_dim, heads)
+    pack_heads(k, row, across, raw_keys, head_dim, 1, length, head_dim, heads)
+    scaled_keys(raw_keys, length * head_dim, scales, keys)
+    v = simd.advance(k, head_dim * heads)
+    pack_heads(v, row, across, values, 1, positions, length, value_dim, heads)
+    for c in range(value_dim):
+        scale_values(values, c * positions, length, simd.reciprocal(simd.load(value_scales, c * LANES)))
 
     row = simd.load_scalar(arguments, OUTPUT + 2)
     output = simd.advance(
@@ -138,102 +144,270 @@ def attend_heads(
         row_count = min(ROWS, queries - i)
         start = max(0, o - reach)
         stop = min(length, o + (row_count - 1) * stride + reach + 1)
-        bundles.scaled_queries(
-            simd.advance(packed_queries, i * head_dim * LANES), head_dim, scales, query_tile
-        )
+        scaled_queries(simd.advance(packed_queries, i * head_dim * LANES), head_dim, scales, query_tile)
 
-        largest = simd.fill_tile(scratch, -math.inf)
-        for phase in range(stride):
-            for p in range(start + phase, stop, PAIR * stride):
-                tile_keys = simd.advance(keys, 2 * p * head_dim * LANES)
-                q_row, k_row = simd.advance(q_table, p - o), simd.advance(k_table, p - o)
-                if stride == 1:
-                    # A copy of its own, in which the addresses lie at constant distances.
-                    first, second = bundles.pair_of_logits(
-                        query_tile, tile_keys, q_row, k_row, distances, head_dim, 1
-                    )
-                else:
-                    first, second = bundles.pair_of_logits(
-                        query_tile, tile_keys, q_row, k_row, distances, head_dim, stride
-                    )
-                if local:
-                    distance = p - o + reach
-                    first = simd.keep_rows(first, distance, stride, 2 * reach)
-                    second = simd.keep_rows(second, distance + stride, stride, 2 * reach)
-                simd.store_rows(weights, p * TILE, LANES, first)
-                simd.store_rows(weights, (p + stride) * TILE, LANES, second)
-                largest = simd.maximum(first, largest)
-                if p + stride < stop:
-                    largest = simd.maximum(second, largest)
-        total = simd.fill_tile(scratch, 0.0)
-        for p in range(start, stop):
-            numerators = simd.exp2(simd.subtract(simd.load_rows(weights, p * TILE, LANES), largest))
-            simd.store_rows(weights, p * TILE, LANES, numerators)
-            total = simd.add(total, numerators)
-
+        tile_keys = simd.advance(keys, 2 * start * head_dim * LANES)
+        q_row, k_row = simd.advance(q_table, start - o), simd.advance(k_table, start - o)
+        tile_weights = simd.advance(weights, start * TILE)
+        size = stop - start
+        if stride == 1:
+            # A copy of its own, in which the addresses lie at constant distances.
+            neighboring_logits(query_tile, tile_keys, q_row, k_row, distances, head_dim, size, tile_weights)
+        else:
+            strided_logits(
+                query_tile, tile_keys, q_row, k_row, distances, head_dim, stride, size, tile_weights
+            )
+        if local:
+            mask_logits(tile_weights, start - o + reach, stride, 2 * reach, size)
+        largest_logits(tile_weights, size, maxima)
+        powers(tile_weights, size, maxima, norm)
         average_heads(
-            weights,
-            values,
-            simd.advance(v_table, -o * padded * HEADS),
-            simd.reciprocal(total),
+            tile_weights,
+            simd.advance(values, start * LANES),
+            positions,
+            simd.advance(v_table, start - o),
+            distances,
+            norm,
+            value_scales,
             relu,
             averages,
-            start,
-            stop,
             stride,
-            padded,
+            size,
+            value_dim,
         )
         for r in range(row_count):
             for c in range(value_dim):
-                vector = simd.load(averages, (r * padded + c) * LANES)
+                vector = simd.load(averages, (c * ROWS + r) * LANES)
                 simd.store_parts(output, (i + r) * row + c * heads, across, vector)
 
 
+@kernel
+def scaled_keys(keys: Pointer, size: int, scales: Pointer, target: Pointer) -> None:
+    """Set (L, D, 2) vectors: each of `size` keys times the first scale over the second, and the third times
+    log2 e."""
+    by_query = simd.multiply(simd.load(scales, 0), simd.reciprocal(simd.nonzero(simd.load(scales, LANES))))
+    by_table = simd.multiply(simd.load(scales, 2 * LANES), simd.fill(scales, LOG2_E))
+    for i in range(0, size * LANES, LANES):
+        key = simd.load(keys, i)
+        simd.store(target, 2 * i, simd.multiply(key, by_query))
+        simd.store(target, 2 * i + LANES, simd.multiply(key, by_table))
+
+
+@kernel
+def scaled_queries(queries: Pointer, head_dim: int, scales: Pointer, tile: Pointer) -> None:
+    """Set (D, ROWS) vectors: four queries times log2 e and the second scale."""
+    scale = simd.multiply(simd.nonzero(simd.load(scales, LANES)), simd.fill(scales, LOG2_E))
+    for d in range(head_dim):
+        rows = simd.load_rows(queries, d * LANES, head_dim * LANES)
+        simd.store_rows(tile, d * TILE, LANES, simd.multiply(rows, scale))
+
+
+@kernel
+def neighboring_logits(
+    query_tile: Pointer,
+    keys: Pointer,
+    q_table: Pointer,
+    k_table: Pointer,
+    distances: int,
+    head_dim: int,
+    size: int,
+    target: Pointer,
+) -> None:
+    """Set (size, ROWS) vectors: the logits of four queries with so many positions."""
+    for p in range(0, size, 2):
+        first, second = pair_of_logits(
+            query_tile,
+            simd.advance(keys, 2 * p * head_dim * LANES),
+            simd.advance(q_table, p),
+            simd.advance(k_table, p),
+            distances,
+            head_dim,
+            1,
+        )
+        simd.store_rows(target, p * TILE, LANES, first)
+        simd.store_rows(target, (p + 1) * TILE, LANES, second)
+
+
+@kernel
+def strided_logits(
+    query_tile: Pointer,
+    keys: Pointer,
+    q_table: Pointer,
+    k_table: Pointer,
+    distances: int,
+    head_dim: int,
+    stride: int,
+    size: int,
+    target: Pointer,
+) -> None:
+    """Set (size, ROWS) vectors: the logits of four queries, `stride` apart, with so many positions."""
+    for phase in range(stride):
+        for p in range(phase, size, PAIR * stride):
+            first, second = pair_of_logits(
+                query_tile,
+                simd.advance(keys, 2 * p * head_dim * LANES),
+                simd.advance(q_table, p),
+                simd.advance(k_table, p),
+                distances,
+                head_dim,
+                stride,
+            )
+            simd.store_rows(target, p * TILE, LANES, first)
+            simd.store_rows(target, (p + stride) * TILE, LANES, second)
+
+
 @inlined
+def pair_of_logits(
+    query_tile: Pointer,
+    keys: Pointer,
+    q_table: Pointer,
+    k_table: Pointer,
+    table_pitch: int,
+    head_dim: int,
+    stride: int,
+) -> tuple[Tile, Tile]:
+    """The logits, base 2, of four queries for a position and for the one `stride` further.
+
+    A query meets the sum of key and relative row, so that the two take one product: additions have units of
+    their own in many processors. All that is read lies at fixed distances from a few addresses: more of them
+    would not fit the registers. Tables are (D, distances), at the distance of the first query.
+    """
+    if head_dim <= bundles.CHANNELS_IN_A_SUM:
+        # A loop around the loop would keep the sums out of the registers.
+        return part_of_logits(query_tile, keys, q_table, k_table, table_pitch, 0, head_dim, head_dim, stride)
+    first_total = simd.fill_tile(keys, 0.0)
+    second_total = simd.fill_tile(keys, 0.0)
+    for start in range(0, head_dim, bundles.CHANNELS_IN_A_SUM):
+        stop = min(start + bundles.CHANNELS_IN_A_SUM, head_dim)
+        first, second = part_of_logits(
+            query_tile, keys, q_table, k_table, table_pitch, start, stop, head_dim, stride
+        )
+        first_total = simd.add(first_total, first)
+        second_total = simd.add(second_total, second)
+    return first_total, second_total
+
+
+@inlined
+def part_of_logits(
+    query_tile: Pointer,
+    keys: Pointer,
+    q_table: Pointer,
+    k_table: Pointer,
+    table_pitch: int,
+    start: int,
+    stop: int,
+    head_dim: int,
+    stride: int,
+) -> tuple[Tile, Tile]:
+    """What channels start ... stop - 1 add to a pair of logits."""
+    following_keys = simd.advance(keys, 2 * stride * head_dim * LANES)
+    first = simd.fill_tile(keys, 0.0)
+    second = simd.fill_tile(keys, 0.0)
+    for d in range(start, stop):
+        query = simd.load_rows(query_tile, d * TILE, LANES)
+        relative = simd.splat_rows(q_table, d * table_pitch, -stride)
+        first = simd.fma(query, simd.add(relative, simd.load(keys, 2 * d * LANES)), first)
+        following = simd.fill(q_table, simd.load_scalar(q_table, d * table_pitch + stride))
+        relative = simd.shift_down(relative, following)
+        second = simd.fma(query, simd.add(relative, simd.load(following_keys, 2 * d * LANES)), second)
+        relative = simd.splat_rows(k_table, d * table_pitch, -stride)
+        first = simd.fma(relative, simd.load(keys, (2 * d + 1) * LANES), first)
+        following = simd.fill(k_table, simd.load_scalar(k_table, d * table_pitch + stride))
+        relative = simd.shift_down(relative, following)
+        second = simd.fma(relative, simd.load(following_keys, (2 * d + 1) * LANES), second)
+    return first, second
+
+
+@kernel
+def mask_logits(target: Pointer, distance: int, stride: int, last: int, size: int) -> None:
+    """Set logits to -inf whose distance, counted from the edge of the span, is not in 0 ... last."""
+    for p in range(size):
+        rows = simd.load_rows(target, p * TILE, LANES)
+        simd.store_rows(target, p * TILE, LANES, simd.keep_rows(rows, distance + p, stride, last))
+
+
+@kernel
+def largest_logits(logits: Pointer, size: int, maxima: Pointer) -> None:
+    """Set (ROWS,) vectors: the largest logits of four queries."""
+    largest = simd.load_rows(logits, 0, LANES)
+    for p in range(1, size):
+        largest = simd.maximum(simd.load_rows(logits, p * TILE, LANES), largest)
+    simd.store_rows(maxima, 0, LANES, largest)
+
+
+@kernel
+def powers(logits: Pointer, size: int, maxima: Pointer, norm: Pointer) -> None:
+    """Replace the logits of four queries by powers of two, of which the largest is 1.
+
+    Sets (ROWS,) vectors: one over the sums of the powers.
+    """
+    for i in range(0, TILE, LANES):
+        # Query by query: the constants of the exponential take the registers that more of them would need.
+        row = simd.advance(logits, i)
+        largest = simd.load(maxima, i)
+        total = simd.fill(logits, 0.0)
+        last = size - size % ROWS
+        for p in range(0, last, ROWS):
+            numerators = simd.exp2(simd.subtract(simd.load_rows(row, p * TILE, TILE), largest))
+            simd.store_rows(row, p * TILE, TILE, numerators)
+            total = simd.add(total, simd.sum_rows(numerators))
+        for p in range(last, size):
+            numerator = simd.exp2(simd.subtract(simd.load(row, p * TILE), largest))
+            simd.store(row, p * TILE, numerator)
+            total = simd.add(total, numerator)
+        simd.store(norm, i, simd.reciprocal(total))
+
+
+@kernel
 def average_heads(
     weights: Pointer,
     values: Pointer,
+    values_pitch: int,
     v_table: Pointer,
-    norm: Tile,
+    table_pitch: int,
+    norm: Pointer,
+    scales: Pointer,
     relu: bool,
     averages: Pointer,
-    start: int,
-    stop: int,
     stride: int,
-    padded: int,
+    size: int,
+    value_dim: int,
 ) -> None:
-    """The weighted averages of values and relative values for four queries; `v_table` is that of p = 0."""
-    width = padded * LANES
-    for c in range(0, padded, PAIR):
+    """Set (V, ROWS) vectors: the weighted averages of values and relative values for four queries.
+
+    Values are (V, values_pitch) vectors over the (V,) scales, relative ones (V, table_pitch) numbers.
+    Neighbors have sums of their own, which hide the latency of a sum.
+    """
+    norms = simd.load_rows(norm, 0, LANES)
+    for c in range(value_dim):
+        channel = simd.advance(values, c * values_pitch * LANES)
+        table = simd.advance(v_table, c * table_pitch)
         first = simd.fill_tile(weights, 0.0)
         second = simd.fill_tile(weights, 0.0)
         for phase in range(stride):
-            first_relative = simd.fill_tile(weights, 0.0)
-            second_relative = simd.fill_tile(weights, 0.0)
-            for p in range(start + phase - (ROWS - 1) * stride, start + phase, stride):
-                relative = (p * padded + c) * HEADS
-                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
-                second_relative = simd.shift_down(
-                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
-                )
-            for p in range(start + phase, stop, stride):
-                weight = simd.load_rows(weights, p * TILE, LANES)
-                relative = (p * padded + c) * HEADS
-                first_relative = simd.shift_down(first_relative, simd.load_parts(v_table, relative, 0))
-                second_relative = simd.shift_down(
-                    second_relative, simd.load_parts(v_table, relative + HEADS, 0)
-                )
-                value = p * width + c * LANES
-                first = simd.fma(weight, simd.add(first_relative, simd.load(values, value)), first)
-                second = simd.fma(weight, simd.add(second_relative, simd.load(values, value + LANES)), second)
-        first = simd.multiply(first, norm)
-        second = simd.multiply(second, norm)
+            relative = simd.fill_tile(weights, 0.0)
+            for row in range(1 - ROWS, 0):
+                number = simd.load_scalar(table, phase + row * stride)
+                relative = simd.shift_down(relative, simd.fill(table, number))
+            p = phase
+            while p + stride < size:
+                relative = simd.shift_down(relative, simd.fill(table, simd.load_scalar(table, p)))
+                value = simd.add(relative, simd.load(channel, p * LANES))
+                first = simd.fma(simd.load_rows(weights, p * TILE, LANES), value, first)
+                p += stride
+                relative = simd.shift_down(relative, simd.fill(table, simd.load_scalar(table, p)))
+                value = simd.add(relative, simd.load(channel, p * LANES))
+                second = simd.fma(simd.load_rows(weights, p * TILE, LANES), value, second)
+                p += stride
+            if p < size:
+                relative = simd.shift_down(relative, simd.fill(table, simd.load_scalar(table, p)))
+                value = simd.add(relative, simd.load(channel, p * LANES))
+                first = simd.fma(simd.load_rows(weights, p * TILE, LANES), value, first)
+        total = simd.multiply(simd.add(first, second), simd.multiply(norms, simd.load(scales, c * LANES)))
         if relu:
             # NaN stays.
-            first = simd.maximum(simd.fill_tile(weights, 0.0), first)
-            second = simd.maximum(simd.fill_tile(weights, 0.0), second)
-        simd.store_rows(averages, c * LANES, width, first)
-        simd.store_rows(averages, (c + 1) * LANES, width, second)
+            total = simd.maximum(simd.fill_tile(weights, 0.0), total)
+        simd.store_rows(averages, c * TILE, LANES, total)
 
 
 @kernel

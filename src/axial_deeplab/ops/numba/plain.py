@@ -234,6 +234,7 @@ LANGUAGE: dict[str, Any] = {
     "multiply": np.multiply,
     "fma": lambda a, b, c: a * b + c,
     "maximum": lambda a, b: np.where(a > b, a, b),
+    "nonzero": lambda a: np.where(abs(a) < 1e-12, a.dtype.type(1e-12), a),
     "reciprocal": lambda a: 1 / a,
     "sum_lanes": np.sum,
     "sum_rows": lambda tile: tile.sum(0),

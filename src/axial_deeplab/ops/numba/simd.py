@@ -425,12 +425,19 @@ def _reciprocal(builder: Builder, dtype: types.Float, a: Value) -> Value:
     return builder.fdiv(_constant(a.type, 1.0), a)
 
 
+def _nonzero(builder: Builder, dtype: types.Float, a: Value) -> Value:
+    smallest = _constant(a.type, 1e-12)
+    is_small = builder.fcmp_ordered("<", _maximum(builder, dtype, a, builder.fneg(a)), smallest)
+    return builder.select(is_small, smallest, a)
+
+
 add = _elementwise(lambda builder, dtype, a, b: builder.fadd(a, b), "a + b")
 subtract = _elementwise(lambda builder, dtype, a, b: builder.fsub(a, b), "a - b")
 multiply = _elementwise(lambda builder, dtype, a, b: builder.fmul(a, b), "a * b")
 fma = _elementwise(_fma, "a * b + c")
 maximum = _elementwise(_maximum, "The larger of a and b; b if either is NaN.")
 reciprocal = _elementwise(_reciprocal, "1 / a")
+nonzero = _elementwise(_nonzero, "a; 1e-12 where it is nearer to zero, NaN for NaN.")
 
 
 @_instruction(lambda vector: vector.dtype(vector))
@@ -465,8 +472,8 @@ def keep_rows(builder: Builder, dtype: Any, tile: Value, first: Value, step: Val
 # 2^f on [-1/2, 1/2] as a polynomial; interpolation at the Chebyshev points of these degrees leaves a
 # relative error below 1e-8 (fp32) and 1e-17 (fp64).
 _EXP2_DEGREE = {32: 6, 64: 12}
-# The smallest exponent of a normal number; what lies below becomes zero.
-_EXP2_LOWEST = {32: -126.0, 64: -1022.0}
+# The exponent whose bits are those of zero: what lies below counts as this one.
+_EXP2_LOWEST = {32: -127.0, 64: -1023.0}
 # Adding 1.5 * 2^(bits of the mantissa) rounds to an integer, which then stands in the low bits.
 _EXP2_ROUNDER = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
 
@@ -477,24 +484,35 @@ def _exp2_coefficients(degree: int) -> list[float]:
     return [float(number) for number in series.convert(kind=Polynomial).coef[::-1]]
 
 
-def _exp2(builder: Builder, dtype: types.Float, x: Value) -> Value:
+@_instruction(lambda operand: operand(operand))
+def exp2(builder: Builder, dtype: Any, operand: Value) -> Value:
+    """2^x for x <= 0; 0 below the normal numbers; NaN for NaN.
+
+    Each step is done for all rows of a tile before the next one: a processor looks ahead too little to see
+    the next row behind the long chain of operations of the first.
+    """
     bits = int(dtype.bitwidth)
-    integers = ir.VectorType(ir.IntType(bits), LANES)
-    lowest = _constant(x.type, _EXP2_LOWEST[bits])
-    rounder = _constant(x.type, _EXP2_ROUNDER[bits])
-    vanishes = builder.fcmp_ordered("<", x, lowest)
-    clamped = builder.select(vanishes, lowest, x)
-    shifted = builder.fadd(clamped, rounder)
-    fraction = builder.fsub(clamped, builder.fsub(shifted, rounder))
-    coefficients = _exp2_coefficients(_EXP2_DEGREE[bits])
-    mantissa = _constant(x.type, coefficients[0])
-    for coefficient in coefficients[1:]:
-        mantissa = _fma(builder, dtype, mantissa, fraction, _constant(x.type, coefficient))
+    vector, integers = _ir_vector(dtype), ir.VectorType(ir.IntType(bits), LANES)
+    rounder, lowest = (_constant(vector, table[bits]) for table in (_EXP2_ROUNDER, _EXP2_LOWEST))
+    first, *others = (_constant(vector, number) for number in _exp2_coefficients(_EXP2_DEGREE[bits]))
     mantissa_bits, bias = (23, 127) if bits == 32 else (52, 1023)
-    exponent = builder.add(builder.bitcast(shifted, integers), _constant(integers, bias))
-    power = builder.bitcast(builder.shl(exponent, _constant(integers, mantissa_bits)), x.type)
+
+    rows = _rows(builder, operand) if isinstance(operand.type, ir.ArrayType) else [operand]
+    rows = [_maximum(builder, dtype, lowest, x) for x in rows]
+    shifted = [builder.fadd(x, rounder) for x in rows]
+    nearest = [builder.fsub(x, rounder) for x in shifted]
+    fractions = [builder.fsub(x, n) for x, n in zip(rows, nearest, strict=True)]
+    mantissas = [first] * len(rows)
+    for coefficient in others:
+        mantissas = [
+            _fma(builder, dtype, mantissa, fraction, coefficient)
+            for mantissa, fraction in zip(mantissas, fractions, strict=True)
+        ]
+    exponents = [builder.add(builder.bitcast(x, integers), _constant(integers, bias)) for x in shifted]
+    powers = [builder.shl(exponent, _constant(integers, mantissa_bits)) for exponent in exponents]
     # A product, not an addition of exponents: NaN must stay NaN.
-    return builder.select(vanishes, _constant(x.type, 0.0), builder.fmul(mantissa, power))
-
-
-exp2 = _elementwise(_exp2, "2^x for x <= 0; 0 below the normal numbers; NaN for NaN.")
+    results = [
+        builder.fmul(mantissa, builder.bitcast(power, vector))
+        for mantissa, power in zip(mantissas, powers, strict=True)
+    ]
+    return _tile(builder, results) if isinstance(operand.type, ir.ArrayType) else results[0]
