@@ -236,7 +236,7 @@ def predict_files(
     in threads.
 
     Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
-    more than 2^25 pixels have neither PNG nor overlay.
+    more than 2^25 pixels have no overlay.
 
     Args:
         predictor: makes the predictions.
@@ -485,21 +485,14 @@ def _predict_images(
             result = pending()
             if result is None:
                 result = job.in_tiles(image)
-            if result is None:
-                done.add_resumed()
-            elif isinstance(result, FailedImage):
+            if isinstance(result, FailedImage):
                 done.failures.append(result.message)
             else:
                 done.add(result)
-                if result.annotation is not None:
-                    annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
-                    writer.keep(
-                        annotation,
-                        result.size,
-                        image_file_name=image.name,
-                        mark=image.mark,
-                        place=image.place,
-                    )
+                annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
+                writer.keep(
+                    annotation, result.size, image_file_name=image.name, mark=image.mark, place=image.place
+                )
 
 
 @contextmanager

@@ -1,17 +1,17 @@
 """Large images among many files: which of them are seen in tiles, and which a run before has seen."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.prediction.large.predict import check_tiles, fits_into_memory, predict_large
-from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, pictures_fit
+from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, read_head
 from axial_deeplab.prediction.large.sources import image_size
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.util.files import opened
 
 if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
@@ -64,8 +64,8 @@ class LargeFiles:
 
     def add(
         self, path: Path, name: str, png_name: str, mark: str, cluster: "Cluster | None" = None
-    ) -> LargePrediction | None:
-        """Segment an image and write labels and segments; None where a run before has, and nothing is left.
+    ) -> LargePrediction:
+        """Segment an image and write labels and segments, unless a run before has: then these are read.
 
         Args:
             path: image file or OME-Zarr folder.
@@ -78,12 +78,12 @@ class LargeFiles:
             ValueError: the image cannot be read.
             OSError: a file cannot be written.
         """
+        done = {"file_name": name, "settings": self.settings, "mark": mark}
+        earlier = find_done(self.output, png_name, done) if mark else None
+        if earlier is not None:
+            return earlier
         suffix = ZARR_SUFFIX if path.is_dir() else ".tif"
         labels = (self.output / "large" / png_name).with_suffix(suffix)
-        done = {"file_name": name, "settings": self.settings, "mark": mark}
-        size = _size_if_done(labels, done) if mark else None
-        if size is not None and not pictures_fit(size):  # of others, the PNG tells
-            return None
         labels.with_suffix(".json").unlink(missing_ok=True)
         prediction = predict_large(
             self.predictor,
@@ -98,11 +98,18 @@ class LargeFiles:
         return prediction
 
 
-def _size_if_done(labels: Path, done: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return (height, width) of an image whose labels a run of the same options has written."""
+def find_done(output: Path, png_name: str, done: Mapping[str, Any]) -> LargePrediction | None:
+    """Return what runs have found in tiles of an image, None if there is nothing of the kind.
+
+    Args:
+        output: folder of the results.
+        png_name: name of the PNG of the image.
+        done: what the file of the segments must say.
+    """
+    path = (output / "large" / png_name).with_suffix(".json")
     with suppress(OSError, ValueError, LookupError):
-        with labels.with_suffix(".json").open(encoding="utf-8") as file:
-            document = json.loads(file.readline() + "]}")
-        if labels.exists() and all(document[key] == value for key, value in done.items()):
-            return document["height"], document["width"]
+        with opened(path) as file:
+            head = read_head(file)
+        if path.with_name(head["labels"]).exists() and all(head[key] == value for key, value in done.items()):
+            return LargePrediction.read(path)
     return None

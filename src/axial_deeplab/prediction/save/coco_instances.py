@@ -1,17 +1,21 @@
 """COCO's instances with run lengths and scores; extra `coco`."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.coco_json import ImageId
-from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.map import relabel
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.save.instances import Instance, find_instances
+from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
+from axial_deeplab.prediction.labels import Labels, SegmentTable
+from axial_deeplab.prediction.large.results import LargePrediction
+from axial_deeplab.prediction.save.instances import Instance, each_instance
 from axial_deeplab.util.json_files import write_json
 
 
@@ -25,7 +29,9 @@ def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId
     """
     from pycocotools import mask
 
-    encoded = mask.encode(np.asfortranarray(instance.full_mask(size), dtype=np.uint8))
+    height, width = size
+    runs = {"size": [height, width], "counts": run_lengths(instance, size).tolist()}
+    encoded = mask.frPyObjects(runs, height, width)
     annotation = {
         "image_id": image_id,
         "category_id": instance.category.id,
@@ -37,8 +43,37 @@ def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId
     return annotation if instance.score is None else annotation | {"score": round(instance.score, 6)}
 
 
-def write_coco_instances(path: Path, writer: PanopticWriter) -> None:
-    """Write the things of all panoptic PNG files that a writer has written, also in runs before.
+def run_lengths(instance: Instance, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return how many pixels in turn are not of a thing and are, down each column of a picture in turn.
+
+    Args:
+        instance: the thing.
+        size: height and width of the picture.
+
+    Source:
+        cocodataset/cocoapi, common/maskApi.h, "RLE".
+    """
+    height, width = size
+    starts: list[NDArray[np.int64]] = []
+    ends: list[NDArray[np.int64]] = []
+    for window, mask in instance.bands():
+        # Where a run begins or ends above a pixel, column by column.
+        changes = np.diff(np.pad(mask, ((1, 1), (0, 0))).T.astype(np.int8), axis=1)
+        for change, places in ((1, starts), (-1, ends)):
+            columns, rows = np.nonzero(changes == change)
+            places.append((columns + window.left) * height + rows + window.top)
+    begin, end = (np.sort(np.concatenate(places)) for places in (starts, ends))
+    # Runs that go on in the next band or column are one.
+    goes_on = begin[1:] == end[:-1]
+    begin, end = begin[np.append(True, ~goes_on)], end[np.append(~goes_on, True)]
+    counts = np.diff(np.stack([begin, end], axis=1).ravel(), prepend=0, append=height * width)
+    return counts if counts[-1] else counts[:-1]
+
+
+def write_coco_instances(
+    path: Path, writer: PanopticWriter, find_large: Callable[[WrittenImage], LargePrediction | None]
+) -> None:
+    """Write the things of all images whose panoptic PNG files a writer has written, also in runs before.
 
     The document has `images`, `annotations` and `categories`; its annotations alone are what COCO's server
     takes.
@@ -46,30 +81,41 @@ def write_coco_instances(path: Path, writer: PanopticWriter) -> None:
     Args:
         path: the JSON file.
         writer: has written the panoptic segmentations.
+        find_large: returns what was found of an image in tiles, whose labels are read by windows.
     """
     categories = writer.categories
     document = {
         "images": (each.image for each in writer.written()),
-        "annotations": _annotations(writer),
+        "annotations": _annotations(writer, find_large),
         "categories": [entry for entry in categories.to_json() if entry["isthing"]],
     }
     write_json(path, document)
 
 
-def _annotations(writer: PanopticWriter) -> Iterator[dict[str, Any]]:
+def _annotations(
+    writer: PanopticWriter, find_large: Callable[[WrittenImage], LargePrediction | None]
+) -> Iterator[dict[str, Any]]:
     categories, number = writer.categories, itertools.count(1)
-    for _, panoptic, _, _ in writer.written():
-        ids = read_panoptic_png(writer.folder / panoptic["file_name"])
-        segments = [
-            Segment(
-                id=info["id"],
-                train_id=categories.train_id(info["category_id"]),
-                area=info["area"],
-                score=info.get("score"),
-            )
-            for info in panoptic["segments_info"]
-        ]
-        size = (ids.shape[0], ids.shape[1])
-        for instance in find_instances(Panoptic(ids, segments), categories):
-            annotation = coco_annotation(instance, size, panoptic["image_id"])
-            yield {"id": next(number), **annotation}
+    for written in writer.written():
+        annotation = written.annotation
+        large = find_large(written)
+        with large.labels() if large else nullcontext(_labels_of_png(writer, annotation)) as labels:
+            for instance in each_instance(labels, categories):
+                yield {
+                    "id": next(number),
+                    **coco_annotation(instance, labels.size, annotation["image_id"]),
+                }
+
+
+def _labels_of_png(writer: PanopticWriter, annotation: Mapping[str, Any]) -> Labels:
+    """Return the labels of a panoptic PNG, whose annotation has the segments in their order."""
+    categories, segments_info = writer.categories, annotation["segments_info"]
+    ids = read_panoptic_png(writer.folder / annotation["file_name"])
+    values = relabel(ids, {info["id"]: label for label, info in enumerate(segments_info, start=1)})
+    table = SegmentTable(
+        np.array([categories.train_id(info["category_id"]) for info in segments_info], np.int64),
+        np.array([info["area"] for info in segments_info], np.int64),
+        np.array([info["bbox"] for info in segments_info], np.int64).reshape(-1, 4),
+        np.array([info.get("score", np.nan) for info in segments_info], np.float64),
+    )
+    return Labels((ids.shape[0], ids.shape[1]), table, lambda window: values[window.slices])
