@@ -136,7 +136,7 @@ def test_png_round_trip(tmp_path_factory, ids):
     np.testing.assert_array_equal(np.asarray(Image.open(path)), id2rgb(ids))
 
 
-@pytest.mark.parametrize("heights", [[5], [1, 4], [2, 0, 2, 1], [1] * 5])
+@pytest.mark.parametrize("heights", [[5], [1, 4], [2, 2, 1], [1] * 5])
 def test_rows_make_the_same_png_however_many_are_given_at_a_time(heights, tmp_path):
     ids = np.random.default_rng(0).integers(0, 256**3, (5, 7), dtype=np.int64)
     bands = np.split(ids.astype(np.uint32), np.cumsum(heights)[:-1])
