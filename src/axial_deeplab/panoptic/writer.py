@@ -261,6 +261,7 @@ class PanopticWriter:
         image_file_name: str,
         mark: str | None = None,
         place: int | None = None,
+        labels: str | None = None,
     ) -> None:
         """Remember the annotation of an image whose PNG is written.
 
@@ -270,9 +271,12 @@ class PanopticWriter:
             image_file_name: path of the photo relative to its folder.
             mark: see `add`.
             place: its place among the photos of all shards.
+            labels: file of the labels of an image that was seen in tiles, which its entry names.
         """
         height, width = (int(length) for length in size)
         image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
+        if labels is not None:
+            image["labels"] = labels
         self._keep(WrittenImage(image, annotation, mark, place))
 
     def new_id(self, image_id: ImageId | None) -> ImageId:

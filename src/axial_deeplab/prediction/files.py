@@ -109,7 +109,7 @@ class PredictedFiles:
             self.num_frames += done.num_frames
         else:
             self.num_images += 1
-            self.num_tiled += isinstance(done, DoneImage) and done.is_tiled
+            self.num_tiled += isinstance(done, DoneImage) and done.labels is not None
             self.scores.append(done.certainty)
 
     def add_resumed(self) -> None:
@@ -320,7 +320,7 @@ def predict_files(
         output,
         writer.folder,
         saver,
-        None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress),
+        None if cityscapes else LargeFiles(predictor, output, tile, overlap, progress),
         CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None,
         overlay,
         {"legend": legend, **drawing},
@@ -491,7 +491,12 @@ def _predict_images(
                 done.add(result)
                 annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
                 writer.keep(
-                    annotation, result.size, image_file_name=image.name, mark=image.mark, place=image.place
+                    annotation,
+                    result.size,
+                    image_file_name=image.name,
+                    mark=image.mark,
+                    place=image.place,
+                    labels=result.labels,
                 )
 
 

@@ -72,7 +72,7 @@ class DoneImage(NamedTuple):
         post_processing_ms: time of the post-processing, milliseconds.
         num_left_out: centers of objects beyond `top_k`.
         certainty: `Prediction.certainty`.
-        is_tiled: whether it was seen in tiles.
+        labels: file of the labels of an image that was seen in tiles, below the output; None of others.
     """
 
     annotation: dict[str, Any]
@@ -81,7 +81,7 @@ class DoneImage(NamedTuple):
     post_processing_ms: float
     num_left_out: int
     certainty: Certainty
-    is_tiled: bool
+    labels: str | None
 
 
 class FailedImage(NamedTuple):
@@ -229,13 +229,13 @@ class ImageJob:
             ids = np.array([VOID, *(entry["id"] for entry in self._entries(labels))])
             png_path = path_in_folder(self.png_folder, image.png_name)
             write_panoptic_rows(png_path, labels.size, (ids[band] for band in labels.bands()))
-        is_tiled = isinstance(prediction, LargePrediction)
-        segments = self._entries(labels)
-        annotation = {
-            "image_id": 0,
-            "file_name": image.png_name,
-            "segments_info": segments if is_tiled else list(segments),
-        }
+        segments: Iterator[dict[str, Any]] | list[dict[str, Any]] = self._entries(labels)
+        path = None
+        if isinstance(prediction, LargePrediction):
+            path = prediction.path.relative_to(self.output).as_posix()
+        else:
+            segments = list(segments)
+        annotation = {"image_id": 0, "file_name": image.png_name, "segments_info": segments}
         return DoneImage(
             annotation,
             prediction.size,
@@ -243,7 +243,7 @@ class ImageJob:
             prediction.post_processing_ms,
             prediction.num_left_out,
             prediction.certainty,
-            is_tiled,
+            path,
         )
 
     def _entries(self, labels: Labels) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from axial_deeplab.prediction.large.predict import check_tiles, fits_into_memory, predict_large
 from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, read_head
@@ -26,7 +26,6 @@ class LargeFiles:
         output: folder; labels, classes and segments go to its folder `large`.
         tile: side of the tiles in pixels; None takes the default, for those that do not fit into memory.
         overlap: pixels that tiles share; None takes the default.
-        settings: text that differs where weights or options do.
         progress: show progress bars.
 
     Raises:
@@ -37,7 +36,6 @@ class LargeFiles:
     output: Path
     tile: int | None = None
     overlap: int | None = None
-    settings: str = ""
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -78,12 +76,12 @@ class LargeFiles:
             ValueError: the image cannot be read.
             OSError: a file cannot be written.
         """
-        done = {"file_name": name, "settings": self.settings, "mark": mark}
-        earlier = find_done(self.output, png_name, done) if mark else None
-        if earlier is not None:
-            return earlier
         suffix = ZARR_SUFFIX if path.is_dir() else ".tif"
         labels = (self.output / "large" / png_name).with_suffix(suffix)
+        done = self.description(name, mark)
+        earlier = _find_done(labels, done) if mark else None
+        if earlier is not None:
+            return earlier
         labels.with_suffix(".json").unlink(missing_ok=True)
         prediction = predict_large(
             self.predictor,
@@ -97,19 +95,23 @@ class LargeFiles:
         prediction.write_json(done)
         return prediction
 
+    def description(self, name: str, mark: str) -> dict[str, str]:
+        """Return what the file of the segments says of how they were found.
 
-def find_done(output: Path, png_name: str, done: Mapping[str, Any]) -> LargePrediction | None:
-    """Return what runs have found in tiles of an image, None if there is nothing of the kind.
+        Args:
+            name: name of the image, or path below its folder.
+            mark: text that differs where the image does.
+        """
+        settings = f"{self.predictor.settings} tile {self.tile} overlap {self.overlap}"
+        return {"file_name": name, "settings": settings, "mark": mark}
 
-    Args:
-        output: folder of the results.
-        png_name: name of the PNG of the image.
-        done: what the file of the segments must say.
-    """
-    path = (output / "large" / png_name).with_suffix(".json")
+
+def _find_done(labels: Path, done: Mapping[str, str]) -> LargePrediction | None:
+    """Return what a run of the same image and settings has written, None if there is none."""
+    path = labels.with_suffix(".json")
     with suppress(OSError, ValueError, LookupError):
         with opened(path) as file:
             head = read_head(file)
-        if path.with_name(head["labels"]).exists() and all(head[key] == value for key, value in done.items()):
+        if labels.exists() and all(head[key] == value for key, value in done.items()):
             return LargePrediction.read(path)
     return None

@@ -1,8 +1,8 @@
 """COCO's instances with run lengths and scores; extra `coco`."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from axial_deeplab.panoptic.coco_json import ImageId
 from axial_deeplab.panoptic.map import relabel
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.labels import Labels, SegmentTable
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.save.instances import Instance, each_instance
@@ -70,9 +70,7 @@ def run_lengths(instance: Instance, size: tuple[int, int]) -> NDArray[np.int64]:
     return counts if counts[-1] else counts[:-1]
 
 
-def write_coco_instances(
-    path: Path, writer: PanopticWriter, find_large: Callable[[WrittenImage], LargePrediction | None]
-) -> None:
+def write_coco_instances(path: Path, writer: PanopticWriter, output: Path) -> None:
     """Write the things of all images whose panoptic PNG files a writer has written, also in runs before.
 
     The document has `images`, `annotations` and `categories`; its annotations alone are what COCO's server
@@ -81,25 +79,26 @@ def write_coco_instances(
     Args:
         path: the JSON file.
         writer: has written the panoptic segmentations.
-        find_large: returns what was found of an image in tiles, whose labels are read by windows.
+        output: folder of the labels of images that were seen in tiles, which are read by windows.
     """
     categories = writer.categories
     document = {
         "images": (each.image for each in writer.written()),
-        "annotations": _annotations(writer, find_large),
+        "annotations": _annotations(writer, output),
         "categories": [entry for entry in categories.to_json() if entry["isthing"]],
     }
     write_json(path, document)
 
 
-def _annotations(
-    writer: PanopticWriter, find_large: Callable[[WrittenImage], LargePrediction | None]
-) -> Iterator[dict[str, Any]]:
+def _annotations(writer: PanopticWriter, output: Path) -> Iterator[dict[str, Any]]:
     categories, number = writer.categories, itertools.count(1)
-    for written in writer.written():
-        annotation = written.annotation
-        large = find_large(written)
-        with large.labels() if large else nullcontext(_labels_of_png(writer, annotation)) as labels:
+    for image, annotation, _, _ in writer.written():
+        path = (output / image.get("labels", "")).with_suffix(".json")
+        if "labels" in image and path.is_file():
+            source: AbstractContextManager[Labels] = LargePrediction.read(path).labels()
+        else:
+            source = nullcontext(_labels_of_png(writer, annotation))
+        with source as labels:
             for instance in each_instance(labels, categories):
                 yield {
                     "id": next(number),

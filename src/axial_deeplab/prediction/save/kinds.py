@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import path_in_folder
-from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
-from axial_deeplab.prediction.large.files import find_done
-from axial_deeplab.prediction.large.results import LargePrediction
+from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.coco_instances import write_coco_instances
 from axial_deeplab.prediction.save.geojson import open_geojson
 from axial_deeplab.prediction.save.imagej_rois import open_rois, why_no_rois
@@ -159,17 +157,9 @@ class Saver:
         Raises:
             OSError: a file cannot be written.
         """
-        if COCO_INSTANCES not in self.kinds:
-            return
-
-        def find_large(written: WrittenImage) -> LargePrediction | None:
-            image = written.image
-            same = {name: image[name] for name in ("file_name", "height", "width")}
-            done = {"settings": writer.settings, **same}
-            return find_done(self.output, written.annotation["file_name"], done)
-
-        with atomic_path(self._instances_json) as temporary:
-            write_coco_instances(temporary, writer, find_large)
+        if COCO_INSTANCES in self.kinds:
+            with atomic_path(self._instances_json) as temporary:
+                write_coco_instances(temporary, writer, self.output)
 
     @property
     def _instances_json(self) -> Path:
