@@ -1,7 +1,7 @@
 """Seconds, memory and bytes of the files of `predict --save` of a large image, against its prediction.
 
-The image is a mosaic of nuclei as in tiled_prediction.py, or with `--drawn` noise with a drawn map of discs,
-without any network. Each row is a run of `predict_files` in a process of its own, which finds the labels of
+The image is a mosaic of nuclei as in tiled_prediction.py, or with `--drawn` repeated noise with a drawn map of
+discs, without any network. Each row is a run of `predict_files` in a process of its own, which finds the labels of
 the prediction as a run does that goes on. Its first second loads the network. Of the default, the panoptic
 PNG and JSON, the row `coco`, all others have a share, too; `all` writes all kinds at once.
 
@@ -39,7 +39,7 @@ from axial_deeplab.util.freed_memory import give_large_maps_back
 from tiled_prediction import peak_gb, write_mosaic
 
 NAME, TILE = "mosaic.tif", 513
-CELL, RADIUS = 32, 10  # of the drawn discs, pixels
+CELL, RADIUS = 64, 12  # of the drawn discs, pixels
 
 
 def measured(start: float, files: Sequence[Path]) -> dict[str, Any]:
@@ -90,15 +90,14 @@ def draw(predictor: Predictor, folder: Path, side: int) -> LargePrediction:
 
 
 def write_noise(folder: Path, side: int) -> None:
-    """Write a picture of noise as a tiled TIFF."""
-    rng = np.random.default_rng(0)
-    shape = (FILE_TILE, FILE_TILE, 3)
+    """Write a picture of repeated noise as a tiled TIFF."""
+    noise = np.tile(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8), (16, 16, 1))
     tifffile.imwrite(
         folder / NAME,
-        (rng.integers(0, 256, shape, np.uint8) for _ in range((side // FILE_TILE) ** 2)),
+        (noise for _ in range((side // FILE_TILE) ** 2)),
         shape=(side, side, 3),
         dtype=np.uint8,
-        tile=shape[:2],
+        tile=(FILE_TILE, FILE_TILE),
         compression="zlib",
         photometric="rgb",
     )

@@ -15,6 +15,7 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, SegmentEntry
 from axial_deeplab.panoptic.map import Panoptic, Segment, measure_segments, panoptic_id, semantic_map
 from axial_deeplab.panoptic.png import (
+    coco_segments,
     from_coco_annotation,
     id2rgb,
     read_panoptic_png,
@@ -148,6 +149,14 @@ def test_more_rows_than_are_packed_at_a_time(tmp_path):
     ids = np.random.default_rng(0).integers(0, 9, (600, 20)).cumsum(axis=0)
     write_panoptic_png(tmp_path / "a.png", ids)
     np.testing.assert_array_equal(read_panoptic_png(tmp_path / "a.png"), ids)
+
+
+def test_more_segments_than_colors(monkeypatch):
+    monkeypatch.setattr("axial_deeplab.panoptic.png._nearby_ids", lambda color: iter(()))
+    monkeypatch.setattr("axial_deeplab.panoptic.png.MAX_ID", 20)
+    segments = [Segment(id=n, train_id=0, area=1, bbox=(0, 0, 1, 1)) for n in range(1, 30)]
+    with pytest.raises(ValueError, match="segments must be fewer than 20 to fit the colors"):
+        list(coco_segments(segments, CATEGORIES))
 
 
 def test_a_png_of_more_pixels_than_pillow_reads(tmp_path, monkeypatch):

@@ -263,6 +263,9 @@ def coco_segments(segments: Iterable[Segment], categories: Categories) -> Iterat
     Args:
         segments: with their areas and boxes.
         categories: the label space.
+
+    Raises:
+        ValueError: there are more segments than ids.
     """
     new_id = _IdGenerator(categories.colors)
     for segment in segments:
@@ -286,7 +289,13 @@ class _IdGenerator:
         self._ids_by_class = [self._ids_near(color) for color in colors]
 
     def __call__(self, train_id: int) -> int:
-        return next(self._ids_by_class[train_id])
+        new_id = next(self._ids_by_class[train_id], None)
+        if new_id is None:
+            raise ValueError(
+                f"segments must be fewer than {MAX_ID:,} to fit the colors of a panoptic PNG, got more; "
+                "cut the image into smaller ones"
+            )
+        return new_id
 
     def _ids_near(self, color: Color) -> Iterator[int]:
         yield _color_id(color)

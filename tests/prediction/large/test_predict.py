@@ -393,6 +393,16 @@ def test_every_kind_of_an_image_in_tiles_is_that_of_the_whole(photos, tmp_path, 
                 assert found[path] == content, (name, path)
 
 
+def test_run_lengths_of_more_pixels_than_they_count_are_told(photos, tmp_path, monkeypatch):
+    save = all_kinds()
+    monkeypatch.setattr("axial_deeplab.prediction.save.coco_instances.MOST_PIXELS", 100 * 100)
+    with pytest.warns(UserWarning, match=r"a.tif: coco-instances must be .* 10,000 pixels, .* got 500 x 640"):
+        report = predict_files(drawn(), [photos], tmp_path / "out", save=save, tile=129)
+    assert (report.num_images, report.failures) == (3, [])
+    annotations = json.loads((tmp_path / "out" / "coco_instances.json").read_text())["annotations"]
+    assert {each["image_id"] for each in annotations} == {2, 3}
+
+
 class StopError(Exception):
     """Ends a run, as a signal does."""
 

@@ -124,8 +124,7 @@ class LargePrediction:
         """Yield the labels, read by windows, for the files that are written of them."""
         with ExitStack() as stack:
             if self.path.suffix == ZARR_SUFFIX:
-                stored = self._stored()
-                read = lambda window: stored[window.slices]  # noqa: E731
+                read = _windows_of(self._stored())
             else:
                 read = _tiles_of_tiff(self.path, stack.enter_context(opened(self.path)))
             yield Labels(self.size, self.table, KeptSquares(self.size, FILE_TILE, read).read)
@@ -216,6 +215,10 @@ def read_head(file: BinaryIO) -> dict[str, Any]:
     if not isinstance(head, dict):
         raise ValueError("it is no object")
     return head
+
+
+def _windows_of(values: Any) -> Callable[[Window], NDArray[Any]]:
+    return lambda window: np.asarray(values[window.slices])
 
 
 def _tiles_of_tiff(path: Path, file: BinaryIO) -> Callable[[Window], NDArray[Any]]:

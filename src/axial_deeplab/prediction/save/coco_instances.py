@@ -1,7 +1,8 @@
 """COCO's instances with run lengths and scores; extra `coco`."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder
 from axial_deeplab.panoptic.map import relabel
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
 from axial_deeplab.prediction.labels import Labels, SegmentTable
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.save.instances import Instance, each_instance
 from axial_deeplab.util.json_files import write_json
+
+# Of an image: pycocotools counts them in 32 bits.
+MOST_PIXELS = 2**32 - 1
 
 
 def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId) -> dict[str, Any]:
@@ -92,29 +96,37 @@ def write_coco_instances(path: Path, writer: PanopticWriter, output: Path) -> No
 
 def _annotations(writer: PanopticWriter, output: Path) -> Iterator[dict[str, Any]]:
     categories, number = writer.categories, itertools.count(1)
-    for image, annotation, _, _ in writer.written():
-        path = (output / image.get("labels", "")).with_suffix(".json")
-        if "labels" in image and path.is_file():
-            source: AbstractContextManager[Labels] = LargePrediction.read(path).labels()
-        else:
-            source = nullcontext(_labels_of_png(writer, annotation))
-        with source as labels:
+    for written in writer.written():
+        height, width = size = written.image["height"], written.image["width"]
+        if height * width > MOST_PIXELS:
+            warnings.warn(
+                f"{written.image['file_name']}: coco-instances must be of images of at most {MOST_PIXELS:,} "
+                f"pixels, as run lengths have 32 bits, got {height} x {width} (height x width); all else is "
+                "written",
+                stacklevel=2,
+            )
+            continue
+        with _labels_of(written, writer, output) as labels:
             for instance in each_instance(labels, categories):
-                yield {
-                    "id": next(number),
-                    **coco_annotation(instance, labels.size, annotation["image_id"]),
-                }
+                annotation = coco_annotation(instance, size, written.image["id"])
+                yield {"id": next(number), **annotation}
 
 
-def _labels_of_png(writer: PanopticWriter, annotation: Mapping[str, Any]) -> Labels:
-    """Return the labels of a panoptic PNG, whose annotation has the segments in their order."""
-    categories, segments_info = writer.categories, annotation["segments_info"]
-    ids = read_panoptic_png(writer.folder / annotation["file_name"])
-    values = relabel(ids, {info["id"]: label for label, info in enumerate(segments_info, start=1)})
+def _labels_of(written: WrittenImage, writer: PanopticWriter, output: Path) -> AbstractContextManager[Labels]:
+    """Return the labels of an image: of a file that is read by windows if it has one, else of its PNG."""
+    if "labels" in written.image:
+        json_path = path_in_folder(output, written.image["labels"]).with_suffix(".json")
+        if json_path.exists():
+            return LargePrediction.read(json_path).labels()
+    ids = read_panoptic_png(writer.folder / written.annotation["file_name"])
+    # In the order of their labels.
+    infos = list(written.annotation["segments_info"])
+    labels = relabel(ids, {info["id"]: label for label, info in enumerate(infos, start=1)})
     table = SegmentTable(
-        np.array([categories.train_id(info["category_id"]) for info in segments_info], np.int64),
-        np.array([info["area"] for info in segments_info], np.int64),
-        np.array([info["bbox"] for info in segments_info], np.int64).reshape(-1, 4),
-        np.array([info.get("score", np.nan) for info in segments_info], np.float64),
+        np.array([writer.categories.train_id(info["category_id"]) for info in infos], np.int64),
+        np.array([info["area"] for info in infos], np.int64),
+        np.array([info["bbox"] for info in infos], np.int64).reshape(-1, 4),
+        np.array([info.get("score", np.nan) for info in infos], np.float64),
     )
-    return Labels((ids.shape[0], ids.shape[1]), table, lambda window: values[window.slices])
+    size = ids.shape[0], ids.shape[1]
+    return nullcontext(Labels(size, table, lambda window: labels[window.slices]))

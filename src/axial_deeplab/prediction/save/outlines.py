@@ -69,19 +69,20 @@ def _corners(
     turns[[1, 2, 4, 8, 7, 11, 13, 14]] = 1
     turns[[_NW + _SE, _NE + _SW]] = 2
     found = []
-    first, above = 0, None
-    # The row below the last one is empty.
-    for band in chain(bands, (None,)):
-        rows = np.zeros((1, 0 if above is None else above.shape[1] - 2), bool) if band is None else band
-        padded = np.pad(rows, ((1, 0), (1, 1))).astype(np.uint8)
-        if above is not None:
+    first, above = 0, np.zeros((1, 2), np.uint8)
+    for band in chain(bands, [np.zeros((1, 0), bool)]):  # below the last row there is nothing
+        width = band.shape[1] or above.shape[1] - 2
+        padded = np.zeros((len(band) + 1, width + 2), np.uint8)
+        if first:
             padded[:1] = above
+        if band.size:
+            padded[1:, 1:-1] = band
         kinds = padded[:-1, :-1] * _NW + padded[:-1, 1:] * _NE + padded[1:, :-1] * _SW + padded[1:, 1:] * _SE
         count = turns[kinds]
         y, x = np.nonzero(count)
         times = count[y, x]
         found.append((np.repeat(y + first, times), np.repeat(x, times), np.repeat(kinds[y, x], times)))
-        first, above = first + len(rows), padded[-1:]
+        first, above = first + len(band), padded[-1:]
     ys, xs, of_corners = zip(*found, strict=True)
     return np.concatenate(ys), np.concatenate(xs), np.concatenate(of_corners)
 
