@@ -1,9 +1,9 @@
 """Seconds, memory and bytes of the files of `predict --save` of a large image, against its prediction.
 
-The image is a mosaic of nuclei as in tiled_prediction.py, or with `--drawn` repeated noise with a drawn map of
-discs, without any network. Each row is a run of `predict_files` in a process of its own, which finds the labels of
-the prediction as a run does that goes on. Its first second loads the network. Of the default, the panoptic
-PNG and JSON, the row `coco`, all others have a share, too; `all` writes all kinds at once.
+The image is a mosaic of nuclei as in tiled_prediction.py, or with `--drawn` repeated noise with a drawn map
+of discs, without any network. Each row is a run of `predict_files` in a process of its own, which finds the
+labels of the prediction, as a run does that goes on. All rows write the panoptic PNG and read the labels, as
+`coco` does; `all` writes all kinds at once, whose things are cut out once.
 
     python benchmarks/save_large.py --data shared/data --side 10240
     python benchmarks/save_large.py --drawn --side 20224 --save coco all

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -226,7 +227,7 @@ class ImageJob:
             self.saver.add(picture, image.png_name.removesuffix(".png"))
             if self.overlay:
                 self._draw(image, prediction)
-            ids = np.array([VOID, *(entry["id"] for entry in self._entries(labels))])
+            ids = np.fromiter(chain([VOID], (entry["id"] for entry in self._entries(labels))), np.uint32)
             png_path = path_in_folder(self.png_folder, image.png_name)
             write_panoptic_rows(png_path, labels.size, (ids[band] for band in labels.bands()))
         segments: Iterator[dict[str, Any]] | list[dict[str, Any]] = self._entries(labels)

@@ -141,9 +141,9 @@ class Saver:
                     with place(folder, suffix) as temporary:
                         write(temporary, picture)
                 if kind.things is not None:
-                    folder, suffix, opened = kind.things
+                    folder, suffix, open_file = kind.things
                     temporary = stack.enter_context(place(folder, suffix))
-                    adders.append(stack.enter_context(opened(temporary, picture)))
+                    adders.append(stack.enter_context(open_file(temporary, picture)))
             for instance in picture.instances() if adders else ():
                 for add in adders:
                     add(instance)
