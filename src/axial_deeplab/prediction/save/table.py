@@ -31,11 +31,10 @@ def open_table(path: Path, picture: Picture) -> Iterator[Callable[[Instance], No
     size, labels = picture.grid.micrometers, picture.labels
     stored = open_values(picture.path, path.parent, labels.size, picture.page, picture.channels)
     with stored as read_all, path.open("w", encoding="utf-8", newline="") as file:
-        read = read_all
-        if picture.channels is None and _is_grey(read_all, labels.size):
+        shown = slice(1 if picture.channels is None and _is_grey(read_all, labels.size) else None)
 
-            def read(window: Window) -> NDArray[Any]:
-                return read_all(window)[..., :1]
+        def read(window: Window) -> NDArray[Any]:
+            return read_all(window)[..., shown]
 
         # The columns of a picture without things are those of the others.
         pixel = Window(0, 0, 1, 1)
