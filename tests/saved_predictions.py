@@ -65,6 +65,21 @@ def as_prediction(result, image=None, categories=CATEGORIES):
     return Prediction(ids, infos, ids, result, categories, image, 1.0, 1.0)
 
 
+def numbered_map(instances, size):
+    """Return a map of (height, width) with the number of the instance of each pixel, 0 for none."""
+    numbers = np.zeros(size, np.int32)
+    for instance in instances:
+        numbers[instance.window.slices][instance.mask] = instance.number
+    return numbers
+
+
+def write_things(path, picture, open_file):
+    """Write a file of a kind that takes things one by one."""
+    with open_file(path, picture) as add:
+        for instance in picture.instances():
+            add(instance)
+
+
 class Finder:
     """Finds in each picture what it was told by the picture's name; otherwise nothing but ground."""
 

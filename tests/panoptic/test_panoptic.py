@@ -15,12 +15,14 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson, SegmentEntry
 from axial_deeplab.panoptic.map import Panoptic, Segment, measure_segments, panoptic_id, semantic_map
 from axial_deeplab.panoptic.png import (
+    coco_segments,
     from_coco_annotation,
     id2rgb,
     read_panoptic_png,
     rgb2id,
     to_coco_annotation,
     write_panoptic_png,
+    write_panoptic_rows,
 )
 from axial_deeplab.panoptic.writer import PanopticWriter
 
@@ -133,6 +135,37 @@ def test_png_round_trip(tmp_path_factory, ids):
     assert again.dtype == np.int32
     np.testing.assert_array_equal(again, ids)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), id2rgb(ids))
+
+
+@pytest.mark.parametrize("heights", [[5], [1, 4], [2, 2, 1], [1] * 5])
+def test_rows_make_the_same_png_however_many_are_given_at_a_time(heights, tmp_path):
+    ids = np.random.default_rng(0).integers(0, 256**3, (5, 7), dtype=np.int64)
+    bands = np.split(ids.astype(np.uint32), np.cumsum(heights)[:-1])
+    write_panoptic_rows(tmp_path / "a.png", (5, 7), bands)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), id2rgb(ids))
+
+
+def test_more_rows_than_are_packed_at_a_time(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 9, (600, 20)).cumsum(axis=0)
+    write_panoptic_png(tmp_path / "a.png", ids)
+    np.testing.assert_array_equal(read_panoptic_png(tmp_path / "a.png"), ids)
+
+
+def test_more_segments_than_colors(monkeypatch):
+    monkeypatch.setattr("axial_deeplab.panoptic.png._nearby_ids", lambda color: iter(()))
+    monkeypatch.setattr("axial_deeplab.panoptic.png.MAX_ID", 20)
+    segments = [Segment(id=n, train_id=0, area=1, bbox=(0, 0, 1, 1)) for n in range(1, 30)]
+    with pytest.raises(ValueError, match="segments must be fewer than 20 to fit the colors"):
+        list(coco_segments(segments, CATEGORIES))
+
+
+def test_a_png_of_more_pixels_than_pillow_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 40)
+    write_panoptic_png(tmp_path / "a.png", np.ones((9, 9), np.int32))
+    with pytest.raises(
+        ValueError, match=r"a.png must have at most 80 pixels to be read, .*cut the image into"
+    ):
+        read_panoptic_png(tmp_path / "a.png")
 
 
 def test_an_opaque_alpha_channel_is_dropped_and_a_transparent_one_refused(tmp_path):

@@ -5,8 +5,10 @@ The color of a segment is `id = red + 256 * green + 65536 * blue`; the annotatio
 
 import io
 import os
+import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -28,6 +30,13 @@ from axial_deeplab.panoptic.map import (
     relabel,
 )
 from axial_deeplab.util.files import atomic_path, bytes_of
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_RGB, _RGBA = 2, 6
+# Of a row, what differs from the row above: nearly nothing.
+_UP = 2
+# Rows that are packed at a time.
+_ROWS = 256
 
 
 def rgb2id(colors: NDArray[Any]) -> PanopticMap:
@@ -75,7 +84,12 @@ def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
             # Four bytes a pixel, as Pillow keeps them: several times faster than an array of colors.
             layout = "RGBA" if image.mode == "RGBA" else "RGBX"
             pixels = np.frombuffer(image.tobytes("raw", layout), "<u4").reshape(image.height, image.width)
-    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"{path} must have at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels to be read, the limit of "
+            "Pillow (twice PIL.Image.MAX_IMAGE_PIXELS), got more; cut the image into smaller ones"
+        ) from None
+    except (OSError, SyntaxError, ValueError, zlib.error) as error:
         raise ValueError(f"{path} must be a complete PNG, got {error}; write the file again") from None
     if layout == "RGBA" and (pixels >> 24 != 255).any():
         raise ValueError(f"{path} must be an opaque RGB PNG, got transparent pixels; save it without alpha")
@@ -84,10 +98,10 @@ def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
 
 def _check_png_header(path: str | os.PathLike[str], header: bytes) -> None:
     """Refuse what Pillow would convert silently: 16 bits become 8, palettes become grey levels."""
-    if len(header) < 26 or header[:8] != b"\x89PNG\r\n\x1a\n" or header[12:16] != b"IHDR":
+    if len(header) < 26 or header[:8] != _SIGNATURE or header[12:16] != b"IHDR":
         raise ValueError(f"{path} must be a PNG, got another kind of file; convert it to RGB PNG of 8 bits")
     depth, color_type = header[24], header[25]
-    if depth != 8 or color_type not in (2, 6):
+    if depth != 8 or color_type not in (_RGB, _RGBA):
         kinds = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
         raise ValueError(
             f"{path} must be an RGB PNG of 8 bits, got {kinds.get(color_type, 'unknown')} of {depth} bits; "
@@ -103,11 +117,48 @@ def write_panoptic_png(path: str | os.PathLike[str], ids: IntArray) -> None:
         OSError: the file cannot be written.
     """
     ids = np.asarray(ids)
-    _check_id_range(ids)
-    size = (ids.shape[1], ids.shape[0])
-    image = Image.frombytes("RGB", size, np.ascontiguousarray(ids, dtype="<u4").tobytes(), "raw", "RGBX")
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+    bands = (ids[top : top + _ROWS] for top in range(0, ids.shape[0], _ROWS))
+    write_panoptic_rows(path, (ids.shape[0], ids.shape[1]), bands)
+
+
+def write_panoptic_rows(
+    path: str | os.PathLike[str], size: tuple[int, int], bands: Iterable[IntArray]
+) -> None:
+    """Write ids as a panoptic PNG, of which only some rows need to be in memory.
+
+    Args:
+        path: the file.
+        size: (height, width) in pixels.
+        bands: its rows from top to bottom, any number (h, W) at a time.
+
+    Raises:
+        ValueError: an id does not fit into a color.
+        OSError: the file cannot be written.
+
+    Source:
+        PNG specification, third edition, sections 5 (chunks), 9 (filters) and 10 (compression).
+    """
+    height, width = size
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(_SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)))
+        packer = zlib.compressobj()
+        above = np.zeros((1, 3 * width), np.uint8)
+        for ids in bands:
+            _check_id_range(ids)
+            # The lower three bytes of an id are its red, green and blue.
+            pixels = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(len(ids), width, 4)
+            colors = pixels[..., :3].reshape(len(ids), 3 * width)
+            rows = np.full((len(ids), 1 + 3 * width), _UP, np.uint8)
+            rows[:, 1:] = colors
+            rows[:1, 1:] -= above
+            rows[1:, 1:] -= colors[:-1]
+            above = colors[-1:]
+            file.write(_chunk(b"IDAT", packer.compress(rows.data)))
+        file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def from_coco_annotation(
@@ -186,8 +237,7 @@ def to_coco_annotation(
     """
     values, areas, boxes = measure_segments(panoptic.map)
     by_value = {segment.id: segment for segment in panoptic.segments}
-    new_id = _IdGenerator(categories.colors)
-    segments_info, mapping = [], {}
+    shown = []
     for value, area, box in zip(values.tolist(), areas.tolist(), boxes.tolist(), strict=True):
         if value == VOID:
             continue
@@ -196,21 +246,38 @@ def to_coco_annotation(
                 f"segments must have one entry for each value of the map, got none for {value} "
                 f"in image {image_id!r}; add it"
             )
-        segment = by_value[value]
-        mapping[value] = new_id(segment.train_id)
-        entry = {
-            "id": mapping[value],
-            "category_id": categories[segment.train_id].id,
-            "iscrowd": int(segment.is_crowd),
-            "area": area,
-            "bbox": box,
-        }
-        if segment.score is not None:
-            entry["score"] = round(float(segment.score), 6)
-        segments_info.append(entry)
+        shown.append(replace(by_value[value], area=area, bbox=tuple(box)))
+    # The order of the labels of `predict`.
+    shown.sort(key=lambda segment: (segment.train_id, segment.id))
+    segments_info = list(coco_segments(shown, categories))
+    ids = (entry["id"] for entry in segments_info)
+    mapping = dict(zip((segment.id for segment in shown), ids, strict=True))
     plain_id = image_id if isinstance(image_id, str) else int(image_id)
     annotation = {"image_id": plain_id, "file_name": file_name, "segments_info": segments_info}
     return annotation, relabel(panoptic.map, mapping)
+
+
+def coco_segments(segments: Iterable[Segment], categories: Categories) -> Iterator[dict[str, Any]]:
+    """Yield entries of `segments_info`, whose ids are unique, never 0, and look like the category's color.
+
+    Args:
+        segments: with their areas and boxes.
+        categories: the label space.
+
+    Raises:
+        ValueError: there are more segments than ids.
+    """
+    new_id = _IdGenerator(categories.colors)
+    for segment in segments:
+        assert segment.bbox is not None
+        entry = {
+            "id": new_id(segment.train_id),
+            "category_id": categories[segment.train_id].id,
+            "iscrowd": int(segment.is_crowd),
+            "area": segment.area,
+            "bbox": list(segment.bbox),
+        }
+        yield entry if segment.score is None else entry | {"score": round(float(segment.score), 6)}
 
 
 class _IdGenerator:
@@ -222,7 +289,13 @@ class _IdGenerator:
         self._ids_by_class = [self._ids_near(color) for color in colors]
 
     def __call__(self, train_id: int) -> int:
-        return next(self._ids_by_class[train_id])
+        new_id = next(self._ids_by_class[train_id], None)
+        if new_id is None:
+            raise ValueError(
+                f"segments must be fewer than {MAX_ID:,} to fit the colors of a panoptic PNG, got more; "
+                "cut the image into smaller ones"
+            )
+        return new_id
 
     def _ids_near(self, color: Color) -> Iterator[int]:
         yield _color_id(color)

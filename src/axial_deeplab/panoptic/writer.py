@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
@@ -20,6 +21,8 @@ from axial_deeplab.util.json_files import write_json
 
 # What is written stays in memory up to this size where no list is kept of it.
 _BYTES_IN_MEMORY = 2**24
+# Segments in a line of the list, of an image that gives them one by one.
+_SEGMENTS_OF_LINE = 1000
 
 
 class WrittenImage(NamedTuple):
@@ -27,7 +30,7 @@ class WrittenImage(NamedTuple):
 
     Args:
         image: its entry of `images`.
-        annotation: its annotation.
+        annotation: its annotation; `segments_info` is an iterator where there may be too many for the memory.
         mark: text that differs where the photo does.
         place: its place among the photos of all shards.
     """
@@ -98,7 +101,20 @@ def image_at(file: IO[bytes], offset: int) -> WrittenImage:
         offset: bytes before the line of the image.
     """
     file.seek(offset)
-    return WrittenImage(**json.loads(file.readline()))
+    line = json.loads(file.readline())
+    start = line.pop("segments_at", None)
+    if start is not None:
+        line["annotation"]["segments_info"] = _segments_at(file, start, offset)
+    return WrittenImage(**line)
+
+
+def _segments_at(file: IO[bytes], start: int, end: int) -> Iterator[dict[str, Any]]:
+    """Yield the segments of the lines from `start` to before `end`, in bytes."""
+    while start < end:
+        file.seek(start)
+        line = file.readline()
+        start += len(line)
+        yield from json.loads(line)["segments_info"]
 
 
 class PanopticWriter:
@@ -245,6 +261,7 @@ class PanopticWriter:
         image_file_name: str,
         mark: str | None = None,
         place: int | None = None,
+        labels: str | None = None,
     ) -> None:
         """Remember the annotation of an image whose PNG is written.
 
@@ -254,9 +271,12 @@ class PanopticWriter:
             image_file_name: path of the photo relative to its folder.
             mark: see `add`.
             place: its place among the photos of all shards.
+            labels: file of the labels of an image that was seen in tiles, which its entry names.
         """
         height, width = (int(length) for length in size)
         image = {"id": annotation["image_id"], "file_name": image_file_name, "height": height, "width": width}
+        if labels is not None:
+            image["labels"] = labels
         self._keep(WrittenImage(image, annotation, mark, place))
 
     def new_id(self, image_id: ImageId | None) -> ImageId:
@@ -363,9 +383,24 @@ class PanopticWriter:
 
     def _keep(self, written: WrittenImage) -> None:
         name = written.image["file_name"]
-        self._offsets[written.image["id"]] = self._note(written._asdict())
+        self._offsets[written.image["id"]] = self._note_image(written)
         self._earlier.pop(name, None)
         self._others.discard(name)
+
+    def _note_image(self, written: WrittenImage) -> int:
+        """Append an image to the list; return the number of bytes before its line.
+
+        The line comes last: without it, segments before it count for nothing.
+        """
+        line, segments = written._asdict(), written.annotation["segments_info"]
+        if not isinstance(segments, Iterator):
+            return self._note(line)
+        with self._lock:
+            line["segments_at"] = self._images.seek(0, os.SEEK_END)
+            while part := list(islice(segments, _SEGMENTS_OF_LINE)):
+                self._note({"segments_info": part})
+            line["annotation"] = {**written.annotation, "segments_info": []}
+            return self._note(line)
 
     def _note(self, line: dict[str, Any]) -> int:
         """Append a line to the list; return the number of bytes before it."""
@@ -398,7 +433,7 @@ class PanopticWriter:
         self.has_begun = True
 
     def _noted(self, done: WrittenImage) -> WrittenLine:
-        return WrittenLine(self._note(done._asdict()), done.mark, done.place, done.annotation["file_name"])
+        return WrittenLine(self._note_image(done), done.mark, done.place, done.annotation["file_name"])
 
     def _read_earlier(self) -> None:
         """Read what earlier runs have written: the JSON of complete ones, the list of one that was killed."""

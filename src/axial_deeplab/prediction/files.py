@@ -109,7 +109,7 @@ class PredictedFiles:
             self.num_frames += done.num_frames
         else:
             self.num_images += 1
-            self.num_tiled += isinstance(done, DoneImage) and done.is_tiled
+            self.num_tiled += isinstance(done, DoneImage) and done.labels is not None
             self.scores.append(done.certainty)
 
     def add_resumed(self) -> None:
@@ -236,7 +236,7 @@ def predict_files(
     in threads.
 
     Large images are seen in tiles: `large/` gets their labels and segments (see `LargePrediction`). Those of
-    more than 2^25 pixels have neither PNG nor overlay.
+    more than 2^25 pixels have no overlay.
 
     Args:
         predictor: makes the predictions.
@@ -320,7 +320,7 @@ def predict_files(
         output,
         writer.folder,
         saver,
-        None if cityscapes else LargeFiles(predictor, output, tile, overlap, settings, progress),
+        None if cityscapes else LargeFiles(predictor, output, tile, overlap, progress),
         CityscapesWriter(output / "cityscapes", predictor.categories) if cityscapes else None,
         overlay,
         {"legend": legend, **drawing},
@@ -485,21 +485,19 @@ def _predict_images(
             result = pending()
             if result is None:
                 result = job.in_tiles(image)
-            if result is None:
-                done.add_resumed()
-            elif isinstance(result, FailedImage):
+            if isinstance(result, FailedImage):
                 done.failures.append(result.message)
             else:
                 done.add(result)
-                if result.annotation is not None:
-                    annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
-                    writer.keep(
-                        annotation,
-                        result.size,
-                        image_file_name=image.name,
-                        mark=image.mark,
-                        place=image.place,
-                    )
+                annotation = {**result.annotation, "image_id": writer.new_id(image.image_id)}
+                writer.keep(
+                    annotation,
+                    result.size,
+                    image_file_name=image.name,
+                    mark=image.mark,
+                    place=image.place,
+                    labels=result.labels,
+                )
 
 
 @contextmanager

@@ -4,24 +4,27 @@ import errno
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from axial_deeplab.panoptic.coco_json import path_in_folder
-from axial_deeplab.panoptic.map import Panoptic
-from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
+from axial_deeplab.panoptic.map import VOID
+from axial_deeplab.panoptic.png import coco_segments, write_panoptic_rows
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.frame_list import SeenFrame
+from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
-from axial_deeplab.prediction.large.sources import read_whole
+from axial_deeplab.prediction.large.sources import fits_as_a_whole, read_whole
 from axial_deeplab.prediction.predictor import ImageArray, Prediction, Predictor
-from axial_deeplab.prediction.save.kinds import COCO, Saver
+from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
@@ -35,6 +38,7 @@ _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, e
 # Pixels of an image up to which threads segment several at a time, each with its part of the processors: a
 # larger one keeps all of them busy, and has its memory for itself.
 _PIXELS_OF_ONE_THREAD = 2**21
+_LARGEST_JPEG = 65_500  # pixels a side
 _ALONE = threading.Lock()
 
 
@@ -62,23 +66,23 @@ class DoneImage(NamedTuple):
     """An image that was segmented and whose files are written.
 
     Args:
-        annotation: entry of the COCO JSON, whose `image_id` is still to be set; None where an image is too
-            large for a PNG.
+        annotation: entry of the COCO JSON, whose `image_id` is still to be set; its segments are an iterator
+            where the image was seen in tiles.
         size: (height, width) in pixels.
         network_ms: time of the network, milliseconds.
         post_processing_ms: time of the post-processing, milliseconds.
         num_left_out: centers of objects beyond `top_k`.
         certainty: `Prediction.certainty`.
-        is_tiled: whether it was seen in tiles.
+        labels: file of the labels of an image that was seen in tiles, below the output; None of others.
     """
 
-    annotation: dict[str, Any] | None
+    annotation: dict[str, Any]
     size: tuple[int, int]
     network_ms: float
     post_processing_ms: float
     num_left_out: int
     certainty: Certainty
-    is_tiled: bool
+    labels: str | None
 
 
 class FailedImage(NamedTuple):
@@ -167,15 +171,14 @@ class ImageJob:
         with self._turn(pixels):
             return see_frame(self.predictor, pixels)
 
-    def in_tiles(self, image: ImageToDo) -> DoneImage | FailedImage | None:
-        """Do the same with an image in tiles; return None where a run before has done all of it."""
+    def in_tiles(self, image: ImageToDo) -> DoneImage | FailedImage:
+        """Do the same with an image in tiles."""
         assert self.large is not None
         return self._trying(image, self._finish_large)
 
     def finish(self, image: ImageToDo, prediction: Prediction) -> DoneImage | FailedImage:
         """Write the files of a prediction."""
         done = self._trying(image, lambda image: self._written(image, prediction))
-        assert done is not None
         # Images of many sizes leave gaps in the heap that no later map fits into; those of one fit.
         if prediction.size != self._last_size:
             self._last_size = prediction.size
@@ -183,8 +186,8 @@ class ImageJob:
         return done
 
     def _trying(
-        self, image: ImageToDo, function: Callable[[ImageToDo], DoneImage | None]
-    ) -> DoneImage | FailedImage | None:
+        self, image: ImageToDo, function: Callable[[ImageToDo], DoneImage]
+    ) -> DoneImage | FailedImage:
         try:
             return function(image)
         except (ValueError, OSError) as error:
@@ -204,34 +207,36 @@ class ImageJob:
                 torch.set_num_threads(max(1, self._all_threads // (1 if is_alone else self.threads)))
             yield
 
-    def _finish_large(self, image: ImageToDo) -> DoneImage | None:
+    def _finish_large(self, image: ImageToDo) -> DoneImage:
         assert self.large is not None
         prediction = self.large.add(image.path, image.name, image.png_name, image.mark, self.cluster)
-        return None if prediction is None else self._written(image, prediction)
+        return self._written(image, prediction)
 
     def _written(self, image: ImageToDo, prediction: Prediction | LargePrediction) -> DoneImage:
-        """Write all files of an image: last the PNG, none but the labels of one too large for it."""
-        annotation = None
-        if isinstance(prediction, Prediction):
-            result, pixels = prediction.result, prediction.image
-        elif prediction.has_pictures:
-            result = prediction.panoptic()
-            pixels = read_whole(image.path, **self.predictor.view.reading)
+        """Write all files of an image, last the PNG."""
+        if self.cityscapes is not None and isinstance(prediction, Prediction):
+            self.cityscapes.add(prediction, image.name)
+        self.before_writing(image.name)
+        categories, view = self.predictor.categories, self.predictor.view
+        if isinstance(prediction, LargePrediction):
+            source: AbstractContextManager[Labels] = prediction.labels()
         else:
-            result = None
-            if set(self.saver.kinds) != {COCO}:
-                warnings.warn(
-                    f"{image.path}: the image is too large for {', '.join(self.saver.kinds)}; its labels are "
-                    f"{prediction.path}, its segments {prediction.json_path.name} beside them",
-                    stacklevel=2,
-                )
-        if result is not None:
-            annotation, ids = to_coco_annotation(result, self.predictor.categories, 0, image.png_name)
-            if self.cityscapes is not None and isinstance(prediction, Prediction):
-                self.cityscapes.add(prediction, image.name)
-            self.before_writing(image.name)
-            self._write_pictures(image, result, pixels)
-            write_panoptic_png(path_in_folder(self.png_folder, image.png_name), ids)
+            source = nullcontext(Labels.of(prediction.result))
+        with source as labels:
+            picture = Picture(image.path, image.name, labels, categories, view.page, view.channels)
+            self.saver.add(picture, image.png_name.removesuffix(".png"))
+            if self.overlay:
+                self._draw(image, prediction)
+            ids = np.fromiter(chain([VOID], (entry["id"] for entry in self._entries(labels))), np.uint32)
+            png_path = path_in_folder(self.png_folder, image.png_name)
+            write_panoptic_rows(png_path, labels.size, (ids[band] for band in labels.bands()))
+        segments: Iterator[dict[str, Any]] | list[dict[str, Any]] = self._entries(labels)
+        path = None
+        if isinstance(prediction, LargePrediction):
+            path = prediction.path.relative_to(self.output).as_posix()
+        else:
+            segments = list(segments)
+        annotation = {"image_id": 0, "file_name": image.png_name, "segments_info": segments}
         return DoneImage(
             annotation,
             prediction.size,
@@ -239,16 +244,26 @@ class ImageJob:
             prediction.post_processing_ms,
             prediction.num_left_out,
             prediction.certainty,
-            isinstance(prediction, LargePrediction),
+            path,
         )
 
-    def _write_pictures(self, image: ImageToDo, result: Panoptic, pixels: ImageArray) -> None:
-        predictor, stem = self.predictor, image.png_name.removesuffix(".png")
-        view = predictor.view
-        self.saver.add(
-            Picture(image.path, image.name, result, predictor.categories, view.page, view.channels), stem
-        )
-        if self.overlay:
-            drawn = draw_overlay(pixels, result, predictor.categories, **self.drawing)
-            with atomic_path((self.output / "overlay" / image.png_name).with_suffix(".jpg")) as temporary:
-                drawn.save(temporary, quality=92)
+    def _entries(self, labels: Labels) -> Iterator[dict[str, Any]]:
+        return coco_segments(labels.table.segments(), self.predictor.categories)
+
+    def _draw(self, image: ImageToDo, prediction: Prediction | LargePrediction) -> None:
+        if isinstance(prediction, Prediction):
+            pixels, result = prediction.image, prediction.result
+        elif fits_as_a_whole(prediction.size):
+            pixels, result = read_whole(image.path, **self.predictor.view.reading), prediction.panoptic()
+        else:
+            return
+        drawn = draw_overlay(pixels, result, self.predictor.categories, **self.drawing)
+        if max(drawn.size) > _LARGEST_JPEG:
+            warnings.warn(
+                f"{image.path}: overlay must be of at most {_LARGEST_JPEG} pixels a side, the limit of JPEG, "
+                f"got {drawn.height} x {drawn.width} (height x width); all else is written",
+                stacklevel=2,
+            )
+            return
+        with atomic_path((self.output / "overlay" / image.png_name).with_suffix(".jpg")) as temporary:
+            drawn.save(temporary, quality=92)

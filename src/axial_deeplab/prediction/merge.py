@@ -70,7 +70,12 @@ def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
             image, annotation, _, _ = image_at(file, line.offset)
             new_id = writer.new_id(image["id"] if head["numbered"] else None)
             size = image["height"], image["width"]
-            writer.keep({**annotation, "image_id": new_id}, size, image_file_name=image["file_name"])
+            writer.keep(
+                {**annotation, "image_id": new_id},
+                size,
+                image_file_name=image["file_name"],
+                labels=image.get("labels"),
+            )
         if writer.num_images:
             writer.close()
             write_of_all(writer, Saver(head["save"], output, categories), contact_sheet=head["contact_sheet"])

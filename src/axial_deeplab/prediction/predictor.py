@@ -158,9 +158,10 @@ class Prediction:
         Raises:
             ValueError: pycocotools is missing (extra `coco`).
         """
+        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_coco_instances
 
-        return to_coco_instances(self.result, self.categories, image_id)
+        return to_coco_instances(Labels.of(self.result), self.categories, image_id)
 
     def to_supervision(self) -> Any:
         """Return the things as `supervision.Detections`: boxes, masks, scores; classes are train ids.
@@ -168,9 +169,10 @@ class Prediction:
         Raises:
             ValueError: the package supervision is missing.
         """
+        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_supervision
 
-        return to_supervision(self.result, self.categories)
+        return to_supervision(Labels.of(self.result), self.categories)
 
     def to_fiftyone(self) -> Any:
         """Return the things as `fiftyone.Detections`: names, relative boxes, masks in them, scores.
@@ -178,9 +180,10 @@ class Prediction:
         Raises:
             ValueError: the package fiftyone is missing.
         """
+        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_fiftyone
 
-        return to_fiftyone(self.result, self.categories)
+        return to_fiftyone(Labels.of(self.result), self.categories)
 
 
 @dataclass(frozen=True)

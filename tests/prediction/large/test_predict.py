@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,11 @@ from axial_deeplab.prediction.large import results
 from axial_deeplab.prediction.large.maps import TileMaps, see_tile
 from axial_deeplab.prediction.large.predict import _cheapest, fits_into_memory
 from axial_deeplab.prediction.large.tiling import Tiling, Window
+from axial_deeplab.prediction.merge import merge_shards
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.prediction.save.kinds import KINDS
 from axial_deeplab.weights.loaded import LoadedWeights
+from folder_runs import contents
 from long_tests import LONG
 
 CATEGORIES = Categories([Category(0, "ground", False), Category(7, "disc", True), Category(9, "box", True)])
@@ -317,7 +321,7 @@ def test_maps_do_not_depend_on_which_tile_came_first(order, tmp_path):
     np.save(path, values)
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+def test_runs_of_large_images_add_up(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("large", "small"):
         side = 300 if name == "large" else 100
@@ -330,32 +334,133 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     panoptic = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert {image["file_name"] for image in panoptic["images"]} == {"large.png", "small.png"}
     assert (tmp_path / "out" / "overlay" / "large.jpg").is_file()
-    # Images that are too large for PNG are known by their labels.
-    monkeypatch.setattr("axial_deeplab.prediction.large.results._PICTURE_PIXELS", 200 * 200)
-    done = predict_files(drawn(), [tmp_path / "in"], tmp_path / "other", **options)
-    assert (done.num_tiled, done.num_resumed) == (1, 0)
-    assert not (tmp_path / "other" / "panoptic" / "large.png").exists()
-    done = predict_files(drawn(), [tmp_path / "in" / "large.png"], tmp_path / "other", **options)
-    assert (done.num_tiled, done.num_resumed) == (0, 1)
-    done = predict_files(drawn(stuff_area=9), [tmp_path / "in" / "large.png"], tmp_path / "other", **options)
+    done = predict_files(drawn(stuff_area=9), [tmp_path / "in" / "large.png"], tmp_path / "out", **options)
     assert (done.num_tiled, done.num_resumed) == (1, 0)
 
 
-def test_kinds_of_files_are_written_of_tiles_too(tmp_path, monkeypatch):
-    image = tmp_path / "a.png"
-    Image.fromarray(scene(300, 300, [(20, 20, 80, 280, 1)])).save(image)
-    options = {"tile": 129, "save": ("labels", "csv")}
-    predict_files(drawn(), [image], tmp_path / "out", **options)
-    labels = tifffile.imread(tmp_path / "out" / "labels" / "a.tif")
-    np.testing.assert_array_equal(labels[20:80, 20:280], 1)
-    assert (labels > 0).sum() == 60 * 260
-    assert len((tmp_path / "out" / "csv" / "a.csv").read_text().splitlines()) == 2
-    monkeypatch.setattr("axial_deeplab.prediction.large.results._PICTURE_PIXELS", 200 * 200)
-    with pytest.warns(
-        UserWarning, match=r"a.png: the image is too large for labels, csv; its labels are .*a.tif"
-    ):
-        predict_files(drawn(), [image], tmp_path / "other", **options)
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["large"]
+@pytest.fixture
+def photos(tmp_path):
+    """Return a folder of one image that is seen in tiles and two that are not."""
+    (tmp_path / "photos").mkdir()
+    large = scene(500, 640, BOXES)
+    large[..., 0] = np.where(large[..., 0] == 2, 1, large[..., 0])  # so that csv has one class of many shapes
+    for name, image in (("a.tif", large), ("b.png", scene(100, 90, [(20, 20, 80, 80, 1)]))):
+        save = (
+            tifffile.imwrite
+            if name.endswith("tif")
+            else lambda path, image: Image.fromarray(image).save(path)
+        )
+        save(tmp_path / "photos" / name, image)
+    Image.fromarray(scene(80, 90, [(20, 20, 60, 80, 2)])).save(tmp_path / "photos" / "c.png")
+    return tmp_path / "photos"
+
+
+def all_kinds():
+    pytest.importorskip("pycocotools", reason="needs the extra coco")
+    pytest.importorskip("roifile", reason="needs the extra imagej")
+    return list(KINDS)
+
+
+@pytest.fixture
+def as_if_large(monkeypatch):
+    """Let every image be too large to be in memory."""
+    monkeypatch.setattr("axial_deeplab.prediction.large.sources._WHOLE_PIXELS", 0)
+
+
+def test_every_kind_of_an_image_in_tiles_is_that_of_the_whole(photos, tmp_path, request):
+    save = all_kinds()
+    predict_files(drawn(), [photos], tmp_path / "whole", save=save)
+    predict_files(drawn(), [photos], tmp_path / "tiled", save=save, tile=129)
+    request.getfixturevalue("as_if_large")
+    predict_files(drawn(), [photos], tmp_path / "large", save=save, tile=129)
+    whole = contents(tmp_path / "whole")
+    assert {Path(name).parent.name for name in whole} >= {
+        *("labels", "geojson", "rois", "csv", "yolo"),
+        "labelme",
+    }
+    for name in ("tiled", "large"):
+        found = contents(tmp_path / name)
+        expected = dict(whole)
+        del expected["overlay/a.jpg"]  # whose shades follow the labels; a large image has none
+        assert (found.pop("overlay/a.jpg", None) is None) == (name == "large")
+        assert found.keys() - {"large/a.tif", "large/a.json"} == expected.keys()
+        for path, content in expected.items():
+            if path in ("panoptic.json", "coco_instances.json"):
+                tiled, straight = json.loads(found[path]), json.loads(content)
+                assert tiled["images"][0].pop("labels") == "large/a.tif"
+                assert {**tiled, "info": None} == {**straight, "info": None}
+            else:
+                assert found[path] == content, (name, path)
+
+
+def test_run_lengths_of_more_pixels_than_they_count_are_told(photos, tmp_path, monkeypatch):
+    save = all_kinds()
+    monkeypatch.setattr("axial_deeplab.prediction.save.coco_instances.MOST_PIXELS", 100 * 100)
+    with pytest.warns(UserWarning, match=r"a.tif: coco-instances must be .* 10,000 pixels, .* got 500 x 640"):
+        report = predict_files(drawn(), [photos], tmp_path / "out", save=save, tile=129)
+    assert (report.num_images, report.failures) == (3, [])
+    annotations = json.loads((tmp_path / "out" / "coco_instances.json").read_text())["annotations"]
+    assert {each["image_id"] for each in annotations} == {2, 3}
+
+
+class StopError(Exception):
+    """Ends a run, as a signal does."""
+
+
+@pytest.mark.parametrize(
+    ("place", "sees_again"),
+    [
+        ("large.results.LargePrediction.write_json", True),
+        ("save.kinds.write_classes", False),
+        ("save.instances.trace_outlines", False),
+        ("image_job.write_panoptic_rows", False),
+        ("save.kinds.write_coco_instances", None),
+    ],
+)
+def test_a_stopped_run_writes_the_same_files(place, sees_again, photos, tmp_path, monkeypatch, as_if_large):
+    """Wherever it stops, and without seeing an image again whose labels are there."""
+    options = {"save": all_kinds(), "tile": 129}
+    predict_files(drawn(), [photos], tmp_path / "straight", **options)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(*arguments, **more):
+            raise StopError
+
+        target = f"axial_deeplab.prediction.{place}"
+        if place.endswith("write_classes"):  # which the table of kinds has
+            maps = (KINDS["labels"].maps[0], ("labels_classes", ".tif", stop))
+            patch.setitem(KINDS, "labels", KINDS["labels"]._replace(maps=maps))
+        else:
+            patch.setattr(target, stop)
+        with pytest.raises(StopError):
+            predict_files(
+                drawn(), [photos / "a.tif", photos / "b.png", photos / "c.png"], tmp_path / "out", **options
+            )
+    seen = []
+    monkeypatch.setattr("axial_deeplab.prediction.large.predict.see_tile", spy(see_tile, seen))
+    report = predict_files(
+        drawn(), [photos / name for name in ("a.tif", "b.png", "c.png")], tmp_path / "out", **options
+    )
+    assert report.num_images == 3
+    assert bool(seen) == bool(sees_again)
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
+
+
+def spy(function, calls):
+    def called(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return called
+
+
+def test_shards_with_large_images_write_the_files_of_one_run(photos, tmp_path, as_if_large):
+    options = {"save": all_kinds(), "tile": 129}
+    predict_files(drawn(), [photos], tmp_path / "straight", **options)
+    for number in (2, 1):
+        predict_files(drawn(), [photos], tmp_path / "out", shard=(number, 2), **options)
+    merge_shards(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
 
 def test_a_tile_larger_than_all_images_gets_a_warning(tmp_path):

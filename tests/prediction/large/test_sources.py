@@ -8,13 +8,14 @@ import tifffile
 from PIL import Image
 
 from axial_deeplab.data.channels import Channels
-from axial_deeplab.data.images import read_image
+from axial_deeplab.data.images import read_image, stored_values
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.prediction.large.sources import (
     ArrayImage,
     DecodedImage,
     TiffImage,
     open_image,
+    open_values,
 )
 from axial_deeplab.prediction.large.tiling import Window
 
@@ -39,6 +40,22 @@ def check(path, folder, value_range=FULL, kind=TiffImage, channels=None):
     for window in WINDOWS:
         np.testing.assert_array_equal(image.read(window), whole[window.slices])
     image.close()
+    check_values(path, folder, channels)
+
+
+def check_values(path, folder, channels=None):
+    """Compare the stored values of windows with those of the whole; grey may have one channel for three."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = stored_values(path, channels=channels)
+    for most_pixels in (0, 2**25):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("axial_deeplab.prediction.large.sources._WHOLE_PIXELS", most_pixels)
+            with open_values(path, folder, whole.shape[:2], channels=channels) as read:
+                for window in WINDOWS:
+                    expected = whole[window.slices]
+                    np.testing.assert_array_equal(np.broadcast_to(read(window), expected.shape), expected)
+    assert not list(folder.glob(".axial*"))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +81,8 @@ def test_tiff_by_windows(values, options, tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, bigtiff=True, **options)
     check(path, tmp_path)
+    tifffile.imwrite(path, values, **options)
+    check_values(path, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +213,7 @@ def test_turned_tiff_is_decoded_once(tmp_path):
     image = open_image(tmp_path / "a.tif", tmp_path, FULL)
     assert image.size == (90, 70)
     np.testing.assert_array_equal(image.read(Window(0, 0, 90, 70)), read_image(tmp_path / "a.tif"))
+    check_values(tmp_path / "a.tif", tmp_path)
 
 
 def test_arrays_need_not_be_in_memory(tmp_path):
@@ -220,8 +240,10 @@ def test_ome_zarr(version, nested, tmp_path):
     group.attrs.update({"multiscales": [image]} if version == 2 else {"ome": {"multiscales": [image]}})
     opened = open_image(tmp_path / "a.zarr", tmp_path, FULL)
     assert opened.size == (70, 90)
-    for window in WINDOWS:
-        np.testing.assert_array_equal(opened.read(window), COLOR[window.slices])
+    with open_values(tmp_path / "a.zarr", tmp_path, (70, 90)) as read:
+        for window in WINDOWS:
+            np.testing.assert_array_equal(opened.read(window), COLOR[window.slices])
+            np.testing.assert_array_equal(read(window), COLOR[window.slices])
 
 
 def test_an_array_of_zarr(tmp_path):

@@ -50,7 +50,7 @@ def test_fiftyone(monkeypatch):
     height, width = FOUND.size
     for instance, each in zip(INSTANCES, found, strict=True):
         left, top = round(each.bounding_box[0] * width), round(each.bounding_box[1] * height)
-        assert (left, top) == (instance.left, instance.top)
+        assert (left, top) == instance.bbox[:2]
         assert np.array_equal(each.mask, instance.mask)
         assert (each.label, each.confidence) == (instance.category.name, instance.score)
 

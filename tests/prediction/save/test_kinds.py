@@ -19,14 +19,15 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
 from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.kinds import KINDS, Saver
 from axial_deeplab.prediction.save.label_maps import write_instances
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.weights.file import save_weights
 from outline_cases import fill
-from saved_predictions import CATEGORIES, Finder, awkward, photo
+from saved_predictions import CATEGORIES, Finder, awkward, empty, numbered_map, photo, write_things
 
 pytestmark = pytest.mark.filterwarnings("ignore:scores are low")
 
@@ -106,7 +107,7 @@ def test_more_instances_than_16_bits_hold(tmp_path):
     size = 300
     ids = np.arange(1, size * size + 1, dtype=np.int32).reshape(size, size) + 100_000
     segments = [Segment(id=int(value), train_id=1, area=1) for value in ids.ravel()]
-    picture = Picture(tmp_path / "a.png", "a.png", Panoptic(ids, segments), CATEGORIES)
+    picture = Picture(tmp_path / "a.png", "a.png", Labels.of(Panoptic(ids, segments)), CATEGORIES)
     photo(picture.path, (size, size))
     write_instances(tmp_path / "a.tif", picture)
     numbers = tifffile.imread(tmp_path / "a.tif")
@@ -262,18 +263,34 @@ def test_rois(tmp_path):
 )
 def test_rois_of_a_page(tmp_path, page, channels, position):
     roifile = pytest.importorskip("roifile", reason="needs the extra imagej")
-    from axial_deeplab.prediction.save.imagej_rois import write_rois
+    from axial_deeplab.prediction.save.imagej_rois import open_rois
 
-    write_rois(tmp_path / "a.zip", Picture(Path("a.tif"), "a.tif", FOUND, CATEGORIES, page, channels))
+    picture = Picture(Path("a.tif"), "a.tif", Labels.of(FOUND), CATEGORIES, page, channels)
+    write_things(tmp_path / "a.zip", picture, open_rois)
     assert {roi.position for roi in roifile.roiread(tmp_path / "a.zip")} == {position}
 
 
-def test_rois_of_pictures_that_are_too_large(tmp_path):
-    from axial_deeplab.prediction.save.imagej_rois import write_rois
-
-    wide = Panoptic(np.zeros((1, 40_000), np.int32), [])
-    with pytest.raises(ValueError, match="rois must be of pictures of at most 32767 pixels a side, got 1 x"):
-        write_rois(tmp_path / "a.zip", Picture(Path("a.png"), "a.png", wide, CATEGORIES))
+def test_what_a_format_cannot_hold_is_told_and_all_else_is_written(tmp_path):
+    pytest.importorskip("roifile", reason="needs the extra imagej")
+    photo(tmp_path / "a.png", (2, 70_000))
+    found = empty(2, 70_000)
+    with (
+        pytest.warns(UserWarning, match=r"a.png: rois must be of pictures of at most 32767 .* all else is w"),
+        pytest.warns(
+            UserWarning, match=r"a.png: overlay must be of at most 65500 .* got 2 x 70000 .* all el"
+        ),
+    ):
+        report = predict_files(
+            Finder({"a.png": found}),
+            [tmp_path / "a.png"],
+            tmp_path / "out",
+            save=("coco", "labels", "rois", "csv"),
+        )
+    assert (report.num_images, report.failures) == (1, [])
+    assert files_in(tmp_path / "out") == [
+        *("csv/a.csv", "labels/a.tif", "labels_classes.csv", "labels_classes/a.tif", "panoptic.json"),
+        "panoptic/a.png",
+    ]
 
 
 @pytest.mark.parametrize(

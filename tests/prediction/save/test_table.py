@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+from axial_deeplab.prediction.labels import Labels
+from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.picture import Picture, read_grid
-from axial_deeplab.prediction.save.table import write_table
-from saved_predictions import CATEGORIES, awkward, empty, photo
+from axial_deeplab.prediction.save.table import open_table
+from saved_predictions import CATEGORIES, awkward, empty, numbered_map, photo, write_things
 
 FOUND = awkward()
 INSTANCES = find_instances(FOUND, CATEGORIES)
@@ -17,7 +18,8 @@ PIXELS = np.random.default_rng(1).integers(0, 4096, FOUND.size, np.uint16)
 
 
 def rows_of(tmp_path, path, result=FOUND):
-    write_table(tmp_path / "a.csv", Picture(path, f"photos/{path.name}", result, CATEGORIES))
+    picture = Picture(path, f"photos/{path.name}", Labels.of(result), CATEGORIES)
+    write_things(tmp_path / "a.csv", picture, open_table)
     return list(csv.DictReader((tmp_path / "a.csv").open(encoding="utf-8", newline="")))
 
 

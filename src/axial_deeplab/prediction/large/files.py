@@ -1,6 +1,5 @@
 """Large images among many files: which of them are seen in tiles, and which a run before has seen."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axial_deeplab.prediction.large.predict import check_tiles, fits_into_memory, predict_large
-from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, pictures_fit
+from axial_deeplab.prediction.large.results import ZARR_SUFFIX, LargePrediction, read_head
 from axial_deeplab.prediction.large.sources import image_size
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.util.files import opened
 
 if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
@@ -26,7 +26,6 @@ class LargeFiles:
         output: folder; labels, classes and segments go to its folder `large`.
         tile: side of the tiles in pixels; None takes the default, for those that do not fit into memory.
         overlap: pixels that tiles share; None takes the default.
-        settings: text that differs where weights or options do.
         progress: show progress bars.
 
     Raises:
@@ -37,7 +36,6 @@ class LargeFiles:
     output: Path
     tile: int | None = None
     overlap: int | None = None
-    settings: str = ""
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -64,8 +62,8 @@ class LargeFiles:
 
     def add(
         self, path: Path, name: str, png_name: str, mark: str, cluster: "Cluster | None" = None
-    ) -> LargePrediction | None:
-        """Segment an image and write labels and segments; None where a run before has, and nothing is left.
+    ) -> LargePrediction:
+        """Segment an image and write labels and segments, unless a run before has: then these are read.
 
         Args:
             path: image file or OME-Zarr folder.
@@ -80,10 +78,10 @@ class LargeFiles:
         """
         suffix = ZARR_SUFFIX if path.is_dir() else ".tif"
         labels = (self.output / "large" / png_name).with_suffix(suffix)
-        done = {"file_name": name, "settings": self.settings, "mark": mark}
-        size = _size_if_done(labels, done) if mark else None
-        if size is not None and not pictures_fit(size):  # of others, the PNG tells
-            return None
+        done = self.description(name, mark)
+        earlier = _find_done(labels, done) if mark else None
+        if earlier is not None:
+            return earlier
         labels.with_suffix(".json").unlink(missing_ok=True)
         prediction = predict_large(
             self.predictor,
@@ -97,12 +95,23 @@ class LargeFiles:
         prediction.write_json(done)
         return prediction
 
+    def description(self, name: str, mark: str) -> dict[str, str]:
+        """Return what the file of the segments says of how they were found.
 
-def _size_if_done(labels: Path, done: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return (height, width) of an image whose labels a run of the same options has written."""
+        Args:
+            name: name of the image, or path below its folder.
+            mark: text that differs where the image does.
+        """
+        settings = f"{self.predictor.settings} tile {self.tile} overlap {self.overlap}"
+        return {"file_name": name, "settings": settings, "mark": mark}
+
+
+def _find_done(labels: Path, done: Mapping[str, str]) -> LargePrediction | None:
+    """Return what a run of the same image and settings has written, None if there is none."""
+    path = labels.with_suffix(".json")
     with suppress(OSError, ValueError, LookupError):
-        with labels.with_suffix(".json").open(encoding="utf-8") as file:
-            document = json.loads(file.readline() + "]}")
-        if labels.exists() and all(document[key] == value for key, value in done.items()):
-            return document["height"], document["width"]
+        with opened(path) as file:
+            head = read_head(file)
+        if labels.exists() and all(head[key] == value for key, value in done.items()):
+            return LargePrediction.read(path)
     return None

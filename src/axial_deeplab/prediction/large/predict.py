@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from axial_deeplab.grouping.nearest_center import CenterGrid
+from axial_deeplab.prediction.labels import SegmentTable
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
     TIFF_SUFFIXES,
@@ -184,19 +185,20 @@ def _predicted(
         pieces.append(of_block)
         if len(pieces) > 64:  # so that the list does not grow with the image
             pieces = [together(pieces)]
-    table = choose_segments(together(pieces), centers, knobs, num_classes)
-    sums = np.zeros(len(table.areas))
+    chosen = choose_segments(together(pieces), centers, knobs, num_classes)
+    sums = np.zeros(len(chosen.areas))
     for index, block in _each(blocks, "label", "block", progress=progress):
-        of_block_labels, present, of_present = block_labels(maps, table, labels.read(index), block)
+        of_block_labels, present, of_present = block_labels(maps, chosen, labels.read(index), block)
         labels.write(index, of_block_labels)
         sums[present - 1] += of_present
+    scores = np.minimum(sums / chosen.areas, 1) * chosen.confidences
+    table = SegmentTable(chosen.train_ids, chosen.areas, chosen.boxes, scores)
     write = write_zarr if output.suffix == ZARR_SUFFIX else write_tiff
     write(output, labels, class_of_labels(table, num_classes), predictor.categories, image.placed)
     return LargePrediction(
         path=output,
         size=image.size,
         table=table,
-        scores=np.minimum(sums / table.areas, 1) * table.confidences,
         categories=predictor.categories,
         num_tiles=len(tiling.windows),
         network_ms=1e3 * (seen - start),

@@ -1,29 +1,31 @@
 """The files of a segmented large image: labels and classes as tiled TIFF or OME-Zarr, segments as JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic, Segment
+from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.prediction.doubts import Certainty
+from axial_deeplab.prediction.labels import Labels, SegmentTable
+from axial_deeplab.prediction.large.kept_squares import KeptSquares
 from axial_deeplab.prediction.large.maps import Blocks
-from axial_deeplab.prediction.large.segments import SegmentTable
-from axial_deeplab.prediction.large.sources import require_zarr
+from axial_deeplab.prediction.large.sources import naming_damage_of, require_zarr
 from axial_deeplab.prediction.large.tiling import Window, cut
-from axial_deeplab.util.files import atomic_directory, atomic_path
+from axial_deeplab.util.files import atomic_directory, atomic_path, opened
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
 # Side of the tiles of the files in pixels; sides of blocks are multiples of it.
 FILE_TILE = 256
-# Pixels up to which PNG and JPEG are written, too; more would take more than a GB.
-_PICTURE_PIXELS = 2**25
 _BUFFER = 2**24  # bytes of tiles that wait to be compressed
 
 
@@ -36,11 +38,10 @@ class LargePrediction:
             has its class (1 + train id, 0 for void); or an OME-Zarr folder with the same as `labels/segments`
             and `labels/classes`.
         size: (height, width) of the image in pixels.
-        table: the segments; labels are 1, 2, ... in its order.
-        scores: mean probability of its class over the pixels of each segment, times the confidence of the
-            center of a thing (S,).
+        table: the segments; labels are 1, 2, ... in its order. The score is the mean probability of the class
+            over the pixels of a segment, times the confidence of the center of a thing.
         categories: the label space.
-        num_tiles: tiles that the network saw.
+        num_tiles: tiles that the network saw; 0 where files were read again.
         network_ms: time of the network with reading, milliseconds.
         post_processing_ms: time of all the rest, milliseconds.
     """
@@ -48,12 +49,52 @@ class LargePrediction:
     path: Path
     size: tuple[int, int]
     table: SegmentTable
-    scores: NDArray[np.float64]
     categories: Categories
-    num_tiles: int
-    network_ms: float
-    post_processing_ms: float
+    num_tiles: int = 0
+    network_ms: float = 0.0
+    post_processing_ms: float = 0.0
     num_left_out: int = 0
+
+    @classmethod
+    def read(cls, json_path: str | os.PathLike[str]) -> "LargePrediction":
+        """Read what `write_json` has written beside the labels.
+
+        Args:
+            json_path: the file of the segments.
+
+        Raises:
+            ValueError: it is no such file, or incomplete.
+            OSError: it cannot be opened.
+        """
+        path = Path(json_path)
+        numbers, scores = array("q"), array("d")
+        with opened(path) as file:
+            try:
+                head = read_head(file)
+                categories = Categories.from_json(head["categories"])
+                line = b""
+                for line in file:
+                    if not line.startswith(b"{"):
+                        break
+                    info = json.loads(line.rstrip(b",\n"))
+                    train_id = categories.train_id(info["category_id"])
+                    numbers.extend((train_id, info["area"], *info["bbox"]))
+                    scores.append(info["score"])
+                size = head["height"], head["width"]
+                columns = np.array(numbers).reshape(len(scores), 6)
+                if line != b"]}\n":
+                    raise ValueError("it is cut off")
+            except (ValueError, LookupError, TypeError) as error:
+                raise ValueError(
+                    f"{path} must be the segments of a large image, got: {error}; predict it again"
+                ) from None
+        table = SegmentTable(columns[:, 0], columns[:, 1], columns[:, 2:], np.array(scores))
+        return cls(path.with_name(head["labels"]), size, table, categories)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Confidence of each segment (S,)."""
+        return self.table.scores
 
     @property
     def json_path(self) -> Path:
@@ -78,27 +119,53 @@ class LargePrediction:
         """What `Prediction.certainty` is, without agreement on centers."""
         return Certainty(*self.mean_scores)
 
-    @property
-    def has_pictures(self) -> bool:
-        """Whether the image is small enough for files that are written from memory."""
-        return pictures_fit(self.size)
+    @contextmanager
+    def labels(self) -> Iterator[Labels]:
+        """Yield the labels, read by windows, for the files that are written of them."""
+        with ExitStack() as stack:
+            if self.path.suffix == ZARR_SUFFIX:
+                read = _windows_of(self._stored())
+            else:
+                read = _tiles_of_tiff(self.path, stack.enter_context(opened(self.path)))
+            yield Labels(self.size, self.table, KeptSquares(self.size, FILE_TILE, read).read)
+
+    def to_coco_instances(self, image_id: int | str = 1) -> list[dict[str, Any]]:
+        """Return what `Prediction.to_coco_instances` does.
+
+        Args:
+            image_id: number of the image in its data set.
+
+        Raises:
+            ValueError: pycocotools is missing (extra `coco`).
+        """
+        from axial_deeplab.prediction.save.convert import to_coco_instances
+
+        with self.labels() as labels:
+            return to_coco_instances(labels, self.categories, image_id)
+
+    def to_fiftyone(self) -> Any:
+        """Return what `Prediction.to_fiftyone` does.
+
+        Raises:
+            ValueError: the package fiftyone is missing.
+        """
+        from axial_deeplab.prediction.save.convert import to_fiftyone
+
+        with self.labels() as labels:
+            return to_fiftyone(labels, self.categories)
 
     def panoptic(self) -> Panoptic:
         """Read all labels, as a panoptic map (H, W) of them and its segments."""
         if self.path.suffix == ZARR_SUFFIX:
-            labels = require_zarr(self.path).open(self.path / "labels/segments/0", mode="r")[:]
+            labels = self._stored()[:]
         else:
             import tifffile
 
             labels = tifffile.imread(self.path, key=0)
-        infos = zip(
-            self.table.train_ids.tolist(), self.table.areas.tolist(), self.scores.tolist(), strict=True
-        )
-        segments = tuple(
-            Segment(id=label, train_id=train_id, area=area, score=score)
-            for label, (train_id, area, score) in enumerate(infos, start=1)
-        )
-        return Panoptic(labels.astype(np.int32), segments)
+        return Panoptic(labels.astype(np.int32), tuple(self.table.segments()))
+
+    def _stored(self) -> Any:
+        return require_zarr(self.path).open(self.path / "labels/segments/0", mode="r")
 
     def write_json(self, more: Mapping[str, Any]) -> None:
         """Write the segments, one a line, beside the labels.
@@ -123,26 +190,54 @@ class LargePrediction:
             file.write("\n]}\n")
 
     def _infos(self) -> Iterator[dict[str, Any]]:
-        table = self.table
-        rows = (table.train_ids, table.areas, table.boxes, self.scores)
-        for label, (train_id, area, box, score) in enumerate(
-            zip(*(row.tolist() for row in rows), strict=True), start=1
-        ):
-            category = self.categories[train_id]
+        for segment in self.table.segments():
+            category = self.categories[segment.train_id]
+            assert segment.score is not None
+            assert segment.bbox is not None
             yield {
-                "id": label,
+                "id": segment.id,
                 "category_id": category.id,
                 "name": category.name,
                 "isthing": category.is_thing,
-                "score": round(score, 6),
-                "area": area,
-                "bbox": box,
+                "score": round(segment.score, 6),
+                "area": segment.area,
+                "bbox": list(segment.bbox),
             }
 
 
-def pictures_fit(size: tuple[int, int]) -> bool:
-    """Whether an image of (height, width) is small enough for files that are written from memory."""
-    return size[0] * size[1] <= _PICTURE_PIXELS
+def read_head(file: BinaryIO) -> dict[str, Any]:
+    """Read what stands before the segments in a file of `LargePrediction.write_json`.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    head = json.loads(file.readline() + b"]}")
+    if not isinstance(head, dict):
+        raise ValueError("it is no object")
+    return head
+
+
+def _windows_of(values: Any) -> Callable[[Window], NDArray[Any]]:
+    return lambda window: np.asarray(values[window.slices])
+
+
+def _tiles_of_tiff(path: Path, file: BinaryIO) -> Callable[[Window], NDArray[Any]]:
+    """Return what reads the tiles of the first page of a file that `write_tiff` has written."""
+    import tifffile
+
+    with naming_damage_of(path, "a complete TIFF of labels"):
+        page: Any = tifffile.TiffFile(file).pages[0]
+    across = -(-page.imagewidth // FILE_TILE)
+
+    def read(tile: Window) -> NDArray[Any]:
+        index = tile.top // FILE_TILE * across + tile.left // FILE_TILE
+        with naming_damage_of(path, "a complete TIFF of labels"):
+            file.seek(page.dataoffsets[index])
+            decoded = page.decode(file.read(page.databytecounts[index]), index)[0]
+        height, width = tile.shape
+        return np.asarray(decoded[0, :height, :width, 0])
+
+    return read
 
 
 class LabelBlocks:

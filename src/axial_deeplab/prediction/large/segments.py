@@ -56,7 +56,7 @@ class Pieces(NamedTuple):
     high: NDArray[np.int64]
 
 
-class SegmentTable(NamedTuple):
+class ChosenSegments(NamedTuple):
     """The segments of an image in the order of their labels 1, 2, ...: by class, then by first pixel.
 
     Args:
@@ -213,7 +213,7 @@ def together(pieces: Sequence[Pieces]) -> Pieces:
 
 def choose_segments(
     pieces: Pieces, centers: Centers, post_processing: PostProcessing, num_classes: int
-) -> SegmentTable:
+) -> ChosenSegments:
     """Give each object the class that most of its pixels have in the whole image, and number the segments.
 
     Args:
@@ -238,29 +238,29 @@ def choose_segments(
     confidences[of_things] = centers.confidences[codes[kept][of_things] - num_classes - 1]
     low, size = whole.low[kept], whole.high[kept] - whole.low[kept]
     boxes = np.concatenate([low[:, ::-1], size[:, ::-1]], axis=1)
-    return SegmentTable(labels, classes[kept], whole.areas[kept], boxes, np.minimum(confidences, 1))
+    return ChosenSegments(labels, classes[kept], whole.areas[kept], boxes, np.minimum(confidences, 1))
 
 
 def block_labels(
-    maps: TileMaps, table: SegmentTable, codes: NDArray[np.uint32], block: Window
+    maps: TileMaps, chosen: ChosenSegments, codes: NDArray[np.uint32], block: Window
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
     """Return the label of each pixel of a block, and the sum of its class's probability for each label.
 
     Args:
         maps: maps of the image.
-        table: its segments.
+        chosen: its segments.
         codes: code of each pixel (h, w).
         block: the block.
 
     Returns:
         labels (h, w); the labels that occur, without void; their sums.
     """
-    labels: NDArray[np.uint32] = table.labels_of_codes[codes]
+    labels: NDArray[np.uint32] = chosen.labels_of_codes[codes]
     logits = maps.blended(block, LOGITS)
     _, log_partition = classify_pixels(logits)
-    classes = np.concatenate(([0], table.train_ids))[labels]
-    chosen = logits.gather(0, torch.from_numpy(classes)[None])[0]
-    probability = (chosen - log_partition).double().exp_().numpy()
+    classes = np.concatenate(([0], chosen.train_ids))[labels]
+    of_class = logits.gather(0, torch.from_numpy(classes)[None])[0]
+    probability = (of_class - log_partition).double().exp_().numpy()
     runs = find_runs(labels)
     present, index = np.unique(runs.values, return_inverse=True)
     sums = np.zeros(len(present))

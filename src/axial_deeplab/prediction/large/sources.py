@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.channels import Channels
-from axial_deeplab.data.images import FORMATS, StoredImage, as_shown, read_image
+from axial_deeplab.data.images import FORMATS, StoredImage, as_shown, read_image, stored_values
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview, refuse_channels_behind
 from axial_deeplab.data.value_range import ValueRange
+from axial_deeplab.prediction.large.kept_squares import KeptSquares
 from axial_deeplab.prediction.large.maps import Blocks
 from axial_deeplab.prediction.large.tiling import Window, cut
-from axial_deeplab.util.files import opened
+from axial_deeplab.util.files import opened, temporary_directory
 
 # Decoded parts of a file that are kept, since neighboring windows share them.
 _CACHE_BYTES = 2**26
 # A part that has more is not worth reading by windows.
 _LARGEST_PART = 2**28
+# Pixels of an image that may be in memory as a whole, with its map: more would take more than a GB.
+_WHOLE_PIXELS = 2**25
+_VALUES_PREFIX = ".axial-deeplab-values-"
 _SAMPLED = 16  # windows that show what values an image has
 _SAMPLED_SIDE = 512
 _PALETTE, _YCBCR, _RGB = 3, 6, 2
@@ -40,7 +44,8 @@ class LargeImage:
     Args:
         name: what messages call it.
         size: (height, width) in pixels.
-        value_range: which values are black and white where they are not 8 bits.
+        value_range: which values are black and white where they are not 8 bits; None where only the stored
+            values are read.
         channels: channels of the file; None shows RGB.
         placed: what the file says of its place: tags of a GeoTIFF, scales of an OME-Zarr.
     """
@@ -48,13 +53,17 @@ class LargeImage:
     placed: Mapping[str, Any]
 
     def __init__(
-        self, name: str, size: tuple[int, int], value_range: ValueRange, channels: Channels | None = None
+        self,
+        name: str,
+        size: tuple[int, int],
+        value_range: ValueRange | None,
+        channels: Channels | None = None,
     ) -> None:
         if 0 in size:
             raise ValueError(f"{name} must have pixels, got {size[0]} x {size[1]}; give another image")
         self.name, self.size, self.value_range, self.channels = name, size, value_range, channels
         self.placed = {}
-        self.value_ranges: tuple[ValueRange, ...] = (value_range,)
+        self.value_ranges: tuple[ValueRange, ...] = () if value_range is None else (value_range,)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Return the pixels of a window, (h, w, 3), uint8; or its channels (h, w, C).
@@ -64,6 +73,16 @@ class LargeImage:
         """
         return as_shown(self._stored(window), *self.value_ranges)
 
+    def values(self, window: Window) -> NDArray[Any]:
+        """Return the values of a window (h, w, C) as `stored_values` gives those of the whole.
+
+        Raises:
+            ValueError: it cannot be decoded.
+        """
+        stored = self._stored(window)
+        is_turned = stored.white_is_zero and stored.values.dtype == np.uint8 and not stored.is_separate
+        return 255 - stored.values if is_turned else stored.values
+
     def close(self) -> None:
         """Close the file."""
 
@@ -72,7 +91,9 @@ class LargeImage:
 
     def _fit_range(self) -> None:
         """Set the ranges of values from a sample of the image, if their rule asks for one, and doubt them."""
-        side = _SAMPLED_SIDE
+        if self.value_range is None:
+            return
+        value_range, side = self.value_range, _SAMPLED_SIDE
         windows = cut(self.size, side)
         chosen = windows[:: max(1, len(windows) // _SAMPLED)]
         first = self._stored(chosen[0])
@@ -80,17 +101,18 @@ class LargeImage:
             return
         parts = zip(*(self._stored(window).parts for window in chosen), strict=True)
         samples = [np.concatenate([values.ravel() for values in part]) for part in parts]
-        complaints = (self.value_range.complaint(sample, bits=first.bits) for sample in samples)
+        complaints = (value_range.complaint(sample, bits=first.bits) for sample in samples)
         complaint = next((each for each in complaints if each is not None), None)
         if complaint is not None:
             warnings.warn(f"{self.name} {complaint}", stacklevel=4)
-        if self.value_range.kind == "percentiles":
-            self.value_ranges = tuple(map(self._percentiles, samples))
+        if value_range.kind == "percentiles":
+            self.value_ranges = tuple(_percentiles(sample, value_range) for sample in samples)
 
-    def _percentiles(self, sample: NDArray[Any]) -> ValueRange:
-        finite = sample[np.isfinite(sample)]
-        low, high = np.percentile(finite, self.value_range.numbers) if len(finite) else (0.0, 1.0)
-        return ValueRange(f"{low} {high if high > low else low + 1}")
+
+def _percentiles(sample: NDArray[Any], value_range: ValueRange) -> ValueRange:
+    finite = sample[np.isfinite(sample)]
+    low, high = np.percentile(finite, value_range.numbers) if len(finite) else (0.0, 1.0)
+    return ValueRange(f"{low} {high if high > low else low + 1}")
 
 
 class ArrayImage(LargeImage):
@@ -108,7 +130,7 @@ class ArrayImage(LargeImage):
     """
 
     def __init__(
-        self, values: Any, name: str, value_range: ValueRange, channels: Channels | None = None
+        self, values: Any, name: str, value_range: ValueRange | None, channels: Channels | None = None
     ) -> None:
         shape = tuple(getattr(values, "shape", ()))
         wrong = channels is None and len(shape) == 3 and shape[2] not in (1, 3)
@@ -151,8 +173,7 @@ class DecodedImage(LargeImage):
     ) -> None:
         pixels = read_image(path, value_range=value_range, page=page, channels=channels)
         super().__init__(str(path), (pixels.shape[0], pixels.shape[1]), value_range, channels)
-        self._pixels = Blocks(folder / "pixels", 1, pixels.shape, np.uint8)
-        self._pixels.write(0, pixels)
+        self._pixels = _on_disk(folder / "pixels", pixels)
 
     def _stored(self, window: Window) -> StoredImage:
         return StoredImage(self._pixels.read(0, window.slices), is_separate=self.channels is not None)
@@ -174,13 +195,17 @@ class TiffImage(LargeImage):
     """
 
     def __init__(
-        self, path: Path, value_range: ValueRange, number: int | None, channels: Channels | None = None
+        self,
+        path: Path,
+        value_range: ValueRange | None,
+        number: int | None,
+        channels: Channels | None = None,
     ) -> None:
         import tifffile
 
         self._file = opened(path)
         try:
-            with _damage_of(path):
+            with naming_damage_of(path):
                 tiff = tifffile.TiffFile(self._file)
                 pages: list[Any] = list(tiff.pages)
                 pictures = [page for page in pages if not is_preview(page)] or pages[:1]
@@ -203,7 +228,7 @@ class TiffImage(LargeImage):
                 warnings.warn(
                     f"{path} has {len(same)} pages, of which only the first is read; save the others as "
                     "files of their own",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             super().__init__(str(path), shape, value_range, channels)
             self.placed = {
@@ -293,7 +318,7 @@ class TiffImage(LargeImage):
         across, down = -(-self.size[1] // width), -(-self.size[0] // height)
         bands = page.samplesperpixel
         values = np.full((*window.shape, bands), page.nodata, page.dtype)
-        with _damage_of(self.name), _imagecodecs_named(page):
+        with naming_damage_of(self.name), _imagecodecs_named(page):
             for row in range(window.top // height, -(-window.bottom // height)):
                 for column in range(window.left // width, -(-window.right // width)):
                     for plane in range(bands if self._is_planar else 1):
@@ -302,10 +327,7 @@ class TiffImage(LargeImage):
                             continue
                         top, left = row * height, column * width
                         there = Window(top, left, top + part.shape[0], left + part.shape[1])
-                        shared = Window(
-                            *np.maximum(there[:2], window[:2]).tolist(),
-                            *np.minimum(there[2:], window[2:]).tolist(),
-                        )
+                        shared = window.shared(there)
                         into = (
                             *shared.within(window),
                             slice(plane, plane + 1) if self._is_planar else slice(None),
@@ -314,10 +336,10 @@ class TiffImage(LargeImage):
         return self._as_stored(values)
 
     def _mapped(self, window: Window) -> NDArray[Any]:
-        import tifffile
-
-        with _damage_of(self.name):
-            mapped = tifffile.memmap(self.name, page=self._place, mode="r")
+        page = self._page
+        dtype = page.dtype.newbyteorder(page.parent.byteorder)
+        with naming_damage_of(self.name):
+            mapped = np.memmap(self.name, dtype, "r", page.dataoffsets[0], page.shape)
             if self._is_planar:
                 mapped = np.moveaxis(mapped, 0, 2)
             values = np.array(mapped[window.slices])
@@ -356,9 +378,9 @@ class ZarrImage(ArrayImage):
         ValueError: zarr is missing, or the folder holds no image in grey or RGB.
     """
 
-    def __init__(self, path: Path, value_range: ValueRange, channels: Channels | None = None) -> None:
+    def __init__(self, path: Path, value_range: ValueRange | None, channels: Channels | None = None) -> None:
         zarr = require_zarr(path)
-        with _damage_of(path, "an OME-Zarr image"):
+        with naming_damage_of(path, "an OME-Zarr image"):
             node = zarr.open(path, mode="r")
             attributes, place = _multiscale(node)
             zarr_format = node.metadata.zarr_format
@@ -428,19 +450,77 @@ def open_image(
     path = Path(source)
     if path.is_dir():
         return ZarrImage(path, value_range, channels)
-    with opened(path) as file:
-        is_tiff = file.read(4) in MAGIC
-    if not is_tiff:
+    image = _tiff_of_windows(path, value_range, page, channels)
+    if isinstance(image, TiffImage):
+        return image
+    try:
         return DecodedImage(path, folder, value_range, page, channels)
+    except (ValueError, MemoryError):
+        if image is None or channels is not None:  # which that reader finds in other places, too
+            raise
+        raise ValueError(f"{path} {image}") from None
+
+
+def _tiff_of_windows(
+    path: Path, value_range: ValueRange | None, page: int | None, channels: Channels | None
+) -> TiffImage | UnsupportedImageError | None:
+    """Open a TIFF, or return why windows of it cannot be read; None of other files."""
+    with opened(path) as file:
+        if file.read(4) not in MAGIC:
+            return None
     try:
         return TiffImage(path, value_range, page, channels)
     except UnsupportedImageError as error:
-        try:
-            return DecodedImage(path, folder, value_range, page, channels)
-        except (ValueError, MemoryError):
-            if channels is not None:  # which that reader finds in other places, too
-                raise
-            raise ValueError(f"{path} {error}") from None
+        return error
+
+
+@contextlib.contextmanager
+def open_values(
+    path: Path,
+    folder: Path,
+    size: tuple[int, int],
+    page: int | None = None,
+    channels: Channels | None = None,
+) -> Iterator[Callable[[Window], NDArray[Any]]]:
+    """Yield what reads windows (h, w, C) of the values that `stored_values` gives of the whole.
+
+    Args:
+        path: image file or OME-Zarr folder; it has been opened before, so that what is odd in it is told.
+        folder: for the values of large files that are decoded whole.
+        size: (height, width) of the image in pixels.
+        page: see `stored_values`.
+        channels: see `stored_values`.
+
+    Raises:
+        ValueError: the image is damaged.
+        OSError: the file cannot be opened, or the values not be written.
+    """
+    if path.is_dir():
+        yield KeptSquares(size, _SAMPLED_SIDE, ZarrImage(path, None, channels).values).read
+        return
+    if fits_as_a_whole(size):
+        whole = stored_values(path, page=page, channels=channels)
+        yield lambda window: whole[window.slices]
+        return
+    image = _tiff_of_windows(path, None, page or 1, channels)
+    if isinstance(image, TiffImage):
+        with contextlib.closing(image):
+            yield image.values
+        return
+    with temporary_directory(folder, _VALUES_PREFIX) as scratch:
+        blocks = _on_disk(scratch / "values", stored_values(path, page=page, channels=channels))
+        yield lambda window: blocks.read(0, window.slices)
+
+
+def _on_disk(path: Path, values: NDArray[Any]) -> Blocks:
+    blocks = Blocks(path, 1, values.shape, values.dtype)
+    blocks.write(0, values)
+    return blocks
+
+
+def fits_as_a_whole(size: tuple[int, int]) -> bool:
+    """Whether an image of (height, width) may be in memory with all its pixels."""
+    return size[0] * size[1] <= _WHOLE_PIXELS
 
 
 def read_whole(
@@ -508,7 +588,7 @@ def _written_again(tag: Any) -> tuple[int, int, int, Any, bool]:
 
 
 @contextlib.contextmanager
-def _damage_of(path: str | os.PathLike[str], kind: str = "a complete TIFF") -> Iterator[None]:
+def naming_damage_of(path: str | os.PathLike[str], kind: str = "a complete TIFF") -> Iterator[None]:
     """Name the file in all that its reader raises: it trusts the file, so that damage shows as any error."""
     try:
         yield

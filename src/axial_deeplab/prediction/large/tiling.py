@@ -41,6 +41,15 @@ class Window(NamedTuple):
             min(size[1], self.right + margin),
         )
 
+    def shared(self, other: "Window") -> "Window":
+        """Return what both windows have."""
+        return Window(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """Return rows and columns of this window in the array that shows an outer one."""
         top, left = self.top - outer.top, self.left - outer.left

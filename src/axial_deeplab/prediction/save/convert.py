@@ -6,42 +6,42 @@ import numpy as np
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import ImageId
-from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.save.coco_instances import coco_annotation
-from axial_deeplab.prediction.save.instances import find_instances
+from axial_deeplab.prediction.save.instances import each_instance
 from axial_deeplab.prediction.save.kinds import require_package
 
 
-def to_coco_instances(panoptic: Panoptic, categories: Categories, image_id: ImageId) -> list[dict[str, Any]]:
+def to_coco_instances(labels: Labels, categories: Categories, image_id: ImageId) -> list[dict[str, Any]]:
     """Return what `Prediction.to_coco_instances` does."""
     require_package("pycocotools", "coco", "to_coco_instances")
-    return [coco_annotation(each, panoptic.size, image_id) for each in find_instances(panoptic, categories)]
+    return [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
 
 
-def to_supervision(panoptic: Panoptic, categories: Categories) -> Any:
+def to_supervision(labels: Labels, categories: Categories) -> Any:
     """Return what `Prediction.to_supervision` does."""
     require_package("supervision", None, "to_supervision")
     import supervision
 
-    found = find_instances(panoptic, categories)
+    found = list(each_instance(labels, categories))
     boxes = np.array([each.bbox for each in found], dtype=np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    masks = [each.full_mask(panoptic.size) for each in found]
+    masks = [each.full_mask(labels.size) for each in found]
     return supervision.Detections(
         xyxy=boxes,
-        mask=np.array(masks, dtype=bool).reshape(-1, *panoptic.size),
+        mask=np.array(masks, dtype=bool).reshape(-1, *labels.size),
         class_id=np.array([each.train_id for each in found], dtype=int),
         confidence=np.array([np.nan if each.score is None else each.score for each in found], dtype=float),
         data={"class_name": np.array([each.category.name for each in found], dtype=str)},
     )
 
 
-def to_fiftyone(panoptic: Panoptic, categories: Categories) -> Any:
+def to_fiftyone(labels: Labels, categories: Categories) -> Any:
     """Return what `Prediction.to_fiftyone` does."""
     require_package("fiftyone", None, "to_fiftyone")
     import fiftyone
 
-    height, width = panoptic.size
+    height, width = labels.size
     return fiftyone.Detections(
         detections=[
             fiftyone.Detection(
@@ -50,6 +50,6 @@ def to_fiftyone(panoptic: Panoptic, categories: Categories) -> Any:
                 mask=each.mask,
                 confidence=each.score,
             )
-            for each in find_instances(panoptic, categories)
+            for each in each_instance(labels, categories)
         ]
     )

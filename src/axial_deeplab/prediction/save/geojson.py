@@ -3,6 +3,8 @@
 import json
 import uuid
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.outlines import Ring
 from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.util.json_files import text_of_items
 
 
-def write_geojson(path: Path, picture: Picture) -> None:
+@contextmanager
+def open_geojson(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
     """Write a feature for each thing: its outline, and QuPath's object type, classification and measurements.
 
     Source:
@@ -31,8 +35,10 @@ def write_geojson(path: Path, picture: Picture) -> None:
             "coordinates of the map, but does not name them: set them where it is read",
             stacklevel=2,
         )
-    document["features"] = [_feature(each, picture.name, transform) for each in picture.instances]
-    path.write_text(json.dumps(document), encoding="utf-8")
+    document["features"] = []
+    before, after = json.dumps(document)[:-2], "]}"
+    with text_of_items(path, before, ", ", after) as add:
+        yield lambda instance: add(json.dumps(_feature(instance, picture.name, transform)))
 
 
 def _feature(instance: Instance, name: str, transform: NDArray[np.float64] | None) -> dict[str, Any]:

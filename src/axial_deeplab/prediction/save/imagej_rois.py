@@ -1,6 +1,8 @@
 """Sets of ImageJ's regions of interest, which its ROI Manager opens; extra `imagej`."""
 
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +17,40 @@ _MOVE_TO, _LINE_TO, _CLOSE = 0.0, 1.0, 4.0
 _NOT_IN_NAMES = dict.fromkeys(map(ord, '/\\:*?"<>|'), "_")
 
 
-def write_rois(path: Path, picture: Picture) -> None:
+def why_no_rois(size: tuple[int, int]) -> str | None:
+    """Return why a picture of (height, width) can have no ROIs, None if it can."""
+    if max(size) <= LARGEST_SIDE:
+        return None
+    height, width = size
+    return (
+        f"rois must be of pictures of at most {LARGEST_SIDE} pixels a side, got {height} x {width} "
+        "(height x width); save labels or geojson instead"
+    )
+
+
+@contextmanager
+def open_rois(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
     """Write a region for each thing: traced as by the wand, or composite if it has holes or parts.
 
     Args:
         path: the zip file.
-        picture: what was found.
-
-    Raises:
-        ValueError: the picture is too large.
+        picture: what was found, of a size that `why_no_rois` has nothing against.
 
     Source:
         ImageJ, ij/io/RoiDecoder.java.
     """
-    if max(picture.result.size) > LARGEST_SIDE:
-        height, width = picture.result.size
-        raise ValueError(
-            f"rois must be of pictures of at most {LARGEST_SIDE} pixels a side, got {height} x {width} "
-            "(height x width); save labels or geojson instead"
-        )
     # Of a stack they belong to the page that was seen; pages of all channels together are none of ImageJ's.
     position = 0 if picture.page is None or picture.channels is not None else picture.page
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for instance in picture.instances:
+
+        def add(instance: Instance) -> None:
             roi = _roi(instance)
             roi.position = position
-            archive.writestr(f"{roi.name.translate(_NOT_IN_NAMES)}.roi", roi.tobytes())
+            # Without the time of day, so that the file is the same whenever it is written again.
+            member = zipfile.ZipInfo(f"{roi.name.translate(_NOT_IN_NAMES)}.roi")
+            archive.writestr(member, roi.tobytes(), zipfile.ZIP_DEFLATED)
+
+        yield add
 
 
 def _roi(instance: Instance) -> Any:

@@ -1,95 +1,111 @@
 """The things of a segmentation one by one, numbered, as the writers of files take them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.map import Panoptic, PanopticMap, measure_segments
+from axial_deeplab.panoptic.map import IntArray, Panoptic
+from axial_deeplab.prediction.labels import BAND_PIXELS, Labels
+from axial_deeplab.prediction.large.tiling import Window
 from axial_deeplab.prediction.save.outlines import Polygon, trace_outlines
+
+
+class Band(NamedTuple):
+    """Some rows of the box of a thing: where they are in the picture, and which pixels (h, w) are its own."""
+
+    window: Window
+    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Instance:
     """A thing that was found.
 
-    Shapes:
-        mask (h, w), its box.
-
     Args:
         number: 1, 2, ... in its picture, in the order of classes; the same in all files and pictures.
         train_id: its class, an index into the categories.
         category: its class.
         score: confidence, 0 to 1; None if nobody knows.
-        left: column of its box.
-        top: row of its box.
-        mask: which pixels of the box are its own.
+        area: pixels.
+        window: its box.
+        label: its label in the picture.
+        read: returns the labels of a window of the picture.
     """
 
     number: int
     train_id: int
     category: Category
     score: float | None
-    left: int
-    top: int
-    mask: NDArray[np.bool_]
-
-    @cached_property
-    def area(self) -> int:
-        """Pixels."""
-        return int(np.count_nonzero(self.mask))
+    area: int
+    window: Window
+    label: int
+    read: Callable[[Window], IntArray]
 
     @property
     def bbox(self) -> tuple[int, int, int, int]:
         """Left, top, width and height in pixels."""
-        return self.left, self.top, self.mask.shape[1], self.mask.shape[0]
+        height, width = self.window.shape
+        return self.window.left, self.window.top, width, height
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which pixels (h, w) of its box are its own."""
+        return self._mask(self.window)
+
+    def bands(self) -> Iterator[Band]:
+        """Yield its box from top to bottom: at once, but for a large one, lest the memory hold its mask."""
+        top, left, bottom, right = self.window
+        rows = max(1, BAND_PIXELS // (right - left))
+        if rows >= bottom - top:
+            yield Band(self.window, self.mask)
+            return
+        for start in range(top, bottom, rows):
+            window = Window(start, left, min(bottom, start + rows), right)
+            yield Band(window, self._mask(window))
 
     @cached_property
     def polygons(self) -> list[Polygon]:
         """Its outlines in the picture; see `trace_outlines`."""
-        return trace_outlines(self.mask, self.left, self.top)
+        return trace_outlines((band.mask for band in self.bands()), self.window.left, self.window.top)
 
     def full_mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Return its pixels in the picture of (height, width)."""
         full = np.zeros(size, dtype=bool)
-        full[self.rows_and_columns] = self.mask
+        full[self.window.slices] = self.mask
         return full
 
-    @property
-    def rows_and_columns(self) -> tuple[slice, slice]:
-        """Where its box is in the picture."""
-        height, width = self.mask.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+    def _mask(self, window: Window) -> NDArray[np.bool_]:
+        return self.read(window) == self.label
+
+
+def each_instance(labels: Labels, categories: Categories) -> Iterator[Instance]:
+    """Yield the things of a picture in the order of their classes, then of their ids.
+
+    Those of a class follow each other from top to bottom: a file of labels is thus read once for each class.
+
+    Args:
+        labels: what was found.
+        categories: its label space.
+    """
+    number = 0
+    for segment in labels.table.segments():
+        category = categories[segment.train_id]
+        if not category.is_thing:
+            continue
+        assert segment.bbox is not None
+        left, top, width, height = segment.bbox
+        number += 1
+        window = Window(top, left, top + height, left + width)
+        yield Instance(
+            number, segment.train_id, category, segment.score, segment.area, window, segment.id, labels.read
+        )
 
 
 def find_instances(panoptic: Panoptic, categories: Categories) -> list[Instance]:
-    """Return the things of a segmentation in the order of their classes, then of their ids.
-
-    Args:
-        panoptic: the segmentation.
-        categories: its label space.
-    """
-    values, _, boxes = (column.tolist() for column in measure_segments(panoptic.map))
-    box_of = dict(zip(values, boxes, strict=True))
-    things = sorted(
-        (s for s in panoptic.segments if categories[s.train_id].is_thing and s.id in box_of),
-        key=lambda segment: (segment.train_id, segment.id),
-    )
-    instances = []
-    for number, segment in enumerate(things, start=1):
-        left, top, width, height = box_of[segment.id]
-        mask = panoptic.map[top : top + height, left : left + width] == segment.id
-        category = categories[segment.train_id]
-        instances.append(Instance(number, segment.train_id, category, segment.score, left, top, mask))
-    return instances
-
-
-def numbered_map(instances: Sequence[Instance], size: tuple[int, int]) -> PanopticMap:
-    """Return a map of (height, width) with the number of the instance of each pixel, 0 for none."""
-    numbers = np.zeros(size, dtype=np.int32)
-    for instance in instances:
-        numbers[instance.rows_and_columns][instance.mask] = instance.number
-    return numbers
+    """Return the things of a segmentation in memory; see `each_instance`."""
+    return list(each_instance(Labels.of(panoptic), categories))

@@ -1,7 +1,9 @@
 """Which kinds of files predictions can be saved as, and the writing of those that are chosen."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -10,30 +12,42 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.coco_instances import write_coco_instances
-from axial_deeplab.prediction.save.geojson import write_geojson
-from axial_deeplab.prediction.save.imagej_rois import write_rois
+from axial_deeplab.prediction.save.geojson import open_geojson
+from axial_deeplab.prediction.save.imagej_rois import open_rois, why_no_rois
+from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.label_maps import write_class_list, write_classes, write_instances
-from axial_deeplab.prediction.save.labelme import write_labelme
+from axial_deeplab.prediction.save.labelme import open_labelme
 from axial_deeplab.prediction.save.picture import Picture
-from axial_deeplab.prediction.save.table import write_table
-from axial_deeplab.prediction.save.yolo import write_yolo, write_yolo_names
+from axial_deeplab.prediction.save.table import open_table
+from axial_deeplab.prediction.save.yolo import open_yolo, write_yolo_names
 from axial_deeplab.util.files import atomic_path
+
+AddInstance = Callable[[Instance], None]
 
 
 class Kind(NamedTuple):
     """A kind of files.
 
     Args:
-        files: folder, suffix and writer of the files of a picture.
+        maps: folder, suffix and writer of the files of a picture that are written from its labels.
+        things: folder, suffix and opener of the file of a picture that takes its things one by one.
         class_list: name and writer of a file beside the folders that explains the classes.
         package: what it needs that is not always installed, and the extra that has it.
         needs_things: whether it holds nothing but things.
+        why_not: returns why there can be no file of a picture of (height, width), None if there can.
     """
 
-    files: tuple[tuple[str, str, Callable[[Path, Picture], None]], ...] = ()
+    maps: tuple[tuple[str, str, Callable[[Path, Picture], None]], ...] = ()
+    things: tuple[str, str, Callable[[Path, Picture], AbstractContextManager[AddInstance]]] | None = None
     class_list: tuple[str, Callable[[Path, Categories], None]] | None = None
     package: tuple[str, str] | None = None
     needs_things: bool = True
+    why_not: Callable[[tuple[int, int]], str | None] = lambda size: None
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of its files."""
+        return [folder for folder, _, _ in self.maps] + ([self.things[0]] if self.things else [])
 
 
 COCO, COCO_INSTANCES = "coco", "coco-instances"
@@ -41,16 +55,16 @@ COCO, COCO_INSTANCES = "coco", "coco-instances"
 KINDS = {
     COCO: Kind(needs_things=False),
     "labels": Kind(
-        (("labels", ".tif", write_instances), ("labels_classes", ".tif", write_classes)),
-        ("labels_classes.csv", write_class_list),
+        maps=(("labels", ".tif", write_instances), ("labels_classes", ".tif", write_classes)),
+        class_list=("labels_classes.csv", write_class_list),
         needs_things=False,
     ),
     COCO_INSTANCES: Kind(package=("pycocotools", "coco")),
-    "geojson": Kind((("geojson", ".geojson", write_geojson),)),
-    "rois": Kind((("rois", ".zip", write_rois),), package=("roifile", "imagej")),
-    "csv": Kind((("csv", ".csv", write_table),)),
-    "yolo": Kind((("yolo", ".txt", write_yolo),), ("yolo.yaml", write_yolo_names)),
-    "labelme": Kind((("labelme", ".json", write_labelme),)),
+    "geojson": Kind(things=("geojson", ".geojson", open_geojson)),
+    "rois": Kind(things=("rois", ".zip", open_rois), package=("roifile", "imagej"), why_not=why_no_rois),
+    "csv": Kind(things=("csv", ".csv", open_table)),
+    "yolo": Kind(things=("yolo", ".txt", open_yolo), class_list=("yolo.yaml", write_yolo_names)),
+    "labelme": Kind(things=("labelme", ".json", open_labelme)),
 }
 
 
@@ -94,26 +108,45 @@ class Saver:
 
     def earlier_files(self) -> list[str]:
         """Return the names of files and folders of any kind but COCO's that are in the output already."""
-        names = {f"{folder}/": None for kind in KINDS.values() for folder, _, _ in kind.files}
+        names = {f"{folder}/": None for kind in KINDS.values() for folder in kind.folders}
         names[self._instances_json.name] = None
         return [name for name in names if (self.output / name).exists()]
 
     def add(self, picture: Picture, stem: str) -> None:
-        """Write the files of a picture.
+        """Write the files of a picture; a warning tells of a kind that cannot hold it.
+
+        All kinds take each thing in turn, so that a file of labels is read once for them.
 
         Args:
             picture: what was found in it.
             stem: path of its files below the folder of a kind, without suffix.
 
         Raises:
-            ValueError: a kind cannot hold the picture, or the stem leaves the folder.
+            ValueError: the picture cannot be read again, or the stem leaves the folder.
             OSError: a file cannot be written.
         """
         self._begin()
-        for kind in self.kinds.values():
-            for folder, suffix, write in kind.files:
-                with atomic_path(path_in_folder(self.output / folder, f"{stem}{suffix}")) as temporary:
-                    write(temporary, picture)
+
+        def place(folder: str, suffix: str) -> AbstractContextManager[Path]:
+            return atomic_path(path_in_folder(self.output / folder, f"{stem}{suffix}"))
+
+        with ExitStack() as stack:
+            adders = []
+            for kind in self.kinds.values():
+                reason = kind.why_not(picture.labels.size)
+                if reason is not None:
+                    warnings.warn(f"{picture.path}: {reason}; all else is written", stacklevel=2)
+                    continue
+                for folder, suffix, write in kind.maps:
+                    with place(folder, suffix) as temporary:
+                        write(temporary, picture)
+                if kind.things is not None:
+                    folder, suffix, open_file = kind.things
+                    temporary = stack.enter_context(place(folder, suffix))
+                    adders.append(stack.enter_context(open_file(temporary, picture)))
+            for instance in picture.instances() if adders else ():
+                for add in adders:
+                    add(instance)
 
     def close(self, writer: PanopticWriter) -> None:
         """Write the files of all pictures together.
@@ -126,7 +159,7 @@ class Saver:
         """
         if COCO_INSTANCES in self.kinds:
             with atomic_path(self._instances_json) as temporary:
-                write_coco_instances(temporary, writer)
+                write_coco_instances(temporary, writer, self.output)
 
     @property
     def _instances_json(self) -> Path:

@@ -2,18 +2,23 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.outlines import joined
 from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.util.json_files import text_of_items
 
 # The version of labelme whose files these are.
 VERSION = "5.5.0"
 
 
-def write_labelme(path: Path, picture: Picture) -> None:
+@contextmanager
+def open_labelme(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
     """Write a polygon for each part of each thing; parts of one thing share a `group_id`.
 
     Holes are bridged to the outline around them. The picture is named from where the file lies.
@@ -22,17 +27,24 @@ def write_labelme(path: Path, picture: Picture) -> None:
         path: the JSON file, in its folder.
         picture: what was found.
     """
-    height, width = picture.result.size
+    height, width = picture.labels.size
     document: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
-        "shapes": [shape for instance in picture.instances for shape in _shapes(instance)],
+        "shapes": [],
         "imagePath": _path_from(path.parent, picture.path),
         "imageData": None,
         "imageHeight": height,
         "imageWidth": width,
     }
-    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    before, shapes, after = json.dumps(document, indent=2).partition('"shapes": [')
+    with text_of_items(path, f"{before}{shapes}", ",", f"\n  {after}") as add:
+
+        def add_shapes(instance: Instance) -> None:
+            for shape in _shapes(instance):
+                add("\n" + indent(json.dumps(shape, indent=2), "    "))
+
+        yield add_shapes
 
 
 def _shapes(instance: Instance) -> list[dict[str, Any]]:

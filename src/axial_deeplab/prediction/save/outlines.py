@@ -5,7 +5,8 @@ the picture and (c + 0.5, r + 0.5) the center of the pixel. A pixel belongs to a
 which leaves no doubt: all corners are whole numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +19,18 @@ Polygon = list[Ring]
 _NW, _NE, _SW, _SE = 1, 2, 4, 8
 
 
-def trace_outlines(mask: NDArray[np.bool_], left: int = 0, top: int = 0) -> list[Polygon]:
+def trace_outlines(bands: Iterable[NDArray[np.bool_]], left: int = 0, top: int = 0) -> list[Polygon]:
     """Return the outlines of a region: a polygon for each part, whose pixels touch at their sides.
 
     Rings have no corner twice and never cross; they may touch at corners. Outlines run clockwise as the
     picture is seen, holes counterclockwise, so that the even-odd and the nonzero rule fill alike.
 
-    Shapes:
-        mask (H, W).
-
     Args:
-        mask: pixels of the region.
-        left: column of the mask's first pixel in the picture.
-        top: row of the mask's first pixel in the picture.
+        bands: which pixels are of the region, from top to bottom, any number of rows (h, W) at a time.
+        left: column of the first pixel in the picture.
+        top: row of the first pixel in the picture.
     """
-    y, x, kind = _corners(mask)
+    y, x, kind = _corners(bands)
     rings = list(_rings(y, x, kind))
     areas = [_signed_area(ring) for ring in rings]
     shift = np.array([left, top])
@@ -60,20 +58,33 @@ def joined(polygons: Sequence[Polygon]) -> Ring:
     return np.concatenate([first, start, *loops[:-1]])
 
 
-def _corners(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+def _corners(
+    bands: Iterable[NDArray[np.bool_]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
     """Return row, column and kind of all corners in reading order; where two pixels touch there, twice.
 
     The kind says which of the four pixels around the corner are in the region.
     """
-    padded = np.pad(mask, 1).astype(np.uint8)
-    kinds = padded[:-1, :-1] * _NW + padded[:-1, 1:] * _NE + padded[1:, :-1] * _SW + padded[1:, 1:] * _SE
-    turns = np.zeros(16, np.int64)
+    turns = np.zeros(16, np.uint8)
     turns[[1, 2, 4, 8, 7, 11, 13, 14]] = 1
     turns[[_NW + _SE, _NE + _SW]] = 2
-    count = turns[kinds]
-    y, x = np.nonzero(count)
-    times = count[y, x]
-    return np.repeat(y, times), np.repeat(x, times), np.repeat(kinds[y, x], times)
+    found = []
+    first, above = 0, np.zeros((1, 2), np.uint8)
+    for band in chain(bands, [np.zeros((1, 0), bool)]):  # below the last row there is nothing
+        width = band.shape[1] or above.shape[1] - 2
+        padded = np.zeros((len(band) + 1, width + 2), np.uint8)
+        if first:
+            padded[:1] = above
+        if band.size:
+            padded[1:, 1:-1] = band
+        kinds = padded[:-1, :-1] * _NW + padded[:-1, 1:] * _NE + padded[1:, :-1] * _SW + padded[1:, 1:] * _SE
+        count = turns[kinds]
+        y, x = np.nonzero(count)
+        times = count[y, x]
+        found.append((np.repeat(y + first, times), np.repeat(x, times), np.repeat(kinds[y, x], times)))
+        first, above = first + len(band), padded[-1:]
+    ys, xs, of_corners = zip(*found, strict=True)
+    return np.concatenate(ys), np.concatenate(xs), np.concatenate(of_corners)
 
 
 def _rings(y: NDArray[np.int64], x: NDArray[np.int64], kind: NDArray[np.uint8]) -> Iterator[Ring]:

@@ -3,6 +3,7 @@
 import html
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
-from axial_deeplab.data.images import stored_values
 from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic
-from axial_deeplab.prediction.save.instances import Instance, find_instances
+from axial_deeplab.prediction.labels import Labels
+from axial_deeplab.prediction.save.instances import Instance, each_instance
 from axial_deeplab.util.files import opened
 
 _MICROMETERS = {
@@ -54,7 +54,7 @@ class Picture:
     Args:
         path: file of the picture.
         name: its name, or path below its folder.
-        result: the segmentation.
+        labels: the segmentation.
         categories: its label space.
         page: page of the file that was seen, from 1 on; None for the first.
         channels: channels of the file that were seen; None for RGB.
@@ -62,30 +62,19 @@ class Picture:
 
     path: Path
     name: str
-    result: Panoptic
+    labels: Labels
     categories: Categories
     page: int | None = None
     channels: Channels | None = None
 
-    @cached_property
-    def instances(self) -> list[Instance]:
-        """The things."""
-        return find_instances(self.result, self.categories)
+    def instances(self) -> Iterator[Instance]:
+        """Yield the things."""
+        return each_instance(self.labels, self.categories)
 
     @cached_property
     def grid(self) -> PixelGrid:
         """What the file says of its pixels."""
         return read_grid(self.path, page=self.page)
-
-    @cached_property
-    def values(self) -> NDArray[Any]:
-        """The values of the file (H, W, C), as they are stored; one channel if all are the same colors."""
-        if self.path.is_dir():
-            raise ValueError(f"{self.path} must be a file for csv, got a folder of OME-Zarr; leave out csv")
-        values = stored_values(self.path, page=self.page, channels=self.channels)
-        if self.channels is not None:
-            return values
-        return values[..., :1] if (values == values[..., :1]).all() else values
 
 
 def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:

@@ -1,15 +1,19 @@
 """Labels of YOLO segmentation: a line for each thing, class and outline in parts of the picture."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.outlines import joined
 from axial_deeplab.prediction.save.picture import Picture
 
 
-def write_yolo(path: Path, picture: Picture) -> None:
+@contextmanager
+def open_yolo(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
     """Write the things of a picture; holes and parts are bridged into one line, as ultralytics does.
 
     Args:
@@ -17,12 +21,15 @@ def write_yolo(path: Path, picture: Picture) -> None:
         picture: what was found.
     """
     classes = {train_id: place for place, train_id in enumerate(picture.categories.thing_ids)}
-    size = picture.result.size[::-1]
-    lines = []
-    for instance in picture.instances:
-        parts = (joined(instance.polygons) / size).ravel().tolist()
-        lines.append(" ".join([str(classes[instance.train_id]), *(f"{part:.9g}" for part in parts)]))
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    size = picture.labels.size[::-1]
+    with path.open("w", encoding="utf-8") as file:
+
+        def add(instance: Instance) -> None:
+            parts = (joined(instance.polygons) / size).ravel().tolist()
+            words = [str(classes[instance.train_id]), *(f"{part:.9g}" for part in parts)]
+            file.write(f"{' '.join(words)}\n")
+
+        yield add
 
 
 def write_yolo_names(path: Path, categories: Categories) -> None:
