@@ -86,9 +86,12 @@ def test_logits_are_moved_three_times(tmp_path):
         value.name: math.prod(side.dim_value for side in value.type.tensor_type.shape.dim)
         for value in inferred
     }
-    moved = [sizes.get(node.output[0], 0) for node in model.graph.node if node.op_type == "Transpose"]
+    moves = [node for node in model.graph.node if node.op_type == "Transpose"]
+    moved = [sizes.get(node.output[0], 0) for node in moves]
     # The terms of the keys beside those of the queries, both as rows, the weights beside the table.
     assert [moved.count(2 * lines * length**2) for length, lines in ((23, 29), (29, 23))] == [3, 3]
+    # What turns into rows is an image, channels last.
+    assert sum(list(node.attribute[0].ints) == [0, 3, 1, 2] for node in moves) == 2
     # No map of channels lies between the layers.
     assert len(moved) == 28
     assert_equal(in_onnxruntime(model), network, x, tolerance=1e-4)

@@ -320,7 +320,14 @@ def _attention(
         gathered = op.Gather(table, op.Add(op.Clip(distances, -farthest, farthest), farthest), axis=0)
         return op.Transpose(gathered, perm=perm)
 
-    rows_q, rows_k, rows_v = rows(rel_q, (0, 1, 2)), rows(rel_k, (1, 0, 2)), rows(rel_v, (0, 1, 2))
+    def as_image(table: Any) -> Any:
+        """Return a table of rows with an axis in front, so that its terms are images (1, o, p, X)."""
+        if table is None:
+            return None
+        return op.Unsqueeze(table, [0]) if is_free else table[None]
+
+    rows_q, rows_k = as_image(rows(rel_q, (0, 1, 2))), as_image(rows(rel_k, (1, 0, 2)))
+    rows_v = rows(rel_v, (0, 1, 2))
     absent: Any = None  # (o, p)
     if span:
         if is_free:
@@ -338,13 +345,16 @@ def _attention(
             q = cut(q, 0, 0, _WHOLE, stride)
         by_key = op.Transpose(op.Reshape(k, [0, -1, key_dim]), perm=[1, 2, 0])
         logits = op.MatMul(swapped(scaled(q, 0, lines)), by_key)  # (X, o, p)
-        terms = []  # (o, p, X)
+        terms = []  # (1, o, p, X)
         if rows_q is not None:
             terms.append(op.MatMul(rows_q, transposed(scaled(q, 1, lines))))
         if rows_k is not None:
-            terms.append(swapped(op.MatMul(rows_k, transposed(scaled(k, 2, lines)))))
+            term = op.MatMul(rows_k, transposed(scaled(k, 2, lines)))
+            terms.append(op.Transpose(term, perm=[0, 2, 1, 3]))
         if terms:
-            logits = op.Add(logits, op.Transpose(reduce(op.Add, terms), perm=[2, 0, 1]))
+            # OpenVINO moves the channels of an image to the front faster than the last of three axes.
+            by_line = op.Transpose(reduce(op.Add, terms), perm=[0, 3, 1, 2])
+            logits = op.Add(logits, op.Squeeze(by_line, [0]))
         if absent is not None:
             logits = op.Add(logits, absent)
         attention = op.Softmax(logits, axis=-1)
