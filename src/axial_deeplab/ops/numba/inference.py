@@ -30,7 +30,7 @@ COLUMNS = 26
 
 HEADS = SQUARE  # Those of a unit.
 LINES_OF_UNIT = LANES // HEADS
-PAIR = 2  # Positions, or channels of values, that are computed together: they share what is loaded.
+PAIR = 2  # Positions that are computed together: they share what is loaded.
 
 
 def table_margin(stride: int) -> int:
@@ -214,7 +214,7 @@ def neighboring_logits(
     target: Pointer,
 ) -> None:
     """Set (size, ROWS) vectors: the logits of four queries with so many positions."""
-    for p in range(0, size, 2):
+    for p in range(0, size, PAIR):
         first, second = pair_of_logits(
             query_tile,
             simd.advance(keys, 2 * p * head_dim * LANES),
