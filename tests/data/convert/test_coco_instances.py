@@ -110,6 +110,8 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
             lambda d: d["images"][0].update(file_name="x.png"),
             "images must have all files of the JSON, got no",
         ),
+        (lambda d: d["images"][1].update(file_name="5.png"), "5.png under the ids 5 and 6; remove one"),
+        (lambda d: d["images"][1].update(file_name="./5.png"), "5.png under the ids 5 and 6; remove one"),
         (lambda d: d.update(images=[], annotations=[]), "images must list at least one image, got none"),
         (
             lambda d: d["categories"][0].update(id=7),

@@ -1335,6 +1335,34 @@ def test_what_was_converted_before_does_not_hide_the_files_of_the_tool(
     assert "first/images" in printed
 
 
+@pytest.mark.parametrize("kind", ["coco", "coco-panoptic"])
+def test_a_picture_under_two_ids_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has one map: the objects of one of its ids would be lost."""
+    if kind == "coco":
+        pytest.importorskip("pycocotools")
+        root = shutil.copytree(FIXTURES / "roboflow", tmp_path / "data")
+        path = root / "train/_annotations.coco.json"
+        document = json.loads(path.read_text())
+        document["images"].append({**document["images"][0], "id": 77})
+    else:
+        root = tmp_path / "data"
+        words = (FIXTURES / "labelme", "--output", root, "--copy-images", "--background", "rest")
+        assert convert(capsys, *words)[0] == 0
+        path = root / "panoptic.json"
+        document = json.loads(path.read_text())
+        document["images"].append({**document["images"][0], "id": 77})
+        document["annotations"].append({**document["annotations"][0], "image_id": 77})
+    path.write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert f"{document['images'][0]['file_name']} " in line
+    assert "remove one" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_parts_of_panoptic_data_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (FIXTURES / "labelme", "--output", tmp_path / "data", "--copy-images", "--background", "rest")
     assert convert(capsys, *words, "--hold-out", 2)[0] == 0

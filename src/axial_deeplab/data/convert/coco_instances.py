@@ -62,8 +62,8 @@ def coco_instances_to_convert(
         The images in the order of the file, and the categories.
 
     Raises:
-        ValueError: pycocotools is missing, the JSON is not valid, an annotation has no image or category, or
-            none has an outline.
+        ValueError: pycocotools is missing, the JSON is not valid, a picture has two ids, an annotation has no
+            image or category, or none has an outline.
         OSError: the JSON cannot be opened, or an image is missing.
     """
     _require_pycocotools()
@@ -80,6 +80,7 @@ def coco_instances_to_convert(
     for photo in photos.values():
         if not photo.is_file():
             raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
+    _refuse_repeated(photos, path)
     annotations = _annotations_of_images(outlines, entries, categories, path)
     background_id = categories.names.index(background) if background is not None else None
 
@@ -113,6 +114,18 @@ def coco_instances_to_convert(
         for image_id, photo in photos.items()
     ]
     return unwritten, categories
+
+
+def _refuse_repeated(photos: Mapping[ImageId, Path], path: Path) -> None:
+    """Refuse a picture under two ids: it has one map, in which the objects of one of them would be lost."""
+    ids: dict[Path, ImageId] = {}
+    for image_id, photo in photos.items():
+        other = ids.setdefault(photo, image_id)
+        if other != image_id:
+            raise ValueError(
+                f"{path}: images must list each picture once, got {photo} under the ids {other!r} and "
+                f"{image_id!r}; remove one, and give its annotations the image_id of the other"
+            )
 
 
 class _Annotation(NamedTuple):
