@@ -80,6 +80,11 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
             first_segmentation([[1, 2, 3, 4, 5, 6, 7]]),
             "annotations[0] segmentation must be polygons of three or more points",
         ),
+        (first_segmentation([[True, 0, 2, 0, 2, 4]]), "annotations[0] segmentation must be polygons"),
+        (
+            first_segmentation({"size": [4, 6], "counts": [True, 23]}),
+            "annotations[0] counts must be the lengths",
+        ),
         (first_segmentation("none"), "annotations[0] segmentation must be polygons of three or more points"),
         (
             lambda d: [e.update(segmentation=[], bbox=[0, 0, 2, 2]) for e in d["annotations"]],

@@ -34,7 +34,7 @@ from axial_deeplab.panoptic.coco_json import (
     warn_of_names,
 )
 from axial_deeplab.panoptic.map import Panoptic
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import clipped, shortened
 
 # Pixels from the image, more than any polygon can mean.
 FARTHEST = 1e5
@@ -221,7 +221,7 @@ def _warn_of_areas(annotations: list[_Annotation], drawn: list[NDArray[np.bool_]
         declared = each.area if isinstance(each.area, int | float) else area
         # No border is shorter than that of a disc.
         if abs(declared - area) > 2 * area**0.5 and abs(declared - area) > area - _inside(pixels):
-            wrong.append(f"{_short(declared)} for the {area} pixels of {each.where}")
+            wrong.append(f"{clipped(declared)} for the {area} pixels of {each.where}")
     if wrong:
         text = (
             f"has {len(wrong)} annotations whose area is not what is drawn, such as {wrong[0]}, as where "
@@ -342,13 +342,13 @@ def _drawn(segmentation: Any, size: tuple[int, int], where: str) -> _Drawn:
         if not _are_lengths(lengths) or sum(lengths) != height * width:
             raise ValueError(
                 f"{where} counts must be the lengths of runs over {height} x {width} pixels, as a list or "
-                f"packed as a text, got {_short(counts)}; correct the file"
+                f"packed as a text, got {clipped(counts)}; correct the file"
             )
         runs = coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
     else:
         raise ValueError(
             f"{where} segmentation must be polygons of three or more points, or run lengths of size "
-            f"{[height, width]}, got {_short(segmentation)}; correct the file"
+            f"{[height, width]}, got {clipped(segmentation)}; correct the file"
         )
     pixels = coco_mask.decode(runs).astype(bool)
     return _Drawn(pixels, pixels)
@@ -374,12 +374,12 @@ def _is_polygon(polygon: Any) -> bool:
         isinstance(polygon, list)
         and len(polygon) >= 6
         and len(polygon) % 2 == 0
-        and all(isinstance(number, int | float) and abs(number) < FARTHEST for number in polygon)
+        and all(type(number) in (int, float) and abs(number) < FARTHEST for number in polygon)
     )
 
 
 def _are_lengths(lengths: object) -> TypeGuard[list[int]]:
-    return isinstance(lengths, list) and all(isinstance(number, int) and number >= 0 for number in lengths)
+    return isinstance(lengths, list) and all(type(number) is int and number >= 0 for number in lengths)
 
 
 def _unpacked(text: str) -> list[int] | None:
@@ -403,11 +403,6 @@ def _unpacked(text: str) -> list[int] | None:
         lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
         number = shift = 0
     return None if shift else lengths
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _require_pycocotools() -> None:
