@@ -1479,6 +1479,40 @@ def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["b.png"] == []
 
 
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_map_of_two_channels_with_blue_is_named(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also behind the first three, by which the kind is told: its blue would be forgotten."""
+    for number in range(4):
+        for folder, blue in (("maps", 9 * (number == place)), ("images", 0)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new("RGB", (16, 12), (0, 0, blue)).save(tmp_path / folder / f"{number}.png")
+    words = (tmp_path / "maps", "--images", tmp_path / "images", "--format", "two-channel")
+    words += ("--categories", FIXTURES / "two_channel/categories.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+    assert (code, f"{place}.png must have no blue, got 9; give" in printed) == (2, True), printed
+
+
+@pytest.mark.parametrize(
+    ("color", "message"),
+    [
+        ((0, 0, 0), "a.png must be a PNG of 4 channels of 8 bits, got mode RGB"),
+        ((200, 0, 0, 0), "a.png must have classes up to 40 in red, got 200"),
+        ((1, 16, 0, 0), "a.png must have flags up to 15 in green, got 16"),
+    ],
+)
+def test_a_map_that_is_none_of_bdd100k_is_named(
+    color: tuple[int, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "bdd100k", tmp_path / "source")
+    Image.new("RGBA" if len(color) == 4 else "RGB", (16, 12), color).save(root / "bitmasks/a.png")
+    code, printed = convert(capsys, root, "--format", "bdd100k", "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert message in line
+
+
 def test_two_channels_become_what_panopticapi_makes_of_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

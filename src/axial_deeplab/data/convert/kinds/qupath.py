@@ -182,8 +182,8 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
         corners = rings[0][0]
         center, radii = (corners.max(axis=0) + corners.min(axis=0)) / 2, np.ptp(corners, axis=0) / 2
         return [Shape(name, where, (ellipse(*center, *radii, where=where),))]
-    key = where if len(parts) > 1 else None
-    return [Shape(name, where, lines, part_of=key) for lines in rings]
+    part_of = where if len(parts) > 1 else None
+    return [Shape(name, where, lines, part_of=part_of) for lines in rings]
 
 
 def _class_of(feature: Any, where: str) -> str | None:
