@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories, whole_number
 from axial_deeplab.util.files import bytes_of
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import clipped, shortened
 
 # An id is a color: three channels of 8 bits.
 MAX_ID = 256**3 - 1
@@ -422,13 +422,13 @@ def field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> A
         ValueError: the entry is no object, the value is absent or of another type.
     """
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} must be an object, got {entry!r}; correct the file")
+        raise ValueError(f"{where} must be an object, got {clipped(entry)}; correct the file")
     value = entry.get(key)
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 27.0, as pandas and MATLAB write 27
     if not isinstance(value, kinds) or isinstance(value, bool):
         names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise ValueError(f"{where} {key} must be of type {names}, got {value!r}; correct the file")
+        raise ValueError(f"{where} {key} must be of type {names}, got {clipped(value)}; correct the file")
     return value
 
 

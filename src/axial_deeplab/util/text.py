@@ -35,6 +35,12 @@ def shortened(values: Sequence[object], limit: int = 5) -> str:
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
 
+def clipped(value: object, limit: int = 60) -> str:
+    """Return a value as Python writes it, of a long one the first characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """Return a table as Markdown.
 

@@ -80,6 +80,11 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
             first_segmentation([[1, 2, 3, 4, 5, 6, 7]]),
             "annotations[0] segmentation must be polygons of three or more points",
         ),
+        (first_segmentation([[True, 0, 2, 0, 2, 4]]), "annotations[0] segmentation must be polygons"),
+        (
+            first_segmentation({"size": [4, 6], "counts": [True, 23]}),
+            "annotations[0] counts must be the lengths",
+        ),
         (first_segmentation("none"), "annotations[0] segmentation must be polygons of three or more points"),
         (
             lambda d: [e.update(segmentation=[], bbox=[0, 0, 2, 2]) for e in d["annotations"]],
@@ -110,6 +115,8 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
             lambda d: d["images"][0].update(file_name="x.png"),
             "images must have all files of the JSON, got no",
         ),
+        (lambda d: d["images"][1].update(file_name="5.png"), "5.png under the ids 5 and 6; remove one"),
+        (lambda d: d["images"][1].update(file_name="./5.png"), "5.png under the ids 5 and 6; remove one"),
         (lambda d: d.update(images=[], annotations=[]), "images must list at least one image, got none"),
         (
             lambda d: d["categories"][0].update(id=7),

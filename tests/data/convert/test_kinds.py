@@ -7,7 +7,9 @@ import re
 import shutil
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -403,6 +405,46 @@ BAD = [
         '""a.png"",""b.png""',
         "must show one file, got ['a.png', 'b.png']",
     ),
+    (
+        "cvat",
+        "annotations.xml",
+        'left="1"',
+        'left="11"',
+        "mask 1 ('cell') must lie in the picture of 12 x 16",
+    ),
+    ("cvat", "annotations.xml", 'top="1"', 'top="-1"', "got a mask of 6 x 6 at top -1 and left 1; export"),
+    ("cvat", "annotations.xml", '<mask label="cell"', '<mask label="cel"', "mask 1 label must be one of the"),
+    (
+        "cvat",
+        "annotations.xml",
+        'group_id="1"',
+        'group_id="x"',
+        "('pair') group_id must be a number, got 'x'",
+    ),
+    ("cvat", "annotations.xml", 'xbr="16.00"', 'xbr="13.00"', "box 3 ('pair') xbr and ybr must not be less"),
+    ("cvat", "annotations.xml", 'ybr="4.00"', 'ybr="0.50"', "box 3 ('pair') xbr and ybr must not be less"),
+    (
+        "cvat",
+        "annotations.xml",
+        'xtl="14.00"',
+        f'xtl="{"x" * 5000}"',
+        f"xtl must be a number, got '{'x' * 56}...;",
+    ),
+    (
+        "voc 2",
+        "labelmap.txt",
+        "pair:155,63,236::",
+        "pair",
+        "labelmap.txt: line 5 must be name:red,green,blue",
+    ),
+    (
+        "voc 2",
+        "labelmap.txt",
+        "pair:155,63,236::",
+        "pair:155,63,999::",
+        "labelmap.txt: line 5 must be name:red",
+    ),
+    ("voc 2", "labelmap.txt", "pair:155,63,236::", "pair:155,63,2", "voc 2/labelmap.txt"),
     ("labelme", "a.json", '"a.png"', '"../../c.png"', "a.json: its picture '../../c.png' must be in"),
     ("labelme", "a.json", '"imageHeight": 12', '"imageHeight": 13', "must be 13 x 16 pixels"),
 ]
@@ -419,6 +461,200 @@ def test_bad_files_are_named_in_one_line(
     (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+def first_min(change: Callable[[dict[str, Any]], object]) -> Callable[[Any], object]:
+    """Change the first record of JSON-MIN."""
+    return lambda records: change(records[0])
+
+
+def first_result(**change: object) -> Callable[[Any], object]:
+    """Change the value of the polygon of JSON."""
+    return lambda tasks: tasks[0]["annotations"][0]["result"][1]["value"].update(change)
+
+
+def first_rle(change: Callable[[list[Any]], object]) -> Callable[[Any], object]:
+    """Change the numbers of the first brush of JSON."""
+    return lambda tasks: change(tasks[0]["annotations"][0]["result"][0]["value"]["rle"])
+
+
+def first_class(value: object) -> Callable[[Any], object]:
+    """Change the class of the first object of QuPath."""
+    return lambda document: document["features"][0]["properties"].update(classification=value)
+
+
+def ring_of_pair(part: int, ring: list[object]) -> Callable[[Any], object]:
+    """Change the outline of a part of the object of QuPath that has two."""
+    return lambda document: document["features"][2]["geometry"]["coordinates"].__setitem__(part, [ring])
+
+
+# Kind, change of the annotation of a.png, what the one line must say.
+LOST: list[tuple[str, Callable[[Any], object], str]] = [
+    (
+        "label-studio min",
+        first_min(lambda record: record["polygon"][0].pop("original_width")),
+        "task 31: polygon[0] ('cell') original_width must be of type int, got None",
+    ),
+    (
+        "label-studio min",
+        first_min(
+            lambda record: [record["polygon"][0].pop(f"original_{side}") for side in ("width", "height")]
+        ),
+        "task 31: polygon[0] ('cell') original_height must be of type int, got None",
+    ),
+    (
+        "label-studio min",
+        first_min(lambda record: record["brush"].__setitem__(1, "x")),
+        "task 31: brush[1] must be an object, got 'x'",
+    ),
+    (
+        "label-studio min",
+        first_min(lambda record: record.update(polygon=["x"])),
+        "task 31: polygon[0] must be an object, got 'x'",
+    ),
+    (
+        "label-studio min",
+        first_min(lambda record: record.update(polygon={})),
+        "task 31 polygon must be of type list, got {}",
+    ),
+    (
+        "label-studio min",
+        first_min(lambda record: record.update(brush=None)),
+        "task 31 brush must be of type list, got None",
+    ),
+    (
+        "label-studio window min",  # A tag of another name, which other regions show to draw.
+        first_min(lambda record: record["class"].append(5)),
+        "class[4] must be an object, got 5",
+    ),
+    (
+        "label-studio min",
+        first_min(lambda record: record["polygon"][0].update(points=[[1, 2], [3, 4]])),
+        "task 31: polygon[0] ('cell') must have three or more points",
+    ),
+    (
+        "label-studio",
+        first_result(polygonlabels=[""]),
+        "result[1] polygonlabels must be a list of classes, got ['']",
+    ),
+    (
+        "label-studio",
+        first_result(polygonlabels=""),
+        "result[1] polygonlabels must be a list of classes, got ''",
+    ),
+    (
+        "label-studio",
+        first_result(points=[[True, 0], [9, 0], [9, 9]]),
+        "result[1] ('cell') points must be pairs",
+    ),
+    (
+        "label-studio",
+        first_rle(list.clear),
+        "rle must be the packed RGBA values of 12 x 16 pixels, got: 0 numbers",
+    ),
+    ("label-studio", first_rle(list.pop), "got: 44 numbers, which end before the last of them"),
+    (
+        "label-studio",
+        first_rle(lambda numbers: numbers.extend([0, 0])),
+        "47 numbers, which go on behind the last",
+    ),
+    ("label-studio", first_rle(lambda numbers: numbers.append(1)), "46 numbers, which go on behind the last"),
+    ("label-studio", first_rle(lambda numbers: numbers.__setitem__(0, False)), "whole number from 0 to 255"),
+    ("qupath", first_class("cell"), "features[0] classification must be an object with a name, got 'cell'"),
+    (
+        "qupath",
+        first_class("{'name': 'cell'}"),
+        "features[0] classification must be an object with a name, got",
+    ),
+    ("qupath", first_class(5), "features[0] classification must be an object with a name, got 5"),
+    ("qupath", first_class(True), "features[0] classification must be an object with a name, got True"),
+    (
+        "qupath",
+        first_class(["cell"]),
+        "features[0] classification must be an object with a name, got ['cell']",
+    ),
+    (
+        "qupath",
+        first_class({"name": ""}),
+        "features[0] classification must have a text as name, got {'name': ''}",
+    ),
+    ("qupath", first_class({"names": ["a", 5]}), "features[0] classification must have a text as name"),
+    (
+        "qupath",
+        lambda document: document["features"][0].update(properties=7),
+        "features[0] properties must be an object, got 7",
+    ),
+    (
+        "qupath",
+        lambda document: document["features"][1]["properties"].update(childObjects={}),
+        "features[1] childObjects must be a list, got {}",
+    ),
+    (
+        "qupath",
+        ring_of_pair(0, [[1, 1], [2, 2]]),
+        "features[2] ('pair') must have three or more points, got 2",
+    ),
+    ("qupath", ring_of_pair(1, [[1, 1], [2, 2], [1, 1]]), "('pair') must have three or more points, got 2"),
+    (
+        "qupath",  # The hole would become the object.
+        lambda document: document["features"][0]["geometry"]["coordinates"].__setitem__(0, []),
+        "features[0] ('cell') must have three or more points, got 0",
+    ),
+    (
+        "qupath",
+        lambda document: document["features"][2]["geometry"].update(coordinates=[]),
+        "features[2] ('pair') coordinates must be lists of lines, got an empty one",
+    ),
+    (
+        "qupath",
+        ring_of_pair(0, [[True, 1], [5, 1], [5, 5]]),
+        "features[2] ('pair') points must be pairs of numbers",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "message"), LOST, ids=range(len(LOST)))
+def test_nothing_that_was_drawn_is_lost_silently(
+    kind: str,
+    change: Callable[[Any], object],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = shutil.copytree(FIXTURES / SCENES[kind][0], tmp_path / "source")
+    path = root / ANNOTATIONS[kind]
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_json_min_that_draw_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers and the task's own data may have anything, also boxes that nobody drew there."""
+    root = shutil.copytree(FIXTURES / "label_studio_min", tmp_path / "source")
+    path = root / "result.json"
+    records = json.loads(path.read_text())
+    box = {"x": 1, "y": 1, "width": 5, "height": 5}
+    more = {"quality": ["dark", {**box, "choices": ["a", "b"]}], "note": "x", "meta": {}, "old": None}
+    records[0] |= {**more, "boxes": [box], "words": ["a", 5, None], "many": [{}]}
+    path.write_text(json.dumps(records))
+    assert same(segments_of(capsys, root, output=tmp_path / "out")["images/a.png"], OUTLINES)
+
+
+def test_classes_of_qupath_as_tables_keep_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """GeoPandas writes an object in properties as a text."""
+    root = shutil.copytree(FIXTURES / "qupath", tmp_path / "source")
+    document = json.loads((root / "a.geojson").read_text())
+    for feature in document["features"]:
+        properties = feature["properties"]
+        properties["classification"] = json.dumps(properties["classification"])
+        properties["childObjects"] = "[]"
+    (root / "a.geojson").write_text(json.dumps(document))
+    assert same(segments_of(capsys, root, output=tmp_path / "out")["a.png"], OUTLINES)
 
 
 # Where the annotation of a.png is; not of YOLO, for a part of a row of numbers is one, too.
@@ -1243,6 +1479,40 @@ def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["b.png"] == []
 
 
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_map_of_two_channels_with_blue_is_named(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also behind the first three, by which the kind is told: its blue would be forgotten."""
+    for number in range(4):
+        for folder, blue in (("maps", 9 * (number == place)), ("images", 0)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new("RGB", (16, 12), (0, 0, blue)).save(tmp_path / folder / f"{number}.png")
+    words = (tmp_path / "maps", "--images", tmp_path / "images", "--format", "two-channel")
+    words += ("--categories", FIXTURES / "two_channel/categories.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+    assert (code, f"{place}.png must have no blue, got 9; give" in printed) == (2, True), printed
+
+
+@pytest.mark.parametrize(
+    ("color", "message"),
+    [
+        ((0, 0, 0), "a.png must be a PNG of 4 channels of 8 bits, got mode RGB"),
+        ((200, 0, 0, 0), "a.png must have classes up to 40 in red, got 200"),
+        ((1, 16, 0, 0), "a.png must have flags up to 15 in green, got 16"),
+    ],
+)
+def test_a_map_that_is_none_of_bdd100k_is_named(
+    color: tuple[int, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "bdd100k", tmp_path / "source")
+    Image.new("RGBA" if len(color) == 4 else "RGB", (16, 12), color).save(root / "bitmasks/a.png")
+    code, printed = convert(capsys, root, "--format", "bdd100k", "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert message in line
+
+
 def test_two_channels_become_what_panopticapi_makes_of_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1333,6 +1603,34 @@ def test_what_was_converted_before_does_not_hide_the_files_of_the_tool(
     code, printed = convert(capsys, source / "first", "--output", tmp_path / "again")
     assert code == 2  # the photographs were not copied
     assert "first/images" in printed
+
+
+@pytest.mark.parametrize("kind", ["coco", "coco-panoptic"])
+def test_a_picture_under_two_ids_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has one map: the objects of one of its ids would be lost."""
+    if kind == "coco":
+        pytest.importorskip("pycocotools")
+        root = shutil.copytree(FIXTURES / "roboflow", tmp_path / "data")
+        path = root / "train/_annotations.coco.json"
+        document = json.loads(path.read_text())
+        document["images"].append({**document["images"][0], "id": 77})
+    else:
+        root = tmp_path / "data"
+        words = (FIXTURES / "labelme", "--output", root, "--copy-images", "--background", "rest")
+        assert convert(capsys, *words)[0] == 0
+        path = root / "panoptic.json"
+        document = json.loads(path.read_text())
+        document["images"].append({**document["images"][0], "id": 77})
+        document["annotations"].append({**document["annotations"][0], "image_id": 77})
+    path.write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert code == 2, printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("axial-deeplab: error: ")]
+    assert f"{document['images'][0]['file_name']} " in line
+    assert "remove one" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_parts_of_panoptic_data_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ from axial_deeplab.panoptic.coco_json import (
     warn_of_names,
 )
 from axial_deeplab.panoptic.map import Panoptic
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import clipped, shortened
 
 # Pixels from the image, more than any polygon can mean.
 FARTHEST = 1e5
@@ -62,8 +62,8 @@ def coco_instances_to_convert(
         The images in the order of the file, and the categories.
 
     Raises:
-        ValueError: pycocotools is missing, the JSON is not valid, an annotation has no image or category, or
-            none has an outline.
+        ValueError: pycocotools is missing, the JSON is not valid, a picture has two ids, an annotation has no
+            image or category, or none has an outline.
         OSError: the JSON cannot be opened, or an image is missing.
     """
     _require_pycocotools()
@@ -80,6 +80,7 @@ def coco_instances_to_convert(
     for photo in photos.values():
         if not photo.is_file():
             raise FileNotFoundError(f"images must have all files of the JSON, got no {photo}; add it")
+    _refuse_repeated(photos, path)
     annotations = _annotations_of_images(outlines, entries, categories, path)
     background_id = categories.names.index(background) if background is not None else None
 
@@ -113,6 +114,18 @@ def coco_instances_to_convert(
         for image_id, photo in photos.items()
     ]
     return unwritten, categories
+
+
+def _refuse_repeated(photos: Mapping[ImageId, Path], path: Path) -> None:
+    """Refuse a picture under two ids: it has one map, in which the objects of one of them would be lost."""
+    ids: dict[Path, ImageId] = {}
+    for image_id, photo in photos.items():
+        other = ids.setdefault(photo, image_id)
+        if other != image_id:
+            raise ValueError(
+                f"{path}: images must list each picture once, got {photo} under the ids {other!r} and "
+                f"{image_id!r}; remove one, and give its annotations the image_id of the other"
+            )
 
 
 class _Annotation(NamedTuple):
@@ -208,7 +221,7 @@ def _warn_of_areas(annotations: list[_Annotation], drawn: list[NDArray[np.bool_]
         declared = each.area if isinstance(each.area, int | float) else area
         # No border is shorter than that of a disc.
         if abs(declared - area) > 2 * area**0.5 and abs(declared - area) > area - _inside(pixels):
-            wrong.append(f"{_short(declared)} for the {area} pixels of {each.where}")
+            wrong.append(f"{clipped(declared)} for the {area} pixels of {each.where}")
     if wrong:
         text = (
             f"has {len(wrong)} annotations whose area is not what is drawn, such as {wrong[0]}, as where "
@@ -329,13 +342,13 @@ def _drawn(segmentation: Any, size: tuple[int, int], where: str) -> _Drawn:
         if not _are_lengths(lengths) or sum(lengths) != height * width:
             raise ValueError(
                 f"{where} counts must be the lengths of runs over {height} x {width} pixels, as a list or "
-                f"packed as a text, got {_short(counts)}; correct the file"
+                f"packed as a text, got {clipped(counts)}; correct the file"
             )
         runs = coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
     else:
         raise ValueError(
             f"{where} segmentation must be polygons of three or more points, or run lengths of size "
-            f"{[height, width]}, got {_short(segmentation)}; correct the file"
+            f"{[height, width]}, got {clipped(segmentation)}; correct the file"
         )
     pixels = coco_mask.decode(runs).astype(bool)
     return _Drawn(pixels, pixels)
@@ -361,12 +374,12 @@ def _is_polygon(polygon: Any) -> bool:
         isinstance(polygon, list)
         and len(polygon) >= 6
         and len(polygon) % 2 == 0
-        and all(isinstance(number, int | float) and abs(number) < FARTHEST for number in polygon)
+        and all(type(number) in (int, float) and abs(number) < FARTHEST for number in polygon)
     )
 
 
 def _are_lengths(lengths: object) -> TypeGuard[list[int]]:
-    return isinstance(lengths, list) and all(isinstance(number, int) and number >= 0 for number in lengths)
+    return isinstance(lengths, list) and all(type(number) is int and number >= 0 for number in lengths)
 
 
 def _unpacked(text: str) -> list[int] | None:
@@ -390,11 +403,6 @@ def _unpacked(text: str) -> list[int] | None:
         lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
         number = shift = 0
     return None if shift else lengths
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _require_pycocotools() -> None:

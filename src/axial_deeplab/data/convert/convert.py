@@ -93,6 +93,7 @@ def write_panoptic(
                 f"page {image.page}; give --copy-images, which copies that page alone, or leave out --page "
                 "and give data.page in training"
             )
+    _refuse_repeated(images)
     parts = _parts(images, hold_out)
     if not categories.stuff_ids:
         warnings.warn(
@@ -340,6 +341,17 @@ def _parts(images: Sequence[UnwrittenImage], hold_out: int | None) -> dict[str, 
         "train": [image for image, val in zip(images, is_val, strict=True) if not val],
         "val": [image for image, val in zip(images, is_val, strict=True) if val],
     }
+
+
+def _refuse_repeated(images: Sequence[UnwrittenImage]) -> None:
+    """Refuse an image that is listed twice: the second map would replace the first."""
+    seen: dict[tuple[str, str], UnwrittenImage] = {}
+    for image in images:
+        other = seen.setdefault((image.part, image.file_name), image)
+        if other is not image:
+            raise ValueError(
+                f"{image.path} must be listed once, got it twice, of which one map would be lost; remove one"
+            )
 
 
 def _hash(file_name: str) -> int:

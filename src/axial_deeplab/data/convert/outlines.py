@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.util.text import clipped
+
 Ring = NDArray[np.float64]
 
 # Pixels from the image, more than any outline can mean.
@@ -31,16 +33,17 @@ def ring(points: Any, where: str) -> Ring:
         ValueError: they are no pairs of numbers, or far from any image.
     """
     try:
+        if any(type(number) is bool for point in points for number in point):
+            raise TypeError  # NumPy takes true as 1
         line = (
             np.array(points, np.float64).reshape(-1, 2) if len(points) == 0 else np.array(points, np.float64)
         )
     except (TypeError, ValueError, OverflowError):
         line = np.full((1, 2), np.nan)
     if line.ndim != 2 or line.shape[1] != 2 or not (np.abs(line) < FARTHEST).all():
-        text = repr(points)
         raise ValueError(
             f"{where} points must be pairs of numbers, none beyond {FARTHEST:g}, "
-            f"got {text if len(text) < 60 else text[:57] + '...'}; correct the file"
+            f"got {clipped(points)}; correct the file"
         )
     return line
 

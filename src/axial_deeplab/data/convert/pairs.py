@@ -101,6 +101,16 @@ def channels_of_first(paths: Sequence[Path], number: int) -> NDArray[np.int32] |
     return np.concatenate(found) if found else None
 
 
+def misfit_of_first(paths: Sequence[Path], read: Callable[[Path], object]) -> str | None:
+    """Return what is wrong with the first maps, by which their kind is told; None if nothing is."""
+    for path in paths[:3]:
+        try:
+            read(path)
+        except ValueError as error:
+            return str(error)
+    return None
+
+
 def part_of(path: Path, folder: Path) -> str:
     """Return the part that the folders of a file name, such as train."""
     return next((PARTS[name] for name in path.relative_to(folder).parts[:-1] if name in PARTS), "")

@@ -30,7 +30,8 @@ from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
 from axial_deeplab.panoptic.coco_json import load_json
 from axial_deeplab.panoptic.map import Panoptic
 
-# What each has: TITLE, recognize(source) and read(source, options). The first that recognizes a source reads
+# What each has: TITLE, recognize(source) and read(source, options); those told by their first maps also
+# misfit(source), what is wrong with these. The first that recognizes a source reads
 # it.
 KINDS: dict[str, ModuleType] = {
     "labelme": labelme,
@@ -106,6 +107,8 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
             if other
             else "nothing of it; correct the path"
         )
+        if source.is_dir() and hasattr(KINDS[kind], "misfit") and (wrong := KINDS[kind].misfit(source)):
+            what = f"{wrong}; {what}" if other else wrong
         raise ValueError(f"{source} must be {KINDS[kind].TITLE}, got no such files: {what}")
     images, categories = KINDS[kind].read(source, options)
     if options.crowds_are_objects:

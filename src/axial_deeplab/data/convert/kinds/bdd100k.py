@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.pairs import (
     MappedImage,
     Maps,
     channels_of_first,
     maps_to_images,
+    misfit_of_first,
     part_of,
     read_channels,
 )
@@ -36,6 +38,11 @@ def recognize(source: Path) -> bool:
     return values is not None and bool(
         (values[:, 0] <= max(PANOPTIC.ids)).all() and (values[:, 1] < 16).all()
     )
+
+
+def misfit(source: Path) -> str | None:
+    """Return what is wrong with the first maps of a folder that is not of this kind."""
+    return misfit_of_first(_maps(source), _channels)
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
@@ -67,8 +74,19 @@ def _maps(source: Path) -> list[Path]:
     return [path for path in files if "bitmasks" in path.parts] or files
 
 
+def _channels(path: Path) -> NDArray[np.int32]:
+    values = read_channels(path, 4)
+    for name, channel, limit in (("classes", 0, max(PANOPTIC.ids)), ("flags", 1, 15)):
+        if (most := values[..., channel].max(initial=0)) > limit:
+            raise ValueError(
+                f"{path} must have {name} up to {limit} in {('red', 'green')[channel]}, got {most}; give the "
+                "bit masks, not pictures"
+            )
+    return values
+
+
 def _read(path: Path, nothing: int, void: int) -> Maps:
-    category, flags, high, low = np.moveaxis(read_channels(path, 4), 2, 0)
+    category, flags, high, low = np.moveaxis(_channels(path), 2, 0)
     semantic = np.where(category == 0, nothing, category)
     semantic = np.where(flags & _IGNORED, void, semantic).astype(np.int32)
     # Instances keep their number, from 1 on so that none is a crowd by chance.

@@ -5,6 +5,7 @@ Source:
     label and group are one object; angles are degrees, clockwise; runs of a mask begin with those outside.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -26,7 +27,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.data.convert.xml import read_xml
-from axial_deeplab.util.text import LONGEST_SIDE
+from axial_deeplab.util.text import LONGEST_SIDE, clipped
 
 TITLE = "a CVAT for images export"
 
@@ -53,24 +54,25 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             raise ValueError(
                 f"{path} must be of images, got the tracks of a video; export CVAT for images 1.1"
             )
-        labels = root.iterfind("meta//labels/label")
+        labels = root.findall("meta//labels/label")
+        known = {label.findtext("name") for label in labels}
         names += [name for label in labels if (name := label.findtext("name")) and _has_area(label)]
         for entry in root.iterfind("image"):
             name = entry.get("name") or ""
             # Pictures of two subsets, each a folder, may have one name; frames of a video have no suffix.
             placed = f"{entry.get('subset')}/{name}" if entry.get("subset") else name
             photo = (photos.find if photos.knows(name) else photos.find_stem)(placed, str(path))
-            size = tuple(int(_number(entry, key, f"{path}: {name}")) for key in ("height", "width"))
-            shapes = [
-                (_number(child, "z_order", where, "0"), shape)
-                for place, child in enumerate(entry)
-                if (shape := _shape(child, where := f"{path}: {name}: {child.tag} {place + 1}", left_out))
-            ]
+            height, width = (int(_number(entry, key, f"{path}: {name}")) for key in ("height", "width"))
+            shapes = []
+            for place, child in enumerate(entry):
+                where = f"{path}: {name}: {child.tag} {place + 1}"
+                if shape := _shape(child, where, (height, width), known, left_out):
+                    shapes.append((_number(child, "z_order", where, "0"), shape))
             shapes.sort(key=lambda pair: pair[0])
             ordered = [shape for _, shape in shapes]
             part = PARTS.get((entry.get("subset") or "").lower(), "")
             file_name = photos.file_name(photo)
-            images.append(LabeledImage(photo, file_name, ordered, path, (size[0], size[1]), part))
+            images.append(LabeledImage(photo, file_name, ordered, path, (height, width), part))
     left_out.warn()
     photos.warn_of_others(source)
     return shapes_to_convert(images, options, source, names=names, in_order=True)
@@ -92,20 +94,31 @@ def _has_area(label: Element) -> bool:
     return label.find("parent") is None and label.findtext("type") not in _LINES
 
 
-def _shape(entry: Element, where: str, left_out: LeftOut) -> Shape | None:
+def _shape(
+    entry: Element, where: str, size: tuple[int, int], known: Collection[str | None], left_out: LeftOut
+) -> Shape | None:
     if entry.tag == "tag":
         return None
     label = entry.get("label")
     if not label:
         raise ValueError(f"{where} label must be a class, got {label!r}; correct the file")
+    if known and label not in known:
+        raise ValueError(
+            f"{where} label must be one of the labels of the file, got {clipped(label)}; correct it, or "
+            "add it to <labels>"
+        )
     where = f"{where} ({label!r})"
-    group = entry.get("group_id") or "0"
-    part_of = None if group == "0" else group
+    part_of = int(_number(entry, "group_id", where, "0")) or None
     if entry.tag == "mask":
         left, top, width, height = (
             int(_number(entry, key, where)) for key in ("left", "top", "width", "height")
         )
         pixels = _unpacked(entry.get("rle") or "", (height, width), where)
+        if min(left, top) < 0 or left + width > size[1] or top + height > size[0]:
+            raise ValueError(
+                f"{where} must lie in the picture of {size[0]} x {size[1]} pixels, got a mask of {height} x "
+                f"{width} at top {top} and left {left}; export it again"
+            )
         return Shape(label, where, mask=lambda: pixels, corner=(top, left), part_of=part_of)
     outline = _outline(entry, where)
     if outline is None:
@@ -129,6 +142,11 @@ def _outline(entry: Element, where: str) -> Ring | None:
         return points
     if entry.tag == "box":
         left, top, right, bottom = (_number(entry, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
+        if right < left or bottom < top:
+            raise ValueError(
+                f"{where} xbr and ybr must not be less than xtl and ytl, got {left:g}, {top:g} to {right:g}, "
+                f"{bottom:g}; correct the file"
+            )
         return rectangle(left, top, right, bottom, turned, where=where)
     if entry.tag == "ellipse":
         x, y, radius_x, radius_y = (_number(entry, key, where) for key in ("cx", "cy", "rx", "ry"))
@@ -143,7 +161,7 @@ def _number(entry: Element, key: str, where: str, missing: str = "") -> float:
         if not abs(value) < 1e9:
             raise ValueError
     except ValueError:
-        raise ValueError(f"{where} {key} must be a number, got {text!r}; correct the file") from None
+        raise ValueError(f"{where} {key} must be a number, got {clipped(text)}; correct the file") from None
     return value
 
 
@@ -154,7 +172,7 @@ def _unpacked(text: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]
         runs = [-1]
     if not 1 <= min(size) <= max(size) <= LONGEST_SIDE or min(runs) < 0 or sum(runs) != size[0] * size[1]:
         raise ValueError(
-            f"{where} rle must be the lengths of runs over {size[0]} x {size[1]} pixels, got {text[:40]!r}; "
-            "correct the file"
+            f"{where} rle must be the lengths of runs over {size[0]} x {size[1]} pixels, got "
+            f"{clipped(text)}; correct the file"
         )
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)

@@ -38,7 +38,7 @@ from axial_deeplab.data.convert.shapes import (
 )
 from axial_deeplab.data.images import DAMAGED
 from axial_deeplab.panoptic.coco_json import field, load_json
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a Label Studio JSON export"
 
@@ -64,7 +64,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         tasks = load_json(path, types=(list, dict))
         if not _is_export(tasks):
             continue
-        for place, task in enumerate(_tasks_of_min(tasks, path) if "data" not in tasks[0] else tasks):
+        is_min = "data" not in tasks[0]
+        for place, task in enumerate(_tasks_of_min(tasks, path) if is_min else tasks):
             where = (
                 f"{path}: task {task.get('id', place)}" if isinstance(task, dict) else f"{path}: [{place}]"
             )
@@ -81,11 +82,11 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             chosen = next((entry for entry in done if entry.get("ground_truth")), done[0])
             regions = field(chosen, "result", list, where)
             photo = _photo(task, photos, where)
-            shapes = [
-                shape
-                for number, names in _names(regions).items()
-                if (shape := _shape(regions[number], names, f"{where}: result[{number}]", options, left_out))
-            ]
+            shapes = []
+            for number, names in _names(regions).items():
+                called = regions[number]["place"] if is_min else f"result[{number}]"
+                shape = _shape(regions[number], names, f"{where}: {called}", options, left_out)
+                shapes += [shape] if shape else []
             sizes = {each.size for each in shapes}
             if len(sizes) > 1:
                 raise ValueError(
@@ -115,26 +116,28 @@ def _tasks_of_min(records: list[Any], path: Path) -> list[dict[str, Any]]:
     """Return the records of JSON-MIN, one an annotation, as the tasks that the JSON export has.
 
     There the annotations of a task begin with the oldest, here with the latest.
+
+    Raises:
+        ValueError: a tag that draws has what is no region.
     """
     tasks: dict[Any, dict[str, Any]] = {}
     unordered = []
+    records = [record if isinstance(record, dict) else {} for record in records]
+    tags = _tags_of_min(records)
     for place, record in enumerate(records):
-        record = record if isinstance(record, dict) else {}
-        of_tags = [
-            [each for each in values if isinstance(each, dict) and set(_SIZE) <= set(each)]
-            for values in record.values()
-            if isinstance(values, list)
-        ]
+        number = record.get("id")
+        where = f"{path}: task {place if number is None else number}"
+        of_tags = {tag: _regions_of_min(record, tag, tag in tags, where) for tag in record}
         if (
-            sum(any("labels" not in each for each in values) for values in of_tags) > 1
+            sum(any("labels" not in each for each in regions.values()) for regions in of_tags.values()) > 1
         ):  # Labels draws nothing
             unordered.append(f"[{place}]")
         results = [
-            {"id": _place_of(each), "type": _kind_of(each), "value": each} | {key: each[key] for key in _SIZE}
-            for values in of_tags
-            for each in values
+            {"id": _place_of(each), "type": _kind_of(each), "value": each, "place": called}
+            | {key: each.get(key) for key in _SIZE}
+            for regions in of_tags.values()
+            for called, each in regions.items()
         ]
-        number = record.get("id")
         task = tasks.setdefault(
             number if isinstance(number, int) else f"[{place}]",
             {"id": number, "data": record, "annotations": []},
@@ -152,6 +155,45 @@ def _tasks_of_min(records: list[Any], path: Path) -> list[dict[str, Any]]:
             stacklevel=3,
         )
     return list(tasks.values())
+
+
+def _tags_of_min(records: list[dict[str, Any]]) -> set[str]:
+    """Return the names of the tags that draw: the columns of the task's own data may have anything."""
+    return {
+        tag
+        for record in records
+        for tag, values in record.items()
+        if (isinstance(values, list) and any(map(_is_region, values)))
+        or (tag in _KINDS and not isinstance(values, str))
+    }
+
+
+def _is_region(value: Any) -> bool:
+    """Tell whether a value was drawn, also if it lacks the size; a box of the task's own data was not."""
+    if not isinstance(value, dict):
+        return False
+    drawn_as, is_named = _drawn_as(value), any(key.endswith("labels") for key in value)
+    if set(_SIZE) & set(value):
+        return is_named or drawn_as != "other"
+    return drawn_as != "other" and (is_named or drawn_as != "rectangle")
+
+
+def _regions_of_min(record: dict[str, Any], tag: str, draws: bool, where: str) -> dict[str, dict[str, Any]]:
+    """Return the regions of a tag by what messages call them, such as polygon[0]."""
+    if draws:
+        values = field(record, tag, list, where)
+        for place, each in enumerate(values):
+            if not isinstance(each, dict):
+                raise ValueError(
+                    f"{where}: {tag}[{place}] must be an object, got {clipped(each)}; export it again"
+                )
+    else:
+        values = record[tag] if isinstance(record[tag], list) else []
+    return {
+        f"{tag}[{place}]": each
+        for place, each in enumerate(values)
+        if draws or (isinstance(each, dict) and set(_SIZE) <= set(each))
+    }
 
 
 def _place_of(value: dict[str, Any]) -> str:
@@ -228,9 +270,12 @@ def _shape(region: Any, named: Any, where: str, options: ReadOptions, left_out: 
     if kind not in _KINDS or not isinstance(value, dict):
         left_out.add("regions that are no polygon, brush, bitmask, rectangle or ellipse", where)
         return None
-    names = value.get(f"{kind}labels") or value.get("labels") or named or []
-    if names and not (isinstance(names, list) and isinstance(names[0], str)):
-        raise ValueError(f"{where} {kind}labels must be a list of classes, got {names!r}; correct the file")
+    given = (value.get(f"{kind}labels"), value.get("labels"), named)
+    names: Any = next((names for names in given if names not in (None, [])), [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            f"{where} {kind}labels must be a list of classes, got {clipped(names)}; correct the file"
+        )
     if len(names) > 1:
         left_out.add("regions have several classes, all but the first", f"{where} {shortened(names)}")
     name = names[0] if names else options.thing_or_object
@@ -256,7 +301,7 @@ def _outline(kind: str, value: dict[str, Any], scale: NDArray[np.float64], where
     keys = ("x", "y", "width", "height") if kind == "rectangle" else ("x", "y", "radiusX", "radiusY")
     x, y, a, b = (float(field(value, key, (int, float), where)) for key in keys)
     x, a, y, b = x * scale[0], a * scale[0], y * scale[1], b * scale[1]
-    angle = float(value.get("rotation") or 0)
+    angle = 0.0 if value.get("rotation") is None else float(field(value, "rotation", (int, float), where))
     if kind == "rectangle":
         return turn(rectangle(x, y, x + a, y + b, where=where), angle, np.array([x, y]), where=where)
     return ellipse(x, y, a, b, angle, where=where)
@@ -265,12 +310,16 @@ def _outline(kind: str, value: dict[str, Any], scale: NDArray[np.float64], where
 def _unpacked(packed: list[Any], size: tuple[int, int], where: str) -> NDArray[np.bool_]:
     """Unpack the runs of a brush: RGBA values, of which the last says what is painted."""
     try:
-        bits = "".join(f"{byte:08b}" for byte in bytes(packed))
+        if not all(type(byte) is int and 0 <= byte < 256 for byte in packed):
+            raise ValueError("what is no whole number from 0 to 255")
+        bits = "".join(f"{byte:08b}" for byte in packed)
         place = 0
 
         def number(length: int) -> int:
             nonlocal place
             place += length
+            if place > len(bits):
+                raise ValueError(f"{len(packed)} numbers, which end before the last of them")
             return int(bits[place - length : place], 2)
 
         total = number(32)
@@ -283,12 +332,17 @@ def _unpacked(packed: list[Any], size: tuple[int, int], where: str) -> NDArray[n
         while at < total:
             is_run = number(1)
             end = at + 1 + number(lengths[number(2)])
+            if end > total:
+                raise ValueError("a run beyond the last of them")
             if is_run:
                 values[at:end] = number(length)
             else:
                 values[at:end] = [number(length) for _ in range(end - at)]
             at = end
-    except (ValueError, TypeError, OverflowError) as error:
+        # Label Studio's own program adds a byte of zeros where none is begun.
+        if len(bits) - place > 8 or "1" in bits[place:]:
+            raise ValueError(f"{len(packed)} numbers, which go on behind the last of them")
+    except ValueError as error:
         raise ValueError(
             f"{where} rle must be the packed RGBA values of {size[0]} x {size[1]} pixels, got: {error}; "
             "export it again"

@@ -8,6 +8,7 @@ Source:
     taken, not the nucleus.
 """
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from axial_deeplab.data.convert.outlines import ellipse, ring
+from axial_deeplab.data.convert.outlines import Ring, ellipse, ring
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
@@ -30,7 +31,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.panoptic.coco_json import field, load_json
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a GeoJSON of QuPath"
 
@@ -128,8 +129,13 @@ def _with_children(features: list[Any]) -> list[Any]:
 
 
 def _property(feature: Any, name: str) -> Any:
+    """Return a property; programs that keep them in a table, such as GeoPandas, write objects as texts."""
     properties = feature.get("properties") if isinstance(feature, dict) else None
-    return properties.get(name) if isinstance(properties, dict) else None
+    value = properties.get(name) if isinstance(properties, dict) else None
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 def _is_region(feature: Any) -> bool:
@@ -152,19 +158,16 @@ def _plane(feature: Any) -> dict[str, int]:
 
 def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
     geometry = field(feature, "geometry", dict, where)
+    for key in ("childObjects", "children"):
+        if not isinstance(inside := _property(feature, key), list | None):
+            raise ValueError(f"{where} {key} must be a list, got {clipped(inside)}; correct the file")
     role = _property(feature, "objectType")
     if role == "root":  # which stands for the picture
         return []
     if role == "tmaCore":
         left_out.add("cores of tissue microarrays, which hold objects and are none,", where)
         return []
-    kind = _property(feature, "classification")
-    name = kind.get("name") if isinstance(kind, dict) else None
-    if isinstance(kind, dict) and name is None and isinstance(kind.get("names"), list):
-        name = ": ".join(map(str, kind["names"]))
-    if not isinstance(name, str | None):
-        raise ValueError(f"{where} classification must have a text as name, got {name!r}; correct the file")
-    name = name or options.thing_or_object
+    name = _class_of(feature, where) or options.thing_or_object
     where = f"{where} ({name!r})"
     kind = field(geometry, "type", str, where)
     if kind not in ("Polygon", "MultiPolygon"):
@@ -172,10 +175,47 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
         return []
     parts = field(geometry, "coordinates", list, where)
     parts = [parts] if kind == "Polygon" else parts
-    if not all(isinstance(part, list) and part for part in parts):
+    if not parts or not all(isinstance(part, list) and part for part in parts):
         raise ValueError(f"{where} coordinates must be lists of lines, got an empty one; correct the file")
-    if geometry.get("isEllipse") is True and parts and len(corners := ring(parts[0][0], where)):
+    rings = [tuple(_line(line, where) for line in part) for part in parts]
+    if geometry.get("isEllipse") is True:
+        corners = rings[0][0]
         center, radii = (corners.max(axis=0) + corners.min(axis=0)) / 2, np.ptp(corners, axis=0) / 2
         return [Shape(name, where, (ellipse(*center, *radii, where=where),))]
-    key = where if len(parts) > 1 else None
-    return [Shape(name, where, tuple(ring(line, where) for line in part), part_of=key) for part in parts]
+    part_of = where if len(parts) > 1 else None
+    return [Shape(name, where, lines, part_of=part_of) for lines in rings]
+
+
+def _class_of(feature: Any, where: str) -> str | None:
+    """Return the class of an object, None if it has none.
+
+    Raises:
+        ValueError: the class is of no kind that QuPath writes.
+    """
+    properties = feature.get("properties")
+    if not isinstance(properties, dict | None):
+        raise ValueError(f"{where} properties must be an object, got {clipped(properties)}; correct the file")
+    kind = _property(feature, "classification")
+    if kind is None:
+        return None
+    if not isinstance(kind, dict):
+        raise ValueError(
+            f"{where} classification must be an object with a name, got {clipped(kind)}; correct the file"
+        )
+    names = [kind.get("name")] if kind.get("name") is not None else kind.get("names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
+        raise ValueError(
+            f"{where} classification must have a text as name, got {clipped(kind)}; correct the file"
+        )
+    return ": ".join(names)
+
+
+def _line(points: Any, where: str) -> Ring:
+    """Return a line of a polygon, which ends where it began."""
+    line = ring(points, where)
+    number = len(line) - bool(len(line) > 1 and (line[0] == line[-1]).all())
+    if number < 3:
+        raise ValueError(f"{where} must have three or more points, got {number}; remove it")
+    return line

@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.pairs import (
     MappedImage,
     Maps,
     channels_of_first,
     maps_to_images,
+    misfit_of_first,
     part_of,
     read_channels,
 )
@@ -31,6 +33,11 @@ def recognize(source: Path) -> bool:
         return False
     values = channels_of_first(list_files(source, (".png",), recursive=True), 3)
     return values is not None and not values[:, 2].any()
+
+
+def misfit(source: Path) -> str | None:
+    """Return what is wrong with the first maps of a folder that is not of this kind."""
+    return misfit_of_first(list_files(source, (".png",), recursive=True), _channels)
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
@@ -59,6 +66,15 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     return maps_to_images(images, categories, void, source)
 
 
+def _channels(path: Path) -> NDArray[np.int32]:
+    values = read_channels(path, 3)
+    if most := values[..., 2].max(initial=0):
+        raise ValueError(
+            f"{path} must have no blue, got {most}; give the two-channel PNG files, not pictures"
+        )
+    return values
+
+
 def _read(path: Path, nothing: int, void: int) -> Maps:
-    semantic, instances, _ = np.moveaxis(read_channels(path, 3), 2, 0)
+    semantic, instances, _ = np.moveaxis(_channels(path), 2, 0)
     return np.where(semantic == void, nothing, semantic).astype(np.int32), instances + 1

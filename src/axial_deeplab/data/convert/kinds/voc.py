@@ -19,6 +19,7 @@ from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
 from axial_deeplab.util.files import opened
+from axial_deeplab.util.text import clipped
 
 TITLE = "a Pascal VOC folder"
 
@@ -97,12 +98,13 @@ class _Classes(NamedTuple):
 
     names: tuple[str, ...]
     colors: tuple[int, ...] | None
+    path: Path
 
 
 def _classes(root: Path) -> _Classes:
     path = root / "labelmap.txt"
     if not path.is_file():
-        return _Classes(_NAMES, None)
+        return _Classes(_NAMES, None, path)
     names, colors = ["background"], [0]
     for number, line in enumerate(text_of(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -114,9 +116,11 @@ def _classes(root: Path) -> _Classes:
             )
         try:
             red, green, blue = (int(value) for value in color.split(","))
+            if ":" not in line or not 0 <= min(red, green, blue) <= max(red, green, blue) < 256:
+                raise ValueError
         except ValueError:
             raise ValueError(
-                f"{path}: line {number} must be name:red,green,blue, got {line!r}; correct the file"
+                f"{path}: line {number} must be name:red,green,blue, got {clipped(line)}; correct the file"
             ) from None
         code = red << 16 | green << 8 | blue
         if name == "background":
@@ -125,7 +129,7 @@ def _classes(root: Path) -> _Classes:
             names.append(name)
             colors.append(code)
     warn_of_repeated(names, path)
-    return _Classes(tuple(names), tuple(colors))
+    return _Classes(tuple(names), tuple(colors), path)
 
 
 def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], void: int) -> Maps:
@@ -142,7 +146,7 @@ def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], 
         odd = (indices >= len(classes.names)) & (indices != _VOID)
         told = indices[odd][:1].tolist()
     if told:
-        raise ValueError(f"{path} must have only colors of classes, got {told[0]}; add it to labelmap.txt")
+        raise ValueError(f"{path} must have only colors of classes, got {told[0]}; add it to {classes.path}")
     is_void = indices == _VOID
     instances = np.zeros(indices.shape, np.int32)
     if objects.is_file():
