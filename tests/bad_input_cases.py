@@ -437,7 +437,7 @@ CASES = {
         EVALUATE, "images/1.jpg", "must be 40 x 48 pixels", picture("images/1.jpg", "RGB", (40, 40))
     ),
     "missing_png": Case(EVALUATE, "panoptic/1.png", "correct the path", remove("panoptic/1.png")),
-    "truncated_png": Case(EVALUATE, "panoptic/1.png", "write the file again", cut("panoptic/1.png", 100)),
+    "truncated_png": Case(EVALUATE, "panoptic/1.png", "copy it again", cut("panoptic/1.png", 100)),
     "png_of_wrong_size": Case(
         EVALUATE, "panoptic/1.png", "at the size of the image", picture("panoptic/1.png", "RGB", (40, 40))
     ),

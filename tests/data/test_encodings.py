@@ -373,8 +373,12 @@ def test_many_pictures_of_a_small_range_are_told_once(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=told) as caught:
         warn_of_images(paths)
     assert len(caught) == 1
-    with pytest.warns(UserWarning, match=told) as caught, told_together(), ThreadPoolExecutor(3) as pool:
-        list(pool.map(read_image, paths))
+    for times in (1, 2):
+        with pytest.warns(UserWarning, match=told) as caught, told_together(), ThreadPoolExecutor(3) as pool:
+            list(pool.map(read_image, paths * times))
+        assert len(caught) == 1
+    with pytest.warns(UserWarning, match=r"^(?!2 images).*0\.png uses 6\.\d% ") as caught, told_together():
+        assert read_image(paths[0]).shape == read_image(str(paths[0])).shape
     assert len(caught) == 1
 
 

@@ -230,6 +230,29 @@ def test_broken_files_are_refused(tmp_path):
         read_panoptic_png(tmp_path / "absent.png")
 
 
+@pytest.mark.parametrize("level", [0, 9])
+def test_a_png_with_any_other_byte_is_refused(tmp_path, level):
+    path = tmp_path / "a.png"
+    Image.fromarray(id2rgb(np.arange(6).reshape(2, 3))).save(path, compress_level=level)
+    content = path.read_bytes()
+    assert read_panoptic_png(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"a.png must be a (complete )?PNG, got"):
+            read_panoptic_png(path)
+    first = content.index(b"IDAT") + 4
+    path.write_bytes(content[:first] + bytes([content[first] ^ 1]) + content[first + 1 :])
+    with pytest.raises(ValueError, match=r"damaged file, with a wrong checksum in 'IDAT'; copy it again"):
+        read_panoptic_png(path)
+
+
+def test_what_stands_behind_the_last_chunk_does_no_harm(tmp_path):
+    path = tmp_path / "a.png"
+    write_panoptic_png(path, np.arange(6).reshape(2, 3))
+    path.write_bytes(path.read_bytes() + bytes(20))
+    assert read_panoptic_png(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 # --- from COCO
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from axial_deeplab.cli.main import main
-from axial_deeplab.util.text import format_size, parse_size, shortened
+from axial_deeplab.util.text import format_bytes, format_size, parse_size, shortened
 
 
 def test_sizes() -> None:
@@ -25,6 +25,17 @@ def test_commands_take_the_same_sizes(
 ) -> None:
     assert main([*command.split(), "--input", word]) == 0
     assert re.search(r" ?x ?".join(sides.split()), capsys.readouterr().out)
+
+
+def test_bytes_are_told_in_a_unit_of_which_there_is_one() -> None:
+    told = {
+        0: "0.0 KB",
+        307_200: "307.2 KB",
+        999_999: "1,000.0 KB",
+        10**6: "1.0 MB",
+        12_340_000_000: "12.3 GB",
+    }
+    assert {num: format_bytes(num) for num in told} == told
 
 
 def test_long_lists_are_shortened() -> None:

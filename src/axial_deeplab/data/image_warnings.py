@@ -1,5 +1,6 @@
 """Telling what is odd in image files: once for a run, with the number of images and the first of them."""
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,16 +26,21 @@ class ImageWarning(UserWarning):
 
 
 def together(notes: Iterable[str | ImageWarning]) -> list[str]:
-    """Return notes as text: of the warnings of one kind the first alone, with the number of images."""
+    """Return notes as text: of the warnings of one kind the first alone, with the number of images.
+
+    An image may be there several times, as one that is opened for its size and again for its pixels.
+    """
     groups: dict[str, list[str | ImageWarning]] = {}
     for note in notes:
         groups.setdefault(note.kind if isinstance(note, ImageWarning) else note, []).append(note)
     return [
-        f"{len(group)} images, of which the first: {group[0]}"
-        if len(group) > 1 and isinstance(group[0], ImageWarning)
-        else str(group[0])
+        f"{num} images, of which the first: {group[0]}" if (num := _num_images(group)) > 1 else str(group[0])
         for group in groups.values()
     ]
+
+
+def _num_images(group: Iterable[str | ImageWarning]) -> int:
+    return len({os.fspath(note.args[0]) for note in group if isinstance(note, ImageWarning)})
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from axial_deeplab.panoptic.map import (
     panoptic_id,
     relabel,
 )
-from axial_deeplab.util.files import atomic_path, bytes_of
+from axial_deeplab.util.files import atomic_path, opened
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _RGBA = 2, 6
@@ -70,6 +70,51 @@ def _check_id_range(ids: IntArray) -> None:
         )
 
 
+def open_map(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open the file of a label map, of any format, to read its bytes; a PNG must be as it was written.
+
+    Raises:
+        ValueError: it is a damaged PNG.
+        OSError: see `opened`.
+    """
+    file = opened(path)
+    try:
+        if file.read(len(_SIGNATURE)) == _SIGNATURE:
+            check_checksums(_SIGNATURE + file.read())
+        file.seek(0)
+    except (ValueError, OSError) as error:
+        file.close()
+        if isinstance(error, OSError):
+            raise
+        raise ValueError(f"{path} must be a complete PNG, got {error}; copy it again") from None
+    return file
+
+
+def check_checksums(content: bytes) -> None:
+    """Refuse a PNG whose bytes have changed: Pillow reads pixels without a look at their checksums.
+
+    Other formats pass.
+
+    Raises:
+        ValueError: a chunk has another checksum, or the file ends before its last chunk does.
+
+    Source:
+        PNG specification, third edition, section 5.
+    """
+    if not content.startswith(_SIGNATURE):
+        return
+    view = memoryview(content)
+    start, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        kind = bytes(view[start + 4 : start + 8])
+        end = start + 8 + int.from_bytes(view[start : start + 4], "big")
+        if end + 4 > len(view):
+            raise ValueError("a damaged file, which ends within a chunk")
+        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise ValueError(f"a damaged file, with a wrong checksum in {kind.decode('latin-1')!r}")
+        start = end + 4
+
+
 def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
     """Read the ids (H, W) of a panoptic PNG: 8 bits a channel, RGB, or RGBA without transparency.
 
@@ -77,7 +122,8 @@ def read_panoptic_png(path: str | os.PathLike[str]) -> PanopticMap:
         ValueError: the file is broken or of another kind.
         OSError: the file cannot be opened.
     """
-    content = bytes_of(path)
+    with open_map(path) as file:
+        content = file.read()
     _check_png_header(path, content[:26])
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -350,7 +350,8 @@ def predict_files(
             writer.finish(done.report())
     done.warn(predictor)
     is_given = tile is not None or overlap is not None
-    if shard is None and is_given and done.num_images and not done.num_tiled + done.num_resumed:
+    are_all_whole = done.num_images and not done.num_tiled + done.num_resumed + len(done.failures)
+    if shard is None and is_given and are_all_whole:
         what = "no --tile is given" if tile is None else f"tile is {tile} pixels, and no image is larger"
         warnings.warn(f"{what}: each was seen whole; give a smaller --tile", stacklevel=2)
     done.raise_failures(len(files))

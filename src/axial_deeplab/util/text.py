@@ -29,6 +29,12 @@ def format_size(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
+def format_bytes(num: int) -> str:
+    """Return a number of bytes in KB, MB or GB (powers of 1000), the largest of which it has one at least."""
+    size, unit = next(((size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB")) if num >= size), (1e3, "KB"))
+    return f"{num / size:,.1f} {unit}"
+
+
 def shortened(values: Sequence[object], limit: int = 5) -> str:
     """Return the first `limit` values, and how many more there are."""
     shown = ", ".join(map(str, values[:limit]))

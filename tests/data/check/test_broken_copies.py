@@ -235,7 +235,7 @@ DEFECTS = (
     missing_json, truncated_json, json_of_bytes,
 )  # fmt: skip
 # What the second half of a message can begin with.
-REMEDIES = "add|correct|give|replace|write|unpack|remove|convert|rename|save"
+REMEDIES = "add|correct|give|copy|replace|write|unpack|remove|convert|rename|save"
 
 
 @pytest.mark.parametrize("name", READERS)

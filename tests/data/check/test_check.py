@@ -146,7 +146,7 @@ def annotate_unknown_image(root: Path) -> None:
         (remove_photo, r"images/1\.png must be readable, got: No such file or directory; add it"),
         (remove_truth, r"panoptic/1\.png must be readable, got: No such file or directory; add it"),
         (cut_photo, r"images/1\.png must be a complete image, .*; replace"),
-        (cut_truth, r"panoptic/1\.png must be a complete PNG, .*; write"),
+        (cut_truth, r"panoptic/1\.png must be a complete PNG, .*; copy"),
         (enlarge_photo, r"images/1\.png must be 4 x 5 pixels .* got 4 x 6; give"),
         (unknown_id, r"panoptic/1\.png .* must have only ids that segments_info lists, got 77; add"),
         (unknown_category, r"annotations\[1\] .* category_id must be in categories, got 9; add"),

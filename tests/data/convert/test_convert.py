@@ -160,7 +160,7 @@ def odd_categories(root: Path) -> None:
         (colors, "semantic/a.png must have one channel of 8 or 16 bits"),
         (fractions, "semantic/a.tif must have whole numbers below 16777216 as ids, got 0.5 (8 pixels)"),
         (nan, "instances/a.tif must have whole numbers below 16777216 as ids, got nan (8 pixels)"),
-        (cut_map, "instances/a.png must be a complete image of ids"),
+        (cut_map, "instances/a.png must be a complete PNG, got a damaged file, which ends"),
         (missing_map, "instances must have a map of every image, got no"),
         (missing_image, "images must have the image of every map, got none for"),
         (two_images, "images must have different names to have maps of their own, got"),

@@ -1687,6 +1687,27 @@ def test_equal_label_maps_of_a_picture_are_one(tmp_path: Path, capsys: pytest.Ca
     assert one == both
 
 
+def with_another_byte(png: bytes) -> bytes:
+    """Return a PNG whose pixels have changed on the way, which Pillow may read without a word."""
+    place = png.index(b"IDAT") + 12
+    return png[:place] + bytes([png[place] ^ 64]) + png[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"), [("labelme", '"mask": "'), ("label_studio_window", "png;base64,")]
+)
+def test_a_damaged_mask_in_a_json_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, beginning: str
+) -> None:
+    root = shutil.copytree(FIXTURES / name, tmp_path / name)
+    (path,) = (p for p in root.rglob("*.json") if beginning in p.read_text())
+    text = path.read_text().split(beginning, 1)[1].split('"')[0]
+    png = base64.b64decode(text.replace("\\/", "/"))
+    edited(path, text, base64.b64encode(with_another_byte(png)).decode())
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "with a wrong checksum in 'IDAT'; " in printed) == (2, True), printed
+
+
 def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     maps = {
         "kitti_step": "panoptic_maps/train/0002/a.png",
@@ -1694,14 +1715,17 @@ def test_damaged_maps_of_data_sets_are_named(tmp_path: Path, capsys: pytest.Capt
         "ade20k": "a_seg.png",
     }
     maps |= {"voc": "SegmentationObject/a.png", "cellpose": "a_cp_masks.png"}
+    maps |= {"cvat_voc": "SegmentationObject/a.png"}
     for name, file in maps.items():
         root = shutil.copytree(FIXTURES / name, tmp_path / name)
         content = (root / file).read_bytes()
-        (root / file).write_bytes(content[:50])
-        words = (root, "--format", next(kind for kind, scene in SCENES.items() if scene[0] == name))
-        code, printed = convert(capsys, *words, "--output", tmp_path / "out")
-        assert code == 2
-        assert Path(file).name in printed, printed
+        kind = next(kind for kind, scene in SCENES.items() if scene[0] == name).split()[0]
+        damages = {content[:50]: "ends", with_another_byte(content): "with a wrong checksum in 'IDAT'"}
+        for damaged, told in damages.items():
+            (root / file).write_bytes(damaged)
+            code, printed = convert(capsys, root, "--format", kind, "--output", tmp_path / "out")
+            assert code == 2
+            assert re.search(f"{Path(file).name} must be a complete PNG, got .*{told}", printed), printed
     root = shutil.copytree(FIXTURES / "ade20k", tmp_path / "ade")
     edited(root / "a.json", '"name_ndx": 513', '"name_ndx": 514')
     code, printed = convert(capsys, root, "--output", tmp_path / "out")

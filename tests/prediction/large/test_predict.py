@@ -471,16 +471,28 @@ def test_a_tile_larger_than_all_images_gets_a_warning(tmp_path):
         predict_files(drawn(), [tmp_path / "a.png"], tmp_path / "other", overlap=8)
 
 
+@pytest.mark.filterwarnings("error:.*no image is larger")
+def test_a_large_image_that_cannot_be_read_makes_no_tile_too_large(tmp_path):
+    Image.fromarray(scene(100, 100, [])).save(tmp_path / "a.png")
+    Image.fromarray(scene(300, 300, [])).save(tmp_path / "b.tif")
+    (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"got 1 of 2 that are not .*b\.tif"):
+        predict_files(drawn(), [tmp_path / "a.png", tmp_path / "b.tif"], tmp_path / "out", tile=129)
+
+
 def test_without_room_on_the_disk_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 10**5}))
-    with pytest.raises(ValueError, match=r"output must have 0.0 GB of free disk .* give another --output"):
+    with pytest.raises(
+        ValueError,
+        match=r"output must have \d+\.\d MB of free disk .* got 100\.0 KB; .* give another --output",
+    ):
         drawn().predict_large(scene(200, 200, []), tmp_path / "out" / "deep" / "a.tif", tile=129)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("number", "ends"),
-    [(errno.ENOSPC, "No space left on device for 0.0 GB"), (errno.EOPNOTSUPP, None)],
+    [(errno.ENOSPC, "No space left on device for [1-9].*KB"), (errno.EOPNOTSUPP, None)],
 )
 def test_a_disk_that_gets_full_ends_it_before_it_is_written(number, ends, tmp_path, monkeypatch):
     def refuse(*arguments):

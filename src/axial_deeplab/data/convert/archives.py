@@ -7,6 +7,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from axial_deeplab.util.text import format_bytes
+
 # What an archive may unpack to: so many bytes in any case, or so many times its own size. JSON and XML shrink
 # to a twentieth, pictures hardly.
 _SURE_BYTES, _MOST_TIMES = 2**30, 100
@@ -52,7 +54,7 @@ def unpack(archive: Path, folder: Path) -> Path:
             )
             if size > most:
                 raise ValueError(
-                    f"{archive} must unpack to at most {most / 1e9:,.1f} GB here, got {size / 1e9:,.1f} GB; "
+                    f"{archive} must unpack to at most {format_bytes(most)} here, got {format_bytes(size)}; "
                     "unpack it, and give its folder"
                 )
             file.extractall(target, entries)

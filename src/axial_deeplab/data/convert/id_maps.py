@@ -13,7 +13,7 @@ from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import FORMATS, naming_damage
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_numbers, read_tiff
 from axial_deeplab.data.wide_images import read_ppm
-from axial_deeplab.util.files import opened
+from axial_deeplab.panoptic.png import open_map
 from axial_deeplab.util.text import shortened
 
 # A JPEG does not keep the values of its pixels, which are ids here.
@@ -35,7 +35,7 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         OSError: the file cannot be opened.
     """
     num_pages, stored = 1, None
-    with opened(path) as file, naming_damage(path, "a complete image of ids", "write the file again"):
+    with open_map(path) as file, naming_damage(path, "a complete image of ids", "write the file again"):
         place = 0
         if file.read(4) in MAGIC:
             found = read_tiff(file, number=page, pixels=False)

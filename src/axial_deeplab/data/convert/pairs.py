@@ -16,7 +16,7 @@ from axial_deeplab.data.convert.shapes import PARTS, ToConvert
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic
-from axial_deeplab.util.files import opened
+from axial_deeplab.panoptic.png import open_map
 
 Maps = tuple[NDArray[np.int32] | None, NDArray[np.int32]]
 
@@ -81,7 +81,7 @@ def read_channels(path: Path, number: int) -> NDArray[np.int32]:
         ValueError: the file is damaged, or has other channels.
         OSError: it cannot be opened.
     """
-    with opened(path) as file, naming_damage(path, "a complete PNG of numbers", "export it again"):
+    with open_map(path) as file, naming_damage(path, "a complete PNG of numbers", "export it again"):
         image = Image.open(file, formats=["PNG"])
         values = np.asarray(image)
     if values.dtype != np.uint8 or values.shape[2:] != (number,):

@@ -15,6 +15,7 @@ from axial_deeplab.models.resize import resize_bilinear
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.prediction.large.tiling import Tiling, Window
 from axial_deeplab.prediction.predictor import ImageArray, View, run_network
+from axial_deeplab.util.text import format_bytes
 
 # Channels of a tile's maps: the heatmap, the offsets in (y, x) order, then the logits of the classes.
 HEATMAP = slice(0, 1)
@@ -71,7 +72,7 @@ def _take(file: BinaryIO, size: int, path: Path) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            reason = f"{os.strerror(error.errno)} for {size / 1e9:,.1f} GB"
+            reason = f"{os.strerror(error.errno)} for {format_bytes(size)}"
             raise OSError(error.errno, reason, str(path)) from None
         # A file system that cannot: there the file grows as it is written.
 

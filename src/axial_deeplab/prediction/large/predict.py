@@ -41,6 +41,7 @@ from axial_deeplab.prediction.predictor import Predictor, memory_of
 from axial_deeplab.util.files import temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.in_order import in_order
+from axial_deeplab.util.text import format_bytes
 
 if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
@@ -250,8 +251,8 @@ def _with_room(folder: Path, tiling: Tiling, seen: SeenTile) -> TileMaps:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
-            f"output must have {needed / 1e9:,.1f} GB of free disk beside it for maps of {height} x {width} "
-            f"pixels, got {free / 1e9:,.1f} GB; make room, give another --output, or --scales 1"
+            f"output must have {format_bytes(needed)} of free disk beside it for maps of {height} x {width} "
+            f"pixels, got {format_bytes(free)}; make room, give another --output, or --scales 1"
         )
     return maps
 

@@ -38,6 +38,7 @@ from axial_deeplab.data.convert.shapes import (
 )
 from axial_deeplab.data.images import DAMAGED
 from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.png import check_checksums
 from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a Label Studio JSON export"
@@ -354,6 +355,7 @@ def _painted(address: str, size: tuple[int, int], where: str) -> NDArray[np.bool
     """Return the pixels of a bitmask, a PNG as the address of a page: what is not transparent is painted."""
     try:
         content = base64.b64decode(address.removeprefix("data:image/png;base64,"), validate=True)
+        check_checksums(content)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.size != (size[1], size[0]):
                 raise ValueError(f"one of {image.height} x {image.width}")

@@ -33,6 +33,7 @@ from axial_deeplab.data.convert.shapes import (
 )
 from axial_deeplab.data.images import DAMAGED, FORMATS, damage
 from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.png import check_checksums
 
 TITLE = "a LabelMe folder"
 
@@ -154,7 +155,9 @@ def _require(fits: bool, where: str, what: str, rule: str, got: Any) -> None:
 def _mask(text: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
     """Decode a PNG in base64."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+        content = base64.b64decode(text, validate=True)
+        check_checksums(content)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             pixels = np.asarray(image.convert("L")) > 0
     except (binascii.Error, *DAMAGED) as error:
         raise ValueError(f"{where} mask must be a PNG in base64, got: {error}; draw it again") from None

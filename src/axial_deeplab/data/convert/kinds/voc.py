@@ -18,6 +18,7 @@ from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, te
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
+from axial_deeplab.panoptic.png import open_map
 from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import clipped
 
@@ -166,7 +167,7 @@ def _nothing(photo: Path, background: int, page: int | None) -> Maps:
 
 def _pixels(path: Path) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
     """Return the palette indices (H, W) if there are any, and the colors (H, W), each one number."""
-    with opened(path) as file, naming_damage(path, "a complete PNG of colors", "export it again"):
+    with open_map(path) as file, naming_damage(path, "a complete PNG of colors", "export it again"):
         image = Image.open(file, formats=FORMATS)
         indices = np.asarray(image).astype(np.int64) if image.mode in ("P", "L") else None
         rgb = np.asarray(image.convert("RGB")).astype(np.int64)
