@@ -19,7 +19,6 @@ from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
 from axial_deeplab.panoptic.png import open_map
-from axial_deeplab.util.files import opened
 from axial_deeplab.util.text import clipped
 
 TITLE = "a Pascal VOC folder"
