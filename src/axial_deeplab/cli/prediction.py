@@ -44,7 +44,7 @@ def predict(arguments: Arguments) -> None:
         type=int,
         metavar="N",
         help="see images whose longer side exceeds N pixels in tiles of that size, labels are tiled TIFF "
-        "(default: only those that may not fit into memory, in tiles of 513)",
+        "(default: only those that may not fit into memory, in tiles of 449 to 577)",
     )
     parser.add_argument(
         "--overlap",

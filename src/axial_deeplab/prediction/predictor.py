@@ -517,8 +517,8 @@ class Predictor:
                 chosen channels.
             output: `.tif` file or `.zarr` folder for labels and classes, see `LargePrediction`; temporary
                 files lie in a folder beside it.
-            tile: side of the tiles in pixels, at least 64; None for 513, or down to 449 where less covers the
-                image.
+            tile: side of the tiles in pixels, at least 64; None for 449 to 577, whichever cover the image
+                with the fewest pixels.
             overlap: pixels that neighbors share; None for 32, or a quarter of smaller tiles.
             progress: show progress bars.
 

@@ -1,5 +1,6 @@
 """Large images: the network sees tiles, segments are found in the whole, memory stays as it is."""
 
+import math
 import os
 import shutil
 import time
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from axial_deeplab.prediction.cluster import Cluster
 
 TILE, OVERLAP = 513, 32
-# Tiles of the default side may be up to an eighth smaller, where fewer pixels then cover the image.
-_SMALLEST_OF_DEFAULT = 449
+# Tiles of the default side may be up to an eighth smaller or larger, where fewer pixels then cover the image.
+_LEAST_OF_DEFAULT, _MOST_OF_DEFAULT = 449, 577
 # Tiles or blocks after which freed memory goes back: to take it again costs time, too.
 _KEEPING = 8
 # Bytes that a pixel takes: in the network and for each channel of res2, for each class at full size, and in
@@ -102,7 +103,7 @@ def predict_large(
         try:
             tiling = Tiling(image.size, side, overlap, unit)
             if tile is None:
-                tiling = _cheapest(tiling)
+                tiling = _cheapest(tiling, predictor.view.max_size)
             return _predicted(predictor, image, tiling, output, folder, cluster, progress=progress)
         finally:
             image.close()
@@ -134,10 +135,12 @@ def check_tiles(predictor: Predictor, tile: int | None, overlap: int | None) -> 
     return tile, overlap
 
 
-def _cheapest(tiling: Tiling) -> Tiling:
-    """Return tiles that cover the same image with the fewest pixels, of those that may be a bit smaller."""
-    sides = range(tiling.side, _SMALLEST_OF_DEFAULT - 1, -tiling.unit)
-    return min((replace(tiling, tile=side) for side in sides), key=lambda t: len(t.windows) * t.side**2)
+def _cheapest(tiling: Tiling, max_size: int | None = None) -> Tiling:
+    """Return tiles that cover the same image with the fewest pixels, the largest ones of equals."""
+    most = _MOST_OF_DEFAULT if max_size is None else min(max_size, _MOST_OF_DEFAULT)
+    sides = {tiling.side, *range(_LEAST_OF_DEFAULT, most + 1, tiling.unit)}
+    tilings = (replace(tiling, tile=side) for side in sorted(sides, reverse=True))
+    return min(tilings, key=lambda each: sum(math.prod(window.shape) for window in each.windows))
 
 
 @contextmanager
