@@ -118,6 +118,12 @@ def test_onnx_file_describes_itself(onnx_file):
     assert loaded.metadata["model"]["name"] == "panoptic_deeplab_max_deeplab_s_backbone"
 
 
+def test_onnx_file_has_no_paths_and_no_sizes_inside(onnx_file):
+    model = onnx.load(onnx_file)
+    assert b".py" not in onnx_file.read_bytes()
+    assert not model.graph.value_info
+
+
 def test_images_that_a_network_does_not_take(onnx_file):
     network = load_onnx(onnx_file)
     for shape in ((3, 40, 40), (1, 4, 40, 40)):
@@ -349,13 +355,18 @@ def test_outputs_have_names(backbone, weights):
     assert Deployed(weights_of("max_deeplab_s_backbone", **TINY)).output_names == ("logits",)
 
 
-def test_number_of_centers_by_area(stand_in):
+def test_number_of_centers_by_area(stand_in, tmp_path):
     by_area = {**SETTINGS, "top_k": 10, "top_k_area": 100}
     weights = LoadedWeights(stand_in.model, CATEGORIES, {**stand_in.metadata, "post_processing": by_area})
     deployed = Deployed(weights, post_processing=True, size=(20, 30))
     assert deployed.post_processing.top_k == 60
+    path = tmp_path / "network.onnx"
+    exported = export(weights, path, post_processing=True, size=(20, 30))
+    assert [each.size for each in exported.comparisons] == [(1, 20, 30)]
+    path.unlink()
     with pytest.raises(ValueError, match="any size, got 10 for each 100 pixels; export for one size"):
-        Deployed(weights, post_processing=True)
+        export(weights, path, post_processing=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_networks_that_the_compiler_takes_at_any_size(weights):

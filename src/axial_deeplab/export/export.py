@@ -116,7 +116,9 @@ def export(
     if format == "onnx":
         require_onnx("onnx", "onnxscript", "onnxruntime")
     for_compiler = format == "aoti" and size is None
-    deployed = Deployed(weights, post_processing=post_processing, half=half, for_compiler=for_compiler).eval()
+    deployed = Deployed(
+        weights, post_processing=post_processing, half=half, for_compiler=for_compiler, size=size
+    ).eval()
     if size is not None:
         if min(size) < deployed.smallest_side:
             raise ValueError(
@@ -205,6 +207,11 @@ def _write_onnx(
     assert exported is not None
     model = exported.model_proto
     write_attention(model)
+    # Free sizes of tensors inside have names, which tract does not join with the numbers of an image; where
+    # nodes come from are paths of this machine.
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
     if half:
         store_in_half(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata})

@@ -225,7 +225,7 @@ class _Nodes:
         key = values.dtype.str, values.shape, values.tobytes()
         if key not in self.constants:
             name = f"attention_constant_{len(self.constants)}"
-            self.constants[key] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+            self.constants[key] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return str(self.constants[key].name)
 
 
@@ -331,8 +331,8 @@ def _attention(
     absent: Any = None  # (o, p)
     if span:
         if is_free:
-            is_absent = op.Cast(op.Greater(op.Abs(distances), span // 2), to=1)
-            absent = op.Mul(is_absent, np.float32(_ABSENT))
+            is_absent = op.Greater(op.Abs(distances), span // 2)
+            absent = op.Where(is_absent, np.float32(_ABSENT), np.float32(0))
         else:
             absent = np.where(abs(distances) > span // 2, _ABSENT, 0).astype(np.float32)
 

@@ -81,7 +81,7 @@ class PostProcessingGraph(nn.Module):
         semantic = semantic_logits.argmax(dim=1).flatten(1)  # (B, H·W)
         is_thing = self.is_thing[semantic]
         centers, exists, num_centers = self._find_centers(center_heatmap)
-        nearest = _nearest(centers, exists, offsets)
+        nearest = _nearest(centers, offsets)
         is_assigned = is_thing
         if self.settings.without_centers == "void":
             is_assigned = is_thing & exists.any(dim=1, keepdim=True)
@@ -159,14 +159,15 @@ def _look_up(values: Tensor, places: Tensor) -> Tensor:
     return values.flatten().index_select(0, (places + first).flatten()).unflatten(0, (images, -1))
 
 
-def _nearest(centers: Tensor, exists: Tensor, offsets: Tensor) -> Tensor:
-    """Return the index of the center that each pixel points to: (B, K), (B, K), (B, 2, H, W) -> (B, H·W)."""
+def _nearest(centers: Tensor, offsets: Tensor) -> Tensor:
+    """Return the index of the center that each pixel points to: (B, K), (B, 2, H, W) -> (B, H·W)."""
     height, width = offsets.shape[-2:]
-    y = (offsets[:, 0] + torch.arange(height, device=offsets.device)[:, None]).flatten(1)
-    x = (offsets[:, 1] + torch.arange(width, device=offsets.device)).flatten(1)
-    # Not a division that truncates: OpenVINO joins that with the conversion, and then nothing truncates.
-    rows = centers // width
-    center_y = torch.where(exists, rows.to(y.dtype), _FAR)
-    center_x = (centers - rows * width).to(x.dtype)
+    rows = torch.arange(height, dtype=offsets.dtype, device=offsets.device)[:, None].expand(height, width)
+    columns = torch.arange(width, dtype=offsets.dtype, device=offsets.device).expand(height, width)
+    y, x = ((offsets[:, axis] + place).flatten(1) for axis, place in enumerate((rows, columns)))
+    # Looked up, for OpenVINO does not truncate every quotient of integers, and tract refuses ONNX's.
+    center_y, center_x = (
+        torch.cat((place.flatten(), place.new_full((1,), _FAR)))[centers] for place in (rows, columns)
+    )
     distances = (y[:, :, None] - center_y[:, None]).square() + (x[:, :, None] - center_x[:, None]).square()
     return distances.argmin(dim=2)
