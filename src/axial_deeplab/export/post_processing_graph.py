@@ -89,11 +89,11 @@ class PostProcessingGraph(nn.Module):
         is_class = (semantic[:, :, None] == torch.arange(len(self.is_thing), device=semantic.device)).float()
         is_member = nearest[:, None] == torch.arange(self.top_k, device=semantic.device)[:, None]
         values = self._instance_values(is_member & is_assigned[:, None], is_class)
-        instances = torch.where(is_assigned, _look_up(values, nearest), 0)
+        instances = torch.where(is_assigned, _look_up(values.to(torch.int32), nearest), 0)
         panoptic = torch.where(is_thing, instances, _look_up(self._stuff_values(is_class), semantic))
         shape = (-1, height, width)
         return (
-            panoptic.to(torch.int32).reshape(shape),
+            panoptic.reshape(shape),
             semantic.to(torch.int32).reshape(shape),
             num_centers.to(torch.int32),
         )
@@ -134,7 +134,9 @@ class PostProcessingGraph(nn.Module):
     def _stuff_values(self, is_class: Tensor) -> Tensor:
         """Return the value of each class of stuff in the map (B, C)."""
         num_classes = len(self.is_stuff)
-        values = (torch.arange(num_classes, device=is_class.device) + 1) * self.settings.label_divisor
+        # MNN cuts constants of 64 bits at 2^30.
+        numbers = torch.arange(1, num_classes + 1, dtype=torch.int32, device=is_class.device)
+        values = numbers * self.settings.label_divisor
         return torch.where(self.is_stuff & (is_class.sum(dim=1) >= self.settings.stuff_area), values, 0)
 
 
