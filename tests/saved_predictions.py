@@ -8,8 +8,9 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, panoptic_id
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.prediction.batch import View
 from axial_deeplab.prediction.doubts import Certainty
-from axial_deeplab.prediction.predictor import Prediction, View
+from axial_deeplab.prediction.prediction import Prediction
 from outline_cases import NAMED, region
 
 CATEGORIES = Categories(

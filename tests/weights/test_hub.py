@@ -13,7 +13,7 @@ import axial_deeplab
 from axial_deeplab import Predictor, create_model, load_weights
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment
-from axial_deeplab.prediction.predictor import Prediction
+from axial_deeplab.prediction.prediction import Prediction
 from axial_deeplab.weights import hub
 from axial_deeplab.weights.card import measured_scores, model_card
 from axial_deeplab.weights.loaded import LoadedWeights

@@ -123,7 +123,8 @@ def predict(arguments: Arguments) -> None:
             "--runtime onnx must come without --workers and --scheduler, got both; leave them out"
         )
     from axial_deeplab.ops.dispatch import avoiding_compiled_code
-    from axial_deeplab.prediction.files import is_little_work, predict_files
+    from axial_deeplab.prediction.files import predict_files
+    from axial_deeplab.prediction.little_work import is_little_work
     from axial_deeplab.prediction.predictor import Predictor
     from axial_deeplab.util.freed_memory import give_large_maps_back
     from axial_deeplab.weights.loaded import load_weights

@@ -27,8 +27,9 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
+from axial_deeplab.prediction.batch import PanopticPrediction, View, predict_panoptic
 from axial_deeplab.prediction.doubts import Certainty
-from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
+from axial_deeplab.prediction.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from axial_deeplab.evaluation.quality_table import PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import resized_map
-from axial_deeplab.prediction.predictor import PanopticPrediction
+from axial_deeplab.prediction.batch import PanopticPrediction
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
 from axial_deeplab.visualization.overlay import draw_overlay, in_color

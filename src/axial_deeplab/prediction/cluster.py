@@ -13,10 +13,10 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
 
 from axial_deeplab.ops.dispatch import avoiding_compiled_code, is_avoided
+from axial_deeplab.prediction.batch import ImageArray
 from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
-from axial_deeplab.prediction.predictor import ImageArray
 from axial_deeplab.util.freed_memory import give_large_maps_back
 
 # Seconds until there must be a scheduler, and a worker.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.writer import PanopticWriter, image_at
-from axial_deeplab.prediction.files import PredictedFiles, write_of_all
+from axial_deeplab.prediction.files import write_of_all
 from axial_deeplab.prediction.frame_list import LIST_SUFFIX
+from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, lists_of_shards
 from axial_deeplab.util.files import opened

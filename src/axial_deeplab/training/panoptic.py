@@ -18,7 +18,7 @@ from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.prediction.predictor import View
+from axial_deeplab.prediction.batch import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.task import Task, build_model, look_at_images, reading, see_channels

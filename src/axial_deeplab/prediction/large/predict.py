@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from axial_deeplab.grouping.nearest_center import CenterGrid
+from axial_deeplab.prediction.batch import memory_of
 from axial_deeplab.prediction.labels import SegmentTable
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
@@ -37,7 +38,7 @@ from axial_deeplab.prediction.large.segments import (
 )
 from axial_deeplab.prediction.large.sources import LargeImage, open_image
 from axial_deeplab.prediction.large.tiling import Tiling, Window
-from axial_deeplab.prediction.predictor import Predictor, memory_of
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.in_order import in_order
