@@ -31,7 +31,7 @@ from axial_deeplab.prediction.image_job import (
     mark_of_file,
 )
 from axial_deeplab.prediction.large.files import LargeFiles
-from axial_deeplab.prediction.large.sources import is_zarr
+from axial_deeplab.prediction.large.zarr_image import is_zarr
 from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package

@@ -67,7 +67,7 @@ def little_memory(monkeypatch):
     for module in ("labels", "save.instances", "save.table"):
         monkeypatch.setattr(f"axial_deeplab.prediction.{module}.BAND_PIXELS", 10_000)
     monkeypatch.setattr("axial_deeplab.prediction.large.kept_squares.KEPT_BYTES", 3 * 4 * 256**2)
-    monkeypatch.setattr("axial_deeplab.prediction.large.sources._CACHE_BYTES", 2**17)
+    monkeypatch.setattr("axial_deeplab.prediction.large.tiff_image._CACHE_BYTES", 2**17)
     monkeypatch.setattr("axial_deeplab.prediction.large.sources._WHOLE_PIXELS", 0)
 
 
