@@ -466,8 +466,7 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
     from axial_deeplab.data.convert.shapes import ReadOptions
-    from axial_deeplab.panoptic.categories import Categories, Category
-    from axial_deeplab.panoptic.coco_json import warn_of_names
+    from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names
 
     ReadOptions(thing=options.thing, background=options.background)  # Refuses one name for both.
     if (options.categories is None) == (options.thing is None):
@@ -482,8 +481,8 @@ def _categories(options: argparse.Namespace) -> "Categories":
 
 
 def _categories_of_file(path: str) -> "Categories":
-    from axial_deeplab.panoptic.categories import Categories
-    from axial_deeplab.panoptic.coco_json import load_json, warn_of_names
+    from axial_deeplab.panoptic.categories import Categories, warn_of_names
+    from axial_deeplab.panoptic.json_entries import load_json
 
     entries = load_json(Path(path), types=(dict, list))
     if isinstance(entries, dict):

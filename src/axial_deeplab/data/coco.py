@@ -11,8 +11,10 @@ from axial_deeplab.data.panoptic_dataset import (
     check_limit,
 )
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageEntry, NamedFiles, PanopticJson, refusing
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson
+from axial_deeplab.panoptic.json_entries import ImageEntry, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.util.file_names import NamedFiles
 
 __all__ = ["ADE20K_PARTS", "CocoPanopticDataset", "Sample"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from axial_deeplab.evaluation.instance_ap import InstanceAP, InstanceAPResult, confidence
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment
 
 # Places in the list of twelve numbers that pycocotools makes, by our names.

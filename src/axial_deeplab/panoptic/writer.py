@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder, require_text
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import to_coco_annotation, write_panoptic_png
+from axial_deeplab.util.file_names import path_in_folder, require_text
 from axial_deeplab.util.files import atomic_path, bytes_of, open_alone, opened
 from axial_deeplab.util.json_files import write_json
 

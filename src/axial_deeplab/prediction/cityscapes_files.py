@@ -8,8 +8,8 @@ from PIL import Image
 
 from axial_deeplab.data.labels.cityscapes import CATEGORIES
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.util.file_names import path_in_folder
 from axial_deeplab.util.files import atomic_path
 
 

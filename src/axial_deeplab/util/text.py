@@ -1,5 +1,6 @@
 """Words of the command line and lists in messages."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 LONGEST_SIDE = 2**15
@@ -57,3 +58,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: 
     """
     rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def spelled_alike(name: str) -> str:
+    """Return what names share that differ in capitals, or in how accents are composed, alone."""
+    return unicodedata.normalize("NFC", name).casefold()

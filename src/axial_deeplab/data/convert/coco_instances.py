@@ -19,11 +19,10 @@ from axial_deeplab.data.convert.shapes import ReadOptions
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import picture_size
-from axial_deeplab.panoptic.categories import Categories, Category, whole_number
-from axial_deeplab.panoptic.coco_json import (
+from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names, whole_number
+from axial_deeplab.panoptic.json_entries import (
     ImageEntry,
     ImageId,
-    NamedFiles,
     category_id_of,
     image_entries,
     image_id_of,
@@ -31,9 +30,9 @@ from axial_deeplab.panoptic.coco_json import (
     list_of,
     load_json,
     refusing,
-    warn_of_names,
 )
 from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.util.file_names import NamedFiles
 from axial_deeplab.util.text import clipped, shortened
 
 # Pixels from the image, more than any polygon can mean.

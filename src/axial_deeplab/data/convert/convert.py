@@ -22,9 +22,10 @@ from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.data.tiff import has_pages, save_page
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId, require_text
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import Panoptic, measure_segments
 from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.util.file_names import require_text
 from axial_deeplab.util.files import atomic_directory
 from axial_deeplab.util.text import shortened
 

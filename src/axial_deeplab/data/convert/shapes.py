@@ -25,11 +25,10 @@ from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.data.tiff import has_pages
-from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.coco_json import spelled_alike, warn_of_names
+from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.files import bytes_of
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import shortened, spelled_alike
 
 # Folders of parts that are to stay apart, and what those are called in what is written.
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

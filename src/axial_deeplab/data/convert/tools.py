@@ -27,7 +27,7 @@ from axial_deeplab.data.convert.kinds import (
     yolo,
 )
 from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
-from axial_deeplab.panoptic.coco_json import load_json
+from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
 
 # What each has: TITLE, recognize(source) and read(source, options); those told by their first maps also

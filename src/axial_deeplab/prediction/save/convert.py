@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.save.coco_instances import coco_annotation
 from axial_deeplab.prediction.save.instances import each_instance

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.coco_instances import write_coco_instances
 from axial_deeplab.prediction.save.geojson import open_geojson
@@ -20,6 +19,7 @@ from axial_deeplab.prediction.save.labelme import open_labelme
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.save.table import open_table
 from axial_deeplab.prediction.save.yolo import open_yolo, write_yolo_names
+from axial_deeplab.util.file_names import path_in_folder
 from axial_deeplab.util.files import atomic_path
 
 AddInstance = Callable[[Instance], None]

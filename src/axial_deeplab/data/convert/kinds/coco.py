@@ -21,7 +21,7 @@ from axial_deeplab.data.convert.shapes import (
     folder_of,
 )
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import load_json
+from axial_deeplab.panoptic.json_entries import load_json
 
 TITLE = "a COCO instances export"
 

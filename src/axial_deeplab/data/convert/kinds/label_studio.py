@@ -37,7 +37,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
 )
 from axial_deeplab.data.images import DAMAGED
-from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.panoptic.png import check_checksums
 from axial_deeplab.util.text import clipped, shortened
 

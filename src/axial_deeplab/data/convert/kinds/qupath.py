@@ -30,7 +30,7 @@ from axial_deeplab.data.convert.shapes import (
     page_of_stack,
     shapes_to_convert,
 )
-from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a GeoJSON of QuPath"

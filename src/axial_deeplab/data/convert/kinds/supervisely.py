@@ -35,7 +35,7 @@ from axial_deeplab.data.convert.shapes import (
     warn_of_repeated,
 )
 from axial_deeplab.data.images import DAMAGED
-from axial_deeplab.panoptic.coco_json import field, list_of, load_json
+from axial_deeplab.panoptic.json_entries import field, list_of, load_json
 
 TITLE = "a Supervisely project"
 

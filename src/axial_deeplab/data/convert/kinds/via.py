@@ -28,7 +28,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
     text_of,
 )
-from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.json_entries import field, load_json
 
 TITLE = "a VIA project"
 
