@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
     from axial_deeplab.data.convert.convert import UnwrittenImage
     from axial_deeplab.data.convert.instance_maps import InstanceReading
-    from axial_deeplab.data.convert.shapes import ReadOptions
+    from axial_deeplab.data.convert.read_options import ReadOptions
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
     from axial_deeplab.panoptic.categories import Categories
 
@@ -345,7 +345,7 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
 
 
 def _convert_source(options: argparse.Namespace, scratch: Path) -> None:
-    from axial_deeplab.data.convert.shapes import folder_of
+    from axial_deeplab.data.convert.source_files import folder_of
     from axial_deeplab.data.convert.tools import KINDS, read
 
     source = Path(options.source)
@@ -443,7 +443,7 @@ def _add_reading_options(parser: Parser) -> None:
 
 def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions":
     from axial_deeplab.data.convert.instance_maps import InstanceReading
-    from axial_deeplab.data.convert.shapes import ReadOptions
+    from axial_deeplab.data.convert.read_options import ReadOptions
     from axial_deeplab.data.convert.tools import KINDS
 
     if options.format is not None and options.format not in KINDS:
@@ -465,7 +465,7 @@ def _reading_options(options: argparse.Namespace, scratch: Path) -> "ReadOptions
 
 def _categories(options: argparse.Namespace) -> "Categories":
     """Return the categories of a JSON file, or those that are named."""
-    from axial_deeplab.data.convert.shapes import ReadOptions
+    from axial_deeplab.data.convert.read_options import ReadOptions
     from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names
 
     ReadOptions(thing=options.thing, background=options.background)  # Refuses one name for both.

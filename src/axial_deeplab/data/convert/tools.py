@@ -26,7 +26,8 @@ from axial_deeplab.data.convert.kinds import (
     voc,
     yolo,
 )
-from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import files_of
 from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
 

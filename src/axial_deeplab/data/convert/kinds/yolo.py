@@ -12,20 +12,16 @@ from typing import Any
 import yaml
 
 from axial_deeplab.data.convert.outlines import ring
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import (
-    PARTS,
     LabeledImage,
     LeftOut,
-    Photos,
-    ReadOptions,
     Shape,
-    ToConvert,
-    files_of,
-    folder_of,
     shapes_to_convert,
-    text_of,
     warn_of_repeated,
 )
+from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of, text_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 
 TITLE = "a YOLO data set"
