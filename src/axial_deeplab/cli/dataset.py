@@ -15,9 +15,9 @@ from axial_deeplab.cli.options import add_reading
 
 if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
-    from axial_deeplab.data.convert.convert import UnwrittenImage
     from axial_deeplab.data.convert.instance_maps import InstanceReading
     from axial_deeplab.data.convert.read_options import ReadOptions
+    from axial_deeplab.data.convert.unwritten import UnwrittenImage
     from axial_deeplab.data.panoptic_dataset import PanopticDataset
     from axial_deeplab.panoptic.categories import Categories
 
@@ -291,11 +291,8 @@ def _convert(arguments: Arguments, scratch: Path) -> None:
     options.kind = options.source
     from axial_deeplab.data.cityscapes import CityscapesDataset
     from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
-    from axial_deeplab.data.convert.convert import (
-        maps_to_convert,
-        masks_to_convert,
-        write_cityscapes,
-    )
+    from axial_deeplab.data.convert.convert import write_cityscapes
+    from axial_deeplab.data.convert.map_files import maps_to_convert, masks_to_convert
     from axial_deeplab.data.convert.tools import KINDS, recognize
 
     progress = sys.stderr.isatty()

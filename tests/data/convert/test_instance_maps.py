@@ -9,8 +9,9 @@ import tifffile
 from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
+from axial_deeplab.data.convert.convert import write_panoptic
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
+from axial_deeplab.data.convert.map_files import maps_to_convert
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.panoptic.categories import Categories, Category

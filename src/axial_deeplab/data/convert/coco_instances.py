@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import picture_size

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names
 from axial_deeplab.util.text import shortened
 

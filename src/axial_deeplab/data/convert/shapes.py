@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.outlines import Ring, fill
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import picture_size
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic

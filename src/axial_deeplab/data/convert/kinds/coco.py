@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.source_files import PARTS, any_json, files_of, folder_of
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.json_entries import load_json
 
