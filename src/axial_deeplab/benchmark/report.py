@@ -23,6 +23,7 @@ from axial_deeplab.benchmark.runtimes import RuntimeCandidate
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.ops.axial.prepared import PreparedAttention
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.packages import require_package
 
 
 @dataclass(frozen=True)
@@ -339,12 +340,9 @@ def draw(report: Report, path: Path) -> None:
         raise ValueError(
             "plot must have at least two sizes, got one; give several, such as --input 224x224 448x448"
         )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError(
-            'plots need the package matplotlib, which is missing; pip install "axial-deeplab[plot]"'
-        ) from None
+    require_package("matplotlib", "plot", "plots need")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
     for label, points in curves.items():

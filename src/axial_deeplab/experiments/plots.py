@@ -3,6 +3,8 @@
 from types import ModuleType
 from typing import Any
 
+from axial_deeplab.util.packages import require_package
+
 
 def require_matplotlib() -> ModuleType:
     """Return matplotlib's figure module; no window system is touched.
@@ -10,12 +12,9 @@ def require_matplotlib() -> ModuleType:
     Raises:
         ValueError: matplotlib is missing.
     """
-    try:
-        from matplotlib import figure
-    except ImportError:
-        raise ValueError(
-            'a plot needs the package matplotlib, which is missing; pip install "axial-deeplab[plot]"'
-        ) from None
+    require_package("matplotlib", "plot", "a plot needs")
+    from matplotlib import figure
+
     return figure
 
 

@@ -34,7 +34,7 @@ from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.zarr_image import is_zarr
 from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.prediction.save.kinds import COCO, Saver, require_package
+from axial_deeplab.prediction.save.kinds import COCO, Saver
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, check_shard, digest_of_names, refuse_shards
 from axial_deeplab.prediction.video import PredictedVideo, predict_video
 from axial_deeplab.prediction.video_files import (
@@ -46,6 +46,7 @@ from axial_deeplab.prediction.video_files import (
 )
 from axial_deeplab.util.files import atomic_path, naming_full_disk, remove_leftovers_below
 from axial_deeplab.util.in_order import in_order
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.visualization.contact_sheet import contact_sheets
 
 # Images that are worked on at a time, at most: each takes memory.
@@ -291,7 +292,7 @@ def check_workers(workers: int | None, scheduler: str | None) -> bool:
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}; leave it out to work in threads")
-    require_package("distributed", "dask", "prediction by workers")
+    require_package("distributed", "dask", "prediction by workers needs")
     return True
 
 

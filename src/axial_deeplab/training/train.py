@@ -35,7 +35,7 @@ from axial_deeplab.training.strategies import (
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import atomic_path, naming_full_disk
 from axial_deeplab.util.termination import Terminated, sigterm_handler
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
 
@@ -222,8 +222,9 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             default_root_dir=output,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        message = " ".join(str(error).split())
-        raise ValueError(f"trainer must be settings that this machine can run, got: {message}") from None
+        raise ValueError(
+            f"trainer must be settings that this machine can run, got: {one_line(error)}"
+        ) from None
 
 
 def _precision(precision: str, accelerator: str) -> Any:

@@ -48,6 +48,11 @@ def clipped(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def one_line(error: Exception | str) -> str:
+    """Return what an error says without breaks of lines, its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """Return a table as Markdown.
 

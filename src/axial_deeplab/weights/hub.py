@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.weights.card import measured_scores, model_card, model_config
 from axial_deeplab.weights.file import save_weights
 
@@ -48,7 +48,7 @@ def download_weights(repository: str | os.PathLike[str], **options: Any) -> Path
     """
     if Path(repository).is_dir():
         return Path(repository) / WEIGHTS_NAME
-    _require_hub()
+    require_package("huggingface_hub", "hub", "the Hub needs")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
@@ -115,7 +115,7 @@ def push_to_hub(
         ValueError: as for `save_pretrained`, or huggingface_hub is not installed.
         OSError: the Hub cannot be reached or refuses.
     """
-    _require_hub()
+    require_package("huggingface_hub", "hub", "the Hub needs")
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
@@ -130,10 +130,3 @@ def push_to_hub(
             create_pr=create_pr,
         )
     return str(commit)
-
-
-def _require_hub() -> None:
-    if find_spec("huggingface_hub") is None:
-        raise ValueError(
-            'the Hub needs the package huggingface_hub, which is missing; pip install "axial-deeplab[hub]"'
-        )

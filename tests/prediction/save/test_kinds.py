@@ -313,7 +313,7 @@ def test_no_things(tmp_path):
 
 
 def test_missing_packages(tmp_path, monkeypatch):
-    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     for kind, package, extra in (("rois", "roifile", "imagej"), ("coco-instances", "pycocotools", "coco")):
         message = (
             rf'save {kind} needs the package {package}, which .*; pip install "axial-deeplab\[{extra}\]"'

@@ -33,6 +33,7 @@ from axial_deeplab.panoptic.json_entries import (
 )
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.file_names import NamedFiles
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.util.text import clipped, shortened
 
 # Pixels from the image, more than any polygon can mean.
@@ -65,7 +66,7 @@ def coco_instances_to_convert(
             image or category, or none has an outline.
         OSError: the JSON cannot be opened, or an image is missing.
     """
-    _require_pycocotools()
+    require_package("pycocotools", "coco", "coco-instances needs")
     options = options or ReadOptions()
     background, page, path = options.background, options.reading.page, Path(json)
     document = load_json(path)
@@ -402,13 +403,3 @@ def _unpacked(text: str) -> list[int] | None:
         lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
         number = shift = 0
     return None if shift else lengths
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "coco-instances needs the package pycocotools, which is missing; "
-            'pip install "axial-deeplab[coco]"'
-        ) from None

@@ -14,6 +14,7 @@ from axial_deeplab.data.images import StoredImage, as_shown
 from axial_deeplab.data.tiff import UnsupportedImageError
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.tiling import Window, cut
+from axial_deeplab.util.text import one_line
 
 _SAMPLED = 16  # windows that show what values an image has
 SAMPLED_SIDE = 512
@@ -145,5 +146,4 @@ def naming_damage_of(path: str | os.PathLike[str], kind: str = "a complete TIFF"
     except (UnsupportedImageError, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} must be {kind}, got: {reason}; replace it") from None
+        raise ValueError(f"{path} must be {kind}, got: {one_line(error)}; replace it") from None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.large_image import ArrayImage, naming_damage_of
+from axial_deeplab.util.packages import require_package
 
 
 class ZarrImage(ArrayImage):
@@ -80,12 +81,9 @@ def require_zarr(path: Path) -> Any:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import zarr
-    except ImportError:
-        raise ValueError(
-            f'{path}: Zarr needs the package zarr, which is missing; pip install "axial-deeplab[large]"'
-        ) from None
+    require_package("zarr", "large", f"{path}: Zarr needs")
+    import zarr
+
     return zarr
 
 

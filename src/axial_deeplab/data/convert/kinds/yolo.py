@@ -23,6 +23,7 @@ from axial_deeplab.data.convert.shapes import (
 )
 from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of, text_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.util.text import one_line
 
 TITLE = "a YOLO data set"
 
@@ -128,8 +129,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text_of(path))
     except (yaml.YAMLError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise ValueError(f"{path} must be a YAML file, got: {told}; correct it") from None
+        raise ValueError(f"{path} must be a YAML file, got: {one_line(error)}; correct it") from None
     return document if isinstance(document, dict) else {}
 
 
