@@ -27,12 +27,17 @@ LIMITS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of one subcommand: its errors are one line like all others, its numbers have limits."""
+    """A parser of one subcommand: its errors are one line like all others, its numbers have limits.
 
-    def __init__(self, function: Command) -> None:
+    Args:
+        function: what is called; its docstring is the help.
+        name: words of the subcommand; None takes the name of the function.
+    """
+
+    def __init__(self, function: Callable[..., None], name: str | None = None) -> None:
         super().__init__(
-            prog=f"axial-deeplab {function.__name__.replace('_', '-')}",
-            description=first_line(function),
+            prog=f"axial-deeplab {name or function.__name__.replace('_', '-')}",
+            description=" ".join((function.__doc__ or "").split()),
         )
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:

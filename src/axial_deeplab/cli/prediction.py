@@ -177,8 +177,7 @@ def predict(arguments: Arguments) -> None:
 
 def merge(arguments: Arguments) -> None:
     """Write the files of all images together, once all shards of `predict --shard` are there."""
-    parser = Parser(merge)
-    parser.prog = "axial-deeplab predict merge"
+    parser = Parser(merge, "predict merge")
     parser.add_argument("output", metavar="DIR", help="folder that the shards were predicted into")
     options = parser.parse_args(arguments)
     from axial_deeplab.prediction.merge import merge_shards
