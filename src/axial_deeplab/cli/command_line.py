@@ -4,7 +4,6 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 Arguments = list[str]
@@ -84,7 +83,6 @@ def first_line(function: Command) -> str:
 def write_json(path: str | None, numbers: dict[str, Any]) -> None:
     """Write the numbers of a subcommand to the file that its option names, if any."""
     if path is not None:
-        from axial_deeplab.util.files import atomic_path
+        from axial_deeplab.util.files import write_text
 
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(json.dumps(numbers, indent=2) + "\n")
+        write_text(path, json.dumps(numbers, indent=2) + "\n")

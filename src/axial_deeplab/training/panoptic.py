@@ -82,11 +82,6 @@ class PanopticTraining(TrainingModule):
             self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
         return losses["total"]
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the images of the last validation."""
-        super().on_validation_epoch_start()
-        self.evaluator.reset()
-
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Predict the images of a batch and compare."""
         for sample in batch.samples:

@@ -33,7 +33,7 @@ from axial_deeplab.training.strategies import (
     make_strategy,
 )
 from axial_deeplab.training.task import Task
-from axial_deeplab.util.files import atomic_path, naming_full_disk
+from axial_deeplab.util.files import naming_full_disk, write_text
 from axial_deeplab.util.termination import Terminated, sigterm_handler
 from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.file import save_weights
@@ -272,8 +272,7 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
 
 
 def _write_config(config: Config, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
+    write_text(path, yaml.safe_dump(config_to_dict(config), sort_keys=False))
 
 
 def _quieten() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 from axial_deeplab.util.packages import require_package
 from axial_deeplab.weights.card import measured_scores, model_card, model_config
 from axial_deeplab.weights.file import save_weights
@@ -81,8 +81,7 @@ def save_pretrained(
     extra = {name: value for name, value in metadata.items() if name not in ("model", "categories")}
     save_weights(folder / WEIGHTS_NAME, model, categories, extra=extra)
     for name, describe in ((CONFIG_NAME, model_config), (CARD_NAME, model_card)):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(describe(model, categories, metadata), encoding="utf-8")
+        write_text(folder / name, describe(model, categories, metadata))
 
 
 def push_to_hub(
