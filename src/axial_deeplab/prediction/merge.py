@@ -7,7 +7,8 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.writer import PanopticWriter, image_at
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.written_list import image_at
 from axial_deeplab.prediction.files import write_of_all
 from axial_deeplab.prediction.frame_list import LIST_SUFFIX
 from axial_deeplab.prediction.predicted_files import PredictedFiles

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import relabel
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.written_list import WrittenImage
 from axial_deeplab.prediction.labels import Labels, SegmentTable
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.save.instances import Instance, each_instance
