@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from axial_deeplab.prediction.save.instances import find_instances
-from saved_predictions import CATEGORIES, as_prediction, awkward, empty
+from saved_predictions import CATEGORIES, as_prediction, awkward, empty, find_instances
 
 FOUND = awkward()
 INSTANCES = find_instances(FOUND, CATEGORIES)
