@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axial_deeplab.benchmark.attention import (
-    Ceiling,
-)
+from axial_deeplab.benchmark.attention import Ceiling
 from axial_deeplab.benchmark.measure import Measurement, describe_machine
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.packages import require_package

@@ -42,10 +42,7 @@ def convert(arguments: Arguments, scratch: Path) -> None:
     parser.add_argument("--semantic", metavar="DIR", help="maps: folder of PNG files of category ids")
     parser.add_argument("--instances", metavar="DIR", help="maps: folder of PNG files of instance numbers")
     parser.add_argument(
-        "--void-label",
-        type=int,
-        metavar="ID",
-        help="maps: id that means void (default: 255; two-channel: 0)",
+        "--void-label", type=int, metavar="ID", help="maps: id that means void (default: 255; two-channel: 0)"
     )
     parser.add_argument(
         "--connected-components",

@@ -180,9 +180,7 @@ def add_annotation_options(parser: Parser) -> None:
         help="classes of SOURCE that are things; all others are stuff",
     )
     parser.add_argument(
-        "--crowds-are-objects",
-        action="store_true",
-        help="take what SOURCE marks as crowds for objects",
+        "--crowds-are-objects", action="store_true", help="take what SOURCE marks as crowds for objects"
     )
     parser.add_argument(
         "--inner-outlines-are-holes",

@@ -102,11 +102,7 @@ class CityscapesDataset(PanopticDataset):
 
 
 def cityscapes_annotation(
-    instance_ids: IntArray,
-    *,
-    image_id: ImageId,
-    file_name: str,
-    source: str | os.PathLike[str],
+    instance_ids: IntArray, *, image_id: ImageId, file_name: str, source: str | os.PathLike[str]
 ) -> tuple[PanopticMap, AnnotationEntry]:
     """Turn the values of an `instanceIds` file into the ids and the annotation of a COCO panoptic PNG.
 

@@ -98,9 +98,7 @@ class ImageFolder(Dataset[ClassificationSample]):
         """
         path, class_index = self.files[index]
         return ClassificationSample(
-            read_image(path, **self.reading),
-            class_index,
-            path.relative_to(self.root).as_posix(),
+            read_image(path, **self.reading), class_index, path.relative_to(self.root).as_posix()
         )
 
     @property

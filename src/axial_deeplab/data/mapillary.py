@@ -98,12 +98,7 @@ class MapillaryDataset(PanopticDataset):
             ids = relabel(ids, {value: value for value in set(np.unique(ids).tolist()) - void})
             annotation = annotation._replace(segments=tuple(kept))
         return from_coco_annotation(
-            ids,
-            annotation,
-            self.categories,
-            size=record.size,
-            label_divisor=self.label_divisor,
-            source=path,
+            ids, annotation, self.categories, size=record.size, label_divisor=self.label_divisor, source=path
         )
 
 

@@ -94,11 +94,7 @@ class View:
     @property
     def reading(self) -> dict[str, Any]:
         """How image files are read: arguments of `read_image`."""
-        return {
-            "value_range": ValueRange(self.value_range),
-            "page": self.page,
-            "channels": self.channels,
-        }
+        return {"value_range": ValueRange(self.value_range), "page": self.page, "channels": self.channels}
 
     def resized(self, image: ImageArray) -> ImageArray:
         """Return the image (H, W, C) at the size that scale 1 is."""

@@ -130,10 +130,7 @@ def panoptic_task(config: Config) -> Task:
         mean = cast(Tensor, module.model.pixel_mean).flatten()
         augmentation["pad_color"] = tuple(mean.round().clamp(0, 255).int().tolist())
     augmented = TrainingDataset(
-        train_data,
-        seed=config.trainer.seed,
-        **working_size(config.data),
-        **augmentation,
+        train_data, seed=config.trainer.seed, **working_size(config.data), **augmentation
     )
     return Task(module, augmented, val_data, stacked=stacked)
 

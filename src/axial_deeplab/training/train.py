@@ -27,11 +27,7 @@ from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.resume import check_resumed, checkpoint_to_resume
-from axial_deeplab.training.strategies import (
-    ShardedStrategy,
-    joined_machines,
-    make_strategy,
-)
+from axial_deeplab.training.strategies import ShardedStrategy, joined_machines, make_strategy
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import naming_full_disk, write_text
 from axial_deeplab.util.termination import Terminated, sigterm_handler

@@ -127,12 +127,7 @@ def shapes_to_convert(
 
 
 def _draw(
-    image: LabeledImage,
-    *,
-    categories: Categories,
-    background: int | None,
-    in_order: bool,
-    page: int | None,
+    image: LabeledImage, *, categories: Categories, background: int | None, in_order: bool, page: int | None
 ) -> Panoptic:
     size = picture_size(image.path, size=image.size, page=page)  # Refuses other sizes.
     masks = []

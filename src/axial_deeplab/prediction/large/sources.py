@@ -111,11 +111,7 @@ def _tiff_of_windows(
 
 @contextlib.contextmanager
 def open_values(
-    path: Path,
-    folder: Path,
-    size: tuple[int, int],
-    page: int | None = None,
-    channels: Channels | None = None,
+    path: Path, folder: Path, size: tuple[int, int], page: int | None = None, channels: Channels | None = None
 ) -> Iterator[Callable[[Window], NDArray[Any]]]:
     """Yield what reads windows (h, w, C) of the values that `stored_values` gives of the whole.
 

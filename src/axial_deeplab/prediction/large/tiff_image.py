@@ -46,11 +46,7 @@ class TiffImage(LargeImage):
     """
 
     def __init__(
-        self,
-        path: Path,
-        value_range: ValueRange | None,
-        number: int | None,
-        channels: Channels | None = None,
+        self, path: Path, value_range: ValueRange | None, number: int | None, channels: Channels | None = None
     ) -> None:
         import tifffile
 

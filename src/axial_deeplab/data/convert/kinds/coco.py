@@ -49,10 +49,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             )
         read_before[part] = path
         unwritten, others = coco_instances_to_convert(
-            path,
-            photos.folder,
-            options=options,
-            find=partial(_find, photos, folder, str(path)),
+            path, photos.folder, options=options, find=partial(_find, photos, folder, str(path))
         )
         if categories is not None:
             others.require_same_classes(categories, str(path), str(next(iter(read_before.values()))))
