@@ -76,7 +76,8 @@ def check(arguments: Arguments, scratch: Path) -> None:
         _print_lines("problem", report.problems)
         reports.append(report)
         if options.picture and report.has_ground_truth:
-            path = _numbered(Path(options.picture), place if len(found) > 1 else None)
+            path = Path(options.picture)
+            path = path.with_stem(f"{path.stem}_{place + 1}") if len(found) > 1 else path
             with atomic_path(path) as temporary:
                 draw_samples(data).save(temporary)
             print(f"picture: {path}")
@@ -129,7 +130,3 @@ def _print_lines(kind: str, lines: list[str]) -> None:
         print(f"{kind}: {line}")
     if len(lines) > MOST_LINES:
         print(f"{kind}: and {len(lines) - MOST_LINES} more")
-
-
-def _numbered(path: Path, number: int | None) -> Path:
-    return path if number is None else path.with_stem(f"{path.stem}_{number + 1}")

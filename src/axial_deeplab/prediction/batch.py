@@ -164,7 +164,8 @@ def predict_panoptic_batch(
     for indices in of_size.values():
         start = time.perf_counter()
         outputs = run_network(model, np.stack([seen[index] for index in indices]), device, view)
-        _wait_for(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         network_ms = 1e3 * (time.perf_counter() - start) / len(indices)
         for number, index in enumerate(indices):
             own = {name: output[number : number + 1] for name, output in outputs.items()}
@@ -220,7 +221,10 @@ def run_network(model: nn.Module, images: ImageArray, device: torch.device, view
     stays_small = stays_small and not is_avoided()
     if stays_small:
         num_classes //= 16
-    _refuse_too_large(height, width, int(maps * 4 * (num_classes + 3)) * num_images, device)
+    memory = memory_of(device)
+    # Refused before the system kills the process: the outputs alone exceed the memory.
+    if memory is not None and int(maps * 4 * (num_classes + 3)) * num_images * height * width > memory:
+        raise ValueError(_too_large(height, width))
     pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
     try:
         with torch.no_grad():
@@ -247,13 +251,6 @@ def _outputs_at_low_resolution(model: PanopticDeepLab, pixels: Tensor) -> dict[s
     return {"semantic_logits": upsampled, **model.resized(maps, (height, width))}
 
 
-def _refuse_too_large(height: int, width: int, bytes_of_a_pixel: int, device: torch.device) -> None:
-    """Refuse what cannot fit before the system kills the process: the outputs alone exceed the memory."""
-    memory = memory_of(device)
-    if memory is not None and bytes_of_a_pixel * height * width > memory:
-        raise ValueError(_too_large(height, width))
-
-
 def memory_of(device: torch.device) -> int | None:
     """Return the bytes of memory that a device has, None if that cannot be told."""
     if device.type == "cuda":
@@ -269,8 +266,3 @@ def _too_large(height: int, width: int) -> str:
         f"image must fit into memory, got {height} x {width} pixels (height x width); "
         f"give max_size, such as {better} (--max-size {better}), to reduce it for the network"
     )
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -107,7 +107,7 @@ def _train(config: Config, machines: Processes) -> Path:
         if report is not None:
             print(f"{config.model.weights}: {report}")
         print(_summary(config, trainer, task, batch_size))
-        _write_config(config, output / "config.yaml")
+        write_text(output / "config.yaml", yaml.safe_dump(config_to_dict(config), sort_keys=False))
     with naming_full_disk(output):
         _fit(trainer, module, _batches(config, task, batch_size), resume)
     weights = output / WEIGHTS
@@ -265,10 +265,6 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
         f"{sets}\n"
         f"{optim.max_steps} steps = {epochs:.1f} epochs; output {settings.output}"
     )
-
-
-def _write_config(config: Config, path: Path) -> None:
-    write_text(path, yaml.safe_dump(config_to_dict(config), sort_keys=False))
 
 
 def _quieten() -> None:
