@@ -154,7 +154,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
     """Augmented images with all that their targets are made from, in few bytes; `stacked` makes a batch.
 
     What an item holds depends on the seed, the epoch and the index of the image alone: not on workers,
-    processes or the items before. The key is (epoch, index).
+    processes or the items before. The key is (epoch, index), or an index of epoch 0.
 
     Args:
         dataset: images with panoptic maps.
@@ -179,7 +179,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """Return one item.
 
         Returns:
@@ -189,7 +189,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
         Raises:
             ValueError, OSError: see `PanopticDataset`.
         """
-        epoch, index = key
+        epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.dataset[index]
         crop, truth = self.transform.crop(sample, np.random.default_rng((self.seed, epoch, index)))
         rows, segments = map(torch.from_numpy, number_segments(truth))
