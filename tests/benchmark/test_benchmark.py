@@ -259,7 +259,7 @@ def test_a_plot_needs_two_sizes(tmp_path: Path) -> None:
 
 
 def test_a_plot_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     rows = [Measurement("a", (1.0,), (1.0,))]
     sections = [report.Section("inference", "x", rows, size=size) for size in (5, 6)]
     with pytest.raises(ValueError, match=r'pip install "axial-deeplab\[plot\]"'):
