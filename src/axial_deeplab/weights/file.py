@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path, opened
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.metadata import check_metadata, network_at_most
 
 FORMAT = "axial-deeplab"
@@ -255,9 +255,8 @@ def _build(source: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]
             with network_at_most(most_numbers, _SPARE_TENSORS + 4 * len(state)):
                 return create_model(**metadata["model"])
     except Exception as error:  # arguments of wrong types fail anywhere
-        message = " ".join(str(error).split())
         raise ValueError(
-            f"{source}: model must be arguments of create_model, got an error: {message}; "
+            f"{source}: model must be arguments of create_model, got an error: {one_line(error)}; "
             "write the file again"
         ) from None
 

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from axial_deeplab.prediction.save.instances import find_instances
-from saved_predictions import CATEGORIES, as_prediction, awkward, empty
+from saved_predictions import CATEGORIES, as_prediction, awkward, empty, find_instances
 
 FOUND = awkward()
 INSTANCES = find_instances(FOUND, CATEGORIES)
@@ -60,6 +59,6 @@ def test_fiftyone(monkeypatch):
     [("coco_instances", "pycocotools"), ("supervision", "supervision"), ("fiftyone", "fiftyone")],
 )
 def test_missing_packages(monkeypatch, name, package):
-    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=f"to_{name} needs the package {package}, which is missing; pip"):
         getattr(PREDICTION, f"to_{name}")()

@@ -21,13 +21,21 @@ from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.kinds import KINDS, Saver
 from axial_deeplab.prediction.save.label_maps import write_instances
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.weights.file import save_weights
 from outline_cases import fill
-from saved_predictions import CATEGORIES, Finder, awkward, empty, numbered_map, photo, write_things
+from saved_predictions import (
+    CATEGORIES,
+    Finder,
+    awkward,
+    empty,
+    find_instances,
+    numbered_map,
+    photo,
+    write_things,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:scores are low")
 
@@ -313,7 +321,7 @@ def test_no_things(tmp_path):
 
 
 def test_missing_packages(tmp_path, monkeypatch):
-    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     for kind, package, extra in (("rois", "roifile", "imagej"), ("coco-instances", "pycocotools", "coco")):
         message = (
             rf'save {kind} needs the package {package}, which .*; pip install "axial-deeplab\[{extra}\]"'
