@@ -98,7 +98,7 @@ class AxialAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.qkv.in_channels)
-        return super().forward(_channels_last(x))
+        return super().forward(channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
         q, k, v = along_axis(self.axis, q, k, v)
@@ -147,7 +147,7 @@ class FusedAxialAttention(FusedAttention):
         self.rel_q, self.rel_k, self.rel_v = layer.rel_q, layer.rel_k, layer.rel_v
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = along_axis(self.axis, *self.project(_channels_last(x)))
+        q, k, v = along_axis(self.axis, *self.project(channels_last(x)))
         y = axial_attention_sum(
             q,
             k,
@@ -168,7 +168,7 @@ class FusedAxialAttention(FusedAttention):
         return subsample(y, _strides(self.axis, self.stride))
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """Return x (B, C, H, W) with the channels of a position and head side by side: no axis is moved."""
     # Inside of `torch.func.vmap` no tensor has a layout.
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
