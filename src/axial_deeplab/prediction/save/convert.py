@@ -16,7 +16,7 @@ def to_coco_instances(labels: Labels, categories: Categories, image_id: ImageId)
     """Return what `Prediction.to_coco_instances` does."""
     require_package("pycocotools", "coco", "to_coco_instances")
     annotations = [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
-    # pycocotools' loadRes takes the area of a box that it is given for that of the mask, and adds one by itself.
+    # pycocotools' loadRes takes the area of a box that is given for that of the mask, and adds boxes itself.
     return [{key: value for key, value in each.items() if key != "bbox"} for each in annotations]
 
 
