@@ -129,6 +129,8 @@ class Prediction:
     def to_coco_instances(self, image_id: int | str = 1) -> list[dict[str, Any]]:
         """Return the things as COCO's results have them: masks as compressed run lengths, and scores.
 
+        pycocotools' `loadRes` takes the list as it is, and adds the boxes.
+
         Args:
             image_id: number of the image in its data set.
 

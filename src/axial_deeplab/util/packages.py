@@ -1,10 +1,13 @@
 """Packages that are not always installed."""
 
+from importlib import import_module
 from importlib.util import find_spec
+
+from axial_deeplab.util.text import one_line
 
 
 def require_package(package: str, extra: str | None, what_needs: str, *, instead: str = "") -> None:
-    """Refuse what needs a package that is missing.
+    """Import a package, or refuse what needs it.
 
     Args:
         package: its name.
@@ -13,10 +16,14 @@ def require_package(package: str, extra: str | None, what_needs: str, *, instead
         instead: what else can be done.
 
     Raises:
-        ValueError: it is missing.
+        ValueError: it is missing, or broken.
     """
-    if find_spec(package) is None:
+    try:
+        import_module(package)
+    except ImportError as error:
+        is_missing = find_spec(package) is None
+        reason = "is missing" if is_missing else f"cannot be imported ({one_line(error)})"
         install = package if extra is None else f'"axial-deeplab[{extra}]"'
         raise ValueError(
-            f"{what_needs} the package {package}, which is missing; pip install {install}{instead}"
-        )
+            f"{what_needs} the package {package}, which {reason}; pip install {install}{instead}"
+        ) from None

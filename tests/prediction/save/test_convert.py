@@ -24,6 +24,15 @@ def test_coco_instances():
     assert as_prediction(empty()).to_coco_instances() == []
 
 
+def test_coco_instances_keep_areas_and_boxes_as_results():
+    coco = pytest.importorskip("pycocotools.coco", reason="needs the extra coco").COCO()
+    coco.dataset = {"images": [{"id": 7}], "categories": []}
+    coco.createIndex()
+    results = coco.loadRes(PREDICTION.to_coco_instances(7)).dataset["annotations"]
+    assert [each["area"] for each in results] == [each.area for each in INSTANCES]
+    assert [each["bbox"].tolist() for each in results] == [list(each.bbox) for each in INSTANCES]
+
+
 def test_supervision():
     pytest.importorskip("supervision", reason="the package supervision is not installed")
     found = PREDICTION.to_supervision()

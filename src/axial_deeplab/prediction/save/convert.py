@@ -15,7 +15,9 @@ from axial_deeplab.util.packages import require_package
 def to_coco_instances(labels: Labels, categories: Categories, image_id: ImageId) -> list[dict[str, Any]]:
     """Return what `Prediction.to_coco_instances` does."""
     require_package("pycocotools", "coco", "to_coco_instances needs")
-    return [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
+    annotations = [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
+    # pycocotools' loadRes takes the area of a box that is given for that of the mask, and adds boxes itself.
+    return [{key: value for key, value in each.items() if key != "bbox"} for each in annotations]
 
 
 def to_supervision(labels: Labels, categories: Categories) -> Any:
