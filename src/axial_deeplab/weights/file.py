@@ -53,8 +53,8 @@ def save_weights(
         extra: further entries of the metadata that JSON can hold, such as `post_processing`.
 
     Raises:
-        ValueError: a tensor is not finite, or the model was not made by `create_model`, is a folded copy, or has
-            other tensors or classes than a network that is built again would have.
+        ValueError: a tensor is not finite, or the model was not made by `create_model`, is a folded copy, or
+            has other tensors or classes than a network that is built again would have.
         OSError: the file cannot be written.
     """
     config = getattr(model, "config", None)
@@ -89,8 +89,8 @@ def _refuse_what_is_not_built_again(
     problems = _other_tensors(network.state_dict(), state)
     if problems:
         raise ValueError(
-            f"model must have the tensors of {config['name']}, got {problems}; undo what has changed its layers, "
-            "such as torch.nn.utils.parametrize.remove_parametrizations"
+            f"model must have the tensors of {config['name']}, got {problems}; undo what has changed its "
+            "layers, such as torch.nn.utils.parametrize.remove_parametrizations"
         )
     num_classes = config.get("num_classes")
     if num_classes != len(categories):
