@@ -94,8 +94,10 @@ def _is_mkl_faster() -> bool:
 def can_use_packed(x: Tensor, parameters: Iterable[Tensor | None]) -> bool:
     """Return whether a module may run on copies of its parameters: eagerly, on the CPU, in float32.
 
-    Not where derivatives are wanted, nor where something watches or replaces what PyTorch executes.
+    Not where derivatives are wanted, nor where something watches or replaces what PyTorch executes, nor where
+    parameters were made in inference mode, which do not tell when they change.
     """
+    present = [parameter for parameter in parameters if parameter is not None]
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
@@ -107,16 +109,14 @@ def can_use_packed(x: Tensor, parameters: Iterable[Tensor | None]) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and _get_current_dispatch_mode() is None
         and not is_transformed()
-        and not (
-            torch.is_grad_enabled()
-            and (x.requires_grad or any(p is not None and p.requires_grad for p in parameters))
-        )
+        and not any(p.is_inference() for p in present)
+        and not (torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in present)))
     )
 
 
 def fingerprint(parameters: Iterable[Tensor | None]) -> tuple[tuple[int, int] | None, ...]:
     """Return what tells whether parameters are the memory that they were, and unchanged since."""
-    # Tensors made in inference mode have no version; the rest of them is theirs all the same.
+    # Tensors made in inference mode have no version; `can_use_packed` refuses them.
     return tuple(
         None if p is None else (p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters
     )

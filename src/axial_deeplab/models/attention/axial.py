@@ -15,6 +15,7 @@ from axial_deeplab.models.attention.base import (
     merge_heads,
     subsample,
 )
+from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
@@ -97,7 +98,7 @@ class AxialAttention(Attention):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.qkv.in_channels)
+        check_map(x, self.in_channels)
         return super().forward(channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -129,9 +130,9 @@ class AxialAttention(Attention):
     def strides(self) -> tuple[int, int]:
         return _strides(self.axis, self.stride)
 
-    def fused(self) -> "FusedAxialAttention":
+    def fused(self) -> nn.Module:
         """Return the layer for inference, all its norms folded away."""
-        return FusedAxialAttention(self)
+        return FusedAxialAttention(self) if self.can_fold() else fold_layers(self)
 
 
 class FusedAxialAttention(FusedAttention):
