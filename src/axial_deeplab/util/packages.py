@@ -18,13 +18,12 @@ def require_package(package: str, extra: str | None, what_needs: str, *, instead
     Raises:
         ValueError: it is missing, or broken.
     """
-    reason = "which is missing"
-    if find_spec(package) is not None:
-        try:
-            import_module(package)
-        except ImportError as error:
-            reason = f"which cannot be imported ({one_line(error)})"
-        else:
-            return
-    install = package if extra is None else f'"axial-deeplab[{extra}]"'
-    raise ValueError(f"{what_needs} the package {package}, {reason}; pip install {install}{instead}")
+    try:
+        import_module(package)
+    except ImportError as error:
+        is_missing = find_spec(package) is None
+        reason = "is missing" if is_missing else f"cannot be imported ({one_line(error)})"
+        install = package if extra is None else f'"axial-deeplab[{extra}]"'
+        raise ValueError(
+            f"{what_needs} the package {package}, which {reason}; pip install {install}{instead}"
+        ) from None
