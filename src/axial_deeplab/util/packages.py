@@ -1,13 +1,12 @@
 """Packages that are not always installed."""
 
-from importlib import import_module
 from importlib.util import find_spec
-
-from axial_deeplab.util.text import one_line
 
 
 def require_package(package: str, extra: str | None, what_needs: str, *, instead: str = "") -> None:
-    """Import a package, or refuse what needs it.
+    """Refuse what needs a package that is missing.
+
+    It is not imported: some read the environment then, which whoever needs them may set first.
 
     Args:
         package: its name.
@@ -16,14 +15,10 @@ def require_package(package: str, extra: str | None, what_needs: str, *, instead
         instead: what else can be done.
 
     Raises:
-        ValueError: it is missing, or broken.
+        ValueError: it is missing.
     """
-    try:
-        import_module(package)
-    except ImportError as error:
-        is_missing = find_spec(package) is None
-        reason = "is missing" if is_missing else f"cannot be imported ({one_line(error)})"
+    if find_spec(package) is None:
         install = package if extra is None else f'"axial-deeplab[{extra}]"'
         raise ValueError(
-            f"{what_needs} the package {package}, which {reason}; pip install {install}{instead}"
-        ) from None
+            f"{what_needs} the package {package}, which is missing; pip install {install}{instead}"
+        )
