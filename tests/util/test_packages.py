@@ -12,7 +12,7 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
     message = r'^maps need the package no_such_package, which is missing; pip install "axial-deeplab\[maps\]"'
     with pytest.raises(ValueError, match=f"{message}$"):
         require_package("no_such_package", "maps", "maps need")
-    with pytest.raises(ValueError, match="pip install no_such_package, or give no maps$"):
+    with pytest.raises(ValueError, match=r"pip install no_such_package, or give no maps$"):
         require_package("no_such_package", None, "maps need", instead=", or give no maps")
 
 
