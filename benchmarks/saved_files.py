@@ -31,11 +31,11 @@ def write(folder):
     from axial_deeplab.panoptic.categories import Categories, Category
     from axial_deeplab.panoptic.map import Panoptic, Segment, panoptic_id
     from axial_deeplab.prediction.files import predict_files
-    from axial_deeplab.prediction.save.instances import find_instances, numbered_map
+    from axial_deeplab.prediction.labels import Labels
     from axial_deeplab.prediction.save.kinds import KINDS
     from axial_deeplab.prediction.save.label_maps import write_instances
     from axial_deeplab.prediction.save.picture import Picture
-    from saved_predictions import CATEGORIES, Finder, awkward, photo
+    from saved_predictions import CATEGORIES, Finder, awkward, find_instances, numbered_map, photo
 
     found = awkward()
     pixels = photo(folder / "photos" / NAME, found.size)
@@ -54,7 +54,7 @@ def write(folder):
     classes = Categories([Category(number, str(number), True) for number in range(8)])
     things = [Segment(id=panoptic_id(n % 8, 1 + n // 8), train_id=n % 8, area=1) for n in range(MANY)]
     numbers = np.array([thing.id for thing in things], np.int32).reshape(-1, 4)
-    many = Picture(folder / "photos" / NAME, NAME, Panoptic(numbers, things), classes)
+    many = Picture(folder / "photos" / NAME, NAME, Labels.of(Panoptic(numbers, things)), classes)
     write_instances(folder / "many.tif", many)
     instances = find_instances(found, CATEGORIES)
     np.savez(

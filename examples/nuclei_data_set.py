@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from axial_deeplab.data.convert.convert import UnwrittenImage, maps_to_convert, write_panoptic
+from axial_deeplab.data.convert.convert import write_panoptic
+from axial_deeplab.data.convert.map_files import maps_to_convert
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories, Category
 

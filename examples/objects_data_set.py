@@ -23,8 +23,8 @@ from nuclei_data_set import split, write
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories, Category
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.prediction.files import PredictedFiles, predict_files
+from axial_deeplab.prediction.files import predict_files
+from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights
 

@@ -8,8 +8,11 @@ from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, panoptic_id
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.post_processing import PostProcessing
+from axial_deeplab.prediction.batch import View
 from axial_deeplab.prediction.doubts import Certainty
-from axial_deeplab.prediction.predictor import Prediction, View
+from axial_deeplab.prediction.labels import Labels
+from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.prediction.save.instances import each_instance
 from outline_cases import NAMED, region
 
 CATEGORIES = Categories(
@@ -19,6 +22,11 @@ CATEGORIES = Categories(
         Category(9, "disc", True, (20, 180, 60)),
     ]
 )
+
+
+def find_instances(panoptic, categories):
+    """Return the things of a segmentation in memory."""
+    return list(each_instance(Labels.of(panoptic), categories))
 
 
 def awkward(height=64, width=83):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
+from axial_deeplab.data.convert.convert import write_panoptic
+from axial_deeplab.data.convert.map_files import maps_to_convert
 from axial_deeplab.panoptic.categories import Categories, Category
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.convert.convert import UnwrittenImage
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.evaluation.coco_ap import CocoAP
 from axial_deeplab.evaluation.foreign import from_labels
 from axial_deeplab.evaluation.panoptic_quality import PanopticQuality

@@ -609,10 +609,7 @@ class PostProcessing:
                 semantic, logits, log_partition, self.thing_ids, self.thing_threshold
             )
         centers, confidences = find_centers(
-            heatmap,
-            threshold=self.center_threshold,
-            nms_kernel=self.nms_kernel,
-            top_k=None,
+            heatmap, threshold=self.center_threshold, nms_kernel=self.nms_kernel, top_k=None
         )
         most = self.most_centers(heatmap.shape[0], heatmap.shape[1])
         num_left_out = 0 if most is None else max(0, len(centers) - most)

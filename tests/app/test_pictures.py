@@ -12,7 +12,7 @@ from axial_deeplab.app import pictures
 from axial_deeplab.app.pictures import read_picture
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import read_image
-from axial_deeplab.prediction.predictor import View
+from axial_deeplab.prediction.batch import View
 
 ORIENTATION_TAG = 0x0112
 

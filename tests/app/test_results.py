@@ -12,7 +12,7 @@ from axial_deeplab.app import results as results_module
 from axial_deeplab.app.pictures import Picture
 from axial_deeplab.app.results import Results, overlay_for_page, segment, segments_table
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.prediction.predictor import Prediction
+from axial_deeplab.prediction.prediction import Prediction
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,6 @@ def test_bad_words(tmp_path, capsys, monkeypatch):
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
-    monkeypatch.setattr("axial_deeplab.cli.app.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     assert main(["app"]) == 2
     assert 'pip install "axial-deeplab[app]"' in capsys.readouterr().err

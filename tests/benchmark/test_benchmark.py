@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from axial_deeplab.benchmark import attention, measure, report, runtimes
+from axial_deeplab.benchmark import attention, measure, report, runtimes, suites
 from axial_deeplab.benchmark.attention import AttentionCandidate, Ceiling, Shape
 from axial_deeplab.benchmark.measure import Candidate, Measurement
 from axial_deeplab.benchmark.network import NetworkCandidate, first_authors_models
@@ -103,20 +103,20 @@ def test_attention_report_has_all_that_can_run(monkeypatch: pytest.MonkeyPatch) 
         timed.append([candidate.label for candidate in candidates])
         return [Measurement(candidate.label, (1.0,), (1.0,)) for candidate in candidates]
 
-    monkeypatch.setattr(report, "measure", measure_nothing)
-    monkeypatch.setattr(report, "measure_ceiling", lambda *args, **options: Ceiling(1e9, 1e9))
+    monkeypatch.setattr(suites, "measure", measure_nothing)
+    monkeypatch.setattr(suites, "measure_ceiling", lambda *args, **options: Ceiling(1e9, 1e9))
     shapes = [Shape(1, 5, 2, 8, 4, 8), attention.SHAPES_OF_GROWTH[0]]
-    result = report.benchmark_attention(report.Settings(compiled=True), shapes)
+    result = suites.benchmark_attention(suites.Settings(compiled=True), shapes)
     forward = ["reference", "reference, compiled", "numba", "prepared", "sdpa", "flex"]
     assert timed == [forward, ["reference", "reference, compiled", "numba", "sdpa"]] * 2
     assert [section.size for section in result.sections] == [None, None, 33, 33]
     timed.clear()
-    report.benchmark_attention(report.Settings(), [Shape(1, 5, 2, 4, 4, 8)], backward=False)
+    suites.benchmark_attention(suites.Settings(), [Shape(1, 5, 2, 4, 4, 8)], backward=False)
     assert timed == [["reference", "numba", "sdpa"]]
 
 
 def test_compiled_networks_are_timed_with_and_without_the_fused_kernel() -> None:
-    candidates = report._networks(
+    candidates = suites._networks(
         NetworkCandidate("resnet50"), ["axial_resnet_nano", "resnet50"], None, True, True
     )
     assert [candidate.label for candidate in candidates] == [
@@ -259,7 +259,7 @@ def test_a_plot_needs_two_sizes(tmp_path: Path) -> None:
 
 
 def test_a_plot_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     rows = [Measurement("a", (1.0,), (1.0,))]
     sections = [report.Section("inference", "x", rows, size=size) for size in (5, 6)]
     with pytest.raises(ValueError, match=r'pip install "axial-deeplab\[plot\]"'):
@@ -273,11 +273,11 @@ def test_other_runtimes_are_timed_beside_ours(monkeypatch: pytest.MonkeyPatch) -
         timed.extend(candidate.label for candidate in candidates)
         return [Measurement(candidate.label, (1.0,), (1.0,)) for candidate in candidates]
 
-    monkeypatch.setattr(report, "measure", measure_nothing)
+    monkeypatch.setattr(suites, "measure", measure_nothing)
     monkeypatch.setattr(runtimes, "find_spec", lambda package: package)
     names = ["axial_resnet_nano", "resnet50"]
     both = ("onnxruntime", "openvino")
-    report.benchmark_model(report.Settings(), names, batches=[1], runtimes=both)
+    suites.benchmark_model(suites.Settings(), names, batches=[1], runtimes=both)
     assert timed == [
         "axial_resnet_nano",
         "axial_resnet_nano (reference, not folded)",

@@ -240,7 +240,7 @@ def test_resume_is_short_for_the_setting() -> None:
 def test_training_without_lightning_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     code, _, err = run(capsys, "train")
     assert code == 2
     assert err.endswith('which is missing; pip install "axial-deeplab[train]"\n')

@@ -402,24 +402,6 @@ def test_items_are_the_same_in_threads(training: MakeTraining) -> None:
     assert all(same(results[key], training()[key]) for key in keys)
 
 
-def test_set_epoch_chooses_the_epoch_of_plain_indices(training: MakeTraining) -> None:
-    shared = training()
-    assert same(shared[1], shared[0, 1])
-    shared.set_epoch(7)
-    assert same(shared[1], shared[7, 1])
-
-
-def test_set_epoch_reaches_workers_that_outlive_an_epoch(training: MakeTraining) -> None:
-    shared = training()
-    loader = DataLoader(shared, batch_size=4, num_workers=1, persistent_workers=True, collate_fn=stacked)
-    for epoch in range(2):
-        shared.set_epoch(epoch)
-        (batch,) = loader
-        assert batch["image_id"] == [f"id {index}" for index in range(4)]
-        expected = torch.stack([shared[epoch, index]["image"] for index in range(4)])
-        assert torch.equal(batch["image"], expected)
-
-
 def test_refuses_a_data_set_without_maps_and_a_negative_seed(
     dataset: CocoPanopticDataset, training: MakeTraining
 ) -> None:

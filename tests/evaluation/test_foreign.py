@@ -17,8 +17,7 @@ from axial_deeplab.evaluation.panoptic_quality import PanopticQuality, evaluate_
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.save.instances import find_instances
-from saved_predictions import CATEGORIES, as_prediction, awkward, numbered_map
+from saved_predictions import CATEGORIES, as_prediction, awkward, find_instances, numbered_map
 
 FOUND = awkward()
 CELLS = Categories([Category(1, "back", False), Category(2, "cell", True)])

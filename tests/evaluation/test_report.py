@@ -14,7 +14,7 @@ from axial_deeplab.evaluation.report import EvaluationReport
 from axial_deeplab.evaluation.semantic_iou import SemanticIoU
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
-from axial_deeplab.prediction.predictor import PanopticPrediction
+from axial_deeplab.prediction.batch import PanopticPrediction
 
 CATEGORIES = Categories([Category(1, "sky", False), Category(2, "<script>alert(1)</script>", True)])
 SKY, THING = 10_000, 20_001

@@ -396,7 +396,7 @@ def test_refuses(weights, backbone, tmp_path, monkeypatch, capsys):
     )
     with pytest.raises(ValueError, match="must have a top_k and no fill_void"):
         export(without_limit, path, post_processing=True)
-    monkeypatch.setattr("axial_deeplab.export.onnx_runtime.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     with pytest.raises(
         ValueError, match=r"ONNX needs the package onnx, which is missing; pip install .*\[export\]"
     ):

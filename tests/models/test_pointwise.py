@@ -11,29 +11,53 @@ from axial_deeplab.models import pointwise
 from axial_deeplab.models.pointwise import Conv2d, PointwiseConv2d, is_pointwise
 
 
-def results(convolution: nn.Conv2d, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+def results(
+    convolution: nn.Conv2d,
+    dtype: torch.dtype = torch.float32,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> list[torch.Tensor]:
     """Output and gradients for a map that is large enough for oneDNN."""
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(2, 24, 33, 31, generator=generator).to(dtype).requires_grad_()
+    x = torch.randn(2, 24, 33, 31, generator=generator).to(dtype, memory_format=memory_format)
+    x = x.requires_grad_()
     convolution = copy.deepcopy(convolution).to(dtype)
     y = convolution(x)
     weight = torch.randn(y.shape, generator=generator).to(dtype)
     return [y, *torch.autograd.grad((y * weight).sum(), (x, *convolution.parameters()))]
 
 
-def test_values_and_gradients_are_those_of_a_convolution() -> None:
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_a_convolution(memory_format: torch.memory_format) -> None:
     torch.manual_seed(0)
     convolution = Conv2d(24, 40)
     plain = nn.Conv2d(24, 40, 1, bias=False)
     plain.load_state_dict(convolution.state_dict())
     budgets = 2, 3, 3  # of values and of gradients
     for ours, theirs, exact, budget in zip(
-        results(convolution), results(plain), results(plain, torch.float64), budgets, strict=True
+        results(convolution, memory_format=memory_format),
+        results(plain, memory_format=memory_format),
+        results(plain, torch.float64),
+        budgets,
+        strict=True,
     ):
         error = (ours - exact).square().mean().sqrt()
         assert error <= budget * (theirs - exact).square().mean().sqrt()
     for ours, exact in zip(results(convolution, torch.float64), results(plain, torch.float64), strict=True):
         assert torch.equal(ours, exact)
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "AVX512", reason="a processor that multiplies in oneDNN"
+)
+def test_with_avx2_all_images_are_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointwise, "_is_mkl_faster", lambda: True)
+    with torch.profiler.profile() as profile:
+        y, *_ = results(Conv2d(24, 40), memory_format=torch.channels_last)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    counts = {event.key: event.count for event in profile.key_averages()}
+    assert counts["aten::mm"] == 3
+    assert "aten::conv2d" not in counts
 
 
 @pytest.mark.skipif(

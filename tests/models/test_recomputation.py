@@ -45,8 +45,10 @@ class LiveBytes(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         outputs = func(*args, **(kwargs or {}))
+        # Views of what was there before are not allocated.
+        given = {StorageWeakRef(x.untyped_storage()) for x in tree_leaves(args) if isinstance(x, Tensor)}
         for x in tree_leaves(outputs):
-            if isinstance(x, Tensor):
+            if isinstance(x, Tensor) and StorageWeakRef(x.untyped_storage()) not in given:
                 storage = x.untyped_storage()
                 self._bytes[StorageWeakRef(storage)] = storage.nbytes()
         self.peak = max(self.peak, self.now)
@@ -167,6 +169,42 @@ def test_memory_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept[0] == pytest.approx(11.25, abs=0.5)
     assert kept[1] == pytest.approx(18.25, abs=0.5)
     assert peaks[0] < 0.75 * peaks[1]
+
+
+@pytest.mark.parametrize("change", [nn.Module.train, nn.Module.eval])
+@pytest.mark.parametrize("retained", [False, True], ids=["without backward", "retained graph"])
+def test_a_graph_that_nobody_holds_is_freed(change: Callable[[nn.Module], object], retained: bool) -> None:
+    module = block(impl="numba")
+    change(module)
+    with LiveBytes() as live:
+        y = module(image().requires_grad_())
+        if retained:
+            y.sum().backward(retain_graph=True)
+            module.zero_grad()
+        del y
+        assert live.now == 0
+
+
+def scale_the_image(x: Tensor, module: nn.Module) -> None:
+    x.mul_(2.0)
+
+
+def scale_the_weights(x: Tensor, module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.mul_(2.0)
+
+
+@pytest.mark.parametrize("change", [scale_the_image, scale_the_weights])
+def test_what_is_changed_before_the_backward_pass_is_refused(
+    change: Callable[[Tensor, nn.Module], None],
+) -> None:
+    module = block()
+    x = image()
+    y = module(x)
+    with torch.no_grad():
+        change(x, module)
+    with pytest.raises(RuntimeError, match="must not be changed in place, got a change of one of shape"):
+        y.sum().backward()
 
 
 def test_each_map_is_computed_once_in_each_backward_pass(computed: list[Recipe]) -> None:

@@ -5,14 +5,8 @@ from pathlib import Path
 import pytest
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import (
-    NamedFiles,
-    PackedSegments,
-    PanopticJson,
-    SegmentEntry,
-    check_size,
-    path_in_folder,
-)
+from axial_deeplab.panoptic.coco_json import PackedSegments, PanopticJson, SegmentEntry, check_size
+from axial_deeplab.util.file_names import NamedFiles, path_in_folder
 
 CATEGORIES = [{"id": 1, "name": "dog", "isthing": 1}, {"id": 90, "name": "sky", "isthing": 0}]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.scenes import write_scenes
 from axial_deeplab.ops.dispatch import avoiding_compiled_code, is_avoided
-from axial_deeplab.prediction.files import is_little_work
+from axial_deeplab.prediction.little_work import is_little_work
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 from folder_runs import contents

@@ -21,14 +21,9 @@ from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.post_processing import CentersLeftOutWarning, PostProcessing
+from axial_deeplab.prediction.batch import View, predict_panoptic, predict_panoptic_batch
 from axial_deeplab.prediction.files import predict_files
-from axial_deeplab.prediction.predictor import (
-    Predictor,
-    View,
-    choose_device,
-    predict_panoptic,
-    predict_panoptic_batch,
-)
+from axial_deeplab.prediction.predictor import Predictor, choose_device
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 

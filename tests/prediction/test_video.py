@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from axial_deeplab.cli.main import main
-from axial_deeplab.prediction import video_files as video
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.video import predict_video
 from axial_deeplab.prediction.video_files import DamagedVideoError, VideoReader
@@ -256,7 +255,7 @@ class TestFolders:
         assert len(list((folder / "out/overlay").rglob("*.mp4"))) == 2
 
     def test_without_pyav_nothing_is_begun(self, predictor, folder, monkeypatch):
-        monkeypatch.setattr(video, "find_spec", lambda name: None)
+        monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
         message = r'need the package av, which is missing; pip install "axial-deeplab\[video\]"'
         with pytest.raises(ValueError, match=message):
             predict_files(predictor, [folder / "in"], folder / "out")

@@ -10,6 +10,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from torch.nn.utils import parametrizations, prune
 
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.registry import create_model
@@ -488,3 +489,53 @@ class TestLoadMatching:
             load_matching(tiny(), {"center_head.final.bias": torch.tensor([float("nan")])})
         with pytest.raises(FileNotFoundError, match="weights must be a file"):
             load_matching(tiny(), "nowhere.safetensors")
+
+
+def test_compiled_network_is_saved_as_what_it_was(tmp_path, model):
+    compiled = torch.compile(tiny(), backend="eager")
+    compiled.load_state_dict({f"_orig_mod.{name}": x for name, x in model.state_dict().items()})
+    compiled.backbone = torch.compile(compiled.backbone, backend="eager")
+    save_weights(tmp_path / "w.safetensors", compiled, CATEGORIES)
+    state = load_weights(tmp_path / "w.safetensors").model.state_dict()
+    assert all(torch.equal(state[name], x) for name, x in model.state_dict().items())
+
+
+def parametrized(model):
+    parametrizations.weight_norm(model.semantic_head.final)
+
+
+def pruned(model):
+    prune.l1_unstructured(model.semantic_head.final, "weight", 0.5)
+
+
+def with_another_head(model):
+    model.semantic_head.final = torch.nn.Conv2d(model.semantic_head.final.in_channels, 7, 1)
+
+
+def with_another_norm(model):
+    model.backbone.stem.conv1.norm = torch.nn.GroupNorm(2, model.backbone.stem.conv1.norm.num_features)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (parametrized, "got 1 missing: semantic_head.final.weight; 2 unexpected"),
+        (pruned, "got 1 missing: semantic_head.final.weight; 2 unexpected"),
+        (with_another_head, "got 2 of another shape: semantic_head.final.weight"),
+        (with_another_norm, "got 3 missing: backbone.stem.conv1.norm.running_mean"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, change, message):
+    model = tiny()
+    change(model)
+    with pytest.raises(ValueError, match=f"model must have the tensors of axial_deeplab_nano, {message}"):
+        save_weights(tmp_path / "w.safetensors", model, CATEGORIES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_categories_of_another_number_are_not_saved(tmp_path, model):
+    with pytest.raises(
+        ValueError, match="categories must be one for each of the 3 classes of the model, got 2"
+    ):
+        save_weights(tmp_path / "w.safetensors", model, Categories(list(CATEGORIES)[:2]))
+    assert not list(tmp_path.iterdir())

@@ -13,8 +13,7 @@ import axial_deeplab
 from axial_deeplab import Predictor, create_model, load_weights
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment
-from axial_deeplab.prediction.predictor import Prediction
-from axial_deeplab.weights import hub
+from axial_deeplab.prediction.prediction import Prediction
 from axial_deeplab.weights.card import measured_scores, model_card
 from axial_deeplab.weights.loaded import LoadedWeights
 
@@ -153,7 +152,7 @@ def test_refuses(tmp_path, monkeypatch):
         FileNotFoundError, match="repository must be a folder or user/name on the Hub, got a/b/c"
     ):
         axial_deeplab.from_pretrained("a/b/c")
-    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"package huggingface_hub, which is missing; pip install .*\[hub\]"):
         axial_deeplab.from_pretrained("user/name")
 

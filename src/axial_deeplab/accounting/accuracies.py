@@ -18,14 +18,7 @@ from typing import Any, NamedTuple
 import safetensors
 import yaml
 
-from axial_deeplab.accounting.published import (
-    ACCURACIES,
-    CITYSCAPES,
-    COCO,
-    IMAGENET,
-    MAPILLARY,
-    PublishedRow,
-)
+from axial_deeplab.accounting.published import ACCURACIES, CITYSCAPES, COCO, IMAGENET, MAPILLARY, PublishedRow
 from axial_deeplab.data.labels import cityscapes, coco
 from axial_deeplab.models.registry import ENTRIES, SegmentationEntry
 from axial_deeplab.util.text import markdown_table, shortened

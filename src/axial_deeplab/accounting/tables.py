@@ -22,7 +22,7 @@ from axial_deeplab.accounting.published import CITYSCAPES, IMAGENET, TABLES, Pub
 from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.registry import create_model, list_models
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 from axial_deeplab.util.text import format_size, markdown_table, parse_size
 from axial_deeplab.weights.metadata import arguments_of
 
@@ -149,11 +149,8 @@ def models_table(rows: Sequence[ModelRow], *, markdown: bool = False) -> str:
 
 def write_tables(path: str | Path, text: str | None = None) -> Path:
     """Write Markdown, by default the paper's tables, counted again."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(paper_tables() if text is None else text, encoding="utf-8")
-    return path
+    write_text(path, paper_tables() if text is None else text)
+    return Path(path)
 
 
 def paper_tables() -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from axial_deeplab.experiments.attention_maps import axial_blocks
-from axial_deeplab.prediction.predictor import Prediction, Predictor
+from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.weights.loaded import load_weights
 from axial_deeplab.weights.names import cached_path, pretrained_names, public_weights
 

@@ -13,6 +13,7 @@ from axial_deeplab.app.limits import Limits
 from axial_deeplab.app.networks import KNOBS, Network, Networks
 from axial_deeplab.app.pictures import Picture, read_picture
 from axial_deeplab.app.results import Results, segment
+from axial_deeplab.util.text import one_line
 
 TITLE = "axial-deeplab"
 INTRODUCTION = (
@@ -281,4 +282,4 @@ def _note(text: str) -> str:
 
 
 def _error(error: Exception) -> str:
-    return f'<p class="error" role="alert">{html.escape(" ".join(str(error).split()))}</p>'
+    return f'<p class="error" role="alert">{html.escape(one_line(error))}</p>'

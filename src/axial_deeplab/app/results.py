@@ -18,7 +18,7 @@ from axial_deeplab.app.pictures import Picture
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, resized_map
 from axial_deeplab.panoptic.png import id2rgb, to_coco_annotation
 from axial_deeplab.prediction.doubts import Certainty, doubt_of_scores
-from axial_deeplab.prediction.predictor import Prediction
+from axial_deeplab.prediction.prediction import Prediction
 from axial_deeplab.visualization.overlay import draw_overlay, in_color, instance_color
 
 # Results that are kept, one for each page that is open.

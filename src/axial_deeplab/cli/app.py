@@ -1,8 +1,7 @@
 """The subcommand `axial-deeplab app`."""
 
-from importlib.util import find_spec
-
 from axial_deeplab.cli.command_line import Arguments, Parser
+from axial_deeplab.util.packages import require_package
 
 
 def app(arguments: Arguments) -> None:
@@ -38,10 +37,7 @@ def app(arguments: Arguments) -> None:
         help="stop a network that takes longer for a picture, seconds (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    if find_spec("gradio") is None:
-        raise ValueError(
-            'the app needs the package gradio, which is missing; pip install "axial-deeplab[app]"'
-        )
+    require_package("gradio", "app", "the app needs")
     from axial_deeplab.app.limits import Limits
     from axial_deeplab.app.server import serve
 

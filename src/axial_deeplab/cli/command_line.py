@@ -4,7 +4,6 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 Arguments = list[str]
@@ -27,12 +26,17 @@ LIMITS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of one subcommand: its errors are one line like all others, its numbers have limits."""
+    """A parser of one subcommand: its errors are one line like all others, its numbers have limits.
 
-    def __init__(self, function: Command) -> None:
+    Args:
+        function: what is called; its docstring is the help.
+        name: words of the subcommand; None takes the name of the function.
+    """
+
+    def __init__(self, function: Callable[..., None], name: str | None = None) -> None:
         super().__init__(
-            prog=f"axial-deeplab {function.__name__.replace('_', '-')}",
-            description=first_line(function),
+            prog=f"axial-deeplab {name or function.__name__.replace('_', '-')}",
+            description=" ".join((function.__doc__ or "").split()),
         )
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
@@ -79,7 +83,6 @@ def first_line(function: Command) -> str:
 def write_json(path: str | None, numbers: dict[str, Any]) -> None:
     """Write the numbers of a subcommand to the file that its option names, if any."""
     if path is not None:
-        from axial_deeplab.util.files import atomic_path
+        from axial_deeplab.util.files import write_text
 
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(json.dumps(numbers, indent=2) + "\n")
+        write_text(path, json.dumps(numbers, indent=2) + "\n")

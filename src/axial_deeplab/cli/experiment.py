@@ -28,9 +28,8 @@ def experiment(arguments: Arguments) -> None:
 
 
 def _widths(arguments: Arguments) -> None:
-    parser = Parser(experiment)
-    parser.prog += " widths"
-    parser.description = "Draw the published top-1 against parameters and M-Adds (figure 3, table 10)."
+    """Draw the published top-1 against parameters and M-Adds (figure 3, table 10)."""
+    parser = Parser(_widths, "experiment widths")
     parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
     parser.add_argument(
         "--results",
@@ -47,9 +46,8 @@ def _widths(arguments: Arguments) -> None:
 
 
 def _compare(arguments: Arguments) -> None:
-    parser = Parser(experiment)
-    parser.prog += " compare"
-    parser.description = "Draw what two networks, or more, see in the same pictures, side by side (figure 6)."
+    """Draw what two networks, or more, see in the same pictures, side by side (figure 6)."""
+    parser = Parser(_compare, "experiment compare")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="image files, or folders of them")
     parser.add_argument(
         "--weights",
@@ -77,9 +75,8 @@ def _compare(arguments: Arguments) -> None:
 
 
 def _stress(arguments: Arguments) -> None:
-    parser = Parser(experiment)
-    parser.prog += " stress"
-    parser.description = "Measure PQ of the same weights on smaller and larger images (figure 4)."
+    """Measure PQ of the same weights on smaller and larger images (figure 4)."""
+    parser = Parser(_stress, "experiment stress")
     parser.add_argument("--weights", nargs="+", required=True, help="files or names of weights, usually two")
     parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what to call them (default: as the files)"
@@ -110,9 +107,8 @@ def _stress(arguments: Arguments) -> None:
 
 
 def _losses(arguments: Arguments) -> None:
-    parser = Parser(experiment)
-    parser.prog += " losses"
-    parser.description = "Draw the three losses of training runs over their steps (figure 9)."
+    """Draw the three losses of training runs over their steps (figure 9)."""
+    parser = Parser(_losses, "experiment losses")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or their metrics.csv")
     parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what to call them (default: as the folders)"
@@ -135,15 +131,14 @@ def _losses(arguments: Arguments) -> None:
 
 
 def _reproduce(arguments: Arguments) -> None:
+    """Train small networks and compare them as a table of the paper does.
+
+    A run that was stopped goes on, a finished one stays; several processes share the runs out.
+    """
     from axial_deeplab.experiments.reproduction.networks import TABLES
     from axial_deeplab.experiments.reproduction.page import SCENES_RECIPE
 
-    parser = Parser(experiment)
-    parser.prog += " reproduce"
-    parser.description = (
-        "Train small networks and compare them as a table of the paper does. "
-        "A run that was stopped goes on, a finished one stays; several processes share the runs out."
-    )
+    parser = Parser(_reproduce, "experiment reproduce")
     parser.add_argument("tables", nargs="+", choices=(*TABLES, "all"), help="which comparisons")
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of the runs (default: 0 1 2)"

@@ -12,6 +12,7 @@ from axial_deeplab import __version__
 from axial_deeplab.cli.command_line import Arguments, Command, first_line
 from axial_deeplab.util.files import NO_ROOM
 from axial_deeplab.util.termination import EXIT_STATUS, Terminated, sigterm_handler, terminate
+from axial_deeplab.util.text import one_line
 
 COMMANDS = {
     "train": ("training", "train"),
@@ -97,7 +98,7 @@ def _run(words: Arguments) -> int:
         # The reader of a pipe (`| head`) has seen enough; Python must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        print(f"axial-deeplab: error: {_one_line(error)}", file=sys.stderr)
+        print(f"axial-deeplab: error: {_told(error)}", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"axial-deeplab: error: {_beyond_memory(error)}", file=sys.stderr)
@@ -136,17 +137,17 @@ def _help() -> str:
 
 def _show_warning(message: Warning | str, *origin: Any) -> None:
     """Print a warning as one line, without the place in the source code that nobody asked for."""
-    print(f"axial-deeplab: warning: {_one_line(message)}", file=sys.stderr)
+    print(f"axial-deeplab: warning: {_told(message)}", file=sys.stderr)
 
 
-def _one_line(error: Exception | str) -> str:
+def _told(error: Exception | str) -> str:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         name = error.filename2 or error.filename or "what is written"
         return f"{error.strerror}: {name}; make room, or give an output on another disk"
     if isinstance(error, OSError) and error.strerror and error.filename:
         # The second name, if any, is what a temporary file should have been renamed to.
         return f"{error.strerror}: {error.filename2 or error.filename}; correct the path or its permissions"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 if __name__ == "__main__":

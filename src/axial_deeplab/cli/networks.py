@@ -92,13 +92,13 @@ def benchmark(arguments: Arguments) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
     options = parser.parse_args(arguments)
     take_large_pages()
-    from axial_deeplab.benchmark.report import (
+    from axial_deeplab.benchmark.report import draw
+    from axial_deeplab.benchmark.suites import (
         RUNTIME_NETWORKS,
         Settings,
         benchmark_attention,
         benchmark_model,
         benchmark_runtime,
-        draw,
     )
     from axial_deeplab.prediction.predictor import choose_device
     from axial_deeplab.util.text import parse_size

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.cli.command_line import Parser
 
 if TYPE_CHECKING:
     from axial_deeplab.config.schema import DataConfig
+    from axial_deeplab.data.convert.read_options import ReadOptions
+    from axial_deeplab.panoptic.categories import Categories
 
 
 ALL = "all"
@@ -139,17 +142,8 @@ def _top_k(word: str) -> int | str:
 def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what was given; what was not stays as the weights have it."""
     names = (
-        *(
-            "max_size",
-            "long_side",
-            "value_range",
-            "page",
-            "channels",
-            "center_threshold",
-            "nms_kernel",
-            "top_k",
-            "top_k_area",
-        ),
+        *("max_size", "long_side", "value_range", "page", "channels"),
+        *("center_threshold", "nms_kernel", "top_k", "top_k_area"),
         *("stuff_area", "thing_area", "thing_threshold", "grouping"),
     )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -162,6 +156,76 @@ def prediction_options(options: argparse.Namespace) -> dict[str, Any]:
     if getattr(options, "flip", False):
         given["flip"] = True
     return {"device": options.device, **given}
+
+
+def add_annotation_options(parser: Parser) -> None:
+    """Add the options that say how the files of labeling tools are read."""
+    parser.add_argument("--format", metavar="KIND", help="kind of SOURCE (default: it is recognized)")
+    parser.add_argument("--images", metavar="DIR", help="folder of the photographs, if not beside SOURCE")
+    parser.add_argument(
+        "--categories",
+        metavar="FILE",
+        help="JSON list of id, name, isthing; or --thing, --stuff and --background",
+    )
+    parser.add_argument("--thing", metavar="NAME", help="what instances without a class are (SOURCE: object)")
+    parser.add_argument("--background", metavar="NAME", help="stuff where no instance is (default: void)")
+    parser.add_argument(
+        "--stuff", metavar="NAME", nargs="+", default=[], help="classes of SOURCE that are stuff, not things"
+    )
+    parser.add_argument(
+        "--things",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="classes of SOURCE that are things; all others are stuff",
+    )
+    parser.add_argument(
+        "--crowds-are-objects", action="store_true", help="take what SOURCE marks as crowds for objects"
+    )
+    parser.add_argument(
+        "--inner-outlines-are-holes",
+        action="store_true",
+        help="coco: an outline within another of its object is a hole",
+    )
+    parser.add_argument(
+        "--attribute", metavar="NAME", help="attribute of SOURCE's shapes that is their class"
+    )
+
+
+def annotation_options(options: argparse.Namespace, scratch: Path) -> ReadOptions:
+    """Return what the options of `add_annotation_options` say; archives are unpacked into a folder."""
+    from axial_deeplab.data.convert.instance_maps import InstanceReading
+    from axial_deeplab.data.convert.read_options import ReadOptions
+    from axial_deeplab.data.convert.tools import KINDS
+
+    if options.format is not None and options.format not in KINDS:
+        raise ValueError(f"--format must be one of {', '.join(KINDS)}, got {options.format}; correct it")
+    return ReadOptions(
+        images=None if options.images is None else Path(options.images),
+        categories=None if options.categories is None else categories_of_file(options.categories),
+        thing=options.thing,
+        background=options.background,
+        stuff=options.stuff,
+        things=options.things,
+        crowds_are_objects=options.crowds_are_objects,
+        inner_outlines_are_holes=options.inner_outlines_are_holes,
+        attribute=options.attribute,
+        reading=InstanceReading(options.page),
+        scratch=scratch,
+    )
+
+
+def categories_of_file(path: str) -> Categories:
+    """Return the categories that a JSON file lists."""
+    from axial_deeplab.panoptic.categories import Categories, warn_of_names
+    from axial_deeplab.panoptic.json_entries import load_json
+
+    entries = load_json(Path(path), types=(dict, list))
+    if isinstance(entries, dict):
+        entries = entries.get("categories")
+    categories = Categories.from_json(entries, source=path)
+    warn_of_names(categories.names, path)
+    return categories
 
 
 def add_workers(parser: Parser, purpose: str) -> None:

@@ -123,7 +123,8 @@ def predict(arguments: Arguments) -> None:
             "--runtime onnx must come without --workers and --scheduler, got both; leave them out"
         )
     from axial_deeplab.ops.dispatch import avoiding_compiled_code
-    from axial_deeplab.prediction.files import is_little_work, predict_files
+    from axial_deeplab.prediction.files import predict_files
+    from axial_deeplab.prediction.little_work import is_little_work
     from axial_deeplab.prediction.predictor import Predictor
     from axial_deeplab.util.freed_memory import give_large_maps_back
     from axial_deeplab.weights.loaded import load_weights
@@ -176,8 +177,7 @@ def predict(arguments: Arguments) -> None:
 
 def merge(arguments: Arguments) -> None:
     """Write the files of all images together, once all shards of `predict --shard` are there."""
-    parser = Parser(merge)
-    parser.prog = "axial-deeplab predict merge"
+    parser = Parser(merge, "predict merge")
     parser.add_argument("output", metavar="DIR", help="folder that the shards were predicted into")
     options = parser.parse_args(arguments)
     from axial_deeplab.prediction.merge import merge_shards

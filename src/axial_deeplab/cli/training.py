@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from axial_deeplab.cli.command_line import Arguments, Parser
 from axial_deeplab.util.freed_memory import take_large_pages
+from axial_deeplab.util.packages import require_package
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -17,7 +18,7 @@ def train(arguments: Arguments) -> None:
     """Train a network: --config FILE.yaml, then any setting as --section.key VALUE; --resume [CHECKPOINT]."""
     take_large_pages()
     config = parse_config(_with_resume(arguments))
-    _require_lightning()
+    require_package("lightning", "train", "training needs")
     from axial_deeplab.training.train import train
 
     train(config)
@@ -102,12 +103,3 @@ def _with_resume(arguments: Arguments) -> Arguments:
         has_value = place + 1 < len(words) and not words[place + 1].startswith("--")
         words[place : place + 1] = ["--trainer.resume"] if has_value else ["--trainer.resume", "last"]
     return words
-
-
-def _require_lightning() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("lightning") is None:
-        raise ValueError(
-            'training needs the package lightning, which is missing; pip install "axial-deeplab[train]"'
-        )

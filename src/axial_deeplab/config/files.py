@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from axial_deeplab.util.files import atomic_directory, opened
+from axial_deeplab.util.text import one_line
 
 BASE = "base"
 SHIPPED_FOLDER = Path(__file__).parent / "recipes"
@@ -105,9 +106,8 @@ def _load(path: Path) -> dict[str, Any]:
         with opened(path) as file:
             content = yaml.safe_load(file)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        message = " ".join(str(error).split())
         raise ValueError(
-            f"{path} must be a YAML file of settings, got: {message}; "
+            f"{path} must be a YAML file of settings, got: {one_line(error)}; "
             "see the examples of `axial-deeplab configs --output DIR`"
         ) from None
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ import yaml
 
 from axial_deeplab.config.files import read_settings
 from axial_deeplab.config.schema import Config, config_from_dict
+from axial_deeplab.util.text import one_line
 
 
 def read_config(path: str) -> Config:
@@ -39,7 +40,7 @@ def checked_config(parse: Callable[[], jsonargparse.Namespace]) -> Config:
     try:
         settings = parse().as_dict()
     except jsonargparse.ArgumentError as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         bare = re.search(r"Expected a <class '(?:tuple|list)'>.* value: \(?([\d.,-]+)\)?$", message)
         remedy = f"write [{bare[1]}]" if bare else "correct them"
         raise ValueError(

@@ -9,7 +9,8 @@ from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.cityscapes import CATEGORIES, LABEL_OF_ID
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId, SegmentEntry, refusing
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, SegmentEntry
+from axial_deeplab.panoptic.json_entries import ImageId, refusing
 from axial_deeplab.panoptic.map import (
     LABEL_DIVISOR,
     VOID,
@@ -101,11 +102,7 @@ class CityscapesDataset(PanopticDataset):
 
 
 def cityscapes_annotation(
-    instance_ids: IntArray,
-    *,
-    image_id: ImageId,
-    file_name: str,
-    source: str | os.PathLike[str],
+    instance_ids: IntArray, *, image_id: ImageId, file_name: str, source: str | os.PathLike[str]
 ) -> tuple[PanopticMap, AnnotationEntry]:
     """Turn the values of an `instanceIds` file into the ids and the annotation of a COCO panoptic PNG.
 

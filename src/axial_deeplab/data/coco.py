@@ -4,15 +4,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from axial_deeplab.data.panoptic_dataset import (
-    ImageRecord,
-    PanopticDataset,
-    Sample,
-    check_limit,
-)
+from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, Sample, check_limit
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageEntry, NamedFiles, PanopticJson, refusing
+from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson
+from axial_deeplab.panoptic.json_entries import ImageEntry, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
+from axial_deeplab.util.file_names import NamedFiles
 
 __all__ = ["ADE20K_PARTS", "CocoPanopticDataset", "Sample"]
 
@@ -71,9 +68,5 @@ class CocoPanopticDataset(PanopticDataset):
                 records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
         self.annotations = annotations[:limit]
         super().__init__(
-            records,
-            document.categories,
-            label_divisor=label_divisor,
-            limit=limit,
-            problems=problems,
+            records, document.categories, label_divisor=label_divisor, limit=limit, problems=problems
         )

@@ -15,8 +15,7 @@ from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
 from axial_deeplab.data.value_range import FULL
-from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.coco_json import warn_of_names
+from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names
 from axial_deeplab.util.text import shortened
 
 
@@ -99,9 +98,7 @@ class ImageFolder(Dataset[ClassificationSample]):
         """
         path, class_index = self.files[index]
         return ClassificationSample(
-            read_image(path, **self.reading),
-            class_index,
-            path.relative_to(self.root).as_posix(),
+            read_image(path, **self.reading), class_index, path.relative_to(self.root).as_posix()
         )
 
     @property

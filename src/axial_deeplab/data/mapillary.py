@@ -10,9 +10,11 @@ import numpy as np
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, check_limit
 from axial_deeplab.panoptic.categories import Categories, Category, Color
-from axial_deeplab.panoptic.coco_json import NamedFiles, PanopticJson, load_json, refusing
+from axial_deeplab.panoptic.coco_json import PanopticJson
+from axial_deeplab.panoptic.json_entries import load_json, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, relabel
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
+from axial_deeplab.util.file_names import NamedFiles
 from axial_deeplab.util.text import shortened
 
 PANOPTIC_JSON = {"v1.2": "panoptic_2018.json", "v2.0": "panoptic_2020.json"}
@@ -96,12 +98,7 @@ class MapillaryDataset(PanopticDataset):
             ids = relabel(ids, {value: value for value in set(np.unique(ids).tolist()) - void})
             annotation = annotation._replace(segments=tuple(kept))
         return from_coco_annotation(
-            ids,
-            annotation,
-            self.categories,
-            size=record.size,
-            label_divisor=self.label_divisor,
-            source=path,
+            ids, annotation, self.categories, size=record.size, label_divisor=self.label_divisor, source=path
         )
 
 

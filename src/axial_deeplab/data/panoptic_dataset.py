@@ -14,7 +14,8 @@ from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.value_range import FULL
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import AnnotationEntry, ImageId
+from axial_deeplab.panoptic.coco_json import AnnotationEntry
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Panoptic, PanopticMap, Segment
 from axial_deeplab.panoptic.png import from_coco_annotation, read_panoptic_png
 from axial_deeplab.util.text import shortened

@@ -154,7 +154,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
     """Augmented images with all that their targets are made from, in few bytes; `stacked` makes a batch.
 
     What an item holds depends on the seed, the epoch and the index of the image alone: not on workers,
-    processes or the items before. The key is (epoch, index), or the index alone after `set_epoch`.
+    processes or the items before. The key is (epoch, index), or an index of epoch 0.
 
     Args:
         dataset: images with panoptic maps.
@@ -175,15 +175,9 @@ class TrainingDataset(Dataset[dict[str, Any]]):
         self.dataset = dataset
         self.transform = TrainTransform(**augmentation)
         self.seed = seed
-        # In shared memory, because worker processes that outlive an epoch have a copy of this object.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of items that are asked for by their index alone."""
-        self._epoch.fill_(epoch)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """Return one item.
@@ -195,7 +189,7 @@ class TrainingDataset(Dataset[dict[str, Any]]):
         Raises:
             ValueError, OSError: see `PanopticDataset`.
         """
-        epoch, index = key if isinstance(key, tuple) else (int(self._epoch), key)
+        epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = self.dataset[index]
         crop, truth = self.transform.crop(sample, np.random.default_rng((self.seed, epoch, index)))
         rows, segments = map(torch.from_numpy, number_segments(truth))

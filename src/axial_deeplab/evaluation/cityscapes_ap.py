@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from axial_deeplab.evaluation.exact_sums import mean_of_numbers
 from axial_deeplab.evaluation.instance_ap import InstanceAP, InstanceAPResult, confidence
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import VOID, IntArray, Panoptic, count_overlaps, measure_segments
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)

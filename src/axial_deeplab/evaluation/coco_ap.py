@@ -9,8 +9,9 @@ import numpy as np
 
 from axial_deeplab.evaluation.instance_ap import InstanceAP, InstanceAPResult, confidence
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment
+from axial_deeplab.util.packages import require_package
 
 # Places in the list of twelve numbers that pycocotools makes, by our names.
 _FURTHER = {"ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5}
@@ -43,7 +44,7 @@ class CocoAP(InstanceAP):
     """
 
     def __init__(self, categories: Categories) -> None:
-        _require_pycocotools()
+        require_package("pycocotools", "coco", 'ap "coco" needs')
         super().__init__(categories)
 
     def update(self, truth: Panoptic, prediction: Panoptic, *, image_id: ImageId) -> None:
@@ -131,12 +132,3 @@ class CocoAP(InstanceAP):
         }
         index.createIndex()
         return index
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            'ap "coco" needs the package pycocotools, which is missing; pip install "axial-deeplab[coco]"'
-        ) from None

@@ -27,8 +27,9 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, semantic_map
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
+from axial_deeplab.prediction.batch import PanopticPrediction, View, predict_panoptic
 from axial_deeplab.prediction.doubts import Certainty
-from axial_deeplab.prediction.predictor import PanopticPrediction, Predictor, View, predict_panoptic
+from axial_deeplab.prediction.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -223,20 +224,13 @@ def evaluate(
     data: DataConfig,
     *,
     device: str = "auto",
-    max_size: int | None = None,
-    scales: str | Sequence[float] | None = None,
-    flip: bool = False,
-    long_side: int | None = None,
-    value_range: str | None = None,
-    page: int | None = None,
-    channels: Sequence[int] | None = None,
     ap: str | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
     output: str | os.PathLike[str] | None = None,
     report: str | os.PathLike[str] | None = None,
     progress: bool = False,
-    **knobs: Any,
+    **options: Any,
 ) -> EvaluationResult:
     """Predict the images of a data set at their size; measure panoptic quality, mIoU and, if asked, AP.
 
@@ -247,47 +241,30 @@ def evaluate(
         weights: file of weights, checkpoint, or name of shipped weights.
         data: the settings of the data set, whose part val it is.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
-        max_size: see `Predictor`.
-        scales: see `Predictor`.
-        flip: see `Predictor`.
-        long_side: see `Predictor`.
-        value_range: see `Predictor`.
-        page: see `Predictor`.
-        channels: see `Predictor`.
         ap: see `PanopticEvaluator`.
         limit: only the first so many images, None for as many as the settings say.
         num_workers: threads that read images ahead; None is one a processor, at most 4.
         output: keep the predictions in this folder, as panoptic/*.png and panoptic.json.
         report: write a page about the result into this folder, report.html.
         progress: show a progress bar.
-        knobs: arguments of `PostProcessing` that replace those stored with the weights.
+        options: further arguments of `Predictor`: how the network sees the images (`max_size`, `scales`,
+            `flip`, `long_side`, `value_range`, `page`, `channels`), and those of `PostProcessing`.
 
     Raises:
-        ValueError: the weights, the data or a knob are not valid, or the classes of the weights are not
+        ValueError: the weights, the data or an option are not valid, or the classes of the weights are not
             those of the data.
         OSError: a file is missing or cannot be written.
     """
     num_workers = check_num_workers(num_workers)
     with join_processes() as processes:
-        predictor = Predictor(
-            weights,
-            processes.device(device),
-            max_size=max_size,
-            scales=scales,
-            flip=flip,
-            long_side=long_side,
-            value_range=value_range,
-            page=page,
-            channels=channels,
-            **knobs,
-        )
+        predictor = Predictor(weights, processes.device(device), **options)
         view = predictor.view
         data = replace(data, value_range=view.value_range, page=view.page or data.page)
         dataset = open_dataset(data, "val", limit=limit)
         dataset.channels = view.channels
         source = f"json {data.val.json}" if data.val.json else f"root {data.val.root}"
         dataset.categories.require_same_classes(predictor.categories, source, f"weights {weights}")
-        evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, predictor.view, ap=ap)
+        evaluator = PanopticEvaluator(dataset.categories, predictor.post_processing, view, ap=ap)
         writer = None
         if output is not None:
             folder = Path(output)
@@ -307,12 +284,7 @@ def evaluate(
         evaluator.load_states(processes.gather(evaluator.state()))
         if writer is not None:
             close_writer(writer, processes)
-        view = predictor.view
-        measured = {
-            "network": predictor.network,
-            "scales": list(view.scales),
-            "flip": view.flip,
-        }
+        measured = {"network": predictor.network, "scales": list(view.scales), "flip": view.flip}
         result = replace(evaluator.compute(), measured=measured)
         if report is not None and summary is not None:
             summary.load_states(processes.gather(summary.state))

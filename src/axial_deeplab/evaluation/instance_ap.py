@@ -7,7 +7,7 @@ from typing import Any
 
 from axial_deeplab.evaluation.exact_sums import text_of, without_nan
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import Panoptic, Segment
 
 PROTOCOLS = ("cityscapes", "coco")

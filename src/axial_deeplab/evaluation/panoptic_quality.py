@@ -20,13 +20,12 @@ from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
-    NamedFiles,
     PanopticJson,
     SegmentEntry,
     check_size,
     entries_with_pixels,
-    id_among,
 )
+from axial_deeplab.panoptic.json_entries import id_among
 from axial_deeplab.panoptic.map import (
     VOID,
     IntArray,
@@ -37,6 +36,7 @@ from axial_deeplab.panoptic.map import (
     count_overlaps,
 )
 from axial_deeplab.panoptic.png import read_panoptic_png
+from axial_deeplab.util.file_names import NamedFiles
 from axial_deeplab.util.text import shortened
 
 # Whose rule tells which segments match.

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +20,8 @@ from axial_deeplab.evaluation.quality_table import PanopticQualityResult
 from axial_deeplab.evaluation.semantic_iou import SemanticIoUResult
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import resized_map
-from axial_deeplab.prediction.predictor import PanopticPrediction
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.prediction.batch import PanopticPrediction
+from axial_deeplab.util.files import write_text
 from axial_deeplab.visualization.error_map import ERROR_COLORS, draw_error_map
 from axial_deeplab.visualization.overlay import draw_overlay, in_color
 
@@ -144,8 +143,7 @@ class EvaluationReport:
             },
             num_images=len(self.state.network_ms),
         )
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(path, page)
 
     def _draw(self, sample: Sample, prediction: PanopticPrediction) -> list[Image.Image]:
         """Draw the panels of an example."""

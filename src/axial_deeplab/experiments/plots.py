@@ -1,22 +1,17 @@
 """What the plots of the experiments share."""
 
-from types import ModuleType
 from typing import Any
 
+from axial_deeplab.util.packages import require_package
 
-def require_matplotlib() -> ModuleType:
-    """Return matplotlib's figure module; no window system is touched.
+
+def require_matplotlib() -> None:
+    """Refuse to go on without matplotlib.
 
     Raises:
-        ValueError: matplotlib is missing.
+        ValueError: it is missing.
     """
-    try:
-        from matplotlib import figure
-    except ImportError:
-        raise ValueError(
-            'a plot needs the package matplotlib, which is missing; pip install "axial-deeplab[plot]"'
-        ) from None
-    return figure
+    require_package("matplotlib", "plot", "a plot needs")
 
 
 def panels(titles: list[str], *, panel_size: tuple[float, float] = (4.0, 3.2)) -> tuple[Any, list[Any]]:
@@ -26,8 +21,11 @@ def panels(titles: list[str], *, panel_size: tuple[float, float] = (4.0, 3.2)) -
         titles: titles of the panels.
         panel_size: width and height of a panel, inches.
     """
+    require_matplotlib()
+    from matplotlib.figure import Figure  # which touches no window system
+
     width, height = panel_size
-    drawing = require_matplotlib().Figure(figsize=(width * len(titles), height), layout="constrained")
+    drawing = Figure(figsize=(width * len(titles), height), layout="constrained")
     axes = list(drawing.subplots(1, len(titles), squeeze=False)[0])
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)

@@ -115,10 +115,7 @@ def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> Non
         OSError: a file cannot be written.
     """
     require_matplotlib()
-    with (
-        atomic_path(Path(output) / "stress.csv") as temporary,
-        temporary.open("w", newline="") as file,
-    ):
+    with atomic_path(Path(output) / "stress.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["weights", "scale", *MEASURES])
         for name, row in zip(result.names, result.qualities, strict=True):

@@ -239,9 +239,7 @@ def _write_aoti(program: ExportedProgram, path: Path, names: Sequence[str], meta
     file = io.BytesIO()  # as above
     try:
         torch._inductor.aoti_compile_and_package(
-            program,
-            package_path=file,
-            inductor_configs={"aot_inductor.metadata": {METADATA_KEY: metadata}},
+            program, package_path=file, inductor_configs={"aot_inductor.metadata": {METADATA_KEY: metadata}}
         )
     except Exception as error:  # the compiler and what it calls fail in many ways
         raise ValueError(

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.weights.loaded import LoadedWeights
 
 # Under this name the metadata of an ONNX file has ours, as JSON.
@@ -134,8 +134,5 @@ def require_onnx(*packages: str) -> None:
     Raises:
         ValueError: one is missing.
     """
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'ONNX needs the package {missing[0]}, which is missing; pip install "axial-deeplab[export]"'
-        )
+    for package in packages:
+        require_package(package, "export", "ONNX needs")

@@ -179,7 +179,9 @@ class _Saved:
     """What autograd keeps in place of a tensor: the tensor, or the recipe of the map that it is a part of."""
 
     def __init__(self, x: Tensor) -> None:
-        self.x: Tensor | None = x
+        # Detached: an operation that keeps its own result would keep itself, and never be freed.
+        self.x: Tensor | None = x.detach()
+        self._version = x._version
 
     def replace(self, recipe: Recipe) -> None:
         assert self.x is not None
@@ -189,7 +191,15 @@ class _Saved:
         self.x = None
 
     def get(self) -> Tensor:
-        return self._recipe.use().as_strided(*self._place) if self.x is None else self.x
+        if self.x is None:
+            return self._recipe.use().as_strided(*self._place)
+        # PyTorch's own check does not reach what hooks keep.
+        if self.x._version != self._version:
+            raise RuntimeError(
+                "tensors that the backward pass needs must not be changed in place, got a change of one of "
+                f"shape {tuple(self.x.shape)} since then; change a copy, or after the backward pass"
+            )
+        return self.x
 
 
 class _Note(NamedTuple):

@@ -2,12 +2,13 @@
 
 import colorsys
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, overload
 
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import shortened, spelled_alike
 
 Color = tuple[int, int, int]
 
@@ -202,6 +203,26 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     return value if isinstance(value, int) else None
+
+
+def warn_of_names(names: Iterable[str], source: object) -> None:
+    """Warn of classes that differ in capitals, spaces or underscores alone.
+
+    Args:
+        names: classes, each once.
+        source: what messages call the file.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(spelled_alike(name).replace("_", " ").split()), []).append(name)
+    for group in groups.values():
+        if len(group) > 1:
+            alike = ", ".join(map(repr, group))
+            warnings.warn(
+                f"{source}: the classes {alike} differ in capitals, spaces or underscores alone; if they are "
+                "one, name them alike",
+                stacklevel=3,
+            )
 
 
 def palette(start: int = 0) -> Iterator[Color]:

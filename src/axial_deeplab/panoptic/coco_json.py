@@ -1,38 +1,32 @@
 """The COCO panoptic JSON: reading it, and refusing what would go wrong later."""
 
-import json
 import os
-import re
-import unicodedata
 import warnings
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from axial_deeplab.panoptic.categories import Categories, whole_number
-from axial_deeplab.util.files import bytes_of
-from axial_deeplab.util.text import clipped, shortened
+from axial_deeplab.panoptic.categories import Categories, warn_of_names
+from axial_deeplab.panoptic.json_entries import (
+    ImageEntry,
+    ImageId,
+    category_id_of,
+    field,
+    id_field,
+    image_entries,
+    image_id_of,
+    is_crowd,
+    list_of,
+    load_json,
+    refusing,
+)
+from axial_deeplab.util.text import shortened
 
 # An id is a color: three channels of 8 bits.
 MAX_ID = 256**3 - 1
-# Ids of images are kept in 64 bits with a sign.
-MAX_IMAGE_ID = 2**63 - 1
 _NO_AREA = -(2**63)
-# Parts between slashes that begin with a letter, digit or dash: the path stays inside its folder everywhere.
-_PLAIN_PATH = re.compile(r"(?:[\w-][\w .-]*/)*[\w-][\w .-]*")
-
-ImageId = int | str
-
-
-class ImageEntry(NamedTuple):
-    """An entry of `images`: size is (height, width) in pixels, None where the file does not say."""
-
-    id: ImageId
-    file_name: str
-    size: tuple[int, int] | None
 
 
 class SegmentEntry(NamedTuple):
@@ -198,126 +192,6 @@ class PanopticJson:
         return None if image is None else image.size
 
 
-@contextmanager
-def refusing(problems: list[str] | None) -> Iterator[None]:
-    """Collect the message of a ValueError or OSError instead of raising it, if there is a list to collect in.
-
-    Args:
-        problems: list that gets the messages; None lets the errors pass.
-    """
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if problems is None:
-            raise
-        problems.append(str(error))
-
-
-def path_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
-    """Return the path of a file that a JSON names, inside `folder`.
-
-    Raises:
-        ValueError: the name leaves the folder.
-    """
-    _refuse_outside(folder, file_name)
-    return Path(folder) / file_name
-
-
-def _refuse_outside(folder: str | os.PathLike[str], file_name: str) -> None:
-    if _PLAIN_PATH.fullmatch(file_name):
-        return
-    windows = PureWindowsPath(file_name)
-    for flavor in (PurePosixPath(file_name), windows):
-        # C:a.png names a drive on Windows alone; elsewhere it is a file like others.
-        has_drive = bool(windows.drive) and (os.name == "nt" or windows.drive.startswith("\\"))
-        if has_drive or flavor.root or ".." in flavor.parts or not flavor.parts:
-            raise ValueError(
-                f"file_name must stay inside {folder}, got {file_name!r}; use a relative path without '..'"
-            )
-
-
-def require_text(file_name: str) -> None:
-    """Refuse a name whose bytes are no UTF-8: a JSON that has it is none to other readers.
-
-    Raises:
-        ValueError: the name is no text.
-    """
-    try:
-        file_name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"file_name must be a text in UTF-8, got {file_name!a}; rename the file") from None
-
-
-class NamedFiles:
-    """The files that a JSON names in a folder, however the program that wrote it spells their names.
-
-    A backslash separates folders where no file has that name (Windows). Accents as one code point or two
-    (macOS) and capitals are the same where they leave no choice.
-
-    Args:
-        folder: folder of the files.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self._names: dict[Path, tuple[frozenset[str], dict[str, list[str]]]] = {}
-
-    def path(self, file_name: str) -> Path:
-        """Return the path of a file; as the JSON has it if there is none.
-
-        Raises:
-            ValueError: the name leaves the folder.
-        """
-        _refuse_outside(self.folder, file_name)
-        found = self._found(file_name)
-        if found is None and "\\" in file_name:
-            found = self._found(file_name.replace("\\", "/"))
-        return self.folder / file_name if found is None else found
-
-    def _found(self, file_name: str) -> Path | None:
-        found = self.folder
-        for part in PurePath(file_name).parts if "/" in file_name else (file_name,):
-            if found not in self._names:
-                names = os.listdir(found) if found.is_dir() else ()
-                alike: dict[str, list[str]] = {}
-                for name in names:
-                    alike.setdefault(spelled_alike(name), []).append(name)
-                self._names[found] = frozenset(names), alike
-            exact, alike = self._names[found]
-            if part not in exact:
-                candidates = alike.get(spelled_alike(part), [])
-                if len(candidates) != 1:
-                    return None
-                part = candidates[0]
-            found = found / part
-        return found
-
-
-def spelled_alike(name: str) -> str:
-    """Return what names share that differ in capitals, or in how accents are composed, alone."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def warn_of_names(names: Iterable[str], source: object) -> None:
-    """Warn of classes that differ in capitals, spaces or underscores alone.
-
-    Args:
-        names: classes, each once.
-        source: what messages call the file.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(" ".join(spelled_alike(name).replace("_", " ").split()), []).append(name)
-    for group in groups.values():
-        if len(group) > 1:
-            alike = ", ".join(map(repr, group))
-            warnings.warn(
-                f"{source}: the classes {alike} differ in capitals, spaces or underscores alone; if they are "
-                "one, name them alike",
-                stacklevel=3,
-            )
-
-
 def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:
     """Refuse a PNG whose shape is not the (height, width) that it must have; None allows any.
 
@@ -362,162 +236,6 @@ def entries_with_pixels(
         text = f"{where}: segments {shortened(empty)} of the JSON have no pixel in the PNG; left out"
         warnings.warn(text, stacklevel=3)
     return [segment for segment in annotation.segments if segment.id in ids]
-
-
-def load_json(
-    path: Path,
-    *,
-    types: tuple[type, ...] = (dict,),
-    object_hook: Callable[[dict[str, Any]], Any] | None = None,
-) -> Any:
-    """Read a JSON file, with a byte order mark or without.
-
-    Args:
-        path: JSON file.
-        types: what it may have; by default an object.
-        object_hook: see `json.loads`.
-
-    Raises:
-        ValueError: it is no JSON, or has something else.
-        OSError: it cannot be opened.
-    """
-    content = bytes_of(path)
-    try:
-        # Of bytes: windows programs write a byte order mark, or 16 bits a character.
-        document = json.loads(content, object_hook=object_hook)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be a JSON file, got {error}; write it again") from None
-    if not isinstance(document, types):
-        raise ValueError(
-            f"{path} must be a COCO panoptic document (an object with images, annotations, categories), "
-            f"got {type(document).__name__}; see the COCO format"
-        )
-    return document
-
-
-def list_of(document: Mapping[str, Any], key: str, path: Path) -> list[Any]:
-    """Return a list of a document, empty if it is absent; of an object, as LIVECell has them, its values.
-
-    Raises:
-        ValueError: it is no list.
-    """
-    entries = document.get(key, [])
-    if isinstance(entries, dict) and entries and all(isinstance(entry, dict) for entry in entries.values()):
-        return list(entries.values())
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: {key} must be a list, got {type(entries).__name__}; correct the file")
-    return entries
-
-
-def field(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> Any:
-    """Return a value of an entry.
-
-    Args:
-        entry: an object of the JSON.
-        key: key of the value.
-        kinds: the types that it may have.
-        where: what the message calls the entry.
-
-    Raises:
-        ValueError: the entry is no object, the value is absent or of another type.
-    """
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where} must be an object, got {clipped(entry)}; correct the file")
-    value = entry.get(key)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 27.0, as pandas and MATLAB write 27
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise ValueError(f"{where} {key} must be of type {names}, got {clipped(value)}; correct the file")
-    return value
-
-
-def image_entries(
-    document: Mapping[str, Any], path: Path, *, problems: list[str] | None = None
-) -> dict[ImageId, ImageEntry]:
-    """Return the entries of `images` of a document by their ids, in its order.
-
-    Args:
-        document: the JSON, with panoptic annotations or others.
-        path: file that messages name.
-        problems: see `PanopticJson.read`.
-
-    Raises:
-        ValueError: an entry is not valid, or an id occurs twice.
-    """
-    images: dict[ImageId, ImageEntry] = {}
-    for index, entry in enumerate(list_of(document, "images", path)):
-        with refusing(problems):
-            image = _image_entry(entry, f"{path}: images[{index}]")
-            if image.id in images:
-                raise ValueError(
-                    f"{path}: image ids must be unique, got {image.id!r} twice; correct the file"
-                )
-            images[image.id] = image
-    return images
-
-
-def id_among(image_id: ImageId, known: Collection[ImageId]) -> ImageId | None:
-    """Return an id as another list writes it: 7 where that has 7 and this "7"; None if it has neither."""
-    other = str(image_id) if isinstance(image_id, int) else whole_number(image_id)
-    return image_id if image_id in known else other if other in known else None
-
-
-def image_id_of(entry: Any, images: Collection[ImageId], where: str) -> ImageId:
-    """Return the image of an annotation, by the id that `images` has; see `id_among`.
-
-    Raises:
-        ValueError: the annotation has no id, or that of no image, unless there are no images at all.
-    """
-    image_id: ImageId = field(entry, "image_id", (int, str), where)
-    known = id_among(image_id, images) if images else image_id
-    if known is None:
-        raise ValueError(f"{where} image_id must be in images, got {image_id!r}; add the image")
-    return known
-
-
-def category_id_of(entry: Any, categories: Categories, where: str) -> int:
-    """Return the category of an annotation or of a segment.
-
-    Raises:
-        ValueError: it has none, or one that is not in the list.
-    """
-    category_id = _id_field(entry, "category_id", where)
-    if not categories.has_id(category_id):
-        raise ValueError(f"{where} category_id must be in categories, got {category_id}; add the category")
-    return category_id
-
-
-def is_crowd(entry: Mapping[str, Any], where: str) -> bool:
-    """Return whether an annotation or a segment says that it is a crowd; null says nothing.
-
-    Raises:
-        ValueError: its iscrowd is neither 0 nor 1.
-    """
-    value = entry.get("iscrowd") or 0
-    if value not in (0, 1, "0", "1"):
-        raise ValueError(f"{where} iscrowd must be 0 or 1, got {value!r}; correct the file")
-    return bool(int(value))
-
-
-def _id_field(entry: Any, key: str, where: str) -> int:
-    number = whole_number(entry.get(key)) if isinstance(entry, dict) else None
-    result: int = field(entry, key, int, where) if number is None else number
-    return result
-
-
-def _image_entry(entry: Any, where: str) -> ImageEntry:
-    image_id = field(entry, "id", (int, str), where)
-    if isinstance(image_id, int) and not -MAX_IMAGE_ID <= image_id <= MAX_IMAGE_ID:
-        raise ValueError(f"{where} id must be an integer of 64 bits, got {image_id}; number the images again")
-    where = f"{where} (id {image_id!r})"
-    file_name = field(entry, "file_name", str, where)
-    size = None
-    if entry.get("height") is not None or entry.get("width") is not None:
-        size = (field(entry, "height", int, where), field(entry, "width", int, where))
-        if min(size) < 1:
-            raise ValueError(f"{where} height and width must be at least 1, got {size}; correct the file")
-    return ImageEntry(image_id, file_name, size)
 
 
 def _annotation_entry(
@@ -572,7 +290,7 @@ def _pack_plain_segments(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _segment_entry(entry: Any, categories: Categories, where: str) -> SegmentEntry:
-    segment_id = _id_field(entry, "id", f"{where} segment")
+    segment_id = id_field(entry, "id", f"{where} segment")
     if not 0 < segment_id <= MAX_ID:
         raise ValueError(
             f"{where} segment id must be from 1 to {MAX_ID}, got {segment_id}; "

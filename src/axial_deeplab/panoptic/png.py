@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Categories, Color
-from axial_deeplab.panoptic.coco_json import MAX_ID, AnnotationEntry, ImageId, check_size, entries_with_pixels
+from axial_deeplab.panoptic.coco_json import MAX_ID, AnnotationEntry, check_size, entries_with_pixels
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import (
     LABEL_DIVISOR,
     VOID,

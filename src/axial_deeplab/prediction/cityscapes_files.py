@@ -8,9 +8,9 @@ from PIL import Image
 
 from axial_deeplab.data.labels.cityscapes import CATEGORIES
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import path_in_folder
-from axial_deeplab.prediction.predictor import Prediction
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.util.file_names import path_in_folder
+from axial_deeplab.util.files import atomic_path, write_text
 
 
 class CityscapesWriter:
@@ -58,8 +58,7 @@ class CityscapesWriter:
             mask = f"masks/{list_path.stem}_{len(lines):04d}.png"
             _write_png(list_path.parent / mask, 255 * (prediction.segmentation == info["id"]))
             lines.append(f"{mask} {info['category_id']} {info['score']:.6f}\n")
-        with atomic_path(list_path) as temporary:  # after the masks that it names
-            temporary.write_text("".join(lines), encoding="utf-8")
+        write_text(list_path, "".join(lines))  # after the masks that it names
 
 
 def _write_png(path: Path, values: np.ndarray) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
 
 from axial_deeplab.ops.dispatch import avoiding_compiled_code, is_avoided
+from axial_deeplab.prediction.batch import ImageArray
 from axial_deeplab.prediction.frame_list import SeenFrame
 from axial_deeplab.prediction.image_job import DoneImage, FailedImage, ImageJob, ImageToDo, failure_of
 from axial_deeplab.prediction.large.maps import SeenTile, see_tile
-from axial_deeplab.prediction.predictor import ImageArray
 from axial_deeplab.util.freed_memory import give_large_maps_back
+from axial_deeplab.util.text import one_line
 
 # Seconds until there must be a scheduler, and a worker.
 _PATIENCE = 60
@@ -165,9 +166,8 @@ def open_cluster(job: ImageJob, workers: int | None, scheduler: str | None) -> I
         try:
             client.register_plugin(plugin)
         except Exception as error:  # of any kind, as the worker that cannot
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"workers must be able to make the predictor, got: {reason}; they need the same "
+                f"workers must be able to make the predictor, got: {one_line(error)}; they need the same "
                 "axial-deeplab, and the weights at the same path"
             ) from None
         yield Cluster(client, plugin.name)

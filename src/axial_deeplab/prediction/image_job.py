@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.map import VOID
 from axial_deeplab.panoptic.png import coco_segments, write_panoptic_rows
+from axial_deeplab.prediction.batch import ImageArray
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
 from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.frame_list import SeenFrame
@@ -23,9 +23,11 @@ from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.large.sources import fits_as_a_whole, read_whole
-from axial_deeplab.prediction.predictor import ImageArray, Prediction, Predictor
+from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.save.picture import Picture
+from axial_deeplab.util.file_names import path_in_folder
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.visualization.overlay import draw_overlay

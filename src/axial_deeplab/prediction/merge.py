@@ -7,12 +7,15 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.writer import PanopticWriter, image_at
-from axial_deeplab.prediction.files import PredictedFiles, write_of_all
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.written_list import image_at
+from axial_deeplab.prediction.files import write_of_all
 from axial_deeplab.prediction.frame_list import LIST_SUFFIX
+from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.shards import JSON, UNFINISHED, lists_of_shards
 from axial_deeplab.util.files import opened
+from axial_deeplab.util.text import shortened
 
 
 def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
@@ -49,9 +52,8 @@ def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
     )
     missing = [f"{number}/{total}" for number in range(1, total + 1) if number not in finished]
     if missing:
-        more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ValueError(
-            f"shards must all be finished, got --shard {missing[0]}{more} that is not; "
+            f"shards must all be finished, got --shard {shortened(missing, 1)} that is not; "
             "run it again: it goes on where it was"
         )
     categories = Categories.from_json(head["categories"])

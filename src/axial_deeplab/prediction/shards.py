@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from axial_deeplab.panoptic.writer import WrittenList, read_list
+from axial_deeplab.panoptic.written_list import WrittenList, read_list
 
 # Without COCO's files, what they would be lies there until all is written.
 UNFINISHED = "panoptic.part"

@@ -11,8 +11,9 @@ from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.labels.coco import CATEGORIES
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.panoptic.writer import PanopticWriter
-from axial_deeplab.prediction.files import PredictedFiles, told_once
+from axial_deeplab.prediction.files import told_once
 from axial_deeplab.prediction.image_job import mark_of_file
+from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from axial_deeplab.prediction.batch import ImageArray
 from axial_deeplab.prediction.frame_list import FrameList, SeenFrame
 from axial_deeplab.prediction.image_job import see_frame
-from axial_deeplab.prediction.predictor import ImageArray, Predictor
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.video_files import (
     DamagedVideoError,
     Frame,

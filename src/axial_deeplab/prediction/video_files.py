@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.util.files import opened
+from axial_deeplab.util.packages import require_package
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -63,11 +63,7 @@ def require_pyav() -> None:
     Raises:
         ValueError: it is.
     """
-    if find_spec("av") is None:
-        raise ValueError(
-            'videos need the package av, which is missing; pip install "axial-deeplab[video]", '
-            "or give images only"
-        )
+    require_package("av", "video", "videos need", instead=", or give images only")
 
 
 class VideoReader:

@@ -52,11 +52,6 @@ class ClassificationTraining(TrainingModule):
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the images of the last validation."""
-        super().on_validation_epoch_start()
-        self.evaluator.reset()
-
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Classify the images of a batch."""
         if batch.samples:

@@ -37,10 +37,12 @@ class TrainingModule(lightning.LightningModule, ABC):
         columns: names of what is logged, in order.
         score: name of the number by which the best checkpoint is chosen, higher is better.
         average: the network with averaged weights, or None.
+        evaluator: scores the validation images.
     """
 
     columns: ClassVar[tuple[str, ...]]
     score: ClassVar[str]
+    evaluator: Any
 
     def __init__(self, model: nn.Module, categories: Categories, config: Config) -> None:
         super().__init__()
@@ -84,8 +86,9 @@ class TrainingModule(lightning.LightningModule, ABC):
                     shard(model, mesh)
 
     def on_validation_epoch_start(self) -> None:
-        """Make a sharded network whole."""
+        """Make a sharded network whole, and forget the images of the last validation."""
         gather(self.evaluated_model)
+        self.evaluator.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Shard it again."""

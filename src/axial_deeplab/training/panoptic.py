@@ -18,7 +18,7 @@ from axial_deeplab.losses import PanopticLoss
 from axial_deeplab.models.image_channels import match_channels
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.prediction.predictor import View
+from axial_deeplab.prediction.batch import View
 from axial_deeplab.training.batches import ValidationBatch
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.task import Task, build_model, look_at_images, reading, see_channels
@@ -82,11 +82,6 @@ class PanopticTraining(TrainingModule):
             self.log(f"train/{name}", value.detach(), prog_bar=name == "total", sync_dist=True)
         return losses["total"]
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the images of the last validation."""
-        super().on_validation_epoch_start()
-        self.evaluator.reset()
-
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Predict the images of a batch and compare."""
         for sample in batch.samples:
@@ -135,10 +130,7 @@ def panoptic_task(config: Config) -> Task:
         mean = cast(Tensor, module.model.pixel_mean).flatten()
         augmentation["pad_color"] = tuple(mean.round().clamp(0, 255).int().tolist())
     augmented = TrainingDataset(
-        train_data,
-        seed=config.trainer.seed,
-        **working_size(config.data),
-        **augmentation,
+        train_data, seed=config.trainer.seed, **working_size(config.data), **augmentation
     )
     return Task(module, augmented, val_data, stacked=stacked)
 

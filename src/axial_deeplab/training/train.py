@@ -27,15 +27,11 @@ from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.resume import check_resumed, checkpoint_to_resume
-from axial_deeplab.training.strategies import (
-    ShardedStrategy,
-    joined_machines,
-    make_strategy,
-)
+from axial_deeplab.training.strategies import ShardedStrategy, joined_machines, make_strategy
 from axial_deeplab.training.task import Task
-from axial_deeplab.util.files import atomic_path, naming_full_disk
+from axial_deeplab.util.files import naming_full_disk, write_text
 from axial_deeplab.util.termination import Terminated, sigterm_handler
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
 
@@ -111,7 +107,7 @@ def _train(config: Config, machines: Processes) -> Path:
         if report is not None:
             print(f"{config.model.weights}: {report}")
         print(_summary(config, trainer, task, batch_size))
-        _write_config(config, output / "config.yaml")
+        write_text(output / "config.yaml", yaml.safe_dump(config_to_dict(config), sort_keys=False))
     with naming_full_disk(output):
         _fit(trainer, module, _batches(config, task, batch_size), resume)
     weights = output / WEIGHTS
@@ -222,8 +218,9 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             default_root_dir=output,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        message = " ".join(str(error).split())
-        raise ValueError(f"trainer must be settings that this machine can run, got: {message}") from None
+        raise ValueError(
+            f"trainer must be settings that this machine can run, got: {one_line(error)}"
+        ) from None
 
 
 def _precision(precision: str, accelerator: str) -> Any:
@@ -268,11 +265,6 @@ def _summary(config: Config, trainer: lightning.Trainer, task: Task, batch_size:
         f"{sets}\n"
         f"{optim.max_steps} steps = {epochs:.1f} epochs; output {settings.output}"
     )
-
-
-def _write_config(config: Config, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False))
 
 
 def _quieten() -> None:

@@ -9,6 +9,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from axial_deeplab.util.text import one_line
+
 
 def compile_for_threads(function: Callable[..., Any], signature: Any) -> Any:
     """Compile a function of arrays that lets other threads run meanwhile; see `compile_cached`."""
@@ -34,7 +36,7 @@ def compile_cached(compiler: Callable[..., Any], function: Callable[..., Any], s
         return compiler(signature, cache=True)(function)
     except Exception as error:  # of the system, of unpickling, of Numba
         compiled = compiler(signature)(function)  # an error of the function itself comes again
-        _warn_once(_folder(function), " ".join(str(error).split()) or type(error).__name__)
+        _warn_once(_folder(function), one_line(error))
         return compiled
 
 

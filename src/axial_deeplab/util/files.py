@@ -140,6 +140,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _release(handle)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, in UTF-8, by `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` on success, remove it on failure.

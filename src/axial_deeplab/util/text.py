@@ -1,5 +1,6 @@
 """Words of the command line and lists in messages."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 LONGEST_SIDE = 2**15
@@ -47,6 +48,11 @@ def clipped(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def one_line(error: Exception | str) -> str:
+    """Return what an error says without breaks of lines, its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """Return a table as Markdown.
 
@@ -57,3 +63,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: 
     """
     rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def spelled_alike(name: str) -> str:
+    """Return what names share that differ in capitals, or in how accents are composed, alone."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from axial_deeplab.panoptic.coco_json import path_in_folder
+from axial_deeplab.util.file_names import path_in_folder
 
 # Weights hardly compress: an archive that grows more than this was made to fill a disk.
 MOST_EXPANSION = 20

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.util.files import atomic_path, opened
-from axial_deeplab.util.text import shortened
+from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.metadata import check_metadata, network_at_most
 
 FORMAT = "axial-deeplab"
@@ -46,14 +46,15 @@ def save_weights(
 
     Args:
         path: the file, usually `*.safetensors`.
-        model: made by `create_model`.
+        model: made by `create_model`, perhaps compiled.
         categories: what its classes are, in the order of its semantic channels.
         half: store matrices and kernels in half precision (relative error 5e-4, half the size); norms and
             biases keep theirs.
         extra: further entries of the metadata that JSON can hold, such as `post_processing`.
 
     Raises:
-        ValueError: a tensor is not finite, or the model was not made by `create_model`, or is a folded copy.
+        ValueError: a tensor is not finite, or the model was not made by `create_model`, is a folded copy, or
+            has other tensors or classes than a network that is built again would have.
         OSError: the file cannot be written.
     """
     config = getattr(model, "config", None)
@@ -63,7 +64,11 @@ def save_weights(
         )
     if getattr(model, "is_fused", False):
         raise ValueError("model must have its norms, got a folded copy; save the network that was folded")
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    # In front of the names within what `torch.compile` returned stands what it keeps the module as.
+    state = {
+        name.replace("_orig_mod.", ""): tensor.detach().cpu() for name, tensor in model.state_dict().items()
+    }
+    _refuse_what_is_not_built_again(config, state, categories)
     refuse_not_finite("model", state)
     if half:
         state = {name: halved(tensor) for name, tensor in state.items()}
@@ -74,6 +79,37 @@ def save_weights(
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata=texts)
         _sort_metadata(temporary)
+
+
+def _refuse_what_is_not_built_again(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], categories: Categories
+) -> None:
+    with torch.device("meta"):
+        network = create_model(**config)
+    problems = _other_tensors(network.state_dict(), state)
+    if problems:
+        raise ValueError(
+            f"model must have the tensors of {config['name']}, got {problems}; undo what has changed its "
+            "layers, such as torch.nn.utils.parametrize.remove_parametrizations"
+        )
+    num_classes = config.get("num_classes")
+    if num_classes != len(categories):
+        raise ValueError(
+            f"categories must be one for each of the {num_classes} classes of the model, "
+            f"got {len(categories)}; name its classes in their order"
+        )
+
+
+def _other_tensors(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say in what the tensors are not those expected; empty if they are."""
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    misshaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
+    return "; ".join(
+        f"{len(names)} {what}: {shortened(names, 3)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
+        if names
+    )
 
 
 def _sort_metadata(path: Path) -> None:
@@ -105,18 +141,10 @@ def read_network(path: str | os.PathLike[str]) -> tuple[nn.Module, Categories, d
     state, metadata = read_weights(path)
     categories = Categories.from_json(metadata.get("categories"), source=f"{source}: categories")
     model = _build(source, metadata, state)
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    misshaped = [name for name in expected if name in state and state[name].shape != expected[name].shape]
-    problems = [
-        f"{len(names)} {what}: {shortened(names, 3)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
-        if names
-    ]
+    problems = _other_tensors(model.state_dict(), state)
     if problems:
         raise ValueError(
-            f"{source} must hold the tensors of {model.config['name']}, got {'; '.join(problems)}; "
+            f"{source} must hold the tensors of {model.config['name']}, got {problems}; "
             "are these weights of another model?"
         )
     refuse_not_finite(source, state)
@@ -255,9 +283,8 @@ def _build(source: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]
             with network_at_most(most_numbers, _SPARE_TENSORS + 4 * len(state)):
                 return create_model(**metadata["model"])
     except Exception as error:  # arguments of wrong types fail anywhere
-        message = " ".join(str(error).split())
         raise ValueError(
-            f"{source}: model must be arguments of create_model, got an error: {message}; "
+            f"{source}: model must be arguments of create_model, got an error: {one_line(error)}; "
             "write the file again"
         ) from None
 

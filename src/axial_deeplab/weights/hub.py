@@ -3,14 +3,14 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.weights.card import measured_scores, model_card, model_config
 from axial_deeplab.weights.file import save_weights
 
@@ -48,7 +48,7 @@ def download_weights(repository: str | os.PathLike[str], **options: Any) -> Path
     """
     if Path(repository).is_dir():
         return Path(repository) / WEIGHTS_NAME
-    _require_hub()
+    require_package("huggingface_hub", "hub", "the Hub needs")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
@@ -81,8 +81,7 @@ def save_pretrained(
     extra = {name: value for name, value in metadata.items() if name not in ("model", "categories")}
     save_weights(folder / WEIGHTS_NAME, model, categories, extra=extra)
     for name, describe in ((CONFIG_NAME, model_config), (CARD_NAME, model_card)):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(describe(model, categories, metadata), encoding="utf-8")
+        write_text(folder / name, describe(model, categories, metadata))
 
 
 def push_to_hub(
@@ -115,7 +114,7 @@ def push_to_hub(
         ValueError: as for `save_pretrained`, or huggingface_hub is not installed.
         OSError: the Hub cannot be reached or refuses.
     """
-    _require_hub()
+    require_package("huggingface_hub", "hub", "the Hub needs")
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
@@ -130,10 +129,3 @@ def push_to_hub(
             create_pr=create_pr,
         )
     return str(commit)
-
-
-def _require_hub() -> None:
-    if find_spec("huggingface_hub") is None:
-        raise ValueError(
-            'the Hub needs the package huggingface_hub, which is missing; pip install "axial-deeplab[hub]"'
-        )

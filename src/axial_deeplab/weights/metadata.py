@@ -12,6 +12,8 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
+from axial_deeplab.util.text import one_line
+
 LARGEST = 2**31 - 1
 _DEEPEST = 6
 _SANE = f"numbers up to {LARGEST}, no more than {_DEEPEST} deep"
@@ -124,10 +126,9 @@ def arguments_of(name: str, place: str, arguments: Mapping[str, Any]) -> Iterato
             yield
     except (TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         # The networks check what their arguments mean, but a text for a number breaks them anywhere.
-        message = " ".join(str(error).split())
         raise ValueError(
             f"{place} must be arguments of {name}, got {str(dict(arguments))[:200]} "
-            f"({type(error).__name__}: {message}); correct types and values"
+            f"({type(error).__name__}: {one_line(error)}); correct types and values"
         ) from None
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import pooch
 from filelock import FileLock
 
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 from axial_deeplab.weights.convert.convert import convert
 from axial_deeplab.weights.names import PublicWeights, cached_path, find_weights
 
@@ -130,8 +130,7 @@ def _convert(weights: PublicWeights, file: Path, path: Path, progress: bool) -> 
 
 def _record(weights: PublicWeights, file: Path, sha256: str) -> None:
     record = {"address": weights.address, "size": file.stat().st_size, "sha256": sha256}
-    with atomic_path(_record_path(cached_path(weights.name))) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(_record_path(cached_path(weights.name)), json.dumps(record, indent=1) + "\n")
 
 
 def _record_path(path: Path) -> Path:

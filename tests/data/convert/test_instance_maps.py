@@ -9,15 +9,15 @@ import tifffile
 from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.convert.convert import maps_to_convert, write_panoptic
+from axial_deeplab.data.convert.convert import write_panoptic
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
+from axial_deeplab.data.convert.map_files import maps_to_convert
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import semantic_map
-from axial_deeplab.prediction.save.instances import find_instances
 from dataset_conversion import convert
-from saved_predictions import numbered_map
+from saved_predictions import find_instances, numbered_map
 
 
 def test_pieces_touch_at_sides_and_corners() -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
-from axial_deeplab.data.convert.shapes import Photos
+from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.discover import find_datasets
 from dataset_conversion import convert

@@ -76,3 +76,15 @@ def test_matches_the_first_author(golden: Callable[[str], Path]) -> None:
     assert_near(features["res4"], torch.from_numpy(arrays["output/layer3"]))
     assert_near(features["res5"], torch.from_numpy(arrays["output/layer4"]))
     assert_near(logits, torch.from_numpy(arrays["output"]))
+
+
+def test_the_stem_trains_with_the_channels_last() -> None:
+    """PyTorch's max pool is ten times as slow for other maps."""
+    network = AxialResNet(width_multiplier=0.125, depths=(1, 1, 1, 1)).train()
+    seen: list[torch.Tensor] = []
+    network.stem.max_pool.register_forward_hook(lambda _module, inputs, _output: seen.extend(inputs))
+    images = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+    network(images)
+    network(images.contiguous(memory_format=torch.channels_last))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+    torch.testing.assert_close(*seen)

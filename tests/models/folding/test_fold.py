@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from axial_deeplab import AxialAttention, GlobalAttention2d, LocalAttention2d, create_model
 from axial_deeplab.models.backbones.attention_resnet import SpatiallyAwareStem
+from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.blocks.convolutions import ConvNorm
+from axial_deeplab.models.blocks.switchable_convolution import SwitchableConvNorm
 from axial_deeplab.models.folding.fold import fuse
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
@@ -155,3 +158,115 @@ def test_fused_network_exports() -> None:
     x = 255 * torch.rand(1, 3, 33, 47)
     program = torch.export.export(fused, (x,))
     torch.testing.assert_close(program.module()(x), fused(x), rtol=1e-4, atol=1e-5)
+
+
+class StandardizedConv2d(nn.Conv2d):
+    """Weights are standardized in each call, so that scaling them changes nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight - self.weight.mean()) / self.weight.std()
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class LowRank(nn.Module):
+    """A convolution beside two small ones, as LoRA has them."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.base = convolution
+        self.down = nn.Conv2d(convolution.in_channels, 2, 1, bias=False)
+        self.up = nn.Conv2d(2, convolution.out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+def standardized(convolution: nn.Conv2d) -> nn.Module:
+    made = StandardizedConv2d(convolution.in_channels, convolution.out_channels, 1, bias=False)
+    made.load_state_dict(convolution.state_dict(), strict=False)
+    return made
+
+
+def pruned(convolution: nn.Module) -> nn.Module:
+    return prune.l1_unstructured(convolution, "weight", 0.5)
+
+
+def synchronized(norm: nn.Module) -> nn.Module:
+    return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+
+
+def grouped(norm: Any) -> nn.Module:
+    return nn.GroupNorm(2, norm.num_features)
+
+
+def of_each_batch(norm: Any) -> nn.Module:
+    return nn.BatchNorm2d(norm.num_features, track_running_stats=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (nn.Conv2d, standardized),
+        (nn.Conv2d, LowRank),
+        (nn.Conv2d, pruned),
+        (nn.Conv2d, parametrizations.weight_norm),
+        (nn.Conv2d, parametrizations.spectral_norm),
+        (BatchNorm2d, synchronized),
+        (BatchNorm2d, grouped),
+        (BatchNorm2d, of_each_batch),
+    ],
+)
+@pytest.mark.parametrize("impl", ["auto", "reference"])
+def test_what_others_put_in_the_place_of_a_layer_counts(kind: Any, change: Any, impl: str) -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [
+        AxialAttention(8, 8, num_heads=2, impl=impl),
+        LocalAttention2d(8, 8, num_heads=2, kernel_size=3, impl=impl),
+        GlobalAttention2d(8, 8, num_heads=2, impl=impl),
+        SpatiallyAwareStem(8, 8, num_heads=2),
+        ConvNorm(8, 8),
+        SwitchableConvNorm(8, 8, 1),
+        AxialBlock(8, 4, 8, num_heads=2, impl=impl),
+    ]
+    model = trained(nn.Sequential(*layers)).float()
+    for parameter in model.parameters():
+        parameter.add_(0.01 * torch.randn_like(parameter))  # some are zero
+    for parent in [module for module in model.modules() if not isinstance(module, LowRank)]:
+        for name, child in list(parent.named_children()):
+            if isinstance(child, kind) and name in ("conv", "qkv", "norm", "qkv_norm", "content_norm"):
+                setattr(parent, name, change(child))
+    model.eval()
+    x = image(8).detach().float()
+    expected = model(x)
+    torch.testing.assert_close(fuse(model)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_parametrized_tables_are_computed_once() -> None:
+    class Double(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    layer = trained(AxialAttention(8, 8, num_heads=2))
+    for name in ("rel_q", "rel_v"):
+        parametrize.register_parametrization(layer, name, Double())
+    fused = fuse(layer)
+    torch.testing.assert_close(fused(image(8)), layer(image(8)), rtol=1e-12, atol=1e-12)
+    assert type(fused.rel_q) is nn.Parameter
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("copied", [False, True], ids=["made", "copied"])
+def test_weights_that_change_in_inference_mode_count(copied: bool) -> None:
+    fused = nano().fuse()
+    if copied:
+        fused = copy.deepcopy(fused)
+    x = 255 * torch.rand(1, 3, 33, 47)
+    fused(x)
+    for parameter in fused.parameters():
+        parameter.mul_(1.1)
+    fresh = nano().fuse()
+    fresh.load_state_dict(fused.state_dict())
+    for ours, theirs in zip(fused(x).values(), fresh(x).values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -10,13 +10,9 @@ from PIL import Image
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import read_image, stored_values
 from axial_deeplab.data.value_range import FULL, ValueRange
-from axial_deeplab.prediction.large.sources import (
-    ArrayImage,
-    DecodedImage,
-    TiffImage,
-    open_image,
-    open_values,
-)
+from axial_deeplab.prediction.large.large_image import ArrayImage
+from axial_deeplab.prediction.large.sources import DecodedImage, open_image, open_values
+from axial_deeplab.prediction.large.tiff_image import TiffImage
 from axial_deeplab.prediction.large.tiling import Window
 
 RNG = np.random.default_rng(0)

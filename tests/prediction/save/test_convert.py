@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from axial_deeplab.prediction.save.instances import find_instances
-from saved_predictions import CATEGORIES, as_prediction, awkward, empty
+from saved_predictions import CATEGORIES, as_prediction, awkward, empty, find_instances
 
 FOUND = awkward()
 INSTANCES = find_instances(FOUND, CATEGORIES)
@@ -23,6 +22,15 @@ def test_coco_instances():
         assert (entry["image_id"], entry["category_id"]) == ("a", instance.category.id)
         assert entry["score"] == pytest.approx(instance.score)
     assert as_prediction(empty()).to_coco_instances() == []
+
+
+def test_coco_instances_keep_areas_and_boxes_as_results():
+    coco = pytest.importorskip("pycocotools.coco", reason="needs the extra coco").COCO()
+    coco.dataset = {"images": [{"id": 7}], "categories": []}
+    coco.createIndex()
+    results = coco.loadRes(PREDICTION.to_coco_instances(7)).dataset["annotations"]
+    assert [each["area"] for each in results] == [each.area for each in INSTANCES]
+    assert [each["bbox"].tolist() for each in results] == [list(each.bbox) for each in INSTANCES]
 
 
 def test_supervision():
@@ -60,6 +68,6 @@ def test_fiftyone(monkeypatch):
     [("coco_instances", "pycocotools"), ("supervision", "supervision"), ("fiftyone", "fiftyone")],
 )
 def test_missing_packages(monkeypatch, name, package):
-    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=f"to_{name} needs the package {package}, which is missing; pip"):
         getattr(PREDICTION, f"to_{name}")()

@@ -21,13 +21,21 @@ from axial_deeplab.panoptic.png import read_panoptic_png
 from axial_deeplab.prediction.files import predict_files
 from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.predictor import Predictor
-from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.kinds import KINDS, Saver
 from axial_deeplab.prediction.save.label_maps import write_instances
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.weights.file import save_weights
 from outline_cases import fill
-from saved_predictions import CATEGORIES, Finder, awkward, empty, numbered_map, photo, write_things
+from saved_predictions import (
+    CATEGORIES,
+    Finder,
+    awkward,
+    empty,
+    find_instances,
+    numbered_map,
+    photo,
+    write_things,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:scores are low")
 
@@ -130,7 +138,28 @@ def test_coco_instances(tmp_path):
         assert np.array_equal(mask.decode(entry["segmentation"]).astype(bool), instance.number == NUMBERS)
         assert (entry["category_id"], entry["area"]) == (instance.category.id, instance.area)
         assert entry["bbox"] == list(instance.bbox)
-    assert len(document.loadRes(found).anns) == len(INSTANCES)
+
+
+def test_coco_instances_are_scored_as_a_data_set(tmp_path):
+    pytest.importorskip("pycocotools", reason="needs the extra coco")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    found = COCO(saved(tmp_path, "coco-instances") / "coco_instances.json")
+    annotations = found.dataset["annotations"]
+    truth = COCO()
+    truth.dataset = {**found.dataset, "annotations": [min(annotations, key=lambda each: each["score"])]}
+    truth.createIndex()
+    # All are small by their pixels, so the false alarms count; by their boxes some would be left out.
+    largest = max(each.area for each in INSTANCES)
+    assert any(each["bbox"][2] * each["bbox"][3] > largest for each in annotations)
+    evaluation = COCOeval(truth, found, "segm")
+    evaluation.params.areaRng[1][1], evaluation.params.useCats = largest, 0
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    of_all, *_, of_small = evaluation.stats[:4]
+    assert 0 < of_small == of_all < 1
 
 
 def test_coco_instances_of_a_run_that_goes_on(tmp_path):
@@ -313,7 +342,7 @@ def test_no_things(tmp_path):
 
 
 def test_missing_packages(tmp_path, monkeypatch):
-    monkeypatch.setattr("axial_deeplab.prediction.save.kinds.find_spec", lambda name: None)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
     for kind, package, extra in (("rois", "roifile", "imagej"), ("coco-instances", "pycocotools", "coco")):
         message = (
             rf'save {kind} needs the package {package}, which .*; pip install "axial-deeplab\[{extra}\]"'

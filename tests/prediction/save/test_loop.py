@@ -10,10 +10,9 @@ from axial_deeplab.cli.main import main
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.prediction.files import predict_files
-from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.kinds import KINDS
 from bad_input_cases import SETTINGS
-from saved_predictions import CATEGORIES, Finder, awkward, numbered_map, photo
+from saved_predictions import CATEGORIES, Finder, awkward, find_instances, numbered_map, photo
 
 pytest.importorskip("axial_deeplab.data.convert.kinds.labelme", reason="labelme files do not convert yet")
 

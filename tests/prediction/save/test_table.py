@@ -7,10 +7,9 @@ import pytest
 import tifffile
 
 from axial_deeplab.prediction.labels import Labels
-from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.picture import Picture, read_grid
 from axial_deeplab.prediction.save.table import open_table
-from saved_predictions import CATEGORIES, awkward, empty, numbered_map, photo, write_things
+from saved_predictions import CATEGORIES, awkward, empty, find_instances, numbered_map, photo, write_things
 
 FOUND = awkward()
 INSTANCES = find_instances(FOUND, CATEGORIES)

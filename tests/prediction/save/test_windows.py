@@ -21,13 +21,12 @@ from axial_deeplab.prediction.large.results import (
 )
 from axial_deeplab.prediction.large.tiling import Window
 from axial_deeplab.prediction.save.coco_instances import run_lengths
-from axial_deeplab.prediction.save.instances import find_instances
 from axial_deeplab.prediction.save.kinds import KINDS, Saver
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.save.table import open_table
 from folder_runs import contents
 from outline_cases import random_regions
-from saved_predictions import CATEGORIES, awkward, write_things
+from saved_predictions import CATEGORIES, awkward, find_instances, write_things
 
 HEIGHT, WIDTH = 530, 811
 
@@ -67,7 +66,7 @@ def little_memory(monkeypatch):
     for module in ("labels", "save.instances", "save.table"):
         monkeypatch.setattr(f"axial_deeplab.prediction.{module}.BAND_PIXELS", 10_000)
     monkeypatch.setattr("axial_deeplab.prediction.large.kept_squares.KEPT_BYTES", 3 * 4 * 256**2)
-    monkeypatch.setattr("axial_deeplab.prediction.large.sources._CACHE_BYTES", 2**17)
+    monkeypatch.setattr("axial_deeplab.prediction.large.tiff_image._CACHE_BYTES", 2**17)
     monkeypatch.setattr("axial_deeplab.prediction.large.sources._WHOLE_PIXELS", 0)
 
 

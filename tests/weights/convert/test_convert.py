@@ -747,7 +747,11 @@ def test_command(tmp_path, deeplab2, capsys):
     assert "tensors converted" in capsys.readouterr().out
     assert load_weights(output).model.config["max_span"] == 8
     (tmp_path / "c.json").write_text(json.dumps({"categories": [{"id": 1, "name": "sky", "isthing": 0}]}))
-    assert main([*words, "--categories", str(tmp_path / "c.json")]) == 0
+    named = ["--categories", str(tmp_path / "c.json")]
+    assert main([*words, *named]) == 2  # nothing could load it
+    assert "one for each of the 1000 classes of the model, got 1" in capsys.readouterr().err
+    assert main([*words[:-1], "num_classes=1", "--half", *named]) == 0
+    assert load_weights(output).categories.names == ("sky",)
     with safetensors.safe_open(output, framework="pt") as file:
         assert json.loads(file.metadata()["categories"])[0]["name"] == "sky"
     assert cityscapes.CATEGORIES.names[0] == "road"

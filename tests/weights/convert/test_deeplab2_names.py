@@ -14,7 +14,7 @@ from axial_deeplab.models.backbones.hybrid_resnet import HybridResNet
 from axial_deeplab.models.backbones.resnet import ResNet
 from axial_deeplab.models.registry import ENTRIES
 from axial_deeplab.post_processing import PostProcessing
-from axial_deeplab.prediction.predictor import View
+from axial_deeplab.prediction.batch import View
 from axial_deeplab.weights.convert.deeplab2_data_sets import DATA_SETS, DataSet, find_data_set
 from axial_deeplab.weights.convert.deeplab2_names import (
     deeplab2_arguments,

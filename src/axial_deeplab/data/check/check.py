@@ -210,15 +210,12 @@ def _read(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            digest, sample = _digest(path), dataset[index]
+            digest = hashlib.blake2b(bytes_of(path), digest_size=16).digest()
+            sample = dataset[index]
         except (ValueError, OSError) as error:
             return ImageFindings(str(path), problem=_problem(error))
     messages = [each.message for each in caught]
     return digest, sample, [m if isinstance(m, ImageWarning) else str(m) for m in messages]
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.blake2b(bytes_of(path), digest_size=16).digest()
 
 
 def _problem(error: Exception) -> str:

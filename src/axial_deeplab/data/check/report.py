@@ -10,6 +10,7 @@ import numpy as np
 from axial_deeplab.data.image_warnings import ImageWarning, together
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Segment
+from axial_deeplab.util.text import shortened
 
 # The number of centers that the post-processing looks for by default, the paper's.
 TOP_K = 200
@@ -198,9 +199,8 @@ class PanopticReport(DatasetReport):
             )
         absent = sorted(set(range(len(self.categories))) - {s.train_id for _, s in self._segments()})
         if absent:
-            names = ", ".join(self.categories.names[train_id] for train_id in absent[:5])
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            notes.append(f"{len(absent)} of {len(self.categories)} categories never occur: {names}{more}")
+            names = shortened([self.categories.names[train_id] for train_id in absent])
+            notes.append(f"{len(absent)} of {len(self.categories)} categories never occur: {names}")
         crowded = [f for f in self.readable if len(self._instances(f)) > TOP_K]
         if crowded:
             most = max(crowded, key=lambda finding: len(self._instances(finding)))

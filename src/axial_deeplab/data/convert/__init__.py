@@ -2,4 +2,7 @@
 
 from axial_deeplab._moved import contents_moved
 
-__getattr__ = contents_moved(__name__, "axial_deeplab.data.convert.convert")  # was a module until version 0.1
+# It was a module until version 0.1.
+__getattr__ = contents_moved(
+    __name__, *(f"axial_deeplab.data.convert.{module}" for module in ("unwritten", "map_files", "convert"))
+)

@@ -48,10 +48,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                         "export it again"
                     )
             size = sum(entry.file_size for entry in entries)
-            most = min(
-                shutil.disk_usage(folder).free,
-                max(_SURE_BYTES, _MOST_TIMES * archive.stat().st_size),
-            )
+            most = min(shutil.disk_usage(folder).free, max(_SURE_BYTES, _MOST_TIMES * archive.stat().st_size))
             if size > most:
                 raise ValueError(
                     f"{archive} must unpack to at most {format_bytes(most)} here, got {format_bytes(size)}; "

@@ -13,17 +13,16 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
-from axial_deeplab.data.convert.shapes import ReadOptions
+from axial_deeplab.data.convert.read_options import ReadOptions
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import find_images
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import picture_size
-from axial_deeplab.panoptic.categories import Categories, Category, whole_number
-from axial_deeplab.panoptic.coco_json import (
+from axial_deeplab.panoptic.categories import Categories, Category, warn_of_names, whole_number
+from axial_deeplab.panoptic.json_entries import (
     ImageEntry,
     ImageId,
-    NamedFiles,
     category_id_of,
     image_entries,
     image_id_of,
@@ -31,9 +30,10 @@ from axial_deeplab.panoptic.coco_json import (
     list_of,
     load_json,
     refusing,
-    warn_of_names,
 )
 from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.util.file_names import NamedFiles
+from axial_deeplab.util.packages import require_package
 from axial_deeplab.util.text import clipped, shortened
 
 # Pixels from the image, more than any polygon can mean.
@@ -66,7 +66,7 @@ def coco_instances_to_convert(
             image or category, or none has an outline.
         OSError: the JSON cannot be opened, or an image is missing.
     """
-    _require_pycocotools()
+    require_package("pycocotools", "coco", "coco-instances needs")
     options = options or ReadOptions()
     background, page, path = options.background, options.reading.page, Path(json)
     document = load_json(path)
@@ -403,13 +403,3 @@ def _unpacked(text: str) -> list[int] | None:
         lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
         number = shift = 0
     return None if shift else lengths
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "coco-instances needs the package pycocotools, which is missing; "
-            'pip install "axial-deeplab[coco]"'
-        ) from None

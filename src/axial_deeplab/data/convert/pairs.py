@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
-from axial_deeplab.data.convert.shapes import PARTS, ToConvert
+from axial_deeplab.data.convert.read_options import ToConvert
+from axial_deeplab.data.convert.source_files import PARTS
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 
 from axial_deeplab.data.convert.archives import is_archive, unpack
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.convert.kinds import (
     ade20k,
     bdd100k,
@@ -26,8 +25,10 @@ from axial_deeplab.data.convert.kinds import (
     voc,
     yolo,
 )
-from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert, files_of
-from axial_deeplab.panoptic.coco_json import load_json
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import files_of
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
+from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
 
 # What each has: TITLE, recognize(source) and read(source, options); those told by their first maps also

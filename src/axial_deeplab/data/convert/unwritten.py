@@ -1,11 +1,35 @@
 """Images to convert as a data set, to be examined before anything is written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset
 from axial_deeplab.panoptic.categories import Categories
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import Panoptic
+
+
+class UnwrittenImage(NamedTuple):
+    """An image to convert.
+
+    Args:
+        path: image file.
+        file_name: path of the image in the data set that is written.
+        annotate: makes its panoptic map.
+        image_id: None numbers the images 1, 2, ...
+        page: page of the file, from 1 on; None takes the first.
+        part: `train`, `val` ... where the source has parts that are to stay apart.
+        annotation: map of this image that lies beside it; None if there is none.
+    """
+
+    path: Path
+    file_name: str
+    annotate: Callable[[], Panoptic]
+    image_id: ImageId | None = None
+    page: int | None = None
+    part: str = ""
+    annotation: Path | None = None
 
 
 class UnwrittenDataset(PanopticDataset):

@@ -21,7 +21,6 @@ class Style:
     glass: Color
     window_width: float
     window_height: float
-    arched: bool
     sills: bool
 
 
@@ -30,15 +29,9 @@ def draw_style(rng: np.random.Generator) -> Style:
     wall = pick(rng, "walls", 0.08)
     frame = pick(rng, "frames", 0.05)
     glass = pick(rng, "panes", 0.06)
-    return Style(
-        wall,
-        frame,
-        glass,
-        rng.uniform(0.42, 0.62),
-        rng.uniform(0.5, 0.68),
-        rng.random() < 0.2,
-        rng.random() < 0.6,
-    )
+    window_size = rng.uniform(0.42, 0.62), rng.uniform(0.5, 0.68)
+    rng.random()  # without use, so that the scenes of a seed stay as they are
+    return Style(wall, frame, glass, *window_size, sills=rng.random() < 0.6)
 
 
 class Front:

@@ -207,7 +207,6 @@ class Pen:
         scale: pixels per meter.
         flip: whether u runs to the left.
         haze: share of the color that is lost in the haze, 0..1.
-        lean: how far u shifts for each meter of v.
     """
 
     def __init__(
@@ -220,9 +219,8 @@ class Pen:
         *,
         flip: bool = False,
         haze: float = 0.0,
-        lean: float = 0.0,
     ) -> None:
-        self.canvas, self.number, self.haze, self.lean = canvas, number, haze, lean
+        self.canvas, self.number, self.haze = canvas, number, haze
         self.x, self.y = x * SUPERSAMPLING, y * SUPERSAMPLING
         self.scale = scale * SUPERSAMPLING
         self.side = -self.scale if flip else self.scale
@@ -230,14 +228,14 @@ class Pen:
         self.sun = -canvas.light.sun if flip else canvas.light.sun
         self.lamps = canvas.light.lamps
 
-    def moved(self, u: float, v: float, scale: float = 1.0) -> "Pen":
-        """Return a pen of the same owner with another origin and size."""
+    def moved(self, u: float, v: float) -> "Pen":
+        """Return a pen of the same owner with another origin."""
         pen = copy.copy(self)
-        (pen.x, pen.y), pen.scale, pen.side = self._at(u, v), self.scale * scale, self.side * scale
+        pen.x, pen.y = self._at(u, v)
         return pen
 
     def _at(self, u: float, v: float) -> Point:
-        return self.x + self.side * (u + self.lean * v), self.y - self.scale * v
+        return self.x + self.side * u, self.y - self.scale * v
 
     def _color(self, color: Color, glow: bool) -> tuple[int, int, int]:
         if glow:

@@ -148,8 +148,7 @@ STRESSED = (BASE, RESNET, RESNET_ASPP)
 
 TABLES: dict[str, Table] = {
     "networks": Table(
-        "Networks of equal M-Adds (table 6)",
-        _rows(BASE, BASE_ASPP, RESNET, RESNET_ASPP, SASA, PS_ATTENTION),
+        "Networks of equal M-Adds (table 6)", _rows(BASE, BASE_ASPP, RESNET, RESNET_ASPP, SASA, PS_ATTENTION)
     ),
     "spans": Table("Spans (table 7)", _rows(*SPANS.values(), base="the whole axis")),
     "strides": Table(

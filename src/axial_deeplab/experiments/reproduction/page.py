@@ -13,7 +13,7 @@ from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.pictures import caption, picture_name, write_pictures
 from axial_deeplab.experiments.reproduction.results import Results
 from axial_deeplab.experiments.reproduction.tables import chosen_widths, markdown
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 
 SCENES_RECIPE = "reproduction/scenes"
 VERDICTS = ("holds", "does not hold", "cannot be told", "not run")
@@ -40,8 +40,7 @@ def write_page(results: Results, path: str | os.PathLike[str], tables: Sequence[
     """
     text = page(results, str(path), tables, recipe)
     write_pictures(results, path, tables)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str:

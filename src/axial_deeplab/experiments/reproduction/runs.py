@@ -33,7 +33,7 @@ from axial_deeplab.experiments.losses import read_losses
 from axial_deeplab.experiments.reproduction.equal_madds import madds, model_arguments, parameters
 from axial_deeplab.experiments.reproduction.networks import BASE, LOSSES, STRESS_SCALES, Network
 from axial_deeplab.experiments.stress import stress_test
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 
 SETTINGS = "config.yaml"
 RUN = "run.json"
@@ -205,8 +205,7 @@ def _comparable(config: Config) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 @contextmanager
@@ -225,8 +224,7 @@ def _cpu_clock(path: Path, interval: float = 5.0) -> Iterator[Callable[[], float
         return before + time.process_time() - start
 
     def write() -> None:
-        with atomic_path(path) as temporary:
-            temporary.write_text(f"{seconds():.1f}\n")
+        write_text(path, f"{seconds():.1f}\n")
 
     def keep() -> None:
         while not ended.wait(interval):

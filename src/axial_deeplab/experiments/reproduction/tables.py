@@ -9,7 +9,7 @@ from typing import Any
 from axial_deeplab.experiments.reproduction.equal_madds import STEM_WIDTH
 from axial_deeplab.experiments.reproduction.networks import NETWORKS, TABLES, Table
 from axial_deeplab.experiments.reproduction.results import Results, mean, spread
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.files import write_text
 
 
 def write_tables(results: Results, output: Path) -> None:
@@ -28,8 +28,7 @@ def write_tables(results: Results, output: Path) -> None:
                 (".md", markdown(table, results)),
                 (".csv", comma_separated(table, results)),
             ):
-                with atomic_path(output / f"{name}{suffix}") as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+                write_text(output / f"{name}{suffix}", text)
 
 
 def markdown(table: Table, results: Results) -> str:

@@ -15,6 +15,7 @@ from axial_deeplab.models.attention.base import (
     merge_heads,
     subsample,
 )
+from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
@@ -97,8 +98,8 @@ class AxialAttention(Attention):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.qkv.in_channels)
-        return super().forward(_channels_last(x))
+        check_map(x, self.in_channels)
+        return super().forward(channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
         q, k, v = along_axis(self.axis, q, k, v)
@@ -129,9 +130,9 @@ class AxialAttention(Attention):
     def strides(self) -> tuple[int, int]:
         return _strides(self.axis, self.stride)
 
-    def fused(self) -> "FusedAxialAttention":
+    def fused(self) -> nn.Module:
         """Return the layer for inference, all its norms folded away."""
-        return FusedAxialAttention(self)
+        return FusedAxialAttention(self) if self.can_fold() else fold_layers(self)
 
 
 class FusedAxialAttention(FusedAttention):
@@ -147,7 +148,7 @@ class FusedAxialAttention(FusedAttention):
         self.rel_q, self.rel_k, self.rel_v = layer.rel_q, layer.rel_k, layer.rel_v
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = along_axis(self.axis, *self.project(_channels_last(x)))
+        q, k, v = along_axis(self.axis, *self.project(channels_last(x)))
         y = axial_attention_sum(
             q,
             k,
@@ -168,7 +169,7 @@ class FusedAxialAttention(FusedAttention):
         return subsample(y, _strides(self.axis, self.stride))
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """Return x (B, C, H, W) with the channels of a position and head side by side: no axis is moved."""
     # Inside of `torch.func.vmap` no tensor has a layout.
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
+from axial_deeplab.models.folding.fold import can_fold, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.options import AttentionOptions, Norm
 from axial_deeplab.models.pointwise import Conv2d
@@ -56,6 +56,7 @@ class Attention(nn.Module):
         logit_bias: bool = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.num_heads = options.num_heads
         check_multiple("out_channels", out_channels, self.num_heads, self.num_heads)
         check_multiple("key_channels", key_channels, self.num_heads, self.num_heads)
@@ -110,7 +111,7 @@ class Attention(nn.Module):
         return self.stride, self.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.qkv.in_channels)
+        check_map(x, self.in_channels)
         content, positional = self._attended(x)
         if positional is None or self.positional_norm is None:
             y = content if self.content_norm is None else self.content_norm(content)
@@ -120,6 +121,13 @@ class Attention(nn.Module):
             y = self.content_norm(content)
             y = add(y, self.positional_norm(positional))
         return subsample(y, self.strides(), self.stride_mode)
+
+    def can_fold(self) -> bool:
+        """Return whether nobody has put something else in the place of a layer or table, see `can_fold`."""
+        tables = [getattr(self, name) for name, _ in self.table_channels()]
+        return can_fold(self.qkv, self.qkv_norm, self.content_norm, self.positional_norm) and all(
+            table is None or isinstance(table, nn.Parameter | nn.Module) for table in tables
+        )
 
     def split_heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the views (B, H, W, N, D) of the queries, keys and values in (B, C, H, W)."""

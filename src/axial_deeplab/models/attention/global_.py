@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from axial_deeplab.models.attention.base import Attention, fold_projection, reset_projection
-from axial_deeplab.models.folding.fold import exact, scale_and_shift
+from axial_deeplab.models.folding.fold import exact, fold_layers, scale_and_shift
 from axial_deeplab.models.options import ATTENTION, NORM, AttentionOptions, Norm, with_keywords
 from axial_deeplab.ops.axial.statistics import logit_moments
 from axial_deeplab.ops.dispatch import is_transformed
@@ -84,6 +84,8 @@ class GlobalAttention2d(Attention):
 
     def fused(self) -> "GlobalAttention2d":
         """Return the layer for inference, all its norms folded into the projection."""
+        if not self.can_fold():
+            return fold_layers(self)
         folded = copy.deepcopy(self).eval()
         query_scale = None
         if self.logit_norm is not None:

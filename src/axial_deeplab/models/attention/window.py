@@ -14,6 +14,7 @@ from axial_deeplab.models.attention.base import (
     reset_projection,
     subsample,
 )
+from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.options import NORM, WINDOW, Norm, WindowOptions, with_keywords
 from axial_deeplab.ops.window.api import local_attention_2d
 from axial_deeplab.ops.window.statistics import count_local_logits, local_logit_moments
@@ -144,9 +145,9 @@ class LocalAttention2d(Attention):
         images, height, width = q.shape[:3]
         return *moments, count_local_logits(images, height, width, self.kernel_size)
 
-    def fused(self) -> "FusedLocalAttention2d":
+    def fused(self) -> nn.Module:
         """Return the layer for inference, all its norms folded away."""
-        return FusedLocalAttention2d(self)
+        return FusedLocalAttention2d(self) if self.can_fold() else fold_layers(self)
 
 
 class FusedLocalAttention2d(FusedAttention):

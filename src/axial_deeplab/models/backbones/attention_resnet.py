@@ -12,7 +12,7 @@ from axial_deeplab.models.attention.base import fold_projection, merge_heads, re
 from axial_deeplab.models.attention.window import LocalAttention2d
 from axial_deeplab.models.backbones.base import Backbone
 from axial_deeplab.models.blocks.convolutions import ConvNorm, convolutional_stem
-from axial_deeplab.models.folding.fold import scale_and_shift
+from axial_deeplab.models.folding.fold import can_fold, fold_layers, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import (
     NORM,
@@ -134,6 +134,8 @@ class SpatiallyAwareStem(nn.Module):
 
     def fused(self) -> "SpatiallyAwareStem":
         """Return the stem for inference, its norm folded into the values."""
+        if not can_fold(self.qkv, self.norm):
+            return fold_layers(self)
         folded = copy.deepcopy(self).eval()
         norm = scale_and_shift(self.norm, self.num_heads * self.head_dim)
         # The weights of a mixture and of a softmax add up to one and hand on what is added to all values.

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
+from axial_deeplab.models.folding.fold import can_fold, fold_layers, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import NORM, Norm
 from axial_deeplab.models.pointwise import Conv2d
@@ -61,6 +61,8 @@ class ConvNorm(nn.Sequential):
     def fused(self) -> nn.Module:
         """Return the convolution with the norm in its weights and bias, and ReLU where there is one."""
         convolution, norm, *activation = self
+        if not can_fold(convolution, norm):
+            return fold_layers(self)
         assert isinstance(convolution, nn.Conv2d)
         constants = scale_and_shift(norm, convolution.out_channels)
         return folded_convolution(convolution, *constants, relu=bool(activation))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from axial_deeplab.models.folding.fold import folded_convolution, scale_and_shift
+from axial_deeplab.models.folding.fold import can_fold, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.options import NORM, Norm
 
@@ -125,6 +125,8 @@ class SwitchableConvNorm(nn.Sequential):
         norm = layers["norm"]
         channels = self.get_parameter("norm.weight").numel()
         identity = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+        if not can_fold(identity, norm):
+            return self
         identity = identity.to(self.get_parameter("norm.weight"))
         nn.init.ones_(identity.weight)
         layers["norm"] = folded_convolution(identity, *scale_and_shift(norm, channels))

@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from axial_deeplab.models.pointwise import PointwiseConv2d, is_pointwise
+from axial_deeplab.models.pointwise import Conv2d, PointwiseConv2d, is_pointwise
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -53,22 +54,42 @@ def fuse(model: Module) -> Module:
 
     The copy gives what the network gives in evaluation, up to rounding. It stays in evaluation, its
     parameters need no gradients and have other names; its convolutions are channels-last. It can be
-    compiled, exported and moved like any network. The network itself stays as it is.
+    compiled, exported and moved like any network. The network itself stays as it is. Parametrized weights
+    are computed once; what others have put in the place of a convolution or norm is kept, see `can_fold`.
 
     Args:
         model: a network of `create_model`, or any module that contains such networks or their layers.
     """
-    folded: Any = _folded(copy.deepcopy(model).eval())
-    if isinstance(folded, Fusible):
-        folded.is_fused = True
-    return folded.requires_grad_(False).to(memory_format=torch.channels_last)
+    # Tensors made in inference mode do not tell when they change, but copies of weights must follow them.
+    with torch.inference_mode(False):
+        copied = copy.deepcopy(model).eval()
+        for module in list(copied.modules()):
+            if parametrize.is_parametrized(module):
+                _compute_parametrizations(module)
+        folded: Any = _folded(copied)
+        if isinstance(folded, Fusible):
+            folded.is_fused = True
+        return folded.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _compute_parametrizations(module: nn.Module) -> None:
+    """Put the values of parametrized tensors in their places.
+
+    PyTorch's own function changes the class, which a copy shares with its original.
+    """
+    names = [name for name, _ in module.get_submodule("parametrizations").named_children()]
+    values = {name: getattr(module, name).detach() for name in names}
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module.parametrizations
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value))
 
 
 def _folded(module: nn.Module) -> nn.Module:
     """Return the folded form of a layer, or the module itself with its layers folded."""
     if isinstance(module, Foldable):
         return module.fused()
-    if is_pointwise(module):
+    if is_pointwise(module) and can_fold(module):
         return PointwiseConv2d(module, relu=False)
     return fold_layers(module)
 
@@ -80,15 +101,35 @@ def fold_layers(module: Module) -> Module:
     return module
 
 
+def can_fold(convolution: nn.Module, *norms: nn.Module | None) -> bool:
+    """Return whether a convolution and norms behind it are of the kinds that can become one.
+
+    Not so where somebody has put something else in their places: a subclass that makes its weights itself, a
+    wrapper for low ranks, pruned weights, a norm that is no batch norm or has no running statistics.
+    """
+    names = {name for name, _ in convolution.named_parameters(recurse=False)}
+    return (
+        type(convolution) in (nn.Conv2d, Conv2d, PointwiseConv2d)
+        and names in ({"weight"}, {"weight", "bias"})
+        and all(norm is None or isinstance(norm, nn.Identity) or _has_constants(norm) for norm in norms)
+    )
+
+
+def _has_constants(norm: nn.Module) -> bool:
+    """Return whether a module is a batch norm that takes the same statistics for every batch."""
+    return isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm) and norm.running_var is not None
+
+
 def scale_and_shift(norm: nn.Module | None, channels: int) -> tuple[Tensor, Tensor]:
     """Return what a norm multiplies each channel by and then adds to it in evaluation, (C,) in float64.
 
     Args:
-        norm: a batch norm; anything else (`nn.Identity`, None) changes nothing.
+        norm: a batch norm; `nn.Identity` and None change nothing.
         channels: C.
     """
-    if not isinstance(norm, nn.BatchNorm2d):
+    if norm is None or isinstance(norm, nn.Identity):
         return torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+    assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = torch.rsqrt(exact(norm.running_var) + norm.eps)

@@ -115,6 +115,8 @@ class _PackedBlock:
     def can_run(block: "AxialBlock") -> bool:
         """Return whether all of the block is of the kind that this class computes."""
         attentions = _attentions(block)
+        if not all(hasattr(layer, "logit_scale") for layer in attentions):
+            return False  # not folded, since somebody has changed them
         convolutions = [block.down, block.up, *(layer.qkv for layer in attentions)]
         if block.shortcut is not None:
             convolutions.append(block.shortcut)

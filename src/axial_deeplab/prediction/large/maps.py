@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from axial_deeplab.models.panoptic import PanopticDeepLab
 from axial_deeplab.models.resize import resize_bilinear
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
+from axial_deeplab.prediction.batch import ImageArray, View, run_network
 from axial_deeplab.prediction.large.tiling import Tiling, Window
-from axial_deeplab.prediction.predictor import ImageArray, View, run_network
 from axial_deeplab.util.text import format_bytes
 
 # Channels of a tile's maps: the heatmap, the offsets in (y, x) order, then the logits of the classes.

@@ -15,7 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from axial_deeplab.grouping.nearest_center import CenterGrid
+from axial_deeplab.prediction.batch import memory_of
 from axial_deeplab.prediction.labels import SegmentTable
+from axial_deeplab.prediction.large.large_image import LargeImage
 from axial_deeplab.prediction.large.maps import NUM_BESIDE_CLASSES, SeenTile, TileMaps, see_tile
 from axial_deeplab.prediction.large.results import (
     TIFF_SUFFIXES,
@@ -36,9 +38,9 @@ from axial_deeplab.prediction.large.segments import (
     in_raster_order,
     together,
 )
-from axial_deeplab.prediction.large.sources import LargeImage, open_image
+from axial_deeplab.prediction.large.sources import open_image
 from axial_deeplab.prediction.large.tiling import Tiling, Window
-from axial_deeplab.prediction.predictor import Predictor, memory_of
+from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import temporary_directory
 from axial_deeplab.util.freed_memory import return_freed_memory
 from axial_deeplab.util.in_order import in_order

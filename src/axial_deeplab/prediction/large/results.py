@@ -17,9 +17,10 @@ from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.labels import Labels, SegmentTable
 from axial_deeplab.prediction.large.kept_squares import KeptSquares
+from axial_deeplab.prediction.large.large_image import naming_damage_of
 from axial_deeplab.prediction.large.maps import Blocks
-from axial_deeplab.prediction.large.sources import naming_damage_of, require_zarr
 from axial_deeplab.prediction.large.tiling import Window, cut
+from axial_deeplab.prediction.large.zarr_image import require_zarr
 from axial_deeplab.util.files import atomic_directory, atomic_path, opened
 
 TIFF_SUFFIXES = (".tif", ".tiff")

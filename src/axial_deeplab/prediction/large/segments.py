@@ -16,12 +16,7 @@ from torch import Tensor
 from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.panoptic.map import find_runs
-from axial_deeplab.post_processing import (
-    PostProcessing,
-    apply_thing_threshold,
-    classify_pixels,
-    find_centers,
-)
+from axial_deeplab.post_processing import PostProcessing, apply_thing_threshold, classify_pixels, find_centers
 from axial_deeplab.prediction.large.maps import HEATMAP, LOGITS, OFFSETS, TileMaps
 from axial_deeplab.prediction.large.tiling import Window
 

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.panoptic.coco_json import ImageId, path_in_folder
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.panoptic.map import relabel
 from axial_deeplab.panoptic.png import read_panoptic_png
-from axial_deeplab.panoptic.writer import PanopticWriter, WrittenImage
+from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.written_list import WrittenImage
 from axial_deeplab.prediction.labels import Labels, SegmentTable
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.save.instances import Instance, each_instance
+from axial_deeplab.util.file_names import path_in_folder
 from axial_deeplab.util.json_files import write_json
 
 # Of an image: pycocotools counts them in 32 bits.

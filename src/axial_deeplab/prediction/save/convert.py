@@ -5,22 +5,24 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import ImageId
+from axial_deeplab.panoptic.json_entries import ImageId
 from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.save.coco_instances import coco_annotation
 from axial_deeplab.prediction.save.instances import each_instance
-from axial_deeplab.prediction.save.kinds import require_package
+from axial_deeplab.util.packages import require_package
 
 
 def to_coco_instances(labels: Labels, categories: Categories, image_id: ImageId) -> list[dict[str, Any]]:
     """Return what `Prediction.to_coco_instances` does."""
-    require_package("pycocotools", "coco", "to_coco_instances")
-    return [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
+    require_package("pycocotools", "coco", "to_coco_instances needs")
+    annotations = [coco_annotation(each, labels.size, image_id) for each in each_instance(labels, categories)]
+    # pycocotools' loadRes takes the area of a box that is given for that of the mask, and adds boxes itself.
+    return [{key: value for key, value in each.items() if key != "bbox"} for each in annotations]
 
 
 def to_supervision(labels: Labels, categories: Categories) -> Any:
     """Return what `Prediction.to_supervision` does."""
-    require_package("supervision", None, "to_supervision")
+    require_package("supervision", None, "to_supervision needs")
     import supervision
 
     found = list(each_instance(labels, categories))
@@ -38,7 +40,7 @@ def to_supervision(labels: Labels, categories: Categories) -> Any:
 
 def to_fiftyone(labels: Labels, categories: Categories) -> Any:
     """Return what `Prediction.to_fiftyone` does."""
-    require_package("fiftyone", None, "to_fiftyone")
+    require_package("fiftyone", None, "to_fiftyone needs")
     import fiftyone
 
     height, width = labels.size

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.panoptic.categories import Categories, Category
-from axial_deeplab.panoptic.map import IntArray, Panoptic
+from axial_deeplab.panoptic.map import IntArray
 from axial_deeplab.prediction.labels import BAND_PIXELS, Labels
 from axial_deeplab.prediction.large.tiling import Window
 from axial_deeplab.prediction.save.outlines import Polygon, trace_outlines
@@ -104,8 +104,3 @@ def each_instance(labels: Labels, categories: Categories) -> Iterator[Instance]:
         yield Instance(
             number, segment.train_id, category, segment.score, segment.area, window, segment.id, labels.read
         )
-
-
-def find_instances(panoptic: Panoptic, categories: Categories) -> list[Instance]:
-    """Return the things of a segmentation in memory; see `each_instance`."""
-    return list(each_instance(Labels.of(panoptic), categories))

@@ -4,12 +4,10 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import path_in_folder
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.coco_instances import write_coco_instances
 from axial_deeplab.prediction.save.geojson import open_geojson
@@ -20,7 +18,9 @@ from axial_deeplab.prediction.save.labelme import open_labelme
 from axial_deeplab.prediction.save.picture import Picture
 from axial_deeplab.prediction.save.table import open_table
 from axial_deeplab.prediction.save.yolo import open_yolo, write_yolo_names
+from axial_deeplab.util.file_names import path_in_folder
 from axial_deeplab.util.files import atomic_path
+from axial_deeplab.util.packages import require_package
 
 AddInstance = Callable[[Instance], None]
 
@@ -88,7 +88,7 @@ class Saver:
         self.kinds = {name: KINDS[name] for name in KINDS if name in kinds}
         for name, kind in self.kinds.items():
             if kind.package is not None:
-                require_package(*kind.package, f"save {name}")
+                require_package(*kind.package, f"save {name} needs")
             if kind.needs_things and not categories.thing_ids:
                 raise ValueError(
                     f"save must be coco or labels with weights that know no things, got {name}; "
@@ -177,19 +177,3 @@ class Saver:
                 with atomic_path(self.output / name) as temporary:
                     write(temporary, self.categories)
         self._has_begun = True
-
-
-def require_package(package: str, extra: str | None, what: str) -> None:
-    """Refuse what needs a package that is missing.
-
-    Args:
-        package: its name.
-        extra: our extra that installs it; None if there is none.
-        what: what needs it.
-
-    Raises:
-        ValueError: it is missing.
-    """
-    if find_spec(package) is None:
-        install = package if extra is None else f'"axial-deeplab[{extra}]"'
-        raise ValueError(f"{what} needs the package {package}, which is missing; pip install {install}")

@@ -19,7 +19,7 @@ class DataSet:
         categories: categories of the semantic channels, in their order; None if they are not known.
         crop_size: height and width of the images of training and evaluation, pixels; None if not known.
         post_processing: settings of the post-processing in its evaluation.
-        view: at which size it sees images, see `prediction.predictor.View`.
+        view: at which size it sees images, see `prediction.batch.View`.
         num_void_classes: semantic channels before those of the categories. They mean void, which no pixel of
             the training has, and are left out.
     """

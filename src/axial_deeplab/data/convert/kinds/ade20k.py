@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images, read_channels
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
-from axial_deeplab.panoptic.coco_json import field
+from axial_deeplab.panoptic.json_entries import field
 from axial_deeplab.util.files import bytes_of
 
 TITLE = "ADE20K"

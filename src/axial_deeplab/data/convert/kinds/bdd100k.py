@@ -20,7 +20,8 @@ from axial_deeplab.data.convert.pairs import (
     part_of,
     read_channels,
 )
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.bdd100k import INSTANCES, PANOPTIC
 

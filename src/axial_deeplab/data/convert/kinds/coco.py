@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from axial_deeplab.data.convert.coco_instances import coco_instances_to_convert
-from axial_deeplab.data.convert.convert import UnwrittenImage
-from axial_deeplab.data.convert.shapes import (
-    PARTS,
-    Photos,
-    ReadOptions,
-    ToConvert,
-    any_json,
-    files_of,
-    folder_of,
-)
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import PARTS, any_json, files_of, folder_of
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.coco_json import load_json
+from axial_deeplab.panoptic.json_entries import load_json
 
 TITLE = "a COCO instances export"
 
@@ -55,10 +49,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             )
         read_before[part] = path
         unwritten, others = coco_instances_to_convert(
-            path,
-            photos.folder,
-            options=options,
-            find=partial(_find, photos, folder, str(path)),
+            path, photos.folder, options=options, find=partial(_find, photos, folder, str(path))
         )
         if categories is not None:
             others.require_same_classes(categories, str(path), str(next(iter(read_before.values()))))

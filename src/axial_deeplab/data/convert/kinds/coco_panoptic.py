@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from axial_deeplab.data.convert.convert import UnwrittenImage
-from axial_deeplab.data.convert.shapes import ReadOptions, ToConvert
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.datasets import open_dataset
 from axial_deeplab.data.discover import find_datasets, has_known_layout
 from axial_deeplab.panoptic.categories import Categories

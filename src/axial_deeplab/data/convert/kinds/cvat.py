@@ -14,18 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
-from axial_deeplab.data.convert.shapes import (
-    PARTS,
-    LabeledImage,
-    LeftOut,
-    Photos,
-    ReadOptions,
-    Shape,
-    ToConvert,
-    files_of,
-    folder_of,
-    shapes_to_convert,
-)
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
+from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of
 from axial_deeplab.data.convert.xml import read_xml
 from axial_deeplab.util.text import LONGEST_SIDE, clipped
 

@@ -15,19 +15,12 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
-from axial_deeplab.data.convert.shapes import (
-    LabeledImage,
-    LeftOut,
-    Photos,
-    ReadOptions,
-    Shape,
-    ToConvert,
-    files_of,
-    folder_of,
-    page_of_place,
-    page_of_stack,
-    shapes_to_convert,
-)
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
+from axial_deeplab.data.convert.source_files import files_of, folder_of
+from axial_deeplab.data.convert.stacks import page_of_place, page_of_stack
+from axial_deeplab.util.packages import require_package
 
 TITLE = "a ROI set of ImageJ"
 
@@ -106,12 +99,9 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
 def _shape(
     content: bytes, where: str, name: str, shown: tuple[Path, int | None], left_out: LeftOut
 ) -> Shape | None:
-    try:
-        from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
-    except ImportError:
-        raise ValueError(
-            'ROI sets need the package roifile, which is missing; pip install "axial-deeplab[imagej]"'
-        ) from None
+    require_package("roifile", "imagej", "ROI sets need")
+    from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+
     try:
         roi: Any = ImagejRoi.frombytes(content)
         lines = roi.coordinates(multi=True)

@@ -8,11 +8,13 @@ Source:
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from axial_deeplab.data.convert.convert import page_of
 from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.map_files import page_of
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, folder_of
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import folder_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.data.image_warnings import told_together
 

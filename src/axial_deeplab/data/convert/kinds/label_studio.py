@@ -24,20 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring, turn
-from axial_deeplab.data.convert.shapes import (
-    LabeledImage,
-    LeftOut,
-    Photos,
-    ReadOptions,
-    Shape,
-    ToConvert,
-    any_json,
-    files_of,
-    folder_of,
-    shapes_to_convert,
-)
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
+from axial_deeplab.data.convert.source_files import any_json, files_of, folder_of
 from axial_deeplab.data.images import DAMAGED
-from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.panoptic.png import check_checksums
 from axial_deeplab.util.text import clipped, shortened
 

@@ -17,20 +17,12 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse, ring
-from axial_deeplab.data.convert.shapes import (
-    LabeledImage,
-    LeftOut,
-    Photos,
-    ReadOptions,
-    Shape,
-    ToConvert,
-    files_of,
-    folder_of,
-    page_of_place,
-    page_of_stack,
-    shapes_to_convert,
-)
-from axial_deeplab.panoptic.coco_json import field, load_json
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
+from axial_deeplab.data.convert.source_files import files_of, folder_of
+from axial_deeplab.data.convert.stacks import page_of_place, page_of_stack
+from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a GeoJSON of QuPath"

@@ -22,20 +22,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.convert.outlines import Ring, rectangle, ring
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import (
     LabeledImage,
     LeftOut,
-    Photos,
-    ReadOptions,
     Shape,
-    ToConvert,
-    files_of,
-    folder_of,
     shapes_to_convert,
     warn_of_repeated,
 )
+from axial_deeplab.data.convert.source_files import files_of, folder_of
 from axial_deeplab.data.images import DAMAGED
-from axial_deeplab.panoptic.coco_json import field, list_of, load_json
+from axial_deeplab.panoptic.json_entries import field, list_of, load_json
 
 TITLE = "a Supervisely project"
 

@@ -21,7 +21,8 @@ from axial_deeplab.data.convert.pairs import (
     part_of,
     read_channels,
 )
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
 
 TITLE = "a folder of two-channel PNG files"

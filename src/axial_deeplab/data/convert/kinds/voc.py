@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
-from axial_deeplab.data.convert.shapes import Photos, ReadOptions, ToConvert, text_of, warn_of_repeated
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.shapes import warn_of_repeated
+from axial_deeplab.data.convert.source_files import text_of
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size

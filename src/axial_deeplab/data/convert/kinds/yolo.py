@@ -12,21 +12,18 @@ from typing import Any
 import yaml
 
 from axial_deeplab.data.convert.outlines import ring
+from axial_deeplab.data.convert.photos import Photos
+from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import (
-    PARTS,
     LabeledImage,
     LeftOut,
-    Photos,
-    ReadOptions,
     Shape,
-    ToConvert,
-    files_of,
-    folder_of,
     shapes_to_convert,
-    text_of,
     warn_of_repeated,
 )
+from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of, text_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.util.text import one_line
 
 TITLE = "a YOLO data set"
 
@@ -132,8 +129,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text_of(path))
     except (yaml.YAMLError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise ValueError(f"{path} must be a YAML file, got: {told}; correct it") from None
+        raise ValueError(f"{path} must be a YAML file, got: {one_line(error)}; correct it") from None
     return document if isinstance(document, dict) else {}
 
 
