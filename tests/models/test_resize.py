@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from axial_deeplab.models.resize import resize_bilinear, resize_offsets
+from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
 from reference_networks import assert_near, channels_first, read_golden
 
 
@@ -35,6 +35,19 @@ def test_corners_coincide_and_a_ramp_stays_a_ramp() -> None:
 def test_same_size_is_untouched() -> None:
     x = torch.randn(1, 2, 4, 5)
     assert resize_bilinear(x, (4, 5)) is x
+
+
+def test_crop_of_nothing_is_no_operation() -> None:
+    class Crops(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return 2 * crop(x, (4, 5)), 2 * crop(x, (3, 5))
+
+    x = torch.randn(1, 1, 4, 5)
+    program = torch.export.export(Crops(), (x,)).run_decompositions({})
+    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.slice.Tensor" in operations
+    assert "aten.alias.default" not in operations
+    assert torch.equal(program.module()(x)[1], 2 * x[:, :, :3])
 
 
 def test_offsets_point_at_the_same_center_after_resizing() -> None:

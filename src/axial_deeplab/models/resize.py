@@ -78,4 +78,6 @@ def crop(x: Tensor, size: Sequence[int]) -> Tensor:
     if torch.compiler.is_exporting() and is_free:
         # The strides of a view would tie the program to sizes where, as in its example, something is cut off.
         return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    if not is_free and [height, width] == list(x.shape[-2:]):
+        return x  # exported, a view of all would be an alias, which coremltools refuses
     return x[..., :height, :width]
