@@ -1,6 +1,7 @@
 """The post-processing as a graph gives the maps of `PostProcessing`, in other runtimes, too."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -123,6 +124,15 @@ def exported(tmp_path_factory):
         program, input_names=names, output_names=results, opset_version=18, dynamo=True, verbose=False
     )
     return model.model_proto
+
+
+def test_no_constant_of_64_bits_is_above_2_30(exported):
+    # MNN cuts them there.
+    tensors = list(exported.graph.initializer)
+    tensors += [each.t for node in exported.graph.node for each in node.attribute if each.HasField("t")]
+    constants = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+    assert max(x.max() for x in constants if x.dtype == np.int32) > 2**30
+    assert all(abs(x).max() <= 2**30 for x in constants if x.dtype == np.int64 and x.size)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
