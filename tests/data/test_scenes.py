@@ -1,6 +1,8 @@
 """The built-in data set: determinism, agreement of its files, sizes, and what it must contain."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def test_image_does_not_depend_on_number_or_workers(data_set: Path, tmp_path: Pa
     assert all(few[name] == many[name] for name in pictures)
     annotations = [json.loads(files["panoptic.json"])["annotations"][:3] for files in (few, many)]
     assert annotations[0] == annotations[1]
+
+
+def test_workers_that_cannot_start_are_told_of(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"  # without `if __name__ == "__main__":`, each worker would start workers
+    script.write_text(
+        "from axial_deeplab.data.scenes import write_scenes\nwrite_scenes('scenes', 4, 0, num_workers=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "ChildProcessError: worker processes must run to their end" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
 
 
 def test_another_seed_gives_other_pictures() -> None:

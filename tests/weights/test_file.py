@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch.nn.utils import parametrizations, prune
+from torch.optim.swa_utils import AveragedModel
 
 from axial_deeplab.models.norm import BatchNorm2d
 from axial_deeplab.models.registry import create_model
@@ -322,6 +323,8 @@ class TestBadFiles:
     def test_save_refuses(self, tmp_path, model):
         with pytest.raises(ValueError, match="model must be made by create_model, got Linear"):
             save_weights(tmp_path / "w.safetensors", torch.nn.Linear(1, 1), CATEGORIES)
+        with pytest.raises(ValueError, match=r"got AveragedModel without config; give .* its \.module"):
+            save_weights(tmp_path / "w.safetensors", AveragedModel(model), CATEGORIES)
         broken = tiny()
         with torch.no_grad():
             broken.center_head.final.bias.fill_(float("nan"))

@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -201,14 +202,9 @@ def _peak_in_fresh_process(candidate: Candidate, repeats: int) -> float | None:
     """Return the median peak memory of a candidate's steps in MB; None where the system does not tell it."""
     if candidate.device == "cpu" and not CLEAR_REFS.exists():
         return None
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(1)
-    try:
-        return pool.apply(_peak_of_steps, (candidate, repeats, torch.get_num_threads()))
-    finally:
-        # It ends by itself: a process that is killed leaves the helpers of its compiler behind.
-        pool.close()
-        pool.join()
+    # Its process ends by itself: one that is killed leaves the helpers of its compiler behind.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_of_steps, candidate, repeats, torch.get_num_threads()).result()
 
 
 def _peak_of_steps(candidate: Candidate, repeats: int, threads: int) -> float:

@@ -59,8 +59,10 @@ def save_weights(
     """
     config = getattr(model, "config", None)
     if not isinstance(config, Mapping) or "name" not in config:
+        is_wrapper = isinstance(getattr(model, "module", None), nn.Module)  # AveragedModel, DataParallel, ...
+        mend = "give the network in it, its .module" if is_wrapper else "build it by name"
         raise ValueError(
-            f"model must be made by create_model, got {type(model).__name__} without config; build it by name"
+            f"model must be made by create_model, got {type(model).__name__} without config; {mend}"
         )
     if getattr(model, "is_fused", False):
         raise ValueError("model must have its norms, got a folded copy; save the network that was folded")

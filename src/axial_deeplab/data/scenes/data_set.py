@@ -3,6 +3,10 @@
 import json
 import multiprocessing
 import os
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,9 @@ from axial_deeplab.util.files import atomic_directory
 
 # Raised whenever the same seed gives other pictures: weights and scores belong to one version.
 SCENES_VERSION = "1.1"
+
+Entries = tuple[dict[str, Any], dict[str, Any]]
+"""Of one scene: what the JSON has under images, and under annotations."""
 
 
 def write_scenes(
@@ -44,7 +51,7 @@ def write_scenes(
 
     Raises:
         ValueError: the folder is not empty, or a number is out of its range.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or a worker process was killed or could not start.
     """
     for name, value, least in (
         ("num_images", num_images, 1),
@@ -60,12 +67,7 @@ def write_scenes(
         (folder / "images").mkdir()
         (folder / "panoptic").mkdir()
         write = partial(_write_scene, folder=folder, seed=seed, height=height, width=width)
-        with (
-            multiprocessing.get_context("spawn").Pool(num_workers)
-            if num_workers > 1
-            else _InProcess() as pool
-        ):
-            scenes = pool.imap(write, range(num_images))
+        with closing(_map(write, range(num_images), num_workers)) as scenes:
             entries = list(tqdm(scenes, "scenes", num_images, unit="image", disable=not progress_bar))
         document = {
             "info": {"description": "axial-deeplab scenes", "version": SCENES_VERSION, "seed": seed},
@@ -81,21 +83,25 @@ def write_scenes(
         (folder / "panoptic.json").write_text(json.dumps(document))
 
 
-class _InProcess:
-    """What a pool of one worker would do, without a process."""
+def _map(function: Callable[[int], Entries], items: Iterable[int], num_workers: int) -> Generator[Entries]:
+    """Yield the results of a function in order, from worker processes if there is more than one."""
+    if num_workers == 1:
+        yield from map(function, items)
+        return
+    # multiprocessing.Pool would wait forever for a worker that is killed or cannot start.
+    pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(function, items)
+    except BrokenProcessPool:
+        raise ChildProcessError(
+            "worker processes must run to their end, got one that was killed or could not start; "
+            'give a script its `if __name__ == "__main__":`, or num_workers 1'
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> "_InProcess":
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    imap = staticmethod(map)
-
-
-def _write_scene(
-    index: int, *, folder: Path, seed: int, height: int, width: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _write_scene(index: int, *, folder: Path, seed: int, height: int, width: int) -> Entries:
     """Draw one scene, write its two files, and return its entries for the JSON."""
     scene = draw_scene((seed, index), height, width)
     name = f"{index:06d}"
