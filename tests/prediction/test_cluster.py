@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -86,6 +88,21 @@ def test_an_image_that_ends_its_workers_is_told_of(tmp_path):
     ):
         predict(tmp_path / "photos", tmp_path / "out", workers=1)
     assert len(list((tmp_path / "out" / "panoptic").iterdir())) == 4
+
+
+def test_a_script_that_workers_would_run_again(tmp_path):
+    script = tmp_path / "script.py"  # without `if __name__ == "__main__":`, each worker would start workers
+    script.write_text(
+        "from axial_deeplab import Predictor\n"
+        "from axial_deeplab.prediction.files import predict_files\n"
+        "predict_files(Predictor('axial_deeplab_nano_scenes'), ['p.png'], 'out', workers=2)\n"
+    )
+    Image.new("RGB", (64, 64)).save(tmp_path / "p.png")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 1
+    assert "ChildProcessError: worker processes must start, got: Nanny failed to start" in done.stderr
 
 
 def test_a_scheduler_that_runs(tmp_path):

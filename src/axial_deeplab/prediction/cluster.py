@@ -137,16 +137,23 @@ def open_cluster(job: ImageJob, workers: int | None, scheduler: str | None) -> I
 
     Raises:
         ValueError: there is no scheduler or no worker, or they cannot make the predictor.
+        OSError: processes of this machine cannot be started.
     """
     with ExitStack() as stack:
         if workers is not None:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                memory_limit=0,  # no worker is ended for what an image needs
-                dashboard_address=":0",
-                silence_logs=50,
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=0,  # no worker is ended for what an image needs
+                    dashboard_address=":0",
+                    silence_logs=50,
+                )
+            except RuntimeError as error:
+                raise ChildProcessError(
+                    f"worker processes must start, got: {one_line(error)}; give a script its "
+                    '`if __name__ == "__main__":`, or leave workers out'
+                ) from None
             scheduler = stack.enter_context(cluster).scheduler_address
         try:
             client = stack.enter_context(Client(scheduler, timeout=_PATIENCE, set_as_default=False))
