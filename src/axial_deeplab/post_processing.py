@@ -593,17 +593,22 @@ class PostProcessing:
             return self.top_k
         return max(self.top_k, -(-self.top_k * height * width // self.top_k_area))
 
-    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
-        num_classes = len(logits)
+    def classify(self, logits: Logits) -> tuple[Tensor, Tensor]:
+        """Return what `classify_pixels` does, with `thing_threshold` applied."""
         semantic, log_partition = classify_pixels(logits)
-        finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
-        for name, values in finite.items():
-            if not bool(values.isfinite().all()):
-                raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
         if self.thing_threshold is not None:
             semantic = apply_thing_threshold(
                 semantic, logits, log_partition, self.thing_ids, self.thing_threshold
             )
+        return semantic, log_partition
+
+    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
+        num_classes = len(logits)
+        semantic, log_partition = self.classify(logits)
+        finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
+        for name, values in finite.items():
+            if not bool(values.isfinite().all()):
+                raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
         centers, confidences = find_centers(
             heatmap, threshold=self.center_threshold, nms_kernel=self.nms_kernel, top_k=None
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.panoptic.map import find_runs
-from axial_deeplab.post_processing import PostProcessing, apply_thing_threshold, classify_pixels, find_centers
+from axial_deeplab.post_processing import PostProcessing, classify_pixels, find_centers
 from axial_deeplab.prediction.large.maps import HEATMAP, LOGITS, OFFSETS, TileMaps
 from axial_deeplab.prediction.large.tiling import Window
 
@@ -105,7 +105,7 @@ def block_codes(
     """
     is_flooded = post_processing.grouping == "watershed" and grid is not None
     seen = block.grown(max(_FLOODED, maps.tiling.shared), maps.tiling.size) if is_flooded else block
-    semantic = _classified(maps.blended(seen, LOGITS), post_processing)[0]
+    semantic, _ = post_processing.classify(maps.blended(seen, LOGITS))
     num_classes = maps.num_classes
     kinds = torch.zeros(num_classes, dtype=torch.int64)
     kinds[list(post_processing.thing_ids)], kinds[list(post_processing.void_ids)] = 1, 2
@@ -123,15 +123,6 @@ def block_codes(
     return codes.astype(np.uint32), _measured(
         codes, semantic.numpy(), block, num_classes, maps.tiling.size[1]
     )
-
-
-def _classified(logits: Tensor, post_processing: PostProcessing) -> tuple[Tensor, Tensor]:
-    semantic, log_partition = classify_pixels(logits)
-    threshold = post_processing.thing_threshold
-    if threshold is not None:
-        things = post_processing.thing_ids
-        semantic = apply_thing_threshold(semantic, logits, log_partition, things, threshold)
-    return semantic, log_partition
 
 
 def _pointed_at(
