@@ -268,9 +268,8 @@ class LabelBlocks:
         """Yield squares of `FILE_TILE` pixels, row by row."""
         across = -(-self.size[1] // self.side)
         for tile in cut(self.size, FILE_TILE):
-            row, column = tile.top // self.side, tile.left // self.side
-            block = Window(row * self.side, column * self.side, self.size[0], self.size[1])
-            yield self._blocks.read(row * across + column, tile.within(block))
+            index = tile.top // self.side * across + tile.left // self.side
+            yield self._blocks.read(index, tile.within(self.windows[index]))
 
 
 def class_of_labels(table: SegmentTable, num_classes: int) -> NDArray[Any]:
