@@ -340,15 +340,10 @@ def evaluate_labels(
 ) -> PanopticQualityResult:
     """Compute the panoptic quality of label maps, as cellpose and StarDist write them.
 
+    `thing` and `background` are those of `foreign.from_labels`, further arguments those of `evaluate_files`.
+
     Args:
-        gt_json: see `evaluate_files`.
-        gt_folder: see `evaluate_files`.
         labels: folder of the maps, one for each image, named as `foreign.find_labels` has it.
-        thing: see `foreign.from_labels`.
-        background: see `foreign.from_labels`.
-        num_workers: see `evaluate_files`.
-        rule: see `PanopticQuality`.
-        progress: show a progress bar.
 
     Raises:
         ValueError: a file is broken, or a name is no class of the ground truth.

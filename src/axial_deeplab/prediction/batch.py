@@ -144,11 +144,10 @@ def predict_panoptic_batch(
     Images of one size run through the network at once, others after each other: none is padded to the size
     of another, which attention would see.
 
+    Further arguments are those of `predict_panoptic`.
+
     Args:
-        model: see `predict_panoptic`.
         images: (H, W, C) each, uint8.
-        post_processing: see `predict_panoptic`.
-        view: see `predict_panoptic`.
         with_agreement: measure `doubts.agreement`, too.
 
     Raises:

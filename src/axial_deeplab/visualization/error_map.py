@@ -26,10 +26,7 @@ def error_map(gt_map: PanopticMap, pred_map: PanopticMap, matches: SegmentMatche
     Shapes:
         gt_map, pred_map (H, W) -> (H, W).
 
-    Args:
-        gt_map: the true panoptic map.
-        pred_map: the predicted one.
-        matches: matches of their segments, by `PanopticQuality.match`.
+    The arguments are those of `draw_error_map`.
 
     Returns:
         1 + the position in `ERROR_COLORS`; 0 where neither map has a segment that counts.

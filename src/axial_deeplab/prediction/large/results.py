@@ -283,12 +283,7 @@ def write_tiff(
 ) -> None:
     """Write labels and classes as two pages of a tiled BigTIFF.
 
-    Args:
-        path: the file.
-        labels: labels of the image.
-        classes: class of each label.
-        categories: names of the classes.
-        placed: what the image says of its place on Earth goes to both pages.
+    What the image says of its place on Earth goes to both pages.
 
     Raises:
         OSError: the file cannot be written.
@@ -326,13 +321,8 @@ def write_zarr(
 ) -> None:
     """Write labels and classes as OME-Zarr label images: version 0.4, or 0.5 in Zarr 3 of an image in Zarr 3.
 
-    Args:
-        path: the folder; one that is there is replaced.
-        labels: labels of the image.
-        classes: class of each label.
-        categories: names and colors of the classes.
-        placed: units and transformations of an OME-Zarr image are taken over, and its version, without which
-            readers do not find labels in its folder.
+    A folder that is there is replaced. Units and transformations of an OME-Zarr image are taken over, and its
+    version, without which readers do not find labels in its folder.
 
     Raises:
         ValueError: zarr is missing, or the folder holds something else.

@@ -97,11 +97,8 @@ def block_codes(
     """Return the code of each pixel of a block, and what it shows of each code.
 
     Args:
-        maps: maps of the image.
-        post_processing: classes, thresholds, grouping.
         centers: all centers of the image.
         grid: the same, to search; None without any.
-        block: the block.
     """
     is_flooded = post_processing.grouping == "watershed" and grid is not None
     seen = block.grown(max(_FLOODED, maps.tiling.shared), maps.tiling.size) if is_flooded else block
@@ -205,8 +202,6 @@ def choose_segments(
     Args:
         pieces: what the whole image shows.
         centers: all centers.
-        post_processing: smallest areas.
-        num_classes: C.
     """
     # Of each code the class of most pixels, the smallest of equally frequent ones, comes first.
     order = np.lexsort((pieces.classes, -pieces.areas, pieces.codes))
@@ -232,11 +227,8 @@ def block_labels(
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
     """Return the label of each pixel of a block, and the sum of its class's probability for each label.
 
-    Args:
-        maps: maps of the image.
-        chosen: its segments.
-        codes: code of each pixel (h, w).
-        block: the block.
+    Shapes:
+        codes (h, w).
 
     Returns:
         labels (h, w); the labels that occur, without void; their sums.
