@@ -30,10 +30,8 @@ class KeptSquares:
     def read(self, window: Window) -> NDArray[Any]:
         """Return the values of a window (h, w, ...)."""
         side = self.side
-        first, last = (
-            (window.top // side, window.left // side),
-            ((window.bottom - 1) // side, (window.right - 1) // side),
-        )
+        first = window.top // side, window.left // side
+        last = (window.bottom - 1) // side, (window.right - 1) // side
         if first == last:
             square, there = self._square(*first)
             return square[window.within(there)]
