@@ -34,13 +34,7 @@ MOST_WAITING = 32
 
 
 class Page:
-    """The page and its events; all pages that are open share one network at a time.
-
-    Args:
-        networks: networks that people choose from.
-        results: results of the pages that are open.
-        limits: limits of a picture.
-    """
+    """The page and its events; all pages that are open share one network at a time."""
 
     def __init__(self, networks: Networks, results: Results, limits: Limits) -> None:
         self.networks, self.results, self.limits = networks, results, limits

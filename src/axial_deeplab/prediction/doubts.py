@@ -31,13 +31,7 @@ class Certainty(NamedTuple):
     def of(
         cls, segments: Sequence[Segment], thing_ids: Collection[int], agreement: float = math.nan
     ) -> "Certainty":
-        """Return how sure a network is of the segments of one image, whose scores it gave.
-
-        Args:
-            segments: the segments.
-            thing_ids: train ids that are things.
-            agreement: see `agreement`.
-        """
+        """Return how sure a network is of the segments of one image, whose scores it gave."""
         pixels = sum(segment.area for segment in segments)
         of_pixels = (
             sum(segment.area * _score(segment) for segment in segments) / pixels if pixels else math.nan
@@ -131,12 +125,7 @@ def agreement(panoptic: PanopticMap, offsets: Tensor, ids: Collection[int]) -> f
 
 
 def doubt_of_scores(found: Sequence[Sequence[float]], lowest: Certainty = _USUAL) -> str:
-    """Return what is to be told of low scores of images, nothing if they are high.
-
-    Args:
-        found: `Certainty` of each image.
-        lowest: what is low.
-    """
+    """Return what is to be told of images whose `Certainty` is low on average, nothing if it is high."""
     means = [sum(numbers) / len(numbers) if numbers else math.nan for numbers in _numbers(found)]
     if not any(mean < low for mean, low in zip(means, lowest, strict=False)):
         return ""

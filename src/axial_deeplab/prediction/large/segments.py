@@ -197,12 +197,7 @@ def together(pieces: Sequence[Pieces]) -> Pieces:
 def choose_segments(
     pieces: Pieces, centers: Centers, post_processing: PostProcessing, num_classes: int
 ) -> ChosenSegments:
-    """Give each object the class that most of its pixels have in the whole image, and number the segments.
-
-    Args:
-        pieces: what the whole image shows.
-        centers: all centers.
-    """
+    """Give each object the class that most of its pixels have in the whole image, and number the segments."""
     # Of each code the class of most pixels, the smallest of equally frequent ones, comes first.
     order = np.lexsort((pieces.classes, -pieces.areas, pieces.codes))
     codes, starts = np.unique(pieces.codes[order], return_index=True)
