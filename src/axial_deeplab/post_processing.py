@@ -525,31 +525,27 @@ class PostProcessing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
-        threshold, k = self.center_threshold, self.top_k
-        without = self.without_centers
-        thing_ids, void_ids = self.thing_ids, self.void_ids
-        _require("thing_ids", min(thing_ids, default=0) >= 0, "train ids (0 or more)", thing_ids)
-        _require("void_ids", not set(void_ids) & set(thing_ids), "other classes than thing_ids", void_ids)
-        _require("label_divisor", 1 < self.label_divisor <= _INT32_MAX, "2 or more", self.label_divisor)
-        _require("center_threshold", 0 <= threshold < float("inf"), "0 or more", threshold)
-        kernel = self.nms_kernel
-        _require("nms_kernel", 1 <= kernel <= _INT32_MAX, "1 pixel (no suppression) to 2^31 - 1", kernel)
-        is_number = k is None or 1 <= k <= _INT32_MAX
-        _require("top_k", is_number, "1 to 2^31 - 1, or None for all centers", k)
-        _require(
-            "top_k_area",
-            self.top_k_area is None or 1 <= self.top_k_area <= _INT32_MAX,
-            "1 pixel to 2^31 - 1, or None for any size",
-            self.top_k_area,
-        )
-        for name in ("stuff_area", "thing_area"):
-            area = getattr(self, name)
-            _require(name, 0 <= area <= _INT32_MAX, "0 pixels (no limit) to 2^31 - 1", area)
-        probability, grouping = self.thing_threshold, self.grouping
-        is_valid = probability is None or 0 <= probability < 1
-        _require("thing_threshold", is_valid, "at least 0 and below 1, or None", probability)
-        _require("grouping", grouping in ("offsets", "watershed"), '"offsets" or "watershed"', grouping)
-        _require("without_centers", without in ("void", "one_instance"), '"void" or "one_instance"', without)
+        k, area, part = self.top_k, self.top_k_area, self.thing_threshold
+        most, smallest_area = _INT32_MAX, "0 pixels (no limit) to 2^31 - 1"
+        for name, is_met, rule in (
+            ("thing_ids", min(self.thing_ids, default=0) >= 0, "train ids (0 or more)"),
+            ("void_ids", not set(self.void_ids) & set(self.thing_ids), "other classes than thing_ids"),
+            ("label_divisor", 1 < self.label_divisor <= most, "2 or more"),
+            ("center_threshold", 0 <= self.center_threshold < float("inf"), "0 or more"),
+            ("nms_kernel", 1 <= self.nms_kernel <= most, "1 pixel (no suppression) to 2^31 - 1"),
+            ("top_k", k is None or 1 <= k <= most, "1 to 2^31 - 1, or None for all centers"),
+            ("top_k_area", area is None or 1 <= area <= most, "1 pixel to 2^31 - 1, or None for any size"),
+            ("stuff_area", 0 <= self.stuff_area <= most, smallest_area),
+            ("thing_area", 0 <= self.thing_area <= most, smallest_area),
+            ("thing_threshold", part is None or 0 <= part < 1, "at least 0 and below 1, or None"),
+            ("grouping", self.grouping in ("offsets", "watershed"), '"offsets" or "watershed"'),
+            ("without_centers", self.without_centers in ("void", "one_instance"), '"void" or "one_instance"'),
+        ):
+            if not is_met:
+                value = getattr(self, name)
+                raise ValueError(
+                    f"{name} must be {rule}, got {value!r}; change it or leave it at its default"
+                )
 
     @classmethod
     def from_metadata(
@@ -597,21 +593,26 @@ class PostProcessing:
             return self.top_k
         return max(self.top_k, -(-self.top_k * height * width // self.top_k_area))
 
-    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
-        num_classes = len(logits)
+    def classify(self, logits: Logits) -> tuple[Tensor, Tensor]:
+        """Return what `classify_pixels` does, with `thing_threshold` applied."""
         semantic, log_partition = classify_pixels(logits)
-        finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
-        for name, values in finite.items():
-            if not bool(values.isfinite().all()):
-                raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
         if self.thing_threshold is not None:
             semantic = apply_thing_threshold(
                 semantic, logits, log_partition, self.thing_ids, self.thing_threshold
             )
+        return semantic, log_partition
+
+    def _process(self, logits: Logits, heatmap: Tensor, offsets: Tensor) -> PanopticOutput:
+        num_classes = len(logits)
+        semantic, log_partition = self.classify(logits)
+        finite = {"semantic_logits": log_partition, "center_heatmap": heatmap, "offsets": offsets}
+        for name, values in finite.items():
+            if not bool(values.isfinite().all()):
+                raise ValueError(f"{name} must be finite, got NaN or infinity; check weights and precision")
         centers, confidences = find_centers(
             heatmap, threshold=self.center_threshold, nms_kernel=self.nms_kernel, top_k=None
         )
-        most = self.most_centers(heatmap.shape[0], heatmap.shape[1])
+        most = self.most_centers(*heatmap.shape)
         num_left_out = 0 if most is None else max(0, len(centers) - most)
         centers, confidences = strongest(centers, confidences, most, strict=self.strict_top_k)
         has_centers = len(centers) > 0
@@ -670,11 +671,6 @@ class PostProcessing:
                 f"got {self.label_divisor}; lower it"
             )
         return logits, heatmap, offsets
-
-
-def _require(name: str, valid: bool, rule: str, value: object) -> None:
-    if not valid:
-        raise ValueError(f"{name} must be {rule}, got {value!r}; change it or leave it at its default")
 
 
 def _block_elements(tensor: Tensor) -> int:

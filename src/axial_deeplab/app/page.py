@@ -34,13 +34,7 @@ MOST_WAITING = 32
 
 
 class Page:
-    """The page and its events; all pages that are open share one network at a time.
-
-    Args:
-        networks: networks that people choose from.
-        results: results of the pages that are open.
-        limits: limits of a picture.
-    """
+    """The page and its events; all pages that are open share one network at a time."""
 
     def __init__(self, networks: Networks, results: Results, limits: Limits) -> None:
         self.networks, self.results, self.limits = networks, results, limits
@@ -86,28 +80,24 @@ class Page:
             raise ValueError(f"event_data must have index and value of a pixel, got {told!r:.80}")
 
     def _check_input(self, component: Any, value: Any) -> None:
-        label = component.label or type(component).__name__
+        label, rule, is_valid = component.label or type(component).__name__, "one that is offered", True
         if component is self.weights:
-            if value not in self.networks.names:
-                raise ValueError(f"{label} must be one that is offered, got {value!r:.80}")
+            is_valid = value in self.networks.names
+        elif component is self.block:
+            is_valid = value is None or (isinstance(value, str) and value in self.known_blocks)
         elif component is self.room:
-            if not is_number(value):
-                raise ValueError(f"width of the page must be a number, got {value!r:.80}")
+            label, rule, is_valid = "width of the page", "a number", is_number(value)
         elif isinstance(component, gr.Number | gr.Slider):
-            if value is not None and not is_number(value):
-                raise ValueError(f"{label} must be a number, got {value!r:.80}")
-            if isinstance(component, gr.Slider) and not (value is None or 0 <= value <= 1):
-                raise ValueError(f"{label} must be from 0 to 1, got {value}")
+            rule, is_valid = "a number", value is None or is_number(value)
+            if is_valid and isinstance(component, gr.Slider):
+                rule, is_valid = "from 0 to 1", value is None or 0 <= value <= 1
         elif isinstance(component, gr.Checkbox):
-            if not isinstance(value, bool):
-                raise ValueError(f"{label} must be true or false, got {value!r:.80}")
+            rule, is_valid = "true or false", isinstance(value, bool)
         elif isinstance(component, gr.File):
-            if not (isinstance(value, dict) and isinstance(value.get("path"), str)):
-                raise ValueError(f"{label} must be a file that was sent, got {value!r:.80}")
-        elif component is self.block and not (
-            value is None or (isinstance(value, str) and value in self.known_blocks)
-        ):
-            raise ValueError(f"{label} must be one that is offered, got {value!r:.80}")
+            is_sent = isinstance(value, dict) and isinstance(value.get("path"), str)
+            rule, is_valid = "a file that was sent", is_sent
+        if not is_valid:
+            raise ValueError(f"{label} must be {rule}, got {value!r:.80}")
 
     def _lay_out_inputs(self, network: Network) -> None:
         # Of any name: Gradio would refuse some pictures by their suffixes, and tell others in a traceback.

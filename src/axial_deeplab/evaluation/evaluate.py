@@ -161,12 +161,7 @@ class PanopticEvaluator:
         return prediction
 
     def add(self, sample: Sample, prediction: PanopticPrediction) -> None:
-        """Add the score of a prediction.
-
-        Args:
-            sample: an image with ground truth.
-            prediction: what was found in it.
-        """
+        """Add the score of a prediction for an image with ground truth."""
         assert sample.truth is not None
         self.panoptic_quality.update(sample.truth, prediction.result)
         if self.instance_ap is not None:
@@ -308,14 +303,12 @@ def evaluate_system(
 ) -> EvaluationResult:
     """Measure another system on a data set as `evaluate` measures our networks.
 
+    Further arguments are those of `evaluate`.
+
     Args:
         find: segments a sample's `image` (H, W, 3), uint8, at its size; the functions of
             `evaluation.foreign` make a `Panoptic` of what other packages return.
-        data: see `evaluate`.
-        ap: see `evaluate`; the segments need scores.
-        limit: see `evaluate`.
-        num_workers: see `evaluate`.
-        progress: show a progress bar.
+        ap: needs scores of the segments.
 
     Returns:
         The qualities; all of the time counts as that of the network.

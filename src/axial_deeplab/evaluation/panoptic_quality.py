@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -21,7 +21,6 @@ from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.coco_json import (
     AnnotationEntry,
     PanopticJson,
-    SegmentEntry,
     check_size,
     entries_with_pixels,
 )
@@ -293,29 +292,25 @@ def evaluate_files(
 
     def evaluate(pair: tuple[AnnotationEntry, AnnotationEntry]) -> tuple[NDArray[np.int64], list[str]]:
         gt_entry, pred_entry = pair
-        gt_path = gt_files.path(gt_entry.file_name)
-        pred_path = pred_files.path(pred_entry.file_name)
+        gt_path, pred_path = gt_files.path(gt_entry.file_name), pred_files.path(pred_entry.file_name)
         gt_where, pred_where = (f"{path} (image {gt_entry.image_id!r})" for path in (gt_path, pred_path))
         gt_ids, pred_ids = read_panoptic_png(gt_path), read_panoptic_png(pred_path)
         check_size(gt_ids.shape, ground_truth.image_size(gt_entry.image_id), gt_where)
         check_size(pred_ids.shape, gt_ids.shape, pred_where)
         # The ids of the files serve as well as our own map values, and nothing has to be renamed.
         overlaps = count_overlaps(gt_ids, pred_ids)
-        gt_areas = _areas_by_id(overlaps.gt_ids, overlaps.areas)
-        pred_areas = _areas_by_id(overlaps.pred_ids, overlaps.areas)
-        gt_entries = entries_with_pixels(gt_entry, gt_areas.keys(), allow_empty=True, where=gt_where)
-        pred_entries = entries_with_pixels(pred_entry, pred_areas.keys(), allow_empty=False, where=pred_where)
-        state = metric.count(
-            overlaps,
-            [_segment(entry, gt_areas, metric.categories) for entry in gt_entries],
-            [_segment(entry, pred_areas, metric.categories) for entry in pred_entries],
+        areas, categories = overlaps.areas, metric.categories
+        truth = _segments(gt_entry, overlaps.gt_ids, areas, categories, allow_empty=True, where=gt_where)
+        found = _segments(
+            pred_entry, overlaps.pred_ids, areas, categories, allow_empty=False, where=pred_where
         )
+        claimed = {entry.id: entry.area for entry in gt_entry.segments}
         stale = [
-            f"image {gt_entry.image_id!r} segment {entry.id}: {entry.area} instead of {gt_areas[entry.id]}"
-            for entry in gt_entries
-            if entry.area != gt_areas[entry.id]
+            f"image {gt_entry.image_id!r} segment {each.id}: {claimed[each.id]} instead of {each.area}"
+            for each in truth
+            if claimed[each.id] != each.area
         ]
-        return state, stale
+        return metric.count(overlaps, truth, found), stale
 
     stale: list[str] = []
     for state, messages in tqdm(
@@ -345,15 +340,10 @@ def evaluate_labels(
 ) -> PanopticQualityResult:
     """Compute the panoptic quality of label maps, as cellpose and StarDist write them.
 
+    `thing` and `background` are those of `foreign.from_labels`, further arguments those of `evaluate_files`.
+
     Args:
-        gt_json: see `evaluate_files`.
-        gt_folder: see `evaluate_files`.
         labels: folder of the maps, one for each image, named as `foreign.find_labels` has it.
-        thing: see `foreign.from_labels`.
-        background: see `foreign.from_labels`.
-        num_workers: see `evaluate_files`.
-        rule: see `PanopticQuality`.
-        progress: show a progress bar.
 
     Raises:
         ValueError: a file is broken, or a name is no class of the ground truth.
@@ -383,9 +373,8 @@ def evaluate_labels(
         found = from_labels(read_id_map(map_path), metric.categories, thing=thing, background=background)
         check_size(found.size, gt_ids.shape, str(map_path))
         overlaps = count_overlaps(gt_ids, found.map)
-        areas = _areas_by_id(overlaps.gt_ids, overlaps.areas)
-        entries = entries_with_pixels(entry, areas.keys(), allow_empty=True, where=where)
-        truth = [_segment(each, areas, metric.categories) for each in entries]
+        ids, areas = overlaps.gt_ids, overlaps.areas
+        truth = _segments(entry, ids, areas, metric.categories, allow_empty=True, where=where)
         return metric.count(overlaps, truth, found.segments)
 
     for state in tqdm(
@@ -436,12 +425,25 @@ def _paired_annotations(
     return pairs
 
 
-def _areas_by_id(ids: IntArray, areas: NDArray[np.float64]) -> dict[int, int]:
+def _segments(
+    annotation: AnnotationEntry,
+    ids: IntArray,
+    areas: NDArray[np.float64],
+    categories: Categories,
+    *,
+    allow_empty: bool,
+    where: str,
+) -> list[Segment]:
+    """Return the segments of an annotation; `ids` and `areas` are what its PNG has."""
     values, rows = np.unique(ids, return_inverse=True)
-    sums = np.bincount(rows, areas, minlength=len(values))
-    return {value: int(area) for value, area in zip(values.tolist(), sums, strict=True) if value != VOID}
-
-
-def _segment(entry: SegmentEntry, areas: Mapping[int, int], categories: Categories) -> Segment:
-    train_id = categories.train_id(entry.category_id)
-    return Segment(id=entry.id, train_id=train_id, area=areas[entry.id], is_crowd=entry.is_crowd)
+    sums = dict(zip(values.tolist(), np.bincount(rows, areas, minlength=len(values)), strict=True))
+    entries = entries_with_pixels(annotation, sums.keys() - {VOID}, allow_empty=allow_empty, where=where)
+    return [
+        Segment(
+            id=entry.id,
+            train_id=categories.train_id(entry.category_id),
+            area=int(sums[entry.id]),
+            is_crowd=entry.is_crowd,
+        )
+        for entry in entries
+    ]

@@ -39,16 +39,8 @@ class CenterGrid:
         order = np.argsort(cells, kind="stable")
         starts = np.searchsorted(cells[order], np.arange(rows * columns + 1))
         self._dtype = centers.dtype
-        self._cells = (
-            np.ascontiguousarray(centers[order]),
-            order,
-            starts,
-            rows,
-            columns,
-            side,
-            low[0],
-            low[1],
-        )
+        in_cells = np.ascontiguousarray(centers[order])
+        self._cells = (in_cells, order, starts, rows, columns, side, low[0], low[1])
 
     def nearest(self, y: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the index of the nearest center of each point (N,), of equally near ones the first.

@@ -72,9 +72,6 @@ class Categories(Sequence[Category]):
     def __getitem__(self, train_id: int | slice) -> Category | tuple[Category, ...]:
         return self._categories[train_id]
 
-    def __iter__(self) -> Iterator[Category]:
-        return iter(self._categories)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Categories) and self._categories == other._categories
 

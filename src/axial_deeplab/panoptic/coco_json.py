@@ -177,14 +177,14 @@ class PanopticJson:
         """
         self.require_images()
         for image in self.images.values():
-            with refusing(problems):
-                if image.id not in self.annotations:
-                    raise ValueError(
-                        f"{self.path}: every image must have an annotation, got none for image "
-                        f"{image.id!r} ({image.file_name}); add it or remove the image"
-                    )
             if image.id in self.annotations:
                 yield image, self.annotations[image.id]
+                continue
+            with refusing(problems):
+                raise ValueError(
+                    f"{self.path}: every image must have an annotation, got none for image "
+                    f"{image.id!r} ({image.file_name}); add it or remove the image"
+                )
 
     def image_size(self, image_id: ImageId) -> tuple[int, int] | None:
         """Return (height, width) in pixels as the file gives it, None where it does not."""

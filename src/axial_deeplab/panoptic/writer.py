@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
-from types import TracebackType
 from typing import IO, Any, Self
 
 from axial_deeplab.panoptic.categories import Categories
@@ -88,9 +87,7 @@ class PanopticWriter:
         # The folders appear with their first file: a failure before leaves nothing.
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
             if kind is None:
                 self.close()

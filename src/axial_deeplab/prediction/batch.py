@@ -144,11 +144,10 @@ def predict_panoptic_batch(
     Images of one size run through the network at once, others after each other: none is padded to the size
     of another, which attention would see.
 
+    Further arguments are those of `predict_panoptic`.
+
     Args:
-        model: see `predict_panoptic`.
         images: (H, W, C) each, uint8.
-        post_processing: see `predict_panoptic`.
-        view: see `predict_panoptic`.
         with_agreement: measure `doubts.agreement`, too.
 
     Raises:
@@ -193,16 +192,15 @@ def _post_processed(
     output = post_processing(outputs)[0]
     panoptic, segments = output.panoptic.cpu().numpy(), output.segments
     semantic = output.semantic.to(torch.int32).cpu().numpy()
+    result = Panoptic(panoptic, segments)
     if panoptic.shape != size:
-        panoptic, semantic = (resized_map(each, size) for each in (panoptic, semantic))
-        result = Panoptic(panoptic, segments).measured()
-    else:
-        result = Panoptic(panoptic, segments)
+        semantic = resized_map(semantic, size)
+        result = Panoptic(resized_map(panoptic, size), segments).measured()
     post_processing_ms = 1e3 * (time.perf_counter() - start)
     agreed = math.nan
     if with_agreement:
         things = {segment.id for segment in segments if segment.train_id in post_processing.thing_ids}
-        agreed = agreement(output.panoptic.cpu().numpy(), cast(Tensor, outputs["offsets"])[0], things)
+        agreed = agreement(panoptic, cast(Tensor, outputs["offsets"])[0], things)
     return PanopticPrediction(result, semantic, network_ms, post_processing_ms, output.num_left_out, agreed)
 
 

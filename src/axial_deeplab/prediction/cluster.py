@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
 
@@ -42,9 +42,7 @@ class _Job(WorkerPlugin):
 
 
 def _plugin(name: str) -> _Job:
-    found: Any = get_worker().plugins[name]
-    kept: _Job = found
-    return kept
+    return cast(_Job, get_worker().plugins[name])
 
 
 def _segment(plugin: str, image: ImageToDo) -> tuple[DoneImage | FailedImage | None, list[Warning | str]]:

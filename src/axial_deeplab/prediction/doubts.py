@@ -31,13 +31,7 @@ class Certainty(NamedTuple):
     def of(
         cls, segments: Sequence[Segment], thing_ids: Collection[int], agreement: float = math.nan
     ) -> "Certainty":
-        """Return how sure a network is of the segments of one image, whose scores it gave.
-
-        Args:
-            segments: the segments.
-            thing_ids: train ids that are things.
-            agreement: see `agreement`.
-        """
+        """Return how sure a network is of the segments of one image, whose scores it gave."""
         pixels = sum(segment.area for segment in segments)
         of_pixels = (
             sum(segment.area * _score(segment) for segment in segments) / pixels if pixels else math.nan
@@ -55,14 +49,11 @@ class Certainty(NamedTuple):
         Args:
             found: what `of` says of each image, at least one.
         """
-        columns = (
-            [value for value in column if not math.isnan(value)] for column in zip(*found, strict=True)
-        )
         quantiles = (0.1, 0.1, 0.0)
         return cls(
             *(
                 round(0.9 * float(np.quantile(column, quantile)), 2) if column else math.nan
-                for column, quantile in zip(columns, quantiles, strict=True)
+                for column, quantile in zip(_numbers(found), quantiles, strict=True)
             )
         )
 
@@ -82,6 +73,11 @@ class Certainty(NamedTuple):
 
 def _score(segment: Segment) -> float:
     return math.nan if segment.score is None else segment.score
+
+
+def _numbers(found: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return of each kind of value those of all images that are not nan."""
+    return [[value for value in column if not math.isnan(value)] for column in zip(*found, strict=True)]
 
 
 # Nothing is below nan.
@@ -129,16 +125,8 @@ def agreement(panoptic: PanopticMap, offsets: Tensor, ids: Collection[int]) -> f
 
 
 def doubt_of_scores(found: Sequence[Sequence[float]], lowest: Certainty = _USUAL) -> str:
-    """Return what is to be told of low scores of images, nothing if they are high.
-
-    Args:
-        found: `Certainty` of each image.
-        lowest: what is low.
-    """
-    means = []
-    for column in zip(*found, strict=True):
-        numbers = [number for number in column if not math.isnan(number)]
-        means.append(sum(numbers) / len(numbers) if numbers else math.nan)
+    """Return what is to be told of images whose `Certainty` is low on average, nothing if it is high."""
+    means = [sum(numbers) / len(numbers) if numbers else math.nan for numbers in _numbers(found)]
     if not any(mean < low for mean, low in zip(means, lowest, strict=False)):
         return ""
     told = ("on average over the pixels", "over the things", "for how pixels agree on centers")

@@ -46,10 +46,8 @@ def merge_shards(output: str | os.PathLike[str]) -> PredictedFiles:
                 f"shards must be of the same weights, options and files, got others in {shard.path}; "
                 "remove it and run that shard again, or give each run a folder of its own"
             )
-    total, finished = (
-        head["num_shards"],
-        {each.number for each in shards if each.written.finished is not None},
-    )
+    total = head["num_shards"]
+    finished = {each.number for each in shards if each.written.finished is not None}
     missing = [f"{number}/{total}" for number in range(1, total + 1) if number not in finished]
     if missing:
         raise ValueError(

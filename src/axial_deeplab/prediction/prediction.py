@@ -15,6 +15,7 @@ from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
 from axial_deeplab.panoptic.png import to_coco_annotation
 from axial_deeplab.prediction.batch import ImageArray, PanopticPrediction
 from axial_deeplab.prediction.doubts import Certainty
+from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.visualization.overlay import draw_overlay
 
 
@@ -137,7 +138,6 @@ class Prediction:
         Raises:
             ValueError: pycocotools is missing (extra `coco`).
         """
-        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_coco_instances
 
         return to_coco_instances(Labels.of(self.result), self.categories, image_id)
@@ -148,7 +148,6 @@ class Prediction:
         Raises:
             ValueError: the package supervision is missing.
         """
-        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_supervision
 
         return to_supervision(Labels.of(self.result), self.categories)
@@ -159,7 +158,6 @@ class Prediction:
         Raises:
             ValueError: the package fiftyone is missing.
         """
-        from axial_deeplab.prediction.labels import Labels
         from axial_deeplab.prediction.save.convert import to_fiftyone
 
         return to_fiftyone(Labels.of(self.result), self.categories)

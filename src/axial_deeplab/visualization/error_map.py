@@ -1,13 +1,11 @@
 """Where a prediction is right and wrong, segment by segment, as panoptic quality sees it."""
 
-from collections.abc import Collection
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.panoptic.categories import Color
-from axial_deeplab.panoptic.map import PanopticMap, SegmentMatches
+from axial_deeplab.panoptic.map import VOID, PanopticMap, SegmentMatches, relabel
 from axial_deeplab.visualization.legend import LegendEntry, append_legend
 from axial_deeplab.visualization.overlay import draw_boundaries
 
@@ -28,28 +26,22 @@ def error_map(gt_map: PanopticMap, pred_map: PanopticMap, matches: SegmentMatche
     Shapes:
         gt_map, pred_map (H, W) -> (H, W).
 
-    Args:
-        gt_map: the true panoptic map.
-        pred_map: the predicted one.
-        matches: matches of their segments, by `PanopticQuality.match`.
+    The arguments are those of `draw_error_map`.
 
     Returns:
         1 + the position in `ERROR_COLORS`; 0 where neither map has a segment that counts.
     """
     partner = {pred_id: gt_id for gt_id, pred_id, _ in matches.matched}
-    is_matched_pred = np.isin(pred_map, list(partner))
-    is_matched_gt = np.isin(gt_map, [gt_id for gt_id, _, _ in matches.matched])
-    agrees = np.zeros(gt_map.shape, dtype=bool)
-    for pred_id, gt_id in partner.items():
-        agrees |= (pred_map == pred_id) & (gt_map == gt_id)
-    is_false, is_missed = _lies_in(pred_map, matches.false), _lies_in(gt_map, matches.missed)
+    expected = relabel(pred_map, partner)  # 0 where no matched segment was predicted
+    is_matched_gt = np.isin(gt_map, list(partner.values()))
+    is_false, is_missed = np.isin(pred_map, matches.false), np.isin(gt_map, matches.missed)
     errors = np.zeros(gt_map.shape, dtype=np.uint8)
     # Void of the truth is no error of a matched segment: it is taken out of its union.
-    errors[(is_matched_pred & (gt_map != 0)) | is_matched_gt] = OFF
+    errors[((expected != VOID) & (gt_map != VOID)) | is_matched_gt] = OFF
     errors[is_false] = FALSE
     errors[is_missed] = MISSED
     errors[is_false & is_missed] = BOTH
-    errors[agrees] = MATCHED
+    errors[is_matched_gt & (expected == gt_map)] = MATCHED
     return errors
 
 
@@ -94,7 +86,3 @@ def draw_error_map(
         entries = [LegendEntry(name, color) for name, color in ERROR_COLORS.items()]
         result = append_legend(result, entries)
     return result
-
-
-def _lies_in(ids: PanopticMap, chosen: Collection[int]) -> NDArray[np.bool_]:
-    return np.isin(ids, list(chosen))

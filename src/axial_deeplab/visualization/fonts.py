@@ -58,13 +58,11 @@ def _font_with(letters: str, size: int) -> tuple[Font, str]:
 
 def _fonts(size: int) -> Iterator[Font]:
     yield ImageFont.load_default(size)
+    places = list(_SYSTEM_FONTS)
     matplotlib = find_spec("matplotlib")
-    places = (
-        []
-        if matplotlib is None or matplotlib.origin is None
-        else [Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"]
-    )
-    for place in (*map(str, places), *_SYSTEM_FONTS):
+    if matplotlib is not None and matplotlib.origin is not None:
+        places.insert(0, str(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"))
+    for place in places:
         try:
             yield ImageFont.truetype(place, size)
         except OSError:  # not installed

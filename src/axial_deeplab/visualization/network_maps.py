@@ -28,7 +28,11 @@ def draw_center_heatmap(
     Raises:
         ValueError: image and heatmap differ in size.
     """
-    _check_same_size(image, "center_heatmap", center_heatmap.shape)
+    if image.shape != (*center_heatmap.shape, 3):
+        raise ValueError(
+            f"center_heatmap must be {image.shape[:2]} like the image, got {center_heatmap.shape}; "
+            "give that of this image"
+        )
     heat = np.nan_to_num(center_heatmap.astype(np.float32)).clip(0, 1)[..., None]
     channels = [np.interp(heat[..., 0], _HEAT_STOPS, values) for values in zip(*_HEAT_COLORS, strict=True)]
     grey = image.mean(axis=2, keepdims=True) * 0.35
@@ -76,10 +80,3 @@ def _draw_cross(picture: NDArray[np.uint8], y: int, x: int) -> None:
     arm, half = max(2, round(length / 80)), round(length / 1000)
     for down, across in ((arm, half), (half, arm)):
         picture[max(0, y - down) : y + down + 1, max(0, x - across) : x + across + 1] = _CENTER_COLOR
-
-
-def _check_same_size(image: NDArray[np.uint8], name: str, shape: tuple[int, ...]) -> None:
-    if image.shape != (*shape, 3):
-        raise ValueError(
-            f"{name} must be {image.shape[:2]} like the image, got {shape}; give that of this image"
-        )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.prediction.large.tiling import Window
+from axial_deeplab.prediction.large.tiling import Window, square
 
 KEPT_BYTES = 2**27
 
@@ -30,10 +30,8 @@ class KeptSquares:
     def read(self, window: Window) -> NDArray[Any]:
         """Return the values of a window (h, w, ...)."""
         side = self.side
-        first, last = (
-            (window.top // side, window.left // side),
-            ((window.bottom - 1) // side, (window.right - 1) // side),
-        )
+        first = window.top // side, window.left // side
+        last = (window.bottom - 1) // side, (window.right - 1) // side
         if first == last:
             square, there = self._square(*first)
             return square[window.within(there)]
@@ -50,13 +48,12 @@ class KeptSquares:
 
     def _square(self, row: int, column: int) -> tuple[NDArray[Any], Window]:
         """Return a square and where it is."""
-        top, left = row * self.side, column * self.side
-        window = Window(top, left, min(self.size[0], top + self.side), min(self.size[1], left + self.side))
+        window = square(row * self.side, column * self.side, self.side, self.size)
         if window in self._kept:
             self._kept.move_to_end(window)
             return self._kept[window], window
-        square = self._kept[window] = self._read(window)
-        self._num_bytes += square.nbytes
+        values = self._kept[window] = self._read(window)
+        self._num_bytes += values.nbytes
         while self._num_bytes > KEPT_BYTES and len(self._kept) > 1:
             self._num_bytes -= self._kept.popitem(last=False)[1].nbytes
-        return square, window
+        return values, window

@@ -268,9 +268,8 @@ class LabelBlocks:
         """Yield squares of `FILE_TILE` pixels, row by row."""
         across = -(-self.size[1] // self.side)
         for tile in cut(self.size, FILE_TILE):
-            row, column = tile.top // self.side, tile.left // self.side
-            block = Window(row * self.side, column * self.side, self.size[0], self.size[1])
-            yield self._blocks.read(row * across + column, tile.within(block))
+            index = tile.top // self.side * across + tile.left // self.side
+            yield self._blocks.read(index, tile.within(self.windows[index]))
 
 
 def class_of_labels(table: SegmentTable, num_classes: int) -> NDArray[Any]:
@@ -284,12 +283,7 @@ def write_tiff(
 ) -> None:
     """Write labels and classes as two pages of a tiled BigTIFF.
 
-    Args:
-        path: the file.
-        labels: labels of the image.
-        classes: class of each label.
-        categories: names of the classes.
-        placed: what the image says of its place on Earth goes to both pages.
+    What the image says of its place on Earth goes to both pages.
 
     Raises:
         OSError: the file cannot be written.
@@ -327,13 +321,8 @@ def write_zarr(
 ) -> None:
     """Write labels and classes as OME-Zarr label images: version 0.4, or 0.5 in Zarr 3 of an image in Zarr 3.
 
-    Args:
-        path: the folder; one that is there is replaced.
-        labels: labels of the image.
-        classes: class of each label.
-        categories: names and colors of the classes.
-        placed: units and transformations of an OME-Zarr image are taken over, and its version, without which
-            readers do not find labels in its folder.
+    A folder that is there is replaced. Units and transformations of an OME-Zarr image are taken over, and its
+    version, without which readers do not find labels in its folder.
 
     Raises:
         ValueError: zarr is missing, or the folder holds something else.

@@ -16,7 +16,7 @@ from torch import Tensor
 from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.panoptic.map import find_runs
-from axial_deeplab.post_processing import PostProcessing, apply_thing_threshold, classify_pixels, find_centers
+from axial_deeplab.post_processing import PostProcessing, classify_pixels, find_centers
 from axial_deeplab.prediction.large.maps import HEATMAP, LOGITS, OFFSETS, TileMaps
 from axial_deeplab.prediction.large.tiling import Window
 
@@ -97,15 +97,12 @@ def block_codes(
     """Return the code of each pixel of a block, and what it shows of each code.
 
     Args:
-        maps: maps of the image.
-        post_processing: classes, thresholds, grouping.
         centers: all centers of the image.
         grid: the same, to search; None without any.
-        block: the block.
     """
     is_flooded = post_processing.grouping == "watershed" and grid is not None
     seen = block.grown(max(_FLOODED, maps.tiling.shared), maps.tiling.size) if is_flooded else block
-    semantic = _classified(maps.blended(seen, LOGITS), post_processing)[0]
+    semantic, _ = post_processing.classify(maps.blended(seen, LOGITS))
     num_classes = maps.num_classes
     kinds = torch.zeros(num_classes, dtype=torch.int64)
     kinds[list(post_processing.thing_ids)], kinds[list(post_processing.void_ids)] = 1, 2
@@ -123,15 +120,6 @@ def block_codes(
     return codes.astype(np.uint32), _measured(
         codes, semantic.numpy(), block, num_classes, maps.tiling.size[1]
     )
-
-
-def _classified(logits: Tensor, post_processing: PostProcessing) -> tuple[Tensor, Tensor]:
-    semantic, log_partition = classify_pixels(logits)
-    threshold = post_processing.thing_threshold
-    if threshold is not None:
-        things = post_processing.thing_ids
-        semantic = apply_thing_threshold(semantic, logits, log_partition, things, threshold)
-    return semantic, log_partition
 
 
 def _pointed_at(
@@ -209,14 +197,7 @@ def together(pieces: Sequence[Pieces]) -> Pieces:
 def choose_segments(
     pieces: Pieces, centers: Centers, post_processing: PostProcessing, num_classes: int
 ) -> ChosenSegments:
-    """Give each object the class that most of its pixels have in the whole image, and number the segments.
-
-    Args:
-        pieces: what the whole image shows.
-        centers: all centers.
-        post_processing: smallest areas.
-        num_classes: C.
-    """
+    """Give each object the class that most of its pixels have in the whole image, and number the segments."""
     # Of each code the class of most pixels, the smallest of equally frequent ones, comes first.
     order = np.lexsort((pieces.classes, -pieces.areas, pieces.codes))
     codes, starts = np.unique(pieces.codes[order], return_index=True)
@@ -241,11 +222,8 @@ def block_labels(
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
     """Return the label of each pixel of a block, and the sum of its class's probability for each label.
 
-    Args:
-        maps: maps of the image.
-        chosen: its segments.
-        codes: code of each pixel (h, w).
-        block: the block.
+    Shapes:
+        codes (h, w).
 
     Returns:
         labels (h, w); the labels that occur, without void; their sums.

@@ -78,8 +78,10 @@ class TiffImage(LargeImage):
                     stacklevel=5,
                 )
             super().__init__(str(path), shape, value_range, channels)
+            tags = [page.tags[code] for code in _GEO_TAGS if code in page.tags]
+            # As tifffile writes extra tags.
             self.placed = {
-                "geo_tags": [_written_again(page.tags[tag]) for tag in _GEO_TAGS if tag in page.tags]
+                "geo_tags": [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
             }
             self._parts: OrderedDict[int, NDArray[Any]] = OrderedDict()
             self._fit_range()
@@ -201,22 +203,13 @@ class TiffImage(LargeImage):
         if bits < 8:
             values, bits = (values.astype(np.uint8) * (255 // (2**bits - 1))).astype(np.uint8), 8
         if self.channels is not None:
-            chosen = self._chosen(values)
-            return chosen._replace(bits=bits, white_is_zero=int(page.photometric) == 0)
-        return StoredImage(
-            values[..., : self._colors],
-            values[..., self._colors] if self._alpha else None,
-            bits=bits,
-            white_is_zero=int(page.photometric) == 0,
-            premultiplied=self._alpha == 1,
-            profile=page.iccprofile,
-        )
-
-
-def _written_again(tag: Any) -> tuple[int, int, int, Any, bool]:
-    """Return a tag as tifffile writes extra ones."""
-    value = tag.value
-    return int(tag.code), int(tag.dtype), int(tag.count), value, True
+            stored = self._chosen(values)
+        else:
+            alpha = values[..., self._colors] if self._alpha else None
+            stored = StoredImage(
+                values[..., : self._colors], alpha, premultiplied=self._alpha == 1, profile=page.iccprofile
+            )
+        return stored._replace(bits=bits, white_is_zero=int(page.photometric) == 0)
 
 
 @contextlib.contextmanager

@@ -56,18 +56,15 @@ class Window(NamedTuple):
         return slice(top, top + self.shape[0]), slice(left, left + self.shape[1])
 
 
-def cut(size: tuple[int, int], side: int) -> list[Window]:
-    """Return the squares that an image of (height, width) is cut into, row by row; the last ones are smaller.
+def square(top: int, left: int, side: int, size: tuple[int, int]) -> Window:
+    """Return a square of so many pixels a side, as far as an image of (height, width) goes."""
+    return Window(top, left, min(size[0], top + side), min(size[1], left + side))
 
-    Args:
-        size: (height, width) in pixels.
-        side: side of a square, pixels.
-    """
-    height, width = size
+
+def cut(size: tuple[int, int], side: int) -> list[Window]:
+    """Return the squares that an image of (height, width) is cut into, row by row, the last ones smaller."""
     return [
-        Window(top, left, min(height, top + side), min(width, left + side))
-        for top in range(0, height, side)
-        for left in range(0, width, side)
+        square(top, left, side, size) for top in range(0, size[0], side) for left in range(0, size[1], side)
     ]
 
 
@@ -143,13 +140,8 @@ class Tiling:
     @property
     def windows(self) -> list[Window]:
         """What each tile shows of the image, row by row."""
-        height, width = self.size
         rows, columns = self.starts
-        return [
-            Window(top, left, min(height, top + self.side), min(width, left + self.side))
-            for top in rows
-            for left in columns
-        ]
+        return [square(top, left, self.side, self.size) for top in rows for left in columns]
 
     def parts(self, axis: int, begin: int, end: int, stride: int) -> Iterator[AxisPart]:
         """Yield what tiles have of the nodes `begin` to before `end` along an axis, in their order.

@@ -28,10 +28,7 @@ MOST_PIXELS = 2**32 - 1
 def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId) -> dict[str, Any]:
     """Return an annotation as COCO's results have them: its mask as compressed run lengths, and its score.
 
-    Args:
-        instance: the thing.
-        size: height and width of the picture.
-        image_id: number of the picture.
+    `size` is the height and width of the picture, `image_id` its number.
     """
     from pycocotools import mask
 
@@ -51,10 +48,6 @@ def coco_annotation(instance: Instance, size: tuple[int, int], image_id: ImageId
 
 def run_lengths(instance: Instance, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return how many pixels in turn are not of a thing and are, down each column of a picture in turn.
-
-    Args:
-        instance: the thing.
-        size: height and width of the picture.
 
     Source:
         cocodataset/cocoapi, common/maskApi.h, "RLE".

@@ -87,10 +87,6 @@ def each_instance(labels: Labels, categories: Categories) -> Iterator[Instance]:
     """Yield the things of a picture in the order of their classes, then of their ids.
 
     Those of a class follow each other from top to bottom: a file of labels is thus read once for each class.
-
-    Args:
-        labels: what was found.
-        categories: its label space.
     """
     number = 0
     for segment in labels.table.segments():

@@ -22,10 +22,6 @@ def open_labelme(path: Path, picture: Picture) -> Iterator[Callable[[Instance], 
     """Write a polygon for each part of each thing; parts of one thing share a `group_id`.
 
     Holes are bridged to the outline around them. The picture is named from where the file lies.
-
-    Args:
-        path: the JSON file, in its folder.
-        picture: what was found.
     """
     height, width = picture.labels.size
     document: dict[str, Any] = {

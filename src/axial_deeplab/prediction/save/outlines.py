@@ -42,12 +42,9 @@ def trace_outlines(bands: Iterable[NDArray[np.bool_]], left: int = 0, top: int =
 
 
 def joined(polygons: Sequence[Polygon]) -> Ring:
-    """Return one ring that fills like all of them, for formats that have neither holes nor parts.
+    """Return one ring that fills like all polygons of a region, for formats without holes and parts.
 
     From the first corner it runs to each ring, around it, and the same way back: these bridges have no area.
-
-    Args:
-        polygons: polygons of one region.
     """
     first, *others = [ring for polygon in polygons for ring in polygon]
     if not others:

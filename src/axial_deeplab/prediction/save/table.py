@@ -22,12 +22,7 @@ Reader = Callable[[Window], NDArray[Any]]
 
 @contextmanager
 def open_table(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
-    """Write a line for each thing, in pixels and, where the file says their size, in micrometers.
-
-    Args:
-        path: the CSV file.
-        picture: what was found.
-    """
+    """Write a line for each thing, in pixels and, where the file says their size, in micrometers."""
     size, labels = picture.grid.micrometers, picture.labels
     stored = open_values(picture.path, path.parent, labels.size, picture.page, picture.channels)
     with stored as read_all, path.open("w", encoding="utf-8", newline="") as file:

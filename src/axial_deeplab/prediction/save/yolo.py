@@ -16,9 +16,7 @@ from axial_deeplab.prediction.save.picture import Picture
 def open_yolo(path: Path, picture: Picture) -> Iterator[Callable[[Instance], None]]:
     """Write the things of a picture; holes and parts are bridged into one line, as ultralytics does.
 
-    Args:
-        path: the text file; empty where nothing was found.
-        picture: what was found.
+    The file is empty where nothing was found.
     """
     classes = {train_id: place for place, train_id in enumerate(picture.categories.thing_ids)}
     size = picture.labels.size[::-1]
