@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,6 @@ def _ratios(losses: dict[str, float]) -> dict[str, float]:
     return {
         f"offset / {other} loss": offset / losses[f"{other} loss"] for other in LOSSES if other != "offset"
     }
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the arithmetic mean."""
-    return statistics.fmean(values)
 
 
 def spread(values: Sequence[float]) -> float | None:

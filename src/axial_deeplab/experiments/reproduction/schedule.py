@@ -1,18 +1,14 @@
 """Which runs there are to do, in which order, and by which of several processes."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from axial_deeplab.experiments.reproduction.networks import NETWORKS, STRESSED, TABLES, Network
 from axial_deeplab.experiments.reproduction.runs import RUN, STRESS, Reproduction
-
-try:
-    import fcntl
-except ImportError:  # Windows: one process at a time
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 
@@ -103,14 +99,11 @@ def _lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
         wait: whether to wait until it is free; otherwise yield at once whether it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = FileLock(path, mode=0o666)
     try:
-        free = True
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                free = False
-        yield free
-    finally:
-        os.close(handle)
+        held = lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    with held:
+        yield True
