@@ -146,12 +146,7 @@ def draw_attention_maps(image: NDArray[np.uint8], maps: AttentionMaps) -> Image.
 
 
 def draw_heads(image: NDArray[np.uint8], maps: AttentionMaps) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Draw the map of each head over the image: those along the height, and those along the width.
-
-    Args:
-        image: RGB (H, W, 3), uint8.
-        maps: attention maps of a pixel of it.
-    """
+    """Draw the map of each head over the image: those along the height, and those along the width."""
     y, x = maps.pixel
     heights = [_band(each, maps.height_stride, x, image.shape[:2]) for each in maps.height]
     widths = [_band(each, maps.width_stride, y, image.shape[1::-1]).T for each in maps.width]

@@ -104,10 +104,6 @@ def stress_test(
 def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> None:
     """Write the numbers as stress.csv and draw them as stress.png, for two weights with the gain (figure 4).
 
-    Args:
-        result: what was measured.
-        output: folder; made if it is missing.
-
     Raises:
         ValueError: matplotlib is missing.
         OSError: a file cannot be written.
@@ -123,12 +119,7 @@ def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> Non
 
 
 def magnification_axis(axis: Any, scales: Sequence[float]) -> None:
-    """Let the horizontal axis of a panel be magnifications.
-
-    Args:
-        axis: the panel.
-        scales: scales that were measured.
-    """
+    """Let the horizontal axis of a panel be magnifications."""
     axis.set_xscale("log", base=2)
     axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
     axis.set_xlabel("magnification of the images")

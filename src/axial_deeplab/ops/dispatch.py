@@ -17,11 +17,7 @@ _num_avoiding = 0
 
 @contextmanager
 def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
-    """Run the references instead of compiled code, in all threads: for programs that have little to compute.
-
-    Args:
-        avoid: whether to do so.
-    """
+    """Run the references instead of compiled code, in all threads: for programs of little work."""
     global _num_avoiding
     _num_avoiding += avoid
     try:

@@ -67,13 +67,7 @@ class ValidationShare(Sampler[list[int]]):
     """The validation images of one process: over all processes each image occurs exactly once.
 
     Every process has the same number of batches, since they wait for each other at the end; where the images
-    do not suffice, its last batch is smaller or empty.
-
-    Args:
-        num_samples: images of the data set.
-        batch_size: images of a batch.
-        rank: number of this process.
-        world_size: processes.
+    do not suffice, its last batch is smaller or empty. Arguments are those of `SampleStream`.
     """
 
     def __init__(self, num_samples: int, batch_size: int = 1, *, rank: int = 0, world_size: int = 1) -> None:

@@ -50,10 +50,6 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
 def check_metadata(source: str, metadata: Mapping[str, Any]) -> None:
     """Refuse metadata with which a network or its use would fail, run for ever or take all memory.
 
-    Args:
-        source: what the message calls the file.
-        metadata: what the file says.
-
     Raises:
         ValueError: a section is no section, a value has another type, or a number is out of its range.
     """
@@ -137,10 +133,6 @@ def network_at_most(numbers: int, tensors: int) -> Iterator[None]:
     """Stop the construction of modules in the block once their parameters and buffers are more than this.
 
     A tensor is counted before it is filled, so the memory of one that is too large is never touched.
-
-    Args:
-        numbers: numbers of all tensors together.
-        tensors: how many tensors.
 
     Raises:
         ValueError: there are more.

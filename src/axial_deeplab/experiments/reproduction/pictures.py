@@ -20,12 +20,7 @@ LOSS_WINDOW = 10
 
 
 def picture_name(page: str | os.PathLike[str], table: str) -> str:
-    """Return the path of a table's picture, relative to the folder of the page.
-
-    Args:
-        page: the report, *.md.
-        table: name of the table.
-    """
+    """Return the path of a table's picture, relative to the folder of the page."""
     return f"images/{Path(page).stem}_{table}.png"
 
 
@@ -40,11 +35,6 @@ def caption(table: str) -> str:
 
 def write_pictures(results: Results, page: str | os.PathLike[str], tables: Sequence[str]) -> None:
     """Draw the tables beside the report.
-
-    Args:
-        results: results of the runs.
-        page: the report, *.md.
-        tables: names of those that are drawn.
 
     Raises:
         ValueError: matplotlib is missing, or losses cannot be understood.

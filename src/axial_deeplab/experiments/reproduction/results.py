@@ -52,10 +52,6 @@ class Results:
 def read_results(output: Path, seeds: Sequence[int]) -> Results:
     """Read the finished runs of some seeds.
 
-    Args:
-        output: folder of the runs.
-        seeds: those that count.
-
     Raises:
         OSError: a file cannot be read.
     """

@@ -37,12 +37,7 @@ class Job:
 
 
 def jobs(tables: Sequence[str], seeds: Sequence[int]) -> list[Job]:
-    """Return what tables need, each once: all of the first seed before the second, and so on.
-
-    Args:
-        tables: names of `TABLES`.
-        seeds: seeds of the runs.
-    """
+    """Return what tables need, each once: all of the first seed before the second, and so on."""
     keys = {key for table in tables for key in TABLES[table].networks}
     networks = [network for network in NETWORKS.values() if network.key in keys]
     stressed = STRESSED if "stress" in tables else ()
@@ -61,13 +56,9 @@ def do_jobs(
     report: Callable[[str], None],
     after_each: Callable[[], None],
 ) -> None:
-    """Do all jobs that are not done and that no other process is at.
+    """Do all jobs, in their order, that are not done and that no other process is at.
 
-    Args:
-        wanted: the jobs, in this order.
-        reproduction: where and how.
-        report: function that is told of each job before it starts.
-        after_each: called when a job is done.
+    `report` is told of each before it starts, `after_each` is called when one is done.
 
     Raises:
         ValueError: a folder has a run of other settings.
@@ -92,11 +83,9 @@ def do_jobs(
 
 @contextmanager
 def _lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock file while the context lasts; the system frees it when a process is killed.
+    """Hold a lock file while the context lasts; yield whether it was free, for which one may wait.
 
-    Args:
-        path: the file.
-        wait: whether to wait until it is free; otherwise yield at once whether it was.
+    The system frees it when a process is killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, mode=0o666)

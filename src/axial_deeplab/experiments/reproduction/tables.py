@@ -16,10 +16,6 @@ from axial_deeplab.util.files import write_text
 def write_tables(results: Results, output: Path) -> None:
     """Write each table of which there is a run as TABLE.md and TABLE.csv.
 
-    Args:
-        results: results of the runs.
-        output: folder.
-
     Raises:
         OSError: a file cannot be written.
     """

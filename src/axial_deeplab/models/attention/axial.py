@@ -136,11 +136,7 @@ class AxialAttention(Attention):
 
 
 class FusedAxialAttention(FusedAttention):
-    """An `AxialAttention` for inference, see `FusedAttention`.
-
-    Args:
-        layer: taken over as it is now.
-    """
+    """An `AxialAttention` for inference, see `FusedAttention`."""
 
     def __init__(self, layer: AxialAttention) -> None:
         super().__init__(layer, hands_on=layer.activation == "softmax")
