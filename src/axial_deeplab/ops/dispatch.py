@@ -88,11 +88,11 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def recomputed(function: Callable[..., Any], *arguments: Any) -> Any:
+def recomputed(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a function and keep nothing that is made in it: the backward pass calls it again.
 
-    `torch.func` has no such backward pass; there everything is kept.
+    `torch.func` has no such backward pass; there everything is kept. The options are PyTorch's.
     """
     if is_transformed():
         return function(*arguments)
-    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, **options)

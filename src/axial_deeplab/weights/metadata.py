@@ -106,11 +106,6 @@ def _wrong(source: str, place: str, rule: str, value: object) -> ValueError:
 def arguments_of(name: str, place: str, arguments: Mapping[str, Any]) -> Iterator[None]:
     """Refuse arguments that somebody wrote for the network that is built in the block, if they break it.
 
-    Args:
-        name: name of the network.
-        place: what the message calls the arguments.
-        arguments: what the message shows.
-
     Raises:
         ValueError: they have wrong types, or make a network far beyond the largest that is published.
     """
