@@ -127,9 +127,6 @@ def read_reports(folder: str | os.PathLike[str]) -> list[Report]:
     writes. One that names no network belongs to the training whose weights.safetensors lies beside it or in
     the nearest folder above, within `folder`. Broken ones are passed over with a warning.
 
-    Args:
-        folder: the folder.
-
     Raises:
         ValueError: there is no such folder, or no report in it.
     """

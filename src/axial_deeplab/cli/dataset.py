@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axial_deeplab.cli.command_line import Arguments, Parser
-
-if TYPE_CHECKING:
-    pass
 
 
 def dataset(arguments: Arguments) -> None:

@@ -100,11 +100,10 @@ def _run(words: Arguments) -> int:
     except (ValueError, OSError) as error:
         print(f"axial-deeplab: error: {_told(error)}", file=sys.stderr)
         return 2
-    except MemoryError as error:
-        print(f"axial-deeplab: error: {_beyond_memory(error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:  # of PyTorch, which has no type for it on CPUs
-        if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has no type for it on CPUs.
+        signs = ("can't allocate memory", "out of memory")
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in signs):
             raise
         print(f"axial-deeplab: error: {_beyond_memory(error)}", file=sys.stderr)
         return 2

@@ -58,12 +58,7 @@ def data_set(options: argparse.Namespace) -> DataConfig:
 
 
 def add_prediction_options(parser: Parser, *, views: bool = True) -> None:
-    """Add the options of device, sizes and post-processing.
-
-    Args:
-        parser: parser of a subcommand.
-        views: whether the images can be magnified and mirrored.
-    """
+    """Add the options of device, sizes and post-processing; with `views` also magnified and mirrored ones."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default: %(default)s)")
     parser.add_argument(
         "--max-size", type=int, metavar="N", help="longest side in pixels that the network sees"

@@ -42,9 +42,6 @@ def configs(arguments: Arguments) -> None:
 def parse_config(arguments: Sequence[str]) -> "Config":
     """Read the settings from `--config FILE` and from overrides `--any.key value`.
 
-    Args:
-        arguments: words of the command line.
-
     Returns:
         The settings. `--help` and `--print_config` print and exit instead.
 

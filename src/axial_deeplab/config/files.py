@@ -35,9 +35,6 @@ def shipped_settings() -> list[str]:
 def copy_shipped_settings(output: str | os.PathLike[str]) -> None:
     """Copy the settings in the package, to change them.
 
-    Args:
-        output: a new folder.
-
     Raises:
         ValueError: the output is not empty.
         OSError: it cannot be written.

@@ -86,9 +86,6 @@ MOST = {
 def require_rules(config: Any) -> None:
     """Refuse settings that break a rule, all of them in one message.
 
-    Args:
-        config: a `Config`.
-
     Raises:
         ValueError: a value is not what its rule says, or two contradict each other.
     """

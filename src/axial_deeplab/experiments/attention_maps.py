@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from axial_deeplab.experiments.plots import require_suffix
 from axial_deeplab.models.attention.axial import AxialAttention, along_axis
 from axial_deeplab.models.blocks.axial_block import AxialBlock
 from axial_deeplab.models.image_channels import match_channels
@@ -123,12 +124,8 @@ def attention_of_query(layer: AxialAttention, x: Tensor, position: int, line: in
         logits += scale[1] * torch.einsum("nd,ld->ln", query, _rows(layer.rel_q, distances))
     if layer.rel_k is not None:
         logits += scale[2] * torch.einsum("lnd,ld->ln", keys, _rows(layer.rel_k, distances))
-    outside = (
-        torch.zeros_like(distances, dtype=torch.bool)
-        if layer.span is None
-        else distances.abs() > layer.span // 2
-    )
-    logits = logits.masked_fill(outside[:, None], float("-inf"))
+    if layer.span is not None:
+        logits = logits.masked_fill((distances.abs() > layer.span // 2)[:, None], float("-inf"))
     if layer.activation == "sigmoid":
         return (logits if bias is None else logits + bias).sigmoid().T
     return logits.softmax(dim=0).T
@@ -149,20 +146,14 @@ def draw_attention_maps(image: NDArray[np.uint8], maps: AttentionMaps) -> Image.
 
 
 def draw_heads(image: NDArray[np.uint8], maps: AttentionMaps) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Draw the map of each head over the image: those along the height, and those along the width.
-
-    Args:
-        image: RGB (H, W, 3), uint8.
-        maps: attention maps of a pixel of it.
-    """
+    """Draw the map of each head over the image: those along the height, and those along the width."""
     y, x = maps.pixel
-    heights = [
-        _drawn(image, _band(each, maps.height_stride, x, image.shape[:2]), (y, x)) for each in maps.height
-    ]
-    widths = [
-        _drawn(image, _band(each, maps.width_stride, y, image.shape[1::-1]).T, (y, x)) for each in maps.width
-    ]
-    return heights, widths
+    heights = [_band(each, maps.height_stride, x, image.shape[:2]) for each in maps.height]
+    widths = [_band(each, maps.width_stride, y, image.shape[1::-1]).T for each in maps.width]
+    drawn_heights, drawn_widths = (
+        [draw_center_heatmap(image, heat, [maps.pixel]) for heat in heats] for heats in (heights, widths)
+    )
+    return drawn_heights, drawn_widths
 
 
 def write_attention_maps(
@@ -184,8 +175,7 @@ def write_attention_maps(
         OSError: a file cannot be written.
     """
     path = Path(output)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"output must end in .png, got {path}; give another name")
+    require_suffix(path, (".png",))
     maps = attention_maps(model, image, pixel, block)
     with atomic_path(path) as temporary:
         draw_attention_maps(image, maps).save(temporary, format="PNG")
@@ -232,7 +222,3 @@ def _band(
     half = max(stride // 2, length // 128, 1)
     band[:, max(line - half, 0) : line + half + 1] = (values / attention.max())[:, None]
     return band
-
-
-def _drawn(image: NDArray[np.uint8], heat: NDArray[np.float32], pixel: tuple[int, int]) -> Image.Image:
-    return draw_center_heatmap(image, heat, [pixel])

@@ -3,12 +3,12 @@
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from axial_deeplab.data.image_files import find_images
+from axial_deeplab.experiments.plots import names_of, require_suffix
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.util.files import atomic_path
 from axial_deeplab.visualization import legend_entries, side_by_side
@@ -46,11 +46,8 @@ def compare_networks(
     """
     if len(weights) < 2:
         raise ValueError(f"weights must be two or more to compare, got {len(weights)}; name another one")
-    names = [Path(each).stem for each in weights] if names is None else names
-    if len(names) != len(weights):
-        raise ValueError(f"names must be {len(weights)}, one for each weights, got {len(names)}; name all")
-    if Path(output).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"output must end in {', '.join(SUFFIXES)}, got {output}; give another name")
+    names = names_of(weights, names)
+    require_suffix(output, SUFFIXES)
     files = list(find_images(pictures).values())
     if len(files) > MOST_PICTURES:
         raise ValueError(f"pictures must be at most {MOST_PICTURES}, got {len(files)}; name those to compare")

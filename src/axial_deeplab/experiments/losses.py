@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.experiments.plots import panels, require_matplotlib
-from axial_deeplab.util.files import atomic_path, opened
+from axial_deeplab.experiments.plots import panels, require_matplotlib, require_suffix, save
+from axial_deeplab.util.files import opened
 
 LOSSES = {
     "train/semantic": "semantic loss",
@@ -110,13 +110,11 @@ def draw_losses(curves: Sequence[LossCurves], output: str | os.PathLike[str], *,
     require_matplotlib()
     if window < 1:
         raise ValueError(f"window must be at least 1 logged value, got {window}; 1 does not smooth")
-    if Path(output).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"output must end in .png, .pdf or .svg, got {output}; give another name")
+    require_suffix(output)
     drawing, axes = panels(list(LOSSES.values()))
     for axis, loss in zip(axes, LOSSES, strict=True):
         for each in curves:
             axis.plot(each.steps, each.smoothed(loss, window), label=each.name)
         axis.set_xlabel("step")
     axes[0].legend()
-    with atomic_path(output) as temporary:
-        drawing.savefig(temporary, dpi=150)
+    save(drawing, output)

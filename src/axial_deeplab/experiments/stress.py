@@ -10,7 +10,7 @@ from typing import Any
 
 from axial_deeplab.config.schema import DataConfig
 from axial_deeplab.evaluation.evaluate import evaluate
-from axial_deeplab.experiments.plots import panels, require_matplotlib
+from axial_deeplab.experiments.plots import names_of, panels, require_matplotlib, save
 from axial_deeplab.prediction.multi_scale import parse_scales
 from axial_deeplab.util.files import atomic_path
 
@@ -88,9 +88,7 @@ def stress_test(
     scales = parse_scales(scales)
     if not weights:
         raise ValueError("weights must be at least one, got none; name those to test")
-    names = [Path(each).stem for each in weights] if names is None else names
-    if len(names) != len(weights):
-        raise ValueError(f"names must be {len(weights)}, one for each weights, got {len(names)}; name all")
+    names = names_of(weights, names)
     qualities = []
     for each in weights:
         row = []
@@ -106,10 +104,6 @@ def stress_test(
 def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> None:
     """Write the numbers as stress.csv and draw them as stress.png, for two weights with the gain (figure 4).
 
-    Args:
-        result: what was measured.
-        output: folder; made if it is missing.
-
     Raises:
         ValueError: matplotlib is missing.
         OSError: a file cannot be written.
@@ -121,17 +115,11 @@ def write_stress_test(result: StressTest, output: str | os.PathLike[str]) -> Non
         for name, row in zip(result.names, result.qualities, strict=True):
             for scale, quality in zip(result.scales, row, strict=True):
                 writer.writerow([name, f"{scale:g}", *(f"{quality[key]:.6g}" for key in MEASURES)])
-    with atomic_path(Path(output) / "stress.png") as temporary:
-        _draw(result).savefig(temporary, dpi=150)
+    save(_draw(result), Path(output) / "stress.png")
 
 
 def magnification_axis(axis: Any, scales: Sequence[float]) -> None:
-    """Let the horizontal axis of a panel be magnifications.
-
-    Args:
-        axis: the panel.
-        scales: scales that were measured.
-    """
+    """Let the horizontal axis of a panel be magnifications."""
     axis.set_xscale("log", base=2)
     axis.set_xticks(scales, [f"{scale:g}" for scale in scales])
     axis.set_xlabel("magnification of the images")

@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from axial_deeplab.accounting.accuracies import Report
 from axial_deeplab.accounting.published import ACCURACIES, PublishedRow
-from axial_deeplab.experiments.plots import panels, require_matplotlib
-from axial_deeplab.util.files import atomic_path
+from axial_deeplab.experiments.plots import panels, require_matplotlib, require_suffix, save
 
 # What the paper draws as one line each: the beginning of the labels.
 FAMILIES = (
@@ -19,7 +17,6 @@ FAMILIES = (
     "Full Axial-Attention",
 )
 COSTS = {"parameters, millions": "params_m", "multiply-adds, billions": "madds_b"}
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def width_families() -> dict[str, list[PublishedRow]]:
@@ -58,8 +55,7 @@ def draw_widths(output: str | os.PathLike[str], reports: Sequence[Report] = ()) 
         OSError: the picture cannot be written.
     """
     require_matplotlib()
-    if Path(output).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"output must end in {', '.join(SUFFIXES)}, got {output}; give another name")
+    require_suffix(output)
     drawing, axes = panels(list(COSTS), panel_size=(5.0, 4.0))
     for axis, cost in zip(axes, COSTS.values(), strict=True):
         for family, rows in width_families().items():
@@ -71,8 +67,7 @@ def draw_widths(output: str | os.PathLike[str], reports: Sequence[Report] = ()) 
                 axis.plot(*zip(*own, strict=True), "*", **style)
         axis.set_ylabel("top-1 on ImageNet, percent")
     axes[0].legend(fontsize="x-small")
-    with atomic_path(output) as temporary:
-        drawing.savefig(temporary, dpi=150)
+    save(drawing, output)
 
 
 def _rows() -> list[PublishedRow]:

@@ -23,9 +23,6 @@ class OnnxNetwork(nn.Module):
 
     Shapes: those of the network that was exported.
 
-    Args:
-        path: the file.
-
     Attributes:
         metadata: what the file says of network, categories and post-processing.
         output_names: names of the outputs, in their order.

@@ -144,12 +144,7 @@ class ConvDecoder(nn.Module):
     inputs = ("res2", "res3", "res5")
 
     def project(self, name: str, x: Tensor) -> Tensor:
-        """Return what the decoder needs of a map of the backbone: few channels of it.
-
-        Args:
-            name: one of `inputs`.
-            x: the map.
-        """
+        """Return what the decoder needs of a map of the backbone, one of `inputs`: few channels of it."""
         layers = {"res2": self.project_res2, "res3": self.project_res3, "res5": self.context}
         projected: Tensor = layers[name](x)
         return projected

@@ -1,7 +1,7 @@
 """Batch norm of feature maps and of attention logits, on one process or synchronized over all of them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -188,6 +188,13 @@ def keep_running_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.keep_statistics = False
+
+
+def statistics_of_passes(
+    model: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return the contexts of a first pass and of its recomputation, which must not count the batch twice."""
+    return nullcontext(), keep_running_statistics(model)
 
 
 def _synchronized_copy(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> BatchNorm2d:

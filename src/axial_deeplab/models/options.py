@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from axial_deeplab.ops.axial.api import ACTIVATIONS
+from torch import Tensor
+
+from axial_deeplab.ops.axial.api import check_activation
+from axial_deeplab.ops.operands import check_odd
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,7 @@ class AxialOptions(PositionalOptions):
             check_odd("span", self.span)
         if self.max_span < 1:
             raise ValueError(f"max_span must be at least 1 position, got {self.max_span}; the paper's is 255")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {list(ACTIVATIONS)}, got {self.activation!r}; "
-                "the paper's is 'softmax'"
-            )
+        check_activation(self.activation)
 
 
 @dataclass(frozen=True)
@@ -218,11 +217,13 @@ def keyword_arguments(network: type) -> set[str]:
     return names
 
 
-def check_odd(name: str, positions: int) -> None:
-    """Refuse a reach that has no center."""
-    if positions < 1 or positions % 2 == 0:
-        better = max(positions, 0) // 2 * 2 + 1
-        raise ValueError(f"{name} must be a positive odd number of positions, got {positions}; try {better}")
+def check_map(x: Tensor, channels: int, name: str = "x") -> None:
+    """Refuse what is no batch of maps, or images, of so many channels."""
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(
+            f"{name} must be (B, {channels}, H, W), got {tuple(x.shape)}; "
+            "add the batch dimension or set in_channels"
+        )
 
 
 # What a network has unless it is told otherwise.

@@ -19,6 +19,7 @@ from axial_deeplab.models.options import (
     AxialOptions,
     DecoderOptions,
     Norm,
+    check_map,
     with_keywords,
 )
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
@@ -174,11 +175,7 @@ class PanopticDeepLab(Fusible):
 
     def _prepared(self, images: Tensor) -> Tensor:
         channels = self.pixel_mean.shape[0]
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(
-                f"images must be (B, {channels}, H, W), got {tuple(images.shape)}; "
-                "add the batch dimension or set in_channels"
-            )
+        check_map(images, channels, "images")
         size = self.padded_size(*images.shape[-2:])
         return _pad(self._normalized(images), size)
 

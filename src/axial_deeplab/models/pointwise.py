@@ -25,10 +25,6 @@ class Conv2d(nn.Conv2d):
     of all images, if the channels are last in memory: PyTorch's goes image by image, in 1.04 times the time.
 
     Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W).
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

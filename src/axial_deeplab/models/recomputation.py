@@ -79,9 +79,6 @@ def recompute_normalized(wanted: bool = True) -> AbstractContextManager[None]:
     checkpointing, offloading, `torch.func`). Maps that have recipes are the outputs of
     `models.norm.BatchNorm2d`, and those of `add`, `relu` and `ReLU` for such maps; one that is then changed
     in place has none.
-
-    Args:
-        wanted: whether to do so at all.
     """
     if (
         not wanted
@@ -100,12 +97,6 @@ def noted_batch_norm(
     """Return PyTorch's batch norm of x and note it.
 
     Shapes: x and the result (B, C, H, W); weight, bias (C,).
-
-    Args:
-        normalize: the batch norm.
-        x: its input.
-        weight: its factors.
-        bias: summand of the results.
     """
     recording = _recording()
     if recording is None:

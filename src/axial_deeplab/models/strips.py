@@ -53,11 +53,7 @@ def strips(num_rows: int, bytes_of_a_row: float, halo: int = 0) -> list[Strip]:
 
 
 class JoinedStrips:
-    """A map that strips are put into; it has its channels last in memory, as the layers want them.
-
-    Args:
-        num_rows: rows of the map.
-    """
+    """A map that strips are put into; it has its channels last in memory, as the layers want them."""
 
     def __init__(self, num_rows: int) -> None:
         self.num_rows = num_rows

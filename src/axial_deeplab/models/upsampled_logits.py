@@ -171,13 +171,10 @@ def classify(
     Two rows of the maps are kept at the full width; each row of pixels lies between two of them.
 
     Args:
-        maps: logits (C, h, w).
-        rows: see `choose`.
-        row_weights: see `choose`.
-        columns: see `choose`.
-        column_weights: see `choose`.
         index: class of each pixel (H, W), the first of equal ones; filled in place.
         log_partition: the logarithm (H, W), filled in place.
+
+    The other arguments are those of `choose`.
     """
     num_classes = maps.shape[0]
     height, width = index.shape

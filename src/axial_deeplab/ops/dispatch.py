@@ -17,11 +17,7 @@ _num_avoiding = 0
 
 @contextmanager
 def avoiding_compiled_code(avoid: bool) -> Iterator[None]:
-    """Run the references instead of compiled code, in all threads: for programs that have little to compute.
-
-    Args:
-        avoid: whether to do so.
-    """
+    """Run the references instead of compiled code, in all threads: for programs of little work."""
     global _num_avoiding
     _num_avoiding += avoid
     try:
@@ -92,11 +88,11 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def recomputed(function: Callable[..., Any], *arguments: Any) -> Any:
+def recomputed(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a function and keep nothing that is made in it: the backward pass calls it again.
 
-    `torch.func` has no such backward pass; there everything is kept.
+    `torch.func` has no such backward pass; there everything is kept. The options are PyTorch's.
     """
     if is_transformed():
         return function(*arguments)
-    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, **options)

@@ -118,6 +118,13 @@ def check_like(x: Tensor | None, q: Tensor) -> None:
         raise ValueError(f"tables, scales and biases must be floating-point, got {x.dtype}; convert them")
 
 
+def check_odd(name: str, positions: int) -> None:
+    """Refuse a reach that has no center."""
+    if positions < 1 or positions % 2 == 0:
+        better = max(positions, 0) // 2 * 2 + 1
+        raise ValueError(f"{name} must be a positive odd number of positions, got {positions}; try {better}")
+
+
 def shape_of(x: Tensor) -> tuple[int, ...]:
     """Return the shape as messages show it."""
     return tuple(x.shape)

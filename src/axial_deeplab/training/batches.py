@@ -1,13 +1,15 @@
 """The batches of a training run, for Lightning's `Trainer`."""
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import lightning
 from torch.utils.data import DataLoader, Dataset
 
+from axial_deeplab.config.schema import Config
 from axial_deeplab.data.image_warnings import ignore_in_worker
 from axial_deeplab.training.sample_stream import SampleStream, ValidationShare
+from axial_deeplab.training.task import Task
 
 
 class ValidationBatch:
@@ -21,76 +23,54 @@ class TrainingBatches(lightning.LightningDataModule):
     """Training batches that go on where the optimizer stands, and validation batches.
 
     Args:
-        train: augmented images; its keys are (epoch, index).
-        val: what the validation takes, or None.
+        task: the images of training and validation.
+        config: the settings of trainer and optimizer.
         batch_size: images that one process sees at a time.
-        val_batch_size: images that it sees at a time in the validation.
-        accumulate: batches of an optimizer step.
-        max_steps: optimizer steps of the whole training.
-        num_workers: processes that read images, for each device.
-        seed: seed of the order of the images.
-        stacked: function that makes a training batch of items; None stacks what they hold.
     """
 
-    def __init__(
-        self,
-        train: Dataset[Any],
-        val: Dataset[Any] | None,
-        *,
-        batch_size: int,
-        val_batch_size: int,
-        accumulate: int,
-        max_steps: int,
-        num_workers: int,
-        seed: int,
-        stacked: Callable[[Sequence[Any]], Any] | None = None,
-    ) -> None:
+    def __init__(self, task: Task, config: Config, batch_size: int) -> None:
         super().__init__()
-        assert isinstance(train, Sized)
-        self.train = train
-        self.val = val
+        self.task = task
+        self.settings = config.trainer
+        self.max_steps = config.optim.max_steps
         self.batch_size = batch_size
-        self.val_batch_size = val_batch_size
-        self.accumulate = accumulate
-        self.max_steps = max_steps
-        self.num_workers = num_workers
-        self.seed = seed
-        self.stacked = stacked
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the rest of the training as one pass."""
         assert self.trainer is not None
+        assert isinstance(self.task.train, Sized)
         stream = SampleStream(
-            len(self.train),
+            len(self.task.train),
             self.batch_size,
-            self.max_steps * self.accumulate,
-            seed=self.seed,
-            start=self.trainer.global_step * self.accumulate,
+            self.max_steps * self.settings.accumulate,
+            seed=self.settings.seed,
+            start=self.trainer.global_step * self.settings.accumulate,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        return self._loader(self.train, batch_sampler=stream, collate_fn=self.stacked)
+        return self._loader(self.task.train, batch_sampler=stream, collate_fn=self.task.stacked)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return the validation images of this process."""
         assert self.trainer is not None
-        if self.val is None:
+        val = self.task.val
+        if val is None:
             return []
-        assert isinstance(self.val, Sized)
+        assert isinstance(val, Sized)
         share = ValidationShare(
-            len(self.val),
-            self.val_batch_size,
+            len(val),
+            self.task.val_batch_size,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        return self._loader(self.val, batch_sampler=share, collate_fn=ValidationBatch)
+        return self._loader(val, batch_sampler=share, collate_fn=ValidationBatch)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            num_workers=self.num_workers,
+            num_workers=self.settings.num_workers,
             worker_init_fn=ignore_in_worker,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self.settings.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )

@@ -57,37 +57,28 @@ class Checkpoints(lightning.Callback):
         self._written_step = -1
         self._warned = False
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def setup(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Remove what a killed run left half-written."""
         if trainer.is_global_zero:
             remove_leftovers(self.folder)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Take the step that a resumed run starts from as written."""
         self._written_step = trainer.global_step
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Write last.ckpt where it is due and no validation follows at once."""
         step = trainer.global_step
         if step % self.interval == 0 or step == self.max_steps:
             self._write_step(trainer)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: lightning.Trainer, _: Any, exception: BaseException) -> None:
         """Write last.ckpt on SIGTERM, which Lightning raises between two batches."""
         # Several processes learn of SIGTERM at different steps, and can only write a checkpoint together.
         if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
             self._write_step(trainer)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Write best.ckpt if this score is the best so far, and last.ckpt."""
         score = float(trainer.callback_metrics[self.score])
         if math.isnan(score) and not self._warned and trainer.is_global_zero:

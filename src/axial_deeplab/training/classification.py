@@ -23,13 +23,7 @@ from axial_deeplab.training.task import Task, build_model, look_at_images, readi
 
 
 class ClassificationTraining(TrainingModule):
-    """A classification network with its loss and its validation.
-
-    Args:
-        model: the network, `axial_deeplab.create_model(...)`.
-        categories: the classes.
-        config: the settings.
-    """
+    """A classification network with its loss and its validation."""
 
     columns = ("train/loss", "train/lr", "val/top1", "val/top5")
     score = "val/top1"

@@ -28,13 +28,9 @@ class PanopticTraining(TrainingModule):
     """A panoptic network with its losses and its validation.
 
     Args:
-        model: the network, `axial_deeplab.create_model(...)`.
-        loss: the three losses.
-        targets: makes the targets of a batch, on its device.
-        evaluator: predicts and scores the validation images.
-        categories: categories of the data set.
-        config: the settings.
         channels: channels of the image files; None for RGB.
+
+    The other arguments are those of `TrainingModule`, and what its steps call.
     """
 
     columns = (

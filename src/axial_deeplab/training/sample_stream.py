@@ -1,12 +1,14 @@
 """Which images a process sees: a pure function of the seed, of the number of the step and of its rank."""
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 
 import numpy as np
 from torch.utils.data import Sampler
 
 
+@dataclass(eq=False)
 class SampleStream(Sampler[list[tuple[int, int]]]):
     """Batches of an endless stream of images that is shuffled again in each epoch, from any batch on.
 
@@ -27,26 +29,18 @@ class SampleStream(Sampler[list[tuple[int, int]]]):
         ValueError: the data set is empty.
     """
 
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        num_batches: int,
-        *,
-        seed: int,
-        start: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if num_samples < 1:
+    num_samples: int
+    batch_size: int
+    num_batches: int
+    _: KW_ONLY
+    seed: int
+    start: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 1:
             raise ValueError("num_samples must be at least 1, got 0; give a data set with images")
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.num_batches = num_batches
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world_size = world_size
 
     def __len__(self) -> int:
         # The whole training, also after a resume: Lightning counts the batches that were done before.
@@ -63,24 +57,19 @@ class SampleStream(Sampler[list[tuple[int, int]]]):
         return epoch, int(_order(self.seed, epoch, self.num_samples)[position])
 
 
+@dataclass(eq=False)
 class ValidationShare(Sampler[list[int]]):
     """The validation images of one process: over all processes each image occurs exactly once.
 
     Every process has the same number of batches, since they wait for each other at the end; where the images
-    do not suffice, its last batch is smaller or empty.
-
-    Args:
-        num_samples: images of the data set.
-        batch_size: images of a batch.
-        rank: number of this process.
-        world_size: processes.
+    do not suffice, its last batch is smaller or empty. Arguments are those of `SampleStream`.
     """
 
-    def __init__(self, num_samples: int, batch_size: int = 1, *, rank: int = 0, world_size: int = 1) -> None:
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
+    num_samples: int
+    batch_size: int = 1
+    _: KW_ONLY
+    rank: int = 0
+    world_size: int = 1
 
     def __len__(self) -> int:
         return -(-self.num_samples // (self.batch_size * self.world_size))

@@ -31,11 +31,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def make_strategy(name: str) -> str | Strategy:
-    """Return what Lightning's `Trainer` takes as strategy.
-
-    Args:
-        name: `fsdp` for `ShardedStrategy`, else as Lightning knows it.
-    """
+    """Return what Lightning's `Trainer` takes as strategy: for `fsdp` ours, else the name itself."""
     return ShardedStrategy() if name == "fsdp" else name
 
 
@@ -92,15 +88,11 @@ def _group_is_there() -> bool:
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Spread the parameters of a network over the devices of a mesh, in place.
+    """Spread the parameters of a network over the devices of a mesh of one dimension, in place.
 
     Each residual block is gathered for its computation and freed again; the rest (stem, decoders, heads)
     stays from the forward to the backward pass. Parameters stay in float32: half precision comes from
     autocast, which leaves norms and logits alone.
-
-    Args:
-        model: the network.
-        mesh: mesh of one dimension.
     """
     for backbone in [module for module in model.modules() if isinstance(module, Backbone)]:
         for name in FEATURE_NAMES:

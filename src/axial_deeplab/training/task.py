@@ -47,12 +47,7 @@ class Task:
 
 
 def build_model(config: Config, num_classes: int, **of_images: Any) -> nn.Module:
-    """Build the network of the settings.
-
-    Args:
-        config: the settings.
-        num_classes: classes of the data set.
-        of_images: arguments that the settings replace.
+    """Build the network of the settings, whose overrides count more than `of_images`.
 
     Raises:
         ValueError: its name or one of its arguments is not valid.

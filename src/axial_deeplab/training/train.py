@@ -109,7 +109,7 @@ def _train(config: Config, machines: Processes) -> Path:
         print(_summary(config, trainer, task, batch_size))
         write_text(output / "config.yaml", yaml.safe_dump(config_to_dict(config), sort_keys=False))
     with naming_full_disk(output):
-        _fit(trainer, module, _batches(config, task, batch_size), resume)
+        _fit(trainer, module, TrainingBatches(task, config, batch_size), resume)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         # The parameters of a sharded network are in several processes; its last checkpoint is whole.
@@ -124,20 +124,6 @@ def _require_same(machines: Processes, what: str, value: int, remedy: str) -> No
     values = machines.gather(value)
     if len(set(values)) > 1:
         raise ValueError(f"{what} must be the same on all machines, got {shortened(values)}; {remedy}")
-
-
-def _batches(config: Config, task: Task, batch_size: int) -> TrainingBatches:
-    return TrainingBatches(
-        task.train,
-        task.val,
-        batch_size=batch_size,
-        val_batch_size=task.val_batch_size,
-        accumulate=config.trainer.accumulate,
-        max_steps=config.optim.max_steps,
-        num_workers=config.trainer.num_workers,
-        seed=config.trainer.seed,
-        stacked=task.stacked,
-    )
 
 
 def _fit(

@@ -50,9 +50,6 @@ class NamedFiles:
 
     A backslash separates folders where no file has that name (Windows). Accents as one code point or two
     (macOS) and capitals are the same where they leave no choice.
-
-    Args:
-        folder: folder of the files.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

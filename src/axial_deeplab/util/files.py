@@ -80,10 +80,7 @@ def _refuse_special(path: str | os.PathLike[str], mode: int) -> None:
 
 @contextmanager
 def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name what is written in the block where there is no room for it: errors may name nothing, or hide why.
-
-    Args:
-        path: file or folder.
+    """Name the file or folder that is written where it has no room: errors may name nothing, or hide why.
 
     Raises:
         OSError: there is no room.
@@ -175,10 +172,6 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 @contextmanager
 def temporary_directory(parent: Path, prefix: str) -> Iterator[Path]:
     """Yield a new folder and remove it at the end, before that those of killed processes.
-
-    Args:
-        parent: folder in which it is made.
-        prefix: beginning of its name.
 
     Raises:
         OSError: the parent cannot be written.

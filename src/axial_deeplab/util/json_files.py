@@ -37,14 +37,7 @@ def _parts(value: Any) -> Iterator[str]:
 
 @contextmanager
 def text_of_items(path: Path, before: str, between: str, after: str) -> Iterator[Callable[[str], None]]:
-    """Yield what writes one more item of a text, as they come.
-
-    Args:
-        path: file to write.
-        before: text before the first item.
-        between: text between two.
-        after: text after the last.
-    """
+    """Yield what writes one more item of a text, as they come."""
     with path.open("w", encoding="utf-8") as file:
         file.write(before)
         separator = ""

@@ -10,11 +10,7 @@ EXIT_STATUS = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """The process was asked to end.
-
-    Args:
-        message: what people should know, one line.
-    """
+    """The process was asked to end."""
 
     def __init__(self, message: str = "stopped by SIGTERM") -> None:
         super().__init__(EXIT_STATUS)

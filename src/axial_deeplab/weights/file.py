@@ -294,10 +294,6 @@ def _build(source: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]
 def refuse_not_finite(source: str, state: Mapping[str, Tensor]) -> None:
     """Refuse weights with NaN or infinity.
 
-    Args:
-        source: what the message calls them.
-        state: tensors by name.
-
     Raises:
         ValueError: a tensor is not finite.
     """

@@ -129,11 +129,7 @@ def _adapted(
 ) -> Tensor | None:
     """Return a tensor of the target's shape, or None if there is no sense in adapting it.
 
-    Args:
-        name: name of the target.
-        tensor: tensor of the file.
-        target: tensor of the model.
-        image_channels: channels of images, in the file and in the model.
+    The channels of images are those in the file and in the model.
     """
     if tensor.ndim != target.ndim:
         return None

@@ -50,10 +50,6 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
 def check_metadata(source: str, metadata: Mapping[str, Any]) -> None:
     """Refuse metadata with which a network or its use would fail, run for ever or take all memory.
 
-    Args:
-        source: what the message calls the file.
-        metadata: what the file says.
-
     Raises:
         ValueError: a section is no section, a value has another type, or a number is out of its range.
     """
@@ -110,11 +106,6 @@ def _wrong(source: str, place: str, rule: str, value: object) -> ValueError:
 def arguments_of(name: str, place: str, arguments: Mapping[str, Any]) -> Iterator[None]:
     """Refuse arguments that somebody wrote for the network that is built in the block, if they break it.
 
-    Args:
-        name: name of the network.
-        place: what the message calls the arguments.
-        arguments: what the message shows.
-
     Raises:
         ValueError: they have wrong types, or make a network far beyond the largest that is published.
     """
@@ -137,10 +128,6 @@ def network_at_most(numbers: int, tensors: int) -> Iterator[None]:
     """Stop the construction of modules in the block once their parameters and buffers are more than this.
 
     A tensor is counted before it is filled, so the memory of one that is too large is never touched.
-
-    Args:
-        numbers: numbers of all tensors together.
-        tensors: how many tensors.
 
     Raises:
         ValueError: there are more.

@@ -4,28 +4,23 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from axial_deeplab.experiments.losses import LOSSES, read_losses
-from axial_deeplab.experiments.plots import panels
+from axial_deeplab.experiments.plots import panels, save
 from axial_deeplab.experiments.reproduction.networks import STRESS_SCALES, TABLES, Table
-from axial_deeplab.experiments.reproduction.results import Results, mean, spread
+from axial_deeplab.experiments.reproduction.results import Results, spread
 from axial_deeplab.experiments.stress import magnification_axis
-from axial_deeplab.util.files import atomic_path
 
 LABEL_WIDTH = 30
 LOSS_WINDOW = 10
 
 
 def picture_name(page: str | os.PathLike[str], table: str) -> str:
-    """Return the path of a table's picture, relative to the folder of the page.
-
-    Args:
-        page: the report, *.md.
-        table: name of the table.
-    """
+    """Return the path of a table's picture, relative to the folder of the page."""
     return f"images/{Path(page).stem}_{table}.png"
 
 
@@ -41,11 +36,6 @@ def caption(table: str) -> str:
 def write_pictures(results: Results, page: str | os.PathLike[str], tables: Sequence[str]) -> None:
     """Draw the tables beside the report.
 
-    Args:
-        results: results of the runs.
-        page: the report, *.md.
-        tables: names of those that are drawn.
-
     Raises:
         ValueError: matplotlib is missing, or losses cannot be understood.
         OSError: a file cannot be read or written.
@@ -58,8 +48,7 @@ def write_pictures(results: Results, page: str | os.PathLike[str], tables: Seque
             drawing = _draw_losses(table, results)
         else:
             drawing = _draw_scores(table, results)
-        with atomic_path(Path(page).parent / picture_name(page, name)) as temporary:
-            drawing.savefig(temporary, dpi=110)
+        save(drawing, Path(page).parent / picture_name(page, name), dpi=110)
 
 
 def _draw_scores(table: Table, results: Results) -> Any:
@@ -71,7 +60,7 @@ def _draw_scores(table: Table, results: Results) -> Any:
             values = results.values(key, measure)
             axis.plot(values, [row] * len(values), "o", color=f"C{row}", alpha=0.6)
             if values:
-                axis.plot([mean(values)], [row], "|", color=f"C{row}", markersize=22, markeredgewidth=2)
+                axis.plot([fmean(values)], [row], "|", color=f"C{row}", markersize=22, markeredgewidth=2)
         axis.set_yticks(range(len(rows)), rows if axis is axes[0] else [""] * len(rows))
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlabel("percent")
@@ -89,7 +78,7 @@ def _draw_stress(table: Table, results: Results) -> Any:
         }
         axis.errorbar(
             list(by_scale),
-            [mean(values) for values in by_scale.values()],
+            [fmean(values) for values in by_scale.values()],
             [spread(values) or 0.0 for values in by_scale.values()],
             marker="o",
             capsize=3,

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,6 @@ class Results:
 def read_results(output: Path, seeds: Sequence[int]) -> Results:
     """Read the finished runs of some seeds.
 
-    Args:
-        output: folder of the runs.
-        seeds: those that count.
-
     Raises:
         OSError: a file cannot be read.
     """
@@ -80,11 +76,6 @@ def _ratios(losses: dict[str, float]) -> dict[str, float]:
     return {
         f"offset / {other} loss": offset / losses[f"{other} loss"] for other in LOSSES if other != "offset"
     }
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the arithmetic mean."""
-    return statistics.fmean(values)
 
 
 def spread(values: Sequence[float]) -> float | None:

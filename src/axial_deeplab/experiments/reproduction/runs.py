@@ -213,9 +213,7 @@ def _write_json(path: Path, content: Any) -> None:
 def _cpu_clock(path: Path, interval: float = 5.0) -> Iterator[Callable[[], float]]:
     """Keep in a file how many CPU seconds all the processes of a run have taken, killed ones, too.
 
-    Args:
-        path: the file.
-        interval: seconds between two writings.
+    It is written every `interval` seconds.
     """
     before = float(path.read_text()) if path.exists() else 0.0
     start = time.process_time()

@@ -1,18 +1,14 @@
 """Which runs there are to do, in which order, and by which of several processes."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from axial_deeplab.experiments.reproduction.networks import NETWORKS, STRESSED, TABLES, Network
 from axial_deeplab.experiments.reproduction.runs import RUN, STRESS, Reproduction
-
-try:
-    import fcntl
-except ImportError:  # Windows: one process at a time
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 
@@ -41,12 +37,7 @@ class Job:
 
 
 def jobs(tables: Sequence[str], seeds: Sequence[int]) -> list[Job]:
-    """Return what tables need, each once: all of the first seed before the second, and so on.
-
-    Args:
-        tables: names of `TABLES`.
-        seeds: seeds of the runs.
-    """
+    """Return what tables need, each once: all of the first seed before the second, and so on."""
     keys = {key for table in tables for key in TABLES[table].networks}
     networks = [network for network in NETWORKS.values() if network.key in keys]
     stressed = STRESSED if "stress" in tables else ()
@@ -65,13 +56,9 @@ def do_jobs(
     report: Callable[[str], None],
     after_each: Callable[[], None],
 ) -> None:
-    """Do all jobs that are not done and that no other process is at.
+    """Do all jobs, in their order, that are not done and that no other process is at.
 
-    Args:
-        wanted: the jobs, in this order.
-        reproduction: where and how.
-        report: function that is told of each job before it starts.
-        after_each: called when a job is done.
+    `report` is told of each before it starts, `after_each` is called when one is done.
 
     Raises:
         ValueError: a folder has a run of other settings.
@@ -96,21 +83,16 @@ def do_jobs(
 
 @contextmanager
 def _lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock file while the context lasts; the system frees it when a process is killed.
+    """Hold a lock file while the context lasts; yield whether it was free, for which one may wait.
 
-    Args:
-        path: the file.
-        wait: whether to wait until it is free; otherwise yield at once whether it was.
+    The system frees it when a process is killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = FileLock(path, mode=0o666)
     try:
-        free = True
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                free = False
-        yield free
-    finally:
-        os.close(handle)
+        held = lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    with held:
+        yield True

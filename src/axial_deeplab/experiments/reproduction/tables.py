@@ -4,20 +4,17 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from axial_deeplab.experiments.reproduction.equal_madds import STEM_WIDTH
 from axial_deeplab.experiments.reproduction.networks import NETWORKS, TABLES, Table
-from axial_deeplab.experiments.reproduction.results import Results, mean, spread
+from axial_deeplab.experiments.reproduction.results import Results, spread
 from axial_deeplab.util.files import write_text
 
 
 def write_tables(results: Results, output: Path) -> None:
     """Write each table of which there is a run as TABLE.md and TABLE.csv.
-
-    Args:
-        results: results of the runs.
-        output: folder.
 
     Raises:
         OSError: a file cannot be written.
@@ -55,7 +52,7 @@ def comma_separated(table: Table, results: Results) -> str:
             values = results.values(key, measure)
             deviation = spread(values)
             numbers += [
-                f"{mean(values):.6g}" if values else "",
+                f"{fmean(values):.6g}" if values else "",
                 "" if deviation is None else f"{deviation:.6g}",
                 len(values),
             ]
@@ -106,7 +103,7 @@ def _mean_and_spread(values: list[float], measure: str) -> str:
         return "-"
     form = ".3g" if "loss" in measure else ".1f"
     deviation = spread(values)
-    return f"{mean(values):{form}}" + ("" if deviation is None else f" ± {deviation:{form}}")
+    return f"{fmean(values):{form}}" + ("" if deviation is None else f" ± {deviation:{form}}")
 
 
 def _steps(run: Mapping[str, Any]) -> int:
@@ -114,4 +111,4 @@ def _steps(run: Mapping[str, Any]) -> int:
 
 
 def _cpu_minutes(key: str, results: Results) -> float:
-    return mean(run["cpu_seconds"] for run in results.runs[key].values()) / 60
+    return fmean(run["cpu_seconds"] for run in results.runs[key].values()) / 60

@@ -10,13 +10,12 @@ from axial_deeplab._moved import contents_moved
 from axial_deeplab.models.attention.base import (
     Attention,
     FusedAttention,
-    check_map,
     check_multiple,
     merge_heads,
     subsample,
 )
 from axial_deeplab.models.folding.fold import fold_layers
-from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
+from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, check_map, with_keywords
 from axial_deeplab.ops.axial.api import axial_attention, axial_attention_sum
 from axial_deeplab.ops.axial.statistics import count_logits, logit_moments
 from axial_deeplab.ops.dispatch import is_transformed
@@ -136,11 +135,7 @@ class AxialAttention(Attention):
 
 
 class FusedAxialAttention(FusedAttention):
-    """An `AxialAttention` for inference, see `FusedAttention`.
-
-    Args:
-        layer: taken over as it is now.
-    """
+    """An `AxialAttention` for inference, see `FusedAttention`."""
 
     def __init__(self, layer: AxialAttention) -> None:
         super().__init__(layer, hands_on=layer.activation == "softmax")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from axial_deeplab.models.folding.fold import can_fold, folded_convolution, scale_and_shift
 from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
-from axial_deeplab.models.options import AttentionOptions, Norm
+from axial_deeplab.models.options import AttentionOptions, Norm, check_map
 from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.recomputation import add
 
@@ -310,15 +310,6 @@ def check_multiple(name: str, channels: int, unit: int, num_heads: int) -> None:
         better = max(round(channels / unit), 1) * unit
         raise ValueError(
             f"{name} must be a multiple of {unit} for {num_heads} heads, got {channels}; try {better}"
-        )
-
-
-def check_map(x: Tensor, channels: int) -> None:
-    """Refuse what is no batch of maps of so many channels."""
-    if x.ndim != 4 or x.shape[1] != channels:
-        raise ValueError(
-            f"x must be (B, {channels}, H, W), got {tuple(x.shape)}; "
-            "add the batch dimension or set in_channels"
         )
 
 

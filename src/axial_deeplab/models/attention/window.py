@@ -151,11 +151,7 @@ class LocalAttention2d(Attention):
 
 
 class FusedLocalAttention2d(FusedAttention):
-    """A `LocalAttention2d` for inference, see `FusedAttention`; the positional norm is in the table r^v.
-
-    Args:
-        layer: taken over as it is now.
-    """
+    """A `LocalAttention2d` for inference, see `FusedAttention`; the positional norm is in the table r^v."""
 
     rel_q: Tensor | None
     rel_k: Tensor | None

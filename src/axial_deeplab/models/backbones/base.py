@@ -1,18 +1,17 @@
 """What every backbone promises: maps res2 to res5, and a classifier unless only the maps are wanted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.folding.fold import Fusible
-from axial_deeplab.models.norm import keep_running_statistics
-from axial_deeplab.models.options import BackboneOptions
+from axial_deeplab.models.norm import statistics_of_passes
+from axial_deeplab.models.options import BackboneOptions, check_map
 from axial_deeplab.models.strips import run_convolutions
-from axial_deeplab.ops.dispatch import is_transformed
+from axial_deeplab.ops.dispatch import recomputed
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
 STAGE_STRIDES = {32: (1, 2, 2, 2), 16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
@@ -126,11 +125,7 @@ class Backbone(Fusible):
         Raises:
             ValueError: see `forward_features`.
         """
-        if images.ndim != 4 or images.shape[1] != self.in_channels:
-            raise ValueError(
-                f"images must be (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
-                "add the batch dimension or set in_channels"
-            )
+        check_map(images, self.in_channels, "images")
         x = run_convolutions(self.stem, images)
         del images  # Nobody else may need them any more.
         for name in FEATURE_NAMES:
@@ -146,12 +141,6 @@ class Backbone(Fusible):
         return self.classifier(last.mean(dim=(2, 3)))
 
     def _run(self, block: nn.Module, x: Any) -> Any:
-        if not (self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed()):
-            return block(x)
-        return checkpoint(
-            block,
-            x,
-            use_reentrant=False,
-            preserve_rng_state=False,
-            context_fn=lambda: (nullcontext(), keep_running_statistics(block)),
-        )
+        if self.checkpoint and self.training and torch.is_grad_enabled():
+            return recomputed(block, x, context_fn=partial(statistics_of_passes, block))
+        return block(x)

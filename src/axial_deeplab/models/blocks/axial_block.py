@@ -1,24 +1,22 @@
 """The residual block that is made of two axial-attention layers."""
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from axial_deeplab.models.attention.axial import AxialAttention
-from axial_deeplab.models.attention.base import check_map, check_stride_mode, subsample
+from axial_deeplab.models.attention.base import check_stride_mode, subsample
 from axial_deeplab.models.blocks.convolutions import ConvNorm
 from axial_deeplab.models.blocks.squeeze_excite import SqueezeExcite
 from axial_deeplab.models.folding.fold import fold_layers
 from axial_deeplab.models.folding.packed_axial_block import FusedAxialBlock
-from axial_deeplab.models.norm import keep_running_statistics
-from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, with_keywords
+from axial_deeplab.models.norm import statistics_of_passes
+from axial_deeplab.models.options import AXIAL, NORM, AxialOptions, Norm, check_map, with_keywords
 from axial_deeplab.models.recomputation import recompute_normalized, relu
-from axial_deeplab.ops.dispatch import is_transformed
+from axial_deeplab.ops.dispatch import recomputed
 
 
 class AxialBlock(nn.Module):
@@ -101,14 +99,8 @@ class AxialBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.in_channels)
-        if self.checkpoint and self.training and torch.is_grad_enabled() and not is_transformed():
-            y: Tensor = checkpoint(
-                self._forward,
-                x,
-                use_reentrant=False,
-                preserve_rng_state=False,
-                context_fn=self._recomputation,
-            )
+        if self.checkpoint and self.training and torch.is_grad_enabled():
+            y: Tensor = recomputed(self._forward, x, context_fn=partial(statistics_of_passes, self))
             return y
         with recompute_normalized(self.recompute):
             return self._forward(x)
@@ -129,7 +121,3 @@ class AxialBlock(nn.Module):
     def fused(self) -> FusedAxialBlock:
         """Return the block for inference, all its norms folded away."""
         return FusedAxialBlock(fold_layers(self))
-
-    def _recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return the contexts of the first pass and of the second, which must not count the batch twice."""
-        return nullcontext(), keep_running_statistics(self)

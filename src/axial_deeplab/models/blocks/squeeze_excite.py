@@ -12,9 +12,6 @@ class SqueezeExcite(nn.Module):
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
 
-    Args:
-        channels: C.
-
     Source: CenterMask (Lee and Park 2020), which has one layer where Hu et al. 2018 have two; the hard
     sigmoid of MobileNetV3.
     """

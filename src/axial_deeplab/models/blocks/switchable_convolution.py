@@ -18,9 +18,6 @@ class GlobalContext(nn.Module):
     """Add a linear function of all channels' means to each position.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
-
-    Args:
-        channels: C.
     """
 
     def __init__(self, channels: int) -> None:

@@ -7,7 +7,7 @@ from axial_deeplab.ops.axial import cpu as numba_cpu
 from axial_deeplab.ops.axial import exportable, reference
 from axial_deeplab.ops.axial import gpu as triton_gpu
 from axial_deeplab.ops.dispatch import Implementation, choose, verdicts
-from axial_deeplab.ops.operands import Operands, check_like, shape_of
+from axial_deeplab.ops.operands import Operands, check_like, check_odd, shape_of
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -144,6 +144,14 @@ def explain(
     return verdicts(IMPLEMENTATIONS, operands)
 
 
+def check_activation(activation: str) -> None:
+    """Refuse what is none of `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}; the paper's is 'softmax'"
+        )
+
+
 def _check(operands: Operands) -> None:
     q, k, v = operands.images
     if q.dim() != 5:
@@ -175,14 +183,9 @@ def _check(operands: Operands) -> None:
         rows = table.shape[0]
     operands.check_scale()
     span, activation, logit_bias = operands.span, operands.activation, operands.logit_bias
-    if span is not None and (span < 1 or span % 2 == 0):
-        raise ValueError(
-            f"span must be a positive odd number of positions, got {span}; try {max(span, 0) // 2 * 2 + 1}"
-        )
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {list(ACTIVATIONS)}, got {activation!r}; the paper's is 'softmax'"
-        )
+    if span is not None:
+        check_odd("span", span)
+    check_activation(activation)
     if logit_bias is not None and activation == "softmax":
         raise ValueError(
             "logit_bias must be None for a softmax, got a tensor; a softmax ignores shifts, leave it out"

@@ -46,16 +46,12 @@ class PreparedAttention:
         (`heads_last`) -> (B, H', W', V N) likewise; the attended axis has ceil(size / stride) positions.
 
     Args:
-        rel_q: see `axial_attention`, as are the following.
-        rel_k: see there.
-        rel_v: see there.
-        logit_scale: see there.
-        positional_scale: see `axial_attention_sum`.
         axis: "height" or "width".
         head_dim: D.
-        span: see `axial_attention`.
         stride: every stride-th position of the axis has an output; the others are not computed.
         relu: whether ReLU follows.
+
+    The other arguments are those of `axial_attention_sum`.
     """
 
     def __init__(

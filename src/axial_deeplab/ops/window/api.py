@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from axial_deeplab.ops.dispatch import Implementation, choose, verdicts
-from axial_deeplab.ops.operands import Operands, shape_of
+from axial_deeplab.ops.operands import Operands, check_odd, shape_of
 from axial_deeplab.ops.window import cpu, reference
 
 # In the order in which "auto" asks them; the reference never refuses.
@@ -95,9 +95,7 @@ def _check(operands: Operands) -> None:
     operands.check_types()
     side, rows_per_chunk = operands.span, operands.rows_per_chunk
     assert side is not None
-    if side < 1 or side % 2 == 0:
-        better = max(side, 0) // 2 * 2 + 1
-        raise ValueError(f"kernel_size must be a positive odd number of positions, got {side}; try {better}")
+    check_odd("kernel_size", side)
     for name, table, channels in zip(("rel_q", "rel_k", "rel_v"), operands.tables, (q, k, v), strict=True):
         wanted = (q.shape[3], side**2, channels.shape[4])
         if table is not None and table.shape != wanted:

@@ -302,12 +302,6 @@ def fill(
 ) -> tuple[int, tuple[str, ...]]:
     """Copy the tensors of a source into a network.
 
-    Args:
-        network: filled in place.
-        source: where they are.
-        names: which tensor of the source is which of the network.
-        progress: show a progress bar.
-
     Returns:
         How many of the network's tensors were filled, and the names of those that the source lacks.
 

@@ -120,10 +120,6 @@ def without_influence(model: nn.Module, name: str) -> bool:
 
     Such are the biases of the norms of attention logits, which a softmax ignores, the stacked decoder of a
     backbone of which only the maps before it are used, and whatever is not the encoder's of a backbone alone.
-
-    Args:
-        model: the network, as for `deeplab2_names`.
-        name: name of the variable.
     """
     if name.endswith("/_batch_norm_similarity/beta"):
         return True

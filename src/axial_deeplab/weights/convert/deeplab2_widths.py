@@ -34,12 +34,7 @@ BLOCK = re.compile(r"encoder/_stage([2-5])/_block(\d+)/")
 
 
 def deeplab2_widths(arguments: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Return those arguments of a network that the names and shapes of variables tell to differ.
-
-    Args:
-        arguments: arguments of `create_model`, as far as they are known.
-        shapes: shapes of the variables of a checkpoint by name.
-    """
+    """Return those arguments of a network that the names and shapes of variables tell to differ."""
     switches = _switches(shapes, find_entry(arguments["name"]).options)
     with torch.device("meta"):
         network = create_model(**{**switches, **arguments})

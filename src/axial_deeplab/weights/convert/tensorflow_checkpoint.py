@@ -245,9 +245,6 @@ def _broken(path: Path, reason: object) -> ValueError:
 def read_table(content: bytes) -> dict[bytes, bytes]:
     """Return the entries of a table, in rising order of their keys.
 
-    Args:
-        content: the whole file.
-
     Raises:
         BrokenFileError: it is not such a table, it was truncated, or a checksum is wrong.
     """
