@@ -4,7 +4,7 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
 
 from axial_deeplab.data.convert.archives import is_archive, unpack
 from axial_deeplab.data.convert.kinds import (
@@ -31,10 +31,27 @@ from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
 
-# What each has: TITLE, recognize(source) and read(source, options); those told by their first maps also
-# misfit(source), what is wrong with these. The first that recognizes a source reads
-# it.
-KINDS: dict[str, ModuleType] = {
+
+class Kind(Protocol):
+    """A file of `kinds/`; those told by their first maps also have `misfit`, what is wrong with these."""
+
+    TITLE: str
+
+    def recognize(self, source: Path) -> bool:
+        """Tell whether a file or folder is of this kind."""
+
+    def read(self, source: Path, options: ReadOptions) -> ToConvert:
+        """Read a source that was recognized.
+
+        Raises:
+            ValueError: a file is damaged or has what it must not have, the message names it and the place; or
+                an option has no effect.
+            OSError: a picture or another file is missing.
+        """
+
+
+# The first that recognizes a source reads it.
+KINDS: dict[str, Kind] = {
     "labelme": labelme,
     "via": via,
     "cvat": cvat,
@@ -108,7 +125,8 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
             if other
             else "nothing of it; correct the path"
         )
-        if source.is_dir() and hasattr(KINDS[kind], "misfit") and (wrong := KINDS[kind].misfit(source)):
+        misfit = getattr(KINDS[kind], "misfit", None)
+        if source.is_dir() and misfit and (wrong := misfit(source)):
             what = f"{wrong}; {what}" if other else wrong
         raise ValueError(f"{source} must be {KINDS[kind].TITLE}, got no such files: {what}")
     images, categories = KINDS[kind].read(source, options)

@@ -30,12 +30,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a folder of pictures with their maps and JSON files, and its subfolders.
-
-    Raises:
-        ValueError: a file is damaged or names no class of a map; the message names it.
-        OSError: a picture or a JSON is missing.
-    """
+    """Read a folder of pictures with their maps and JSON files, and its subfolders."""
     maps = _maps(source)
     names: dict[int, str] = {}
     for path in maps:

@@ -47,12 +47,7 @@ def misfit(source: Path) -> str | None:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a folder of bit masks.
-
-    Raises:
-        ValueError: a map is damaged or has other classes, or an option has no effect.
-        OSError: a picture is missing.
-    """
+    """Read a folder of bit masks."""
     options.refuse(TITLE, "thing", "stuff", "things", "attribute")
     maps = _maps(source)
     photos = Photos(options.images or source, exclude=("bitmasks",))

@@ -26,12 +26,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a JSON, or a folder with one for each part.
-
-    Raises:
-        ValueError: a file is damaged, the message names it and the annotation.
-        OSError: a picture is missing.
-    """
+    """Read a JSON, or a folder with one for each part."""
     if options.categories is not None:
         raise ValueError("--categories must not be given for COCO, whose JSON has them; leave it out")
     photos = Photos(options.images or folder_of(source))

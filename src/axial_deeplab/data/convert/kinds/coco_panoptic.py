@@ -19,12 +19,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read the data sets in a folder; several stay apart, under their names.
-
-    Raises:
-        ValueError: the data is damaged, or an option is given that it has no use for.
-        OSError: a file is missing.
-    """
+    """Read the data sets in a folder; several stay apart, under their names."""
     options.refuse(TITLE, "images", "categories", "thing", "background", "attribute")
     found = find_datasets(source)
     images: list[UnwrittenImage] = []

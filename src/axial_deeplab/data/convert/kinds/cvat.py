@@ -32,12 +32,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read annotations.xml, or a folder with it.
-
-    Raises:
-        ValueError: the file is damaged, the message names it and the shape.
-        OSError: a picture is missing.
-    """
+    """Read annotations.xml, or a folder with it."""
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     images, names = [], []
     for path in _files(source):

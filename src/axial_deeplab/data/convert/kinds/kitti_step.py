@@ -47,12 +47,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read panoptic_maps, or the folder that has it.
-
-    Raises:
-        ValueError: a map is damaged, or has other classes or things, or an option has no effect.
-        OSError: a picture is missing.
-    """
+    """Read panoptic_maps, or the folder that has it."""
     # What is void (255) was not labeled, so that it is no background.
     options.refuse(TITLE, "background", "thing", "stuff", "things", "attribute")
     root = _root(source)

@@ -38,12 +38,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a folder of pictures and maps.
-
-    Raises:
-        ValueError: a map is damaged, or a picture has several; the message names them.
-        OSError: a picture is missing.
-    """
+    """Read a folder of pictures and maps."""
     thing = options.thing_or_object
     photos = Photos(options.images or folder_of(source), exclude=("masks",), endings=_OTHERS)
     with told_together():

@@ -36,12 +36,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a file or a folder of files.
-
-    Raises:
-        ValueError: a file is damaged, the message names it and the shape.
-        OSError: a picture is missing.
-    """
+    """Read a file or a folder of files."""
     root = options.images or folder_of(source)
     photos, left_out = Photos(root), LeftOut(source)
     inside = None if options.scratch is None else Path(tempfile.mkdtemp(dir=options.scratch))

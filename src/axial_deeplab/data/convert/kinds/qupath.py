@@ -36,12 +36,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a file or a folder of files, each under the name of its picture.
-
-    Raises:
-        ValueError: a file is damaged, the message names it and the object.
-        OSError: a picture is missing.
-    """
+    """Read a file or a folder of files, each under the name of its picture."""
     if packed := _packed(source):
         raise ValueError(f"{packed[0]} must be unpacked, got a .gz; unpack it (gunzip), or export it without")
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)

@@ -47,12 +47,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read the folder of a project.
-
-    Raises:
-        ValueError: a file is damaged, the message names it and the object.
-        OSError: a picture is missing.
-    """
+    """Read the folder of a project."""
     photos, left_out = Photos(options.images or folder_of(source), exclude=("ann",)), LeftOut(source)
     meta = source / "meta.json"
     classes = list_of(load_json(meta), "classes", meta)

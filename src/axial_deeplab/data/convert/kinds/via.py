@@ -48,12 +48,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a project or an export, or a folder with one.
-
-    Raises:
-        ValueError: the file is damaged, the message names it and the region.
-        OSError: a picture is missing.
-    """
+    """Read a project or an export, or a folder with one."""
     photos, left_out = Photos(options.images or folder_of(source)), LeftOut(source)
     images = []
     for path in files_of(source, ".json", ".csv"):

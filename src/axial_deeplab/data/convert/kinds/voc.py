@@ -52,12 +52,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a folder with SegmentationClass, or one that has such a folder.
-
-    Raises:
-        ValueError: a map is damaged or has a color of no class, the message names it.
-        OSError: a picture is missing.
-    """
+    """Read a folder with SegmentationClass, or one that has such a folder."""
     root = _root(source)
     assert root is not None
     classes = _classes(root)

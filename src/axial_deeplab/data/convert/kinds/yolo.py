@@ -43,12 +43,7 @@ def recognize(source: Path) -> bool:
 
 
 def read(source: Path, options: ReadOptions) -> ToConvert:
-    """Read a folder with `images` and `labels`, or its YAML file.
-
-    Raises:
-        ValueError: a file is damaged, the message names it and the line.
-        OSError: a picture is missing.
-    """
+    """Read a folder with `images` and `labels`, or its YAML file."""
     folder = folder_of(source)
     names = _names(source, folder)
     warn_of_repeated(names.values(), source)
