@@ -118,7 +118,7 @@ def test_the_page_says_what_the_numbers_say() -> None:
     seeds = {"axial_deeplab": [30.0, 32.0, 31.0], "resnet": [20.0, 22.0, 21.0], "span_5": [31.0, 31.1, 31.2]}
     text = page(results(**seeds), "page.md", list(TABLES), SCENES_RECIPE)
     words = " ".join(text.split())
-    assert "`axial-deeplab experiment reproduce all --page page.md` trains the networks" in words
+    assert "`axial-deeplab experiment reproduce all --output . --page page.md` trains the networks" in words
     assert "Here are 9 of 54 runs: 18 networks, seeds 0, 1, 2." in words
     assert "Each run is 10 steps of 4 crops from random weights, on 1,000 of the built-in scenes" in words
     without_aspp = "Axial-DeepLab is better than Panoptic-DeepLab without ASPP"
@@ -139,7 +139,10 @@ def test_a_page_of_one_table_on_other_data() -> None:
         run["scenes_version"] = None
     text = page(found, "page.md", ["networks"], "mine.yaml")
     words = " ".join(text.split())
-    assert "`axial-deeplab experiment reproduce networks --config mine.yaml --page page.md` trains" in words
+    assert (
+        "`axial-deeplab experiment reproduce networks --config mine.yaml --output . --page page.md` trains"
+        in words
+    )
     assert "Here are 6 of 18 runs: 6 networks" in words
     assert "on 1,000 images: " in words
     assert "All share `mine.yaml`, which names the data." in words
@@ -149,5 +152,5 @@ def test_a_page_of_one_table_on_other_data() -> None:
     assert text.count("\n## ") == 2
     assert "span 5" not in text
     text = page(found, "page.md", ["networks", "losses"], "mine.yaml")
-    assert "reproduce networks losses --config mine.yaml --page page.md`" in " ".join(text.split())
+    assert "reproduce networks losses --config mine.yaml --output . --page page.md`" in " ".join(text.split())
     assert text.count("\n## ") == 3

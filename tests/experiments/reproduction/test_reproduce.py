@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def test_a_table_is_trained_measured_and_reported(
     text = page.read_text()
     assert "Here are 2 of 2 runs" in text
     assert "on 3 of the built-in scenes" in text
+    assert f"--output {output} --page {page}" in " ".join(text.split())
     assert (output / "spans.md").read_text() in text
 
     # What is done stays as it is; what another table needs of it is only added.
@@ -111,9 +113,16 @@ def test_a_table_is_trained_measured_and_reported(
     assert float(first["mIoU mean"]) == pytest.approx(sum(values) / 2, rel=1e-5)
     assert float(first["mIoU spread"]) == pytest.approx(abs(values[0] - values[1]) / 2**0.5, rel=1e-4)
 
-    # Another recipe must not be mixed in.
+    # Another recipe must not be mixed in, nor a run on other images; run.json alone tells.
+    for path in (output / "axial_deeplab" / "seed0").iterdir():
+        if path.name != "run.json":
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     assert main(words("spans", output, recipe, "--steps", 3)) == 2
     assert "optim.max_steps must be 2 as in" in capsys.readouterr().err
+    shutil.rmtree(output / "scenes" / "test")
+    write_scenes(output / "scenes" / "test", 2, 1, height=32, width=48, progress_bar=False)
+    assert main(words("spans", output, recipe)) == 2
+    assert "number of images held out must be 3 as in" in capsys.readouterr().err
 
 
 KILLED = """

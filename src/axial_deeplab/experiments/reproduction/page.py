@@ -56,7 +56,8 @@ def page(results: Results, path: str, tables: Sequence[str], recipe: str) -> str
     options, data = ("", "") if recipe == SCENES_RECIPE else (f" --config {recipe}", f": {Path(recipe).stem}")
     what = "all" if len(tables) == len(TABLES) else " ".join(tables)
     introduction = _introduction(results, len(keys), recipe)
-    command = f"`axial-deeplab experiment reproduce {what}{options} --page {path}`"
+    folder = results.folder.as_posix()
+    command = f"`axial-deeplab experiment reproduce {what}{options} --output {folder} --page {path}`"
     found = [finding for finding in findings(results) if finding.claim.table in tables]
     parts = [
         f"# The paper's claims in small{data}\n\n{_wrapped(f'{command} {introduction[0]}')}\n\n"

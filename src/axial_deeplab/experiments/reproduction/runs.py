@@ -1,7 +1,7 @@
 """One run: a network trained with one seed by the shared recipe, then measured on images held out.
 
 A run is a folder. It goes on where it was stopped; when it is finished it has run.json, from which alone the
-tables are made.
+tables are made: that file is enough to add seeds on another machine.
 """
 
 import json
@@ -122,7 +122,7 @@ class Reproduction:
         """Train a network, or go on with it, and measure it; a finished run stays as it is.
 
         Raises:
-            ValueError: the folder has a run of other settings.
+            ValueError: the folder has a run of other settings, or one measured on more or fewer images.
             OSError: a file cannot be read or written.
         """
         # Needs an extra; pages and tables of finished runs do not.
@@ -130,10 +130,18 @@ class Reproduction:
         from axial_deeplab.training.train import train
 
         folder, config = self.folder(network, seed), self.settings(network, seed)
-        if (folder / SETTINGS).exists():
-            _require_same_settings(folder / SETTINGS, config)
         if (folder / RUN).exists():
+            record = json.loads((folder / RUN).read_text(encoding="utf-8"))
+            _require_same_settings(folder / RUN, record["settings"], config)
+            num_test_images = len(open_dataset(self.data, "val"))
+            if record["num_test_images"] != num_test_images:
+                raise ValueError(
+                    f"number of images held out must be {record['num_test_images']} as in {folder / RUN}, "
+                    f"got {num_test_images}; give another --output, or the images of that run"
+                )
             return
+        if (folder / SETTINGS).exists():
+            _require_same_settings(folder / SETTINGS, read_settings(folder / SETTINGS), config)
         with _cpu_clock(folder / CPU_SECONDS) as cpu_seconds:
             weights = train(config)
             result = evaluate(
@@ -185,8 +193,8 @@ class Reproduction:
         _write_json(folder / STRESS, {"scores": scores, "num_test_images": num_images})
 
 
-def _require_same_settings(path: Path, config: Config) -> None:
-    before, now = (_comparable(each) for each in (config_from_dict(read_settings(path)), config))
+def _require_same_settings(path: Path, settings: dict[str, Any], config: Config) -> None:
+    before, now = (_comparable(each) for each in (config_from_dict(settings), config))
     for section, settings in now.items():
         for name, value in settings.items():
             if before[section][name] != value:
