@@ -225,7 +225,7 @@ BAD = [
         '"circles"',
         "shapes[3] ('pair') shape_type must have polygon, rect",
     ),
-    ("labelme", "a.json", '"rectangle"', '"polygon"', "shapes[3] ('pair') polygon must have three or more"),
+    ("labelme", "a.json", '"rectangle"', '"polygon"', "shapes[3] ('pair') must have three or more"),
     (
         "labelme",
         "a.json",

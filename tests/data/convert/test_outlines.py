@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from axial_deeplab.data.convert.outlines import ellipse, fill, rectangle, ring
+from axial_deeplab.data.convert.outlines import ellipse, fill, polygon, rectangle, ring
 
 SQUARE = [(2, 2), (6, 2), (6, 6), (2, 6)]
 SIZE = (9, 9)
@@ -125,6 +125,17 @@ def test_points_that_are_none_are_refused(points: object) -> None:
         ValueError, match=r"^a\.json: it points must be pairs of numbers, none beyond 100000, got"
     ):
         ring(points, "a.json: it")
+
+
+def test_a_polygon_may_repeat_its_first_point() -> None:
+    closed = [*SQUARE, SQUARE[0]]
+    assert (drawn(closed) == drawn(SQUARE)).all()
+    assert polygon(closed, "cell").tolist() == [list(point) for point in closed]
+    for pair in ([(1, 1), (2, 2)], [(1, 1), (2, 2), (1, 1)]):
+        with pytest.raises(ValueError, match="cell must have three or more points, got 2; remove it"):
+            polygon(pair, "cell")
+    with pytest.raises(ValueError, match="cell must have three or more points, got 0"):
+        polygon([], "cell")
 
 
 @pytest.mark.parametrize("angle", [float("nan"), float("inf")])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.data.convert.outlines import FARTHEST
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
@@ -35,9 +36,6 @@ from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.file_names import NamedFiles
 from axial_deeplab.util.packages import require_package
 from axial_deeplab.util.text import clipped, shortened
-
-# Pixels from the image, more than any polygon can mean.
-FARTHEST = 1e5
 
 
 def coco_instances_to_convert(

@@ -48,6 +48,19 @@ def ring(points: Any, where: str) -> Ring:
     return line
 
 
+def polygon(points: Any, where: str) -> Ring:
+    """Return the points of a polygon as a closed line, whether or not it repeats the first one at its end.
+
+    Raises:
+        ValueError: as for `ring`, or there are fewer than three points.
+    """
+    line = ring(points, where)
+    number = len(line) - bool(len(line) > 1 and (line[0] == line[-1]).all())
+    if number < 3:
+        raise ValueError(f"{where} must have three or more points, got {number}; remove it")
+    return line
+
+
 def rectangle(left: float, top: float, right: float, bottom: float, turned: float = 0, *, where: str) -> Ring:
     """Return the corners of a rectangle, turned clockwise about its center by an angle in degrees.
 

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
+from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -123,10 +123,7 @@ def _outline(entry: Element, where: str) -> Ring | None:
             ]
         except ValueError:
             pairs = entry.get("points")
-        points = ring(pairs, where)
-        if len(points) < 3:
-            raise ValueError(f"{where} must have three or more points, got {len(points)}; remove it")
-        return points
+        return polygon(pairs, where)
     if entry.tag == "box":
         left, top, right, bottom = (_number(entry, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
         if right < left or bottom < top:

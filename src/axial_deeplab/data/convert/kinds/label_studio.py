@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring, turn
+from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle, turn
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -282,10 +282,7 @@ def _shape(region: Any, named: Any, where: str, options: ReadOptions, left_out: 
 
 def _outline(kind: str, value: dict[str, Any], scale: NDArray[np.float64], where: str) -> Ring:
     if kind == "polygon":
-        points = ring(field(value, "points", list, where), where)
-        if len(points) < 3:
-            raise ValueError(f"{where} must have three or more points, got {len(points)}; remove it")
-        return points * scale
+        return polygon(field(value, "points", list, where), where) * scale
     keys = ("x", "y", "width", "height") if kind == "rectangle" else ("x", "y", "radiusX", "radiusY")
     x, y, a, b = (float(field(value, key, (int, float), where)) for key in keys)
     x, a, y, b = x * scale[0], a * scale[0], y * scale[1], b * scale[1]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
+from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle, ring
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -122,8 +122,7 @@ def _shape(entry: Any, where: str, options: ReadOptions, left_out: LeftOut) -> S
 
 def _outline(kind: Any, points: Ring, where: str) -> Ring:
     if kind in ("polygon", "oriented_rectangle"):
-        _require(len(points) >= 3, where, kind, "three or more points", points)
-        return points
+        return polygon(points, where)
     _require(kind in ("rectangle", "circle"), where, "shape_type", "polygon, rectangle, circle or mask", kind)
     _require(len(points) == 2, where, kind, "two points", points)
     (x0, y0), (x1, y1) = points.tolist()

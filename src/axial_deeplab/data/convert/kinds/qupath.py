@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, ring
+from axial_deeplab.data.convert.outlines import ellipse, polygon
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -164,7 +164,7 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
     parts = [parts] if kind == "Polygon" else parts
     if not parts or not all(isinstance(part, list) and part for part in parts):
         raise ValueError(f"{where} coordinates must be lists of lines, got an empty one; correct the file")
-    rings = [tuple(_line(line, where) for line in part) for part in parts]
+    rings = [tuple(polygon(line, where) for line in part) for part in parts]
     if geometry.get("isEllipse") is True:
         corners = rings[0][0]
         center, radii = (corners.max(axis=0) + corners.min(axis=0)) / 2, np.ptp(corners, axis=0) / 2
@@ -197,12 +197,3 @@ def _class_of(feature: Any, where: str) -> str | None:
             f"{where} classification must have a text as name, got {clipped(kind)}; correct the file"
         )
     return ": ".join(names)
-
-
-def _line(points: Any, where: str) -> Ring:
-    """Return a line of a polygon, which ends where it began."""
-    line = ring(points, where)
-    number = len(line) - bool(len(line) > 1 and (line[0] == line[-1]).all())
-    if number < 3:
-        raise ValueError(f"{where} must have three or more points, got {number}; remove it")
-    return line

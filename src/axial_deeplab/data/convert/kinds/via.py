@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
+from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -255,17 +255,15 @@ def _outline(kind: str, values: dict[str, Any], where: str, left_out: LeftOut) -
     if kind == "polygon":
         if "xy" in values:
             numbers = values["xy"]
-            points = ring(list(zip(numbers[::2], numbers[1::2], strict=False)), where)
+            points = list(zip(numbers[::2], numbers[1::2], strict=False))
         else:
             x, y = (field(values, key, list, where) for key in ("all_points_x", "all_points_y"))
             if len(x) != len(y):
                 raise ValueError(
                     f"{where} must have as many x as y, got {len(x)} and {len(y)}; correct the file"
                 )
-            points = ring(list(zip(x, y, strict=True)), where)
-        if len(points) < 3:
-            raise ValueError(f"{where} polygon must have three or more points, got {len(points)}; remove it")
-        return points
+            points = list(zip(x, y, strict=True))
+        return polygon(points, where)
     if kind not in _KEYS:
         left_out.add("points and lines, which have no area,", where)
         return None
