@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.coco import ADE20K_PARTS
-from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.data.image_files import SUFFIXES, list_files, list_subfolders
 from axial_deeplab.data.mapillary import PANOPTIC_JSON
 
 
@@ -25,7 +25,7 @@ class FoundDataset(NamedTuple):
 
 def has_known_layout(folder: str | os.PathLike[str]) -> bool:
     """Tell whether a folder, or one in it, has a data set that training reads; class folders do not count."""
-    places = [Path(folder), *_subfolders(Path(folder))]
+    places = [Path(folder), *list_subfolders(Path(folder))]
     return any(True for place in places for _ in _at(place))
 
 
@@ -47,11 +47,11 @@ def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
         raise FileNotFoundError(f"{folder} must be a folder with a data set, got none; correct the path")
     found = list(_at(folder))
     if not found:
-        found = [each for child in _subfolders(folder) for each in _at(child)]
+        found = [each for child in list_subfolders(folder) for each in _at(child)]
     if not found and _has_images(folder):
         found = [_found(folder, "image_folder")]
     if not found:
-        found = [_found(child, "image_folder") for child in _subfolders(folder) if _has_images(child)]
+        found = [_found(child, "image_folder") for child in list_subfolders(folder) if _has_images(child)]
     if not found:
         raise ValueError(
             f"{folder} must have leftImg8bit (Cityscapes), config_v1.2.json (Mapillary Vistas), "
@@ -63,17 +63,19 @@ def find_datasets(folder: str | os.PathLike[str]) -> list[FoundDataset]:
 
 def _at(folder: Path) -> Iterator[FoundDataset]:
     annotations: str | None
-    for split in _subfolders(folder / "leftImg8bit"):
+    for split in list_subfolders(folder / "leftImg8bit"):
         # test has annotations, too, but they say nothing.
         kinds = () if split.name == "test" else ("gtFine", "gtCoarse")
         present = [kind for kind in kinds if (folder / kind / split.name).is_dir()]
         for annotations in present or (None,):
             yield _found(folder, "cityscapes", split=split.name, annotations=annotations)
     # Folders of annotations tell the format even without their JSON, whose absence is then refused.
-    versions = {name for split in _subfolders(folder) for name in PANOPTIC_JSON if (split / name).is_dir()}
+    versions = {
+        name for split in list_subfolders(folder) for name in PANOPTIC_JSON if (split / name).is_dir()
+    }
     configs = ("config.json", *(f"config_{version}.json" for version in PANOPTIC_JSON))
     if versions or any((folder / name).is_file() for name in configs):
-        for split in _subfolders(folder):
+        for split in list_subfolders(folder):
             if (split / "images").is_dir():
                 present = [version for version in PANOPTIC_JSON if (split / version).is_dir()]
                 for annotations in present or (None,):
@@ -94,12 +96,6 @@ def _found(folder: Path, name: str, split: str | None = None, annotations: str |
     return FoundDataset(words, DataConfig(format=name, val=val))  # type: ignore[arg-type]
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _has_images(folder: Path) -> bool:
     """Tell whether the folders in a folder have images."""
-    return any(list_files(child, SUFFIXES) for child in _subfolders(folder))
+    return any(list_files(child, SUFFIXES) for child in list_subfolders(folder))

@@ -38,6 +38,11 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
     )
 
 
+def list_subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones; none are in one that does not exist."""
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+
+
 def find_images(
     inputs: Sequence[str | os.PathLike[str]],
     *,

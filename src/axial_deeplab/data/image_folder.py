@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.data.image_files import SUFFIXES, list_files, list_subfolders
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
 from axial_deeplab.data.value_range import FULL
@@ -124,7 +124,7 @@ def _class_folders(root: Path) -> dict[str, Path]:
             f"{root} must have images inside of class folders, got {len(loose)} beside them, such as "
             f"{loose[0].name}; sort them into a folder for each class"
         )
-    folders = {path.name: path for path in _subfolders(root)}
+    folders = {path.name: path for path in list_subfolders(root)}
     if not folders:
         raise ValueError(
             f"{root} must have a folder of images for each class, got none; "
@@ -135,7 +135,7 @@ def _class_folders(root: Path) -> dict[str, Path]:
 
 def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the images of a class folder, and the files that are none."""
-    inside = _subfolders(folder)
+    inside = list_subfolders(folder)
     if inside:
         raise ValueError(
             f"{folder} must have only images, got the folder {inside[0].name}; "
@@ -147,7 +147,3 @@ def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
             f"{folder} must have images ({', '.join(SUFFIXES)}), got none; add them or remove the folder"
         )
     return images, [path for path in list_files(folder) if path.suffix.lower() not in SUFFIXES]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
