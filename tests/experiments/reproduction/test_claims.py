@@ -10,7 +10,7 @@ from axial_deeplab.experiments.reproduction import claims
 from axial_deeplab.experiments.reproduction.claims import Claim, judge, student_t
 from axial_deeplab.experiments.reproduction.networks import TABLES
 from axial_deeplab.experiments.reproduction.page import SCENES_RECIPE, page
-from axial_deeplab.experiments.reproduction.results import Results
+from axial_deeplab.experiments.reproduction.results import Results, read_results
 from axial_deeplab.experiments.reproduction.tables import comma_separated, markdown
 
 
@@ -154,3 +154,10 @@ def test_a_page_of_one_table_on_other_data() -> None:
     text = page(found, "page.md", ["networks", "losses"], "mine.yaml")
     assert "reproduce networks losses --config mine.yaml --output . --page page.md`" in " ".join(text.split())
     assert text.count("\n## ") == 3
+
+
+def test_the_published_page_has_the_numbers_of_the_published_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    published = read_results(Path("docs/experiments/camvid_runs"), range(5))
+    tables, path = ["networks", "spans", "stress"], "docs/reproduction_camvid.md"
+    assert page(published, path, tables, "reproduction/camvid") == Path(path).read_text(encoding="utf-8")
