@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from axial_deeplab.config.schema import DataConfig, SplitConfig
 from axial_deeplab.data.coco import ADE20K_PARTS
-from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.data.image_files import SUFFIXES, is_hidden, list_files
 from axial_deeplab.data.mapillary import PANOPTIC_JSON
 
 
@@ -97,7 +97,7 @@ def _found(folder: Path, name: str, split: str | None = None, annotations: str |
 def _subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
 def _has_images(folder: Path) -> bool:

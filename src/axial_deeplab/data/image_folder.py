@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.data.image_files import SUFFIXES, is_hidden, list_files
 from axial_deeplab.data.images import read_image
 from axial_deeplab.data.panoptic_dataset import check_limit
 from axial_deeplab.data.value_range import FULL
@@ -150,4 +150,4 @@ def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))

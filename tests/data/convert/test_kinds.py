@@ -1099,6 +1099,16 @@ def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.copy(FIXTURES / "imagej" / "a_RoiSet.zip", root)
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
+def test_roi_sets_that_macos_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
+        for name in ("__MACOSX/._0001.roi", "._0002.roi"):
+            archive.writestr(name, b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(found["a.png"], [("object", pixels) for _, pixels in OUTLINES])
+
+
 
 
 def test_rois_of_imagej_between_pixels_and_on_other_pages(

@@ -11,7 +11,7 @@ from axial_deeplab.data.convert.id_maps import MAP_SUFFIXES, read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
-from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files
+from axial_deeplab.data.image_files import SUFFIXES, find_images, is_hidden, list_files
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.data.tiff import has_pages
 from axial_deeplab.panoptic.categories import Categories
@@ -203,7 +203,7 @@ def _stem(name: str) -> str:
 
 def _refuse_lost_masks(masks: Path, images: Path, used: set[Path]) -> None:
     """Refuse masks that nobody would see: of no image, or of another format."""
-    for folder in sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for folder in sorted(path for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name)):
         if images.resolve().is_relative_to(folder.resolve()) or used & {folder, folder / "masks"}:
             continue
         if any(list_files(place, MAP_SUFFIXES) for place in (folder, folder / "masks")):
