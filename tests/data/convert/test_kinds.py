@@ -991,6 +991,18 @@ def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.Captur
     assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
 
 
+def test_a_byte_order_mark_does_not_hide_lines_of_yolo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (FIXTURES / "yolo/labels/train/a.txt").read_text()
+    (tmp_path / "yolo").mkdir()
+    (tmp_path / "yolo/a.txt").write_text(lines, encoding="utf-8-sig")
+    shutil.copy(FIXTURES / "yolo/images/train/a.png", tmp_path / "yolo")
+    found = segments_of(capsys, tmp_path / "yolo", output=tmp_path / "out")
+    wanted = [(f"class_{int(name == 'pair')}", pixels) for name, pixels in OUTLINES]
+    assert same(found["a.png"], wanted), [name for name, _ in found["a.png"]]
+
+
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
     shutil.copytree(root / "images/train", root / "images/val")
@@ -1347,6 +1359,14 @@ def test_frames_of_cvat_are_named_without_a_suffix(
     for number, segments in enumerate(wanted):
         name = f"images/frame_{number:06}.PNG"
         assert same(found[name], segments), [(name, pixels.astype(int)) for name, pixels in found[name]]
+
+
+def test_cvat_in_16_bits_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
+    path = root / "annotations.xml"
+    path.write_text(path.read_text("utf-8").replace("utf-8", "utf-16"), "utf-16")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if name.endswith("a.png")), OUTLINES)
 
 
 def test_z_order_of_cvat_wins_over_the_order_of_the_file(
