@@ -1099,6 +1099,16 @@ def test_a_picture_may_be_called_as_a_roi_set(tmp_path: Path, capsys: pytest.Cap
     assert {name: len(segments) for name, segments in found.items()} == {"RoiSet.png": 3, "b.png": 0}
 
 
+def test_roi_sets_that_macos_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
+        for name in ("__MACOSX/._0001.roi", "._0002.roi"):
+            archive.writestr(name, b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(found["a.png"], [("object", pixels) for _, pixels in OUTLINES])
+
+
 def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("roifile")
     root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
@@ -1111,16 +1121,6 @@ def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.copy(FIXTURES / "imagej" / "a_RoiSet.zip", root)
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert (code, "b.zip must be a ZIP file of ROIs" in printed) == (2, True)
-def test_roi_sets_that_macos_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("roifile")
-    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
-    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
-        for name in ("__MACOSX/._0001.roi", "._0002.roi"):
-            archive.writestr(name, b"\0\5\x16\7\0\2\0\0Mac OS X        ")
-    found = segments_of(capsys, root, output=tmp_path / "out")
-    assert same(found["a.png"], [("object", pixels) for _, pixels in OUTLINES])
-
-
 
 
 def test_rois_of_imagej_between_pixels_and_on_other_pages(
@@ -1400,6 +1400,35 @@ def test_crowds_of_data_sets(
     crowds = [s["area"] for s in segments if s["iscrowd"]]
     assert crowds == [int(mask(OVER).sum())]
     assert sum(s["category_id"] == number for s in segments) == 2
+
+
+@pytest.mark.parametrize("kind", ["voc", "ade20k", "stardist"])
+def test_ids_of_categories_that_are_hashes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = segments_of(capsys, FIXTURES / kind, "--background", "rest", output=tmp_path / "plain")
+    document = json.loads(next((tmp_path / "plain").rglob("panoptic.json")).read_text())
+    # The low 32 bits of all are those of the first.
+    listed = [{**entry, "id": place * 2**32 + 5} for place, entry in enumerate(document["categories"])]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (FIXTURES / kind, "--background", "rest", "--categories", tmp_path / "categories.json")
+    hashed = segments_of(capsys, *words, output=tmp_path / "hashed")
+    assert {name: [each for each, _ in found] for name, found in hashed.items()} == {
+        name: [each for each, _ in found] for name, found in plain.items()
+    }
+    assert all(same(hashed[name], plain[name]) for name in plain)
+
+
+def test_a_class_of_bdd100k_that_is_in_no_category(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One more than the last id: it must not be taken for void.
+    last = int(np.array(Image.open(FIXTURES / "bdd100k/bitmasks/a.png"))[..., 0].max())
+    listed = [{"id": n, "name": str(n), "isthing": 1} for n in range(1, last)]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (FIXTURES / "bdd100k", "--categories", tmp_path / "categories.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+    assert (code, f"must have only ids of the categories, got {last}" in printed) == (2, True)
 
 
 def test_maps_of_other_classes_are_not_taken_for_kitti_step(
