@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from axial_deeplab.data.discover import find_datasets
 from axial_deeplab.data.image_files import find_images, list_files, numbers_of_names
+from axial_deeplab.data.image_folder import ImageFolder
 from axial_deeplab.data.images import read_image
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment
@@ -35,6 +37,15 @@ def test_pictures_are_found_by_every_suffix_and_hidden_files_are_not(tmp_path: P
     assert [read_image(path).shape for path in files.values()] == [(4, 6, 3)] * len(KINDS)
     assert [path.name for path in list_files(tmp_path, [".png"])] == ["f.PNG"]
     assert list_files(tmp_path / "absent") == []
+
+
+def test_what_macos_leaves_in_archives_is_no_class_and_no_data_set(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png", "__MACOSX/a/._0.png", "__MACOSX/._a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4)).save(tmp_path / name, "PNG")
+    assert list(find_images([tmp_path])) == ["a/0.png", "b/0.png"]
+    assert ImageFolder(tmp_path).classes == ("a", "b")
+    assert [each.name for each in find_datasets(tmp_path)] == [str(tmp_path)]
 
 
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_a_label_map_beside_the_picture_is_the_only_one(tmp_path):
         (tmp_path / name).unlink()
 
 
+def test_pictures_of_one_stem_have_maps_of_their_own(tmp_path):
+    numbers, truth = cells()
+    (tmp_path / "found" / "sub").mkdir(parents=True)
+    with PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", CELLS) as writer:
+        writer.add(truth, image_file_name="sub\\a.jpg")
+        empty = from_labels(np.zeros_like(numbers), CELLS, background="back")
+        writer.add(empty, image_file_name="sub\\a.png")
+    tifffile.imwrite(tmp_path / "found" / "sub" / "a.TIF", numbers.astype(np.uint16))
+    arguments = (tmp_path / "panoptic.json", None, tmp_path / "found")
+    with pytest.raises(ValueError, match=r"must be of one picture each, got .*a.TIF for .*a.jpg and .*a.png"):
+        evaluate_labels(*arguments, background="back")
+    tifffile.imwrite(tmp_path / "found" / "sub" / "a.png.tif", np.zeros_like(numbers, np.uint16))
+    assert evaluate_labels(*arguments, background="back").all.pq == 100
+
+
 def test_any_system_on_a_data_set(tmp_path):
     numbers, _ = data_set(tmp_path)
     data = DataConfig(val=SplitConfig(root=str(tmp_path)))

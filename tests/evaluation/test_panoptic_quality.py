@@ -457,6 +457,39 @@ def test_a_true_segment_without_pixels_is_left_out_with_a_warning(case):
         assert math.isnan(evaluate(case).per_class[CAT].pq)
 
 
+def test_ids_that_another_program_gave_in_another_order_are_refused(case):
+    def swap_images(document):
+        first, second = document["images"]
+        first["file_name"], second["file_name"] = second["file_name"], first["file_name"]
+
+    edit(case / "pred.json", swap_images)
+    with pytest.raises(
+        ValueError, match=r"pred.json: images must have the ids .*, got 41 for 42.jpg, which is 42"
+    ):
+        evaluate(case)
+    edit(case / "pred.json", lambda document: document["images"].clear())  # as panopticapi's predictions
+    assert evaluate(case).things.sq == 75
+
+
+def test_categories_with_other_ids_are_refused_and_with_other_names_told(case):
+    expected = repr(evaluate(case))
+    edit(case / "pred.json", lambda document: document["categories"][0].update(name="hound"))
+    with pytest.warns(UserWarning, match=r"pred.json: 1 categories have other names .*'hound' for 'dog'"):
+        assert repr(evaluate(case)) == expected
+
+    def swap_names(document):
+        first, second, *_ = document["categories"]
+        first["name"], second["name"] = second["name"], "dog"
+
+    edit(case / "pred.json", swap_names)
+    with pytest.raises(
+        ValueError, match=r"pred.json: categories must have the ids .* got \d+ for '\w+', which is \d+ there"
+    ):
+        evaluate(case)
+    edit(case / "pred.json", lambda document: document.pop("categories"))
+    assert repr(evaluate(case)) == expected
+
+
 def test_predictions_of_further_images_are_left_out(case):
     edit(case / "gt.json", lambda document: (document["annotations"].pop(), document["images"].pop()))
     assert evaluate(case).things.tp == 1

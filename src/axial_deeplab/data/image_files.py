@@ -18,11 +18,15 @@ SUFFIXES = (
 MAX_IMAGE_ID = 2**63 - 1
 
 
+def is_hidden(name: str) -> bool:
+    """Tell whether programs hide a file or folder: by a point, or as macOS does in ZIP files."""
+    return (name.startswith(".") and name != "..") or name == "__MACOSX"
+
+
 def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive: bool = False) -> list[Path]:
     """Return the files in a folder, sorted, without those that programs hide.
 
-    A name that begins with a point is hidden: macOS leaves `._a.png` beside `a.png` in archives and on drives
-    of others, which is no image.
+    macOS leaves `._a.png` beside `a.png` on drives of others, and `__MACOSX/._a.png` in archives: no images.
 
     Args:
         folder: folder to list; none of the files is in one that does not exist.
@@ -33,14 +37,14 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
         path
         for path in folder.glob("**/*" if recursive else "*")
         if (suffixes is None or path.suffix.lower() in suffixes)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(map(is_hidden, path.relative_to(folder).parts))
         and path.is_file()
     )
 
 
 def list_subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones; none are in one that does not exist."""
-    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not is_hidden(path.name))
 
 
 def find_images(
@@ -110,7 +114,7 @@ def _warn_of_others(folder: Path, others: Sequence[Path], excluded: Path | None)
         for path in sorted(folder.rglob("*"))
         if path.is_symlink()
         and path.is_dir()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(map(is_hidden, path.relative_to(folder).parts))
         and path.resolve() != excluded
     ]
     if links:

@@ -11,6 +11,7 @@ import numpy as np
 from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
+from axial_deeplab.util.file_names import NamedFiles
 from axial_deeplab.util.text import shortened
 
 # How the files of label maps are called after a picture: by cellpose, by StarDist and others.
@@ -114,10 +115,11 @@ def from_labels(
     return _panoptic(values, found, categories)
 
 
-def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
+def find_labels(folder: str | os.PathLike[str] | NamedFiles, image_file_name: str) -> Path:
     """Find the label map of a picture, named as `LABEL_SUFFIXES` has it.
 
-    Beside maps with an ending, as `_masks`, a file of the name of the picture is the picture itself.
+    Beside maps with an ending, as `_masks`, a file of the name of the picture is the picture itself. Of a.jpg
+    and a.png, `predict --save` calls the map of the second a.png.tif.
 
     Args:
         folder: folder of the label maps.
@@ -127,13 +129,18 @@ def find_labels(folder: str | os.PathLike[str], image_file_name: str) -> Path:
         ValueError: there are several that differ.
         OSError: there is none.
     """
-    stem = (Path(folder) / image_file_name).with_suffix("")
+    files = folder if isinstance(folder, NamedFiles) else NamedFiles(folder)
+    name = image_file_name.replace("\\", "/")
+    stem = Path(name).with_suffix("")
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in LABEL_SUFFIXES]
-    found = [path for path in paths if path.is_file()]
+    whole = [Path(f"{name}{suffix}") for suffix in MAP_SUFFIXES]
+    found = [place for path in whole if (place := files.path(path.as_posix())).is_file()] or [
+        place for path in paths if (place := files.path(path.as_posix())).is_file()
+    ]
     if not found:
         raise FileNotFoundError(
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
-            f"in {stem.parent}; add it, empty if nothing is found"
+            f"in {files.folder / stem.parent}; add it, empty if nothing is found"
         )
     if found[0].stem != stem.name:
         found = [path for path in found if path.name != Path(image_file_name).name]

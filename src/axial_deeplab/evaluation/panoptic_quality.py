@@ -267,7 +267,7 @@ def evaluate_files(
     Args:
         gt_json: ground truth, with categories.
         gt_folder: its PNG files; None is the JSON's path without ".json".
-        pred_json: predictions; only its annotations are read. Images without ground truth are left out.
+        pred_json: predictions. Images without ground truth are left out.
         pred_folder: its PNG files; None as above.
         num_workers: threads; None is one a processor, at most 4. The result does not depend on it.
         all_crowds: see `PanopticQuality`.
@@ -279,7 +279,8 @@ def evaluate_files(
         something else, a warning tells.
 
     Raises:
-        ValueError: a file is broken, or a JSON and its PNG files do not fit together; the message says where.
+        ValueError: a file is broken, a JSON and its PNG files do not fit together, or the JSON files give a
+            class or a picture different ids; the message says where.
         OSError: a file is missing.
     """
     num_workers = check_num_workers(num_workers)
@@ -359,8 +360,17 @@ def evaluate_labels(
     from_labels(np.zeros((1, 1), np.int32), metric.categories, thing=thing, background=background)
 
     images = [ground_truth.images.get(entry.image_id, entry) for entry in annotations]
+    label_files = NamedFiles(labels_root)
     with told_together():
-        maps = [find_labels(labels_root, image.file_name) for image in images]
+        maps = [find_labels(label_files, image.file_name) for image in images]
+    name_of_map: dict[Path, str] = {}
+    for path, image in zip(maps, images, strict=True):
+        other = name_of_map.setdefault(path, image.file_name)
+        if other != image.file_name:
+            raise ValueError(
+                f"label maps must be of one picture each, got {path} for {other} and {image.file_name}; call "
+                f"that of the second {image.file_name}{path.suffix}"
+            )
     if background is None:
         _warn_of_stuff(ground_truth)
     InstanceReading().warn_of_pieces(maps, "number the pieces (scipy.ndimage.label) and save the maps again")
@@ -413,6 +423,7 @@ def _paired_annotations(
         raise ValueError(
             f"{ground_truth.path}: annotations must not be empty, got none; there is nothing to evaluate"
         )
+    ids = {image.file_name: image.id for image in ground_truth.images.values()}
     pairs = []
     for image_id, annotation in ground_truth.annotations.items():
         predicted_id = id_among(image_id, predictions.annotations)
@@ -420,6 +431,13 @@ def _paired_annotations(
             raise ValueError(
                 f"{predictions.path}: annotations must have every image of the ground truth, "
                 f"got none for image {image_id!r}; predict it, with empty segments_info if nothing is found"
+            )
+        image = predictions.images.get(predicted_id)
+        other_id = image_id if image is None else ids.get(image.file_name, image_id)
+        if image is not None and other_id != image_id:
+            raise ValueError(
+                f"{predictions.path}: images must have the ids of the ground truth, got {predicted_id!r} for "
+                f"{image.file_name}, which is {other_id!r} there; number them alike"
             )
         pairs.append((annotation, predictions.annotations[predicted_id]))
     return pairs

@@ -3,12 +3,12 @@
 import os
 import warnings
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axial_deeplab.panoptic.categories import Categories, warn_of_names
+from axial_deeplab.panoptic.categories import Categories, warn_of_names, whole_number
 from axial_deeplab.panoptic.json_entries import (
     ImageEntry,
     ImageId,
@@ -134,6 +134,8 @@ class PanopticJson:
                     image_entries(document, path, problems=problems)
                 raise
             warn_of_names(categories.names, path)
+        else:
+            _compare_classes(document, categories, path)
         images = image_entries(document, path, problems=problems)
         annotations: dict[ImageId, AnnotationEntry] = {}
         pieces: list[str] = []
@@ -190,6 +192,36 @@ class PanopticJson:
         """Return (height, width) in pixels as the file gives it, None where it does not."""
         image = self.images.get(image_id)
         return None if image is None else image.size
+
+
+def _compare_classes(document: Mapping[str, Any], categories: Categories, path: Path) -> None:
+    """Refuse annotations whose file has a class under another id, and warn if an id has another name.
+
+    Raises:
+        ValueError: a class has another id.
+    """
+    if not document.get("annotations"):
+        return
+    names = {category.id: category.name for category in categories}
+    ids = {name: number for number, name in names.items()}
+    others: list[str] = []
+    for entry in list_of(document, "categories", path):
+        name, number = (
+            (entry.get("name"), whole_number(entry.get("id"))) if isinstance(entry, dict) else ("", 0)
+        )
+        if isinstance(name, str) and ids.get(name, number) != number:
+            raise ValueError(
+                f"{path}: categories must have the ids of those they are compared with, got {number} for "
+                f"{name!r}, which is {ids[name]} there; number them alike"
+            )
+        if number in names and names[number] != name:
+            others.append(f"{number} is {name!r} for {names[number]!r}")
+    if others:
+        warnings.warn(
+            f"{path}: {len(others)} categories have other names than those that they are compared with "
+            f"({shortened(others, 2)}); they are taken for the same",
+            stacklevel=3,
+        )
 
 
 def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str) -> None:

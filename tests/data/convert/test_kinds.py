@@ -991,6 +991,18 @@ def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.Captur
     assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
 
 
+def test_a_byte_order_mark_does_not_hide_lines_of_yolo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (FIXTURES / "yolo/labels/train/a.txt").read_text()
+    (tmp_path / "yolo").mkdir()
+    (tmp_path / "yolo/a.txt").write_text(lines, encoding="utf-8-sig")
+    shutil.copy(FIXTURES / "yolo/images/train/a.png", tmp_path / "yolo")
+    found = segments_of(capsys, tmp_path / "yolo", output=tmp_path / "out")
+    wanted = [(f"class_{int(name == 'pair')}", pixels) for name, pixels in OUTLINES]
+    assert same(found["a.png"], wanted), [name for name, _ in found["a.png"]]
+
+
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
     shutil.copytree(root / "images/train", root / "images/val")
@@ -1085,6 +1097,16 @@ def test_a_picture_may_be_called_as_a_roi_set(tmp_path: Path, capsys: pytest.Cap
     (root / "a_RoiSet.zip").rename(root / "RoiSet.zip")
     found = segments_of(capsys, root, output=tmp_path / "out")
     assert {name: len(segments) for name, segments in found.items()} == {"RoiSet.png": 3, "b.png": 0}
+
+
+def test_roi_sets_that_macos_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("roifile")
+    root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")
+    with zipfile.ZipFile(root / "a_RoiSet.zip", "a") as archive:
+        for name in ("__MACOSX/._0001.roi", "._0002.roi"):
+            archive.writestr(name, b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(found["a.png"], [("object", pixels) for _, pixels in OUTLINES])
 
 
 def test_damaged_roi_sets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1339,6 +1361,14 @@ def test_frames_of_cvat_are_named_without_a_suffix(
         assert same(found[name], segments), [(name, pixels.astype(int)) for name, pixels in found[name]]
 
 
+def test_cvat_in_16_bits_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "cvat", tmp_path / "cvat")
+    path = root / "annotations.xml"
+    path.write_text(path.read_text("utf-8").replace("utf-8", "utf-16"), "utf-16")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if name.endswith("a.png")), OUTLINES)
+
+
 def test_z_order_of_cvat_wins_over_the_order_of_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1370,6 +1400,35 @@ def test_crowds_of_data_sets(
     crowds = [s["area"] for s in segments if s["iscrowd"]]
     assert crowds == [int(mask(OVER).sum())]
     assert sum(s["category_id"] == number for s in segments) == 2
+
+
+@pytest.mark.parametrize("kind", ["voc", "ade20k", "stardist"])
+def test_ids_of_categories_that_are_hashes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = segments_of(capsys, FIXTURES / kind, "--background", "rest", output=tmp_path / "plain")
+    document = json.loads(next((tmp_path / "plain").rglob("panoptic.json")).read_text())
+    # The low 32 bits of all are those of the first.
+    listed = [{**entry, "id": place * 2**32 + 5} for place, entry in enumerate(document["categories"])]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (FIXTURES / kind, "--background", "rest", "--categories", tmp_path / "categories.json")
+    hashed = segments_of(capsys, *words, output=tmp_path / "hashed")
+    assert {name: [each for each, _ in found] for name, found in hashed.items()} == {
+        name: [each for each, _ in found] for name, found in plain.items()
+    }
+    assert all(same(hashed[name], plain[name]) for name in plain)
+
+
+def test_a_class_of_bdd100k_that_is_in_no_category(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One more than the last id: it must not be taken for void.
+    last = int(np.array(Image.open(FIXTURES / "bdd100k/bitmasks/a.png"))[..., 0].max())
+    listed = [{"id": n, "name": str(n), "isthing": 1} for n in range(1, last)]
+    (tmp_path / "categories.json").write_text(json.dumps(listed))
+    words = (FIXTURES / "bdd100k", "--categories", tmp_path / "categories.json")
+    code, printed = convert(capsys, *words, "--output", tmp_path / "out")
+    assert (code, f"must have only ids of the categories, got {last}" in printed) == (2, True)
 
 
 def test_maps_of_other_classes_are_not_taken_for_kitti_step(

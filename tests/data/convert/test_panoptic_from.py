@@ -54,6 +54,16 @@ def test_void_label_can_be_another_or_none() -> None:
             panoptic_from_maps(semantic, instances, CATEGORIES, void_label=void_label, source="a")
 
 
+def test_ids_of_categories_of_63_bits() -> None:
+    sky, car = 5, 2**32 + 5
+    wide = Categories(
+        [Category(sky, "sky", False), Category(car, "car", True), Category(2**63 - 1, "dog", True)]
+    )
+    semantic = np.array([[sky, car, 2**63 - 1, 255]])
+    panoptic, _ = panoptic_from_maps(semantic, np.array([[0, 1, 1, 0]]), wide, source="a")
+    assert panoptic.tolist() == [[10_000, 20_001, 30_001, 0]]
+
+
 def test_maps_that_do_not_fit_are_refused() -> None:
     ids = np.array([[3, 3]])
     with pytest.raises(ValueError, match=r"a \(instances\) must be 1 x 2 pixels .* got 2 x 1"):

@@ -16,10 +16,10 @@ from axial_deeplab.data.convert.source_files import PARTS
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.panoptic.map import IntArray, Panoptic
 from axial_deeplab.panoptic.png import open_map
 
-Maps = tuple[NDArray[np.int32] | None, NDArray[np.int32]]
+Maps = tuple[IntArray | None, IntArray]
 
 
 class MappedImage(NamedTuple):

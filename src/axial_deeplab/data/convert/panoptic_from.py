@@ -25,8 +25,8 @@ from axial_deeplab.panoptic.map import (
 )
 
 Source = str | os.PathLike[str]
-# The number of no instance, where a map has nothing to say.
-OUTSIDE = -1
+# The number of no instance, where a map has nothing to say; and the id of no category, which is void.
+OUTSIDE = NO_CATEGORY = -1
 
 
 class Mask(NamedTuple):
@@ -83,24 +83,25 @@ def panoptic_from_maps(
             raise ValueError(f"instances must be given since {name} is a thing, got None; give their folder")
         instances = np.zeros_like(semantic)
     check_size(instances.shape, semantic.shape, f"{source} (instances)")
-    # Both maps in one: the numbers of instances have 32 bits.
-    joined = semantic.astype(np.int64) << 32 | instances.astype(np.int64)
-    joined[instances == OUTSIDE] = OUTSIDE
+    ids = np.array(categories.ids, np.int64)
+    train_ids = np.searchsorted(ids, semantic).clip(max=len(ids) - 1)
+    is_known = ids[train_ids] == semantic
+    odd = semantic[~is_known & (semantic != void_label) & (instances != OUTSIDE)]
+    if odd.size:
+        raise ValueError(
+            f"{source} must have only ids of the categories, got {odd.min()}; "
+            f"add the category, or give the id as void label (--void-label {odd.min()})"
+        )
+    # Both maps in one: the numbers of instances have 32 bits, ids of categories up to 63.
+    joined = train_ids.astype(np.int64) << 32 | instances.astype(np.int64)
+    joined[~is_known | (instances == OUTSIDE)] = OUTSIDE
     mapping: dict[int, int] = {}
     crowds: set[int] = set()
     next_instance = [1] * len(categories)
     for value in measure_segments(joined)[0].tolist():
         if value == OUTSIDE:
             continue
-        category_id, number = value >> 32, value & 0xFFFFFFFF
-        if not categories.has_id(category_id):
-            if category_id == void_label:
-                continue
-            raise ValueError(
-                f"{source} must have only ids of the categories, got {category_id}; "
-                f"add the category, or give the id as void label (--void-label {category_id})"
-            )
-        train_id = categories.train_id(category_id)
+        train_id, number = value >> 32, value & 0xFFFFFFFF
         if not categories[train_id].is_thing:
             mapping[value] = panoptic_id(train_id)
             continue
@@ -177,10 +178,9 @@ def _semantic_of(instances: IntArray | None, categories: Categories) -> tuple[In
             "semantic must be given unless instances are, of one thing on at most one stuff, "
             f"got None with {categories}; give the folder of the maps of categories"
         )
-    void = max(categories.ids) + 1
-    background = categories[categories.stuff_ids[0]].id if categories.stuff_ids else void
+    background = categories[categories.stuff_ids[0]].id if categories.stuff_ids else NO_CATEGORY
     thing = categories[categories.thing_ids[0]].id
-    return np.where(np.asarray(instances) > 0, thing, background), void
+    return np.where(np.asarray(instances) > 0, np.int64(thing), np.int64(background)), NO_CATEGORY
 
 
 def _numbered(train_id: int, next_instance: dict[int, int] | list[int], source: Source) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images, read_channels
+from axial_deeplab.data.convert.panoptic_from import NO_CATEGORY
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
@@ -37,10 +38,9 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         names |= _names(_json(path))
     categories = options.label_space(sorted(set(names.values())), source)
     background = options.background_of(categories)
-    void = max(categories.ids) + 1
     id_of_name = {category.name: category.id for category in categories}
     ids = {index: id_of_name[name] for index, name in names.items()}
-    ids[0] = void if background is None else categories[background].id
+    ids[0] = NO_CATEGORY if background is None else categories[background].id
     photos = Photos(options.images or source, endings=("_seg",))
     images = []
     for path in maps:
@@ -48,7 +48,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         photo = photos.find_stem(name, str(path))
         read_maps, page = partial(_read, path, ids), options.reading.page
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, page=page))
-    return maps_to_images(images, categories, void, source)
+    return maps_to_images(images, categories, NO_CATEGORY, source)
 
 
 def _maps(source: Path) -> list[Path]:
@@ -83,5 +83,5 @@ def _read(path: Path, ids: dict[int, int]) -> Maps:
             raise ValueError(
                 f"{path} must have only classes that its JSON names, got {index}; unpack it again"
             )
-    semantic = np.array([ids[index] for index in present.tolist()], np.int32)[inverse.reshape(indices.shape)]
+    semantic = np.array([ids[index] for index in present.tolist()], np.int64)[inverse.reshape(indices.shape)]
     return semantic, values[..., 2] + 1

@@ -20,6 +20,7 @@ from axial_deeplab.data.convert.pairs import (
     part_of,
     read_channels,
 )
+from axial_deeplab.data.convert.panoptic_from import NO_CATEGORY
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.image_files import list_files
@@ -54,15 +55,14 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     is_panoptic = "pan_seg" in (*source.resolve().parts, *maps[0].relative_to(source).parts)
     categories = options.with_background(options.categories or (PANOPTIC if is_panoptic else INSTANCES))
     background_id = options.background_of(categories)
-    void = max(categories.ids) + 1
-    nothing = void if background_id is None else categories[background_id].id
+    nothing = NO_CATEGORY if background_id is None else categories[background_id].id
     images = []
     for path in maps:
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
-        read_maps = partial(_read, path, nothing, void)
+        read_maps = partial(_read, path, nothing)
         part, page = part_of(path, source), options.reading.page
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
-    return maps_to_images(images, categories, void, source)
+    return maps_to_images(images, categories, NO_CATEGORY, source)
 
 
 def _maps(source: Path) -> list[Path]:
@@ -81,9 +81,9 @@ def _channels(path: Path) -> NDArray[np.int32]:
     return values
 
 
-def _read(path: Path, nothing: int, void: int) -> Maps:
+def _read(path: Path, nothing: int) -> Maps:
     category, flags, high, low = np.moveaxis(_channels(path), 2, 0)
-    semantic = np.where(category == 0, nothing, category)
-    semantic = np.where(flags & _IGNORED, void, semantic).astype(np.int32)
+    semantic = np.where(category == 0, np.int64(nothing), category)
+    semantic = np.where(flags & _IGNORED, NO_CATEGORY, semantic)
     # Instances keep their number, from 1 on so that none is a crowd by chance.
     return semantic, np.where(flags & _CROWD, 0, (high << 8 | low) + 1).astype(np.int32)

@@ -70,7 +70,7 @@ def _files(source: Path) -> list[Path]:
     found = []
     for path in files_of(source, ".xml"):
         with path.open("rb") as file:
-            start = file.read(4000)
+            start = file.read(4000).replace(b"\0", b"")  # of 16 bits a character, as some programs save it
         if b"<annotations>" in start and (b"<version>" in start or b"<image " in start):
             found.append(path)
     return found

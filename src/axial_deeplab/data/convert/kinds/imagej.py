@@ -9,7 +9,7 @@ Source:
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
 from axial_deeplab.data.convert.source_files import files_of, folder_of
 from axial_deeplab.data.convert.stacks import page_of_place, page_of_stack
+from axial_deeplab.data.image_files import is_hidden
 from axial_deeplab.util.packages import require_package
 
 TITLE = "a ROI set of ImageJ"
@@ -84,7 +85,8 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if entry.filename.lower().endswith(".roi"):
+                is_roi = entry.filename.lower().endswith(".roi")
+                if is_roi and not any(map(is_hidden, PurePosixPath(entry.filename).parts)):
                     if entry.file_size > _LARGEST:
                         raise ValueError(
                             f"{path}: {entry.filename} must have at most {_LARGEST} bytes, got "

@@ -78,4 +78,4 @@ def _channels(path: Path) -> NDArray[np.int32]:
 
 def _read(path: Path, nothing: int, void: int) -> Maps:
     semantic, instances, _ = np.moveaxis(_channels(path), 2, 0)
-    return np.where(semantic == void, nothing, semantic).astype(np.int32), instances + 1
+    return np.where(semantic == void, np.int64(nothing), semantic), instances + 1

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
+from axial_deeplab.data.convert.panoptic_from import NO_CATEGORY
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import warn_of_repeated
@@ -59,9 +60,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     photos = Photos(options.images or root, exclude=(_CLASSES, _OBJECTS))
     categories = options.label_space(classes.names[1:], source)
     background = options.background_of(categories)
-    void = max(categories.ids) + 1
     id_of_name = {category.name: category.id for category in categories}
-    ids = [void if background is None else categories[background].id]
+    ids = [NO_CATEGORY if background is None else categories[background].id]
     ids += [id_of_name[name] for name in classes.names[1:]]
     lists = {part: root / "ImageSets" / "Segmentation" / f"{part}.txt" for part in _PARTS}
     part_of = {
@@ -77,13 +77,13 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         photo = photos.find_stem(name, str(path))
         objects = root / _OBJECTS / path.relative_to(root / _CLASSES)
         read_maps = (
-            partial(_read, path, objects, classes, np.array(ids), void)
+            partial(_read, path, objects, classes, np.array(ids))
             if path in maps
             else partial(_nothing, photo, ids[0], page)
         )
         part = part_of.get(name, "")
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
-    return maps_to_images(images, categories, void, source)
+    return maps_to_images(images, categories, NO_CATEGORY, source)
 
 
 def _root(source: Path) -> Path | None:
@@ -130,7 +130,7 @@ def _classes(root: Path) -> _Classes:
     return _Classes(tuple(names), tuple(colors), path)
 
 
-def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], void: int) -> Maps:
+def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64]) -> Maps:
     indices, colors = _pixels(path)
     if classes.colors is not None or indices is None:
         palette = classes.colors or tuple(_color(index) for index in range(len(classes.names)))
@@ -153,13 +153,13 @@ def _read(path: Path, objects: Path, classes: _Classes, ids: NDArray[np.int64], 
         values = object_colors if numbers is None else numbers
         is_void |= values == (_VOID_COLOR if numbers is None else _VOID)
         instances = values.astype(np.int32)
-    semantic = np.where(is_void, void, ids[np.where(is_void, 0, indices)])
-    return semantic.astype(np.int32), np.where(is_void, 0, instances).astype(np.int32)
+    semantic = np.where(is_void, NO_CATEGORY, ids[np.where(is_void, 0, indices)])
+    return semantic, np.where(is_void, 0, instances).astype(np.int32)
 
 
 def _nothing(photo: Path, background: int, page: int | None) -> Maps:
     shape = picture_size(photo, page=page)
-    return np.full(shape, background, np.int32), np.zeros(shape, np.int32)
+    return np.full(shape, background, np.int64), np.zeros(shape, np.int32)
 
 
 def _pixels(path: Path) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:

@@ -88,7 +88,7 @@ def _labels(folder: Path) -> list[Path]:
 
 def _is_line(path: Path) -> bool:
     """Tell whether a file begins with a class and an outline or a box."""
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         words = file.readline(100_000).split()
     try:
         numbers = [float(word) for word in words]
