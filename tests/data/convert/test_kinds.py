@@ -829,6 +829,32 @@ def test_archives_are_not_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (code, "a.zip must be a complete ZIP archive without password" in printed) == (2, True)
 
 
+def test_archives_of_windows_have_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs wrote backslashes, which are letters of a name elsewhere."""
+    root = FIXTURES / "yolo"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("images\\train\\", b"")
+        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+            file.writestr(str(path.relative_to(root)).replace("/", "\\"), path.read_bytes())
+    found = segments_of(capsys, tmp_path / "a.zip", output=tmp_path / "out")
+    wanted = segments_of(capsys, root, output=tmp_path / "wanted")
+    assert found.keys() == wanted.keys()
+    assert all(same(found[name], wanted[name]) for name in wanted)
+
+
+def test_archives_of_macos_have_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their names are UTF-8, without the flag that says so."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for path in sorted((FIXTURES / "labelme").glob("a.*")):
+            content = path.read_bytes().replace(b'"a.png"', '"K\u00e4fer a.png"'.encode())
+            file.writestr(f"K##fer {path.name}", content)
+    packed = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(packed.replace(b"K##fer", "K\u00e4fer".encode()))
+    assert "K\u251c\u00f1fer a.png" in zipfile.ZipFile(tmp_path / "a.zip").namelist()
+    found = segments_of(capsys, tmp_path / "a.zip", output=tmp_path / "out")
+    assert same(found["K\u00e4fer a.png"], OUTLINES)
+
+
 def test_a_table_of_via_with_too_few_regions_is_doubted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
