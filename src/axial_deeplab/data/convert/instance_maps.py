@@ -60,6 +60,8 @@ class InstanceReading:
         numbers[outside] = 0
         if self.threshold is None:
             _look_for_nodata(numbers, path)
+            if not self.connected_components:
+                _look_for_cut_numbers(numbers, path)
         if self.threshold is not None:
             # Above the threshold soft edges have many levels, all of the same object.
             above = numbers > self.threshold
@@ -199,6 +201,26 @@ def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -
             f"fill what lies outside of the picture; if so, give --nodata {highest}"
         )
         warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
+
+
+def _look_for_cut_numbers(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
+    """Warn if all instances from the greatest number of a type on have that number: it did not hold them.
+
+    They are three pieces of it or more, beside half of the numbers below it at least.
+    """
+    highest = int(numbers.max(initial=0))
+    if highest not in _EXTREMES:
+        return
+    others = len(np.unique(numbers[(numbers > 0) & (numbers < highest)]))
+    if others < highest // 2:
+        return
+    pieces = int(number_pieces((numbers == highest).astype(np.int32)).max())
+    if pieces > 2:
+        text = (
+            f"has {pieces} pieces with the number {highest}, the greatest of its type, beside {others} other "
+            "instances, as labels have that did not fit; if so, write them again with more bits"
+        )
+        warnings.warn(ImageWarning(path, text, "cut numbers"), stacklevel=3)
 
 
 def number_pieces(values: NDArray[np.int32]) -> NDArray[np.int32]:
