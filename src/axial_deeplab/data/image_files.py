@@ -22,7 +22,8 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
     """Return the files in a folder, sorted, without those that programs hide.
 
     A name that begins with a point is hidden: macOS leaves `._a.png` beside `a.png` in archives and on drives
-    of others, which is no image.
+    of others, which is no image. A link that leads nowhere is a file, so that who reads it names it: tools
+    that keep large files elsewhere leave such links for what was not fetched.
 
     Args:
         folder: folder to list; none of the files is in one that does not exist.
@@ -34,7 +35,7 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
         for path in folder.glob("**/*" if recursive else "*")
         if (suffixes is None or path.suffix.lower() in suffixes)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and (path.is_file() or (path.is_symlink() and not path.exists()))
     )
 
 
@@ -61,7 +62,7 @@ def find_images(
     """
     excluded = None if exclude is None else Path(exclude).resolve()
     found: dict[str, Path] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for each in inputs:
         start = Path(each)
         if not start.exists():
@@ -74,9 +75,10 @@ def find_images(
                 f"inputs must have images, got the folder {start} without any ({', '.join(suffixes)})"
             )
         for path in inside:
-            if path.resolve() in seen:
+            target = os.path.realpath(path)  # unlike `resolve`, also of links in a circle
+            if target in seen:
                 continue
-            seen.add(path.resolve())
+            seen.add(target)
             name = path.relative_to(start).as_posix() if start.is_dir() else path.name
             found[_unused_name(name, path, start, found)] = path
     if not found:
@@ -88,7 +90,7 @@ def _files_below(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -
     files = [
         path
         for path in list_files(folder, recursive=True)
-        if excluded is None or not path.resolve().is_relative_to(excluded)
+        if excluded is None or not Path(os.path.realpath(path)).is_relative_to(excluded)
     ]
     wanted = [path for path in files if path.suffix.lower() in suffixes]
     if wanted:
