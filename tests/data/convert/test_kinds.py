@@ -1,6 +1,7 @@
 """The files of labeling tools, written by the tools themselves (`fixtures/`), are read to the pixel."""
 
 import base64
+import codecs
 import importlib.util
 import json
 import re
@@ -1059,6 +1060,17 @@ def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.Captur
     (root / "labels/train/a.txt").write_text("1 0.5 0.5 0.1 0.1\n")
     code, printed = convert(capsys, root, "--output", tmp_path / "out2")
     assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
+
+
+def test_yolo_with_byte_order_marks_and_numbers_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = shutil.copytree(FIXTURES / "yolo/images/train", tmp_path / "flat")
+    for path in (FIXTURES / "yolo/labels/train").iterdir():
+        (flat / path.name).write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    (flat / "data.yaml").write_text('names: {"0": cell, "1": pair}')
+    found = segments_of(capsys, flat, output=tmp_path / "out")
+    assert same(found["a.png"], OUTLINES)
 
 
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
