@@ -1,6 +1,7 @@
 """The files of labeling tools, written by the tools themselves (`fixtures/`), are read to the pixel."""
 
 import base64
+import codecs
 import importlib.util
 import json
 import re
@@ -1061,16 +1062,15 @@ def test_yolo_without_names_and_with_boxes(tmp_path: Path, capsys: pytest.Captur
     assert (code, "got boxes alone, which say nothing of pixels" in printed) == (2, True)
 
 
-def test_a_byte_order_mark_does_not_hide_lines_of_yolo(
+def test_yolo_with_byte_order_marks_and_numbers_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = (FIXTURES / "yolo/labels/train/a.txt").read_text()
-    (tmp_path / "yolo").mkdir()
-    (tmp_path / "yolo/a.txt").write_text(lines, encoding="utf-8-sig")
-    shutil.copy(FIXTURES / "yolo/images/train/a.png", tmp_path / "yolo")
-    found = segments_of(capsys, tmp_path / "yolo", output=tmp_path / "out")
-    wanted = [(f"class_{int(name == 'pair')}", pixels) for name, pixels in OUTLINES]
-    assert same(found["a.png"], wanted), [name for name, _ in found["a.png"]]
+    flat = shutil.copytree(FIXTURES / "yolo/images/train", tmp_path / "flat")
+    for path in (FIXTURES / "yolo/labels/train").iterdir():
+        (flat / path.name).write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    (flat / "data.yaml").write_text('names: {"0": cell, "1": pair}')
+    found = segments_of(capsys, flat, output=tmp_path / "out")
+    assert same(found["a.png"], OUTLINES)
 
 
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ class InstanceReading:
         outside = numbers == self.nodata
         numbers[outside] = 0
         if self.threshold is None:
-            _look_for_nodata(numbers, path)
+            look_for_nodata(numbers, path)
             if not self.connected_components:
                 _look_for_cut_numbers(numbers, path)
         if self.threshold is not None:
@@ -179,8 +179,19 @@ def _between(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
     return slope & ~top_or_ground
 
 
-def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
-    """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata."""
+def look_for_nodata(
+    numbers: NDArray[np.int32], path: str | os.PathLike[str], remedy: str = "give --nodata {}"
+) -> None:
+    """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata.
+
+    Args:
+        numbers: numbers of instances (H, W).
+        path: file that messages name.
+        remedy: what to do; braces stand for the number.
+
+    Raises:
+        ValueError: a number is negative.
+    """
     lowest, highest = int(numbers.min(initial=0)), int(numbers.max(initial=0))
     if lowest < 0:
         several = len(np.unique(numbers[numbers < 0])) > 1
@@ -189,7 +200,7 @@ def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -
             + (
                 "they did not fit into 16 bits, or were interpolated: write the labels again as int32"
                 if several
-                else f"if that is what lies outside of the picture, give --nodata {lowest}"
+                else f"if that is what lies outside of the picture, {remedy.format(lowest)}"
             )
         )
     if highest not in _EXTREMES:
@@ -198,7 +209,7 @@ def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -
     if corners > 1 and ((numbers > 0) & (numbers < highest)).any():
         text = (
             f"has the instance {highest} in {corners} corners, the greatest number of its type, as rasters "
-            f"fill what lies outside of the picture; if so, give --nodata {highest}"
+            f"fill what lies outside of the picture; if so, {remedy.format(highest)}"
         )
         warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
 
