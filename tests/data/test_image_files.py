@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from axial_deeplab.data.discover import find_datasets
@@ -37,6 +38,16 @@ def test_pictures_are_found_by_every_suffix_and_hidden_files_are_not(tmp_path: P
     assert [read_image(path).shape for path in files.values()] == [(4, 6, 3)] * len(KINDS)
     assert [path.name for path in list_files(tmp_path, [".png"])] == ["f.PNG"]
     assert list_files(tmp_path / "absent") == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_slides_and_large_tiffs_are_found_by_their_suffixes(tmp_path: Path) -> None:
+    names = ("a.svs", "b.SCN", "c.lsm", "d.btf", "e.qptiff")
+    for name in names:
+        tifffile.imwrite(tmp_path / name, np.full((4, 6), 9, np.uint8))
+    files = find_images([tmp_path])
+    assert list(files) == list(names)
+    assert {read_image(path).max() for path in files.values()} == {9}
 
 
 def test_what_macos_leaves_in_archives_is_no_class_and_no_data_set(tmp_path: Path) -> None:

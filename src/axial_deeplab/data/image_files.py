@@ -12,6 +12,8 @@ from axial_deeplab.util.text import shortened
 # What Pillow reads, under every name that a program saves it by: Windows calls a JPEG .jfif.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
+    # TIFF of microscopes and scanners, and large ones.
+    *(".lsm", ".svs", ".ndpi", ".scn", ".bif", ".qptiff", ".btf", ".tf2", ".tf8"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 # Image ids beyond this do not fit into the 64 bits with a sign that other readers keep them in.

@@ -1348,6 +1348,95 @@ def test_one_object_and_none_of_qupath(tmp_path: Path, capsys: pytest.CaptureFix
     assert (same(found["a.png"], [("cell", mask(CELL, HOLE))]), found["b.png"]) == (True, [])
 
 
+UTM, DEGREES = (500_000, 4_600_000, 0.5, 32633, 3072), (12, 45, 1e-5, 4326, 2048)
+
+
+def geotiff(path: Path, left: float, top: float, step: float, epsg: int, key: int) -> None:
+    """Write a picture of 12 x 16 pixels (height x width) whose upper left corner lies there."""
+    keys = (1, 1, 0, 2, 1025, 0, 1, 1, key, 0, 1, epsg)
+    tags = [
+        (33550, "d", 3, (step, step, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, left, top, 0.0), True),
+        (34735, "H", len(keys), keys, True),
+    ]
+    tifffile.imwrite(path, np.zeros((12, 16, 3), np.uint8), photometric="rgb", extratags=tags)
+
+
+def houses(*lines: Any, **more: Any) -> str:
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"use": ("house", "barn")[place % 2], "floors": place},
+            "geometry": {"type": "Polygon", "coordinates": [line]},
+        }
+        for place, line in enumerate(lines)
+    ]
+    return json.dumps({"type": "FeatureCollection", **more, "features": features})
+
+
+def on_map(points: list[tuple[float, float]], left: float, top: float, step: float, *_: int) -> list[Any]:
+    return [[left + step * x, top - step * y, 7.5] for x, y in [*points, points[0]]]
+
+
+@pytest.mark.parametrize("place", [UTM, DEGREES])
+def test_outlines_on_a_map(
+    place: tuple[float, float, float, int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    geotiff(tmp_path / "a.tif", *place)
+    squares = [[(2, 2), (6, 2), (6, 6), (2, 6)], [(8, 3), (20, 3), (20, 9), (8, 9)]]
+    wanted = [(name, mask(square)) for name, square in zip(("house", "barn"), squares, strict=True)]
+    crs = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{place[3]}"}}
+    for number, named in enumerate(({}, {"crs": crs})):
+        (tmp_path / "a.geojson").write_text(houses(*(on_map(each, *place) for each in squares), **named))
+        found = segments_of(capsys, tmp_path, "--attribute", "use", output=tmp_path / f"out{number}")
+        assert same(found["a.tif"], wanted)
+    # QuPath counts the pixels of any picture.
+    (tmp_path / "a.geojson").write_text(houses(*([*each, each[0]] for each in squares), crs=crs))
+    found = segments_of(capsys, tmp_path, "--attribute", "use", output=tmp_path / "pixels")
+    assert same(found["a.tif"], wanted)
+
+
+def test_outlines_that_are_not_on_the_map_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    geotiff(tmp_path / "a.tif", *UTM)
+    square = [(2.0, 2.0), (6.0, 2.0), (6.0, 6.0), (2.0, 6.0)]
+    cases = {
+        "a.tif, by its pixels or its map (EPSG 32633), got none, such as (12": houses(
+            on_map(square, *DEGREES)
+        ),
+        f"coordinates of {tmp_path / 'a.tif'} (EPSG 32633), got EPSG 32632; reproject": houses(
+            on_map(square, *UTM), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+        ),
+        "points must be pairs of numbers": houses([*on_map(square, *UTM), [None, 3]]),
+    }
+    for message, content in cases.items():
+        (tmp_path / "a.geojson").write_text(content)
+        code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+        assert (code, message in printed) == (2, True), printed
+    geotiff(tmp_path / "a.tif", 0, 0, 0, 32633, 3072)
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+    assert (code, "a.tif must say where its pixels lie on the map, got: Singular matrix" in printed) == (
+        2,
+        True,
+    )
+
+
+def test_the_class_of_an_outline_may_be_any_property(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    square = [[2, 2], [6, 2], [6, 6], [2, 6], [2, 2]]
+    (tmp_path / "a.geojson").write_text(houses(square))
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+    assert (code, "no object has a class, and each becomes 'object'" in printed) == (0, True)
+    assert "is the class (use), give --attribute NAME" in printed
+    found = segments_of(capsys, tmp_path, "--attribute", "floors", output=tmp_path / "out2")
+    assert [name for name, _ in found["a.png"]] == ["0"]
+    code, printed = convert(capsys, tmp_path, "--attribute", "height", "--output", tmp_path / "out3")
+    assert (code, "features[0] height must be its class, got None; give another" in printed) == (2, True)
+
+
 def test_packed_files_of_qupath(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "qupath", tmp_path / "source")
     shutil.copy(FIXTURES / "qupath_objects" / "packed.geojson.gz", root / "c.geojson.gz")
@@ -1907,6 +1996,20 @@ def test_pictures_are_found_by_the_end_of_their_path_and_never_outside(tmp_path:
     for name in ("../c.png", str(tmp_path / "c.png"), "", "..", "d.png"):
         with pytest.raises(FileNotFoundError, match=r"^file: its picture .* must be in .*, got none; add it"):
             photos.find(name, "file")
+
+
+def test_a_picture_of_a_kind_that_is_not_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    edited(root / "a.json", '"a.png"', '"a.heic"')
+    (root / "a.png").rename(root / "a.heic")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "a.heic, of a kind that is not read (save it as PNG or TIFF)" in printed) == (2, True)
+    root = shutil.copytree(FIXTURES / "qupath", tmp_path / "qupath")
+    (root / "a.png").rename(root / "a.czi")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "got " + str(root / "a.czi") + ", of a kind that is not read" in printed) == (2, True)
 
 
 def test_pictures_of_any_range_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

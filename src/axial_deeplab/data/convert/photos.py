@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.util.text import shortened, spelled_alike
 
+# Suffixes of what lies beside pictures under their names.
+_OF_ANNOTATIONS = (".json", ".geojson", ".txt", ".zip", ".roi", ".xml", ".csv", ".npy", ".xcf")
 # What Label Studio writes in front of the names of uploads.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
@@ -119,13 +121,22 @@ class Photos:
         if len(best) > 1:  # "a.png" itself rather than "more/a.png"
             best = [path for path in best if len(path.relative_to(self.folder).parts) == most] or best
         if len(best) != 1:
-            got = f"{shortened(best, 2)} as likely" if best else "none"
+            got = f"{shortened(best, 2)} as likely" if best else self._others_alike(parts[-1]) or "none"
             raise FileNotFoundError(
                 f"{where}: its picture {name!r} must be in {self.folder}, got {got}; add it, or give "
                 "--images DIR"
             )
         self._used.add(best[0])
         return best[0]
+
+    def _others_alike(self, name: str) -> str:
+        """Tell of a file that has the name of a picture, or its stem, and is of no kind that is read."""
+        names = {name, PurePosixPath(name).stem}
+        for path in list_files(self.folder, recursive=True):
+            is_other = path.suffix.lower() not in (*SUFFIXES, *_OF_ANNOTATIONS)
+            if is_other and names & {spelled_alike(path.name), spelled_alike(path.stem)}:
+                return f"{path}, of a kind that is not read (save it as PNG or TIFF)"
+        return ""
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.geotiff import map_grid
 from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.prediction.labels import Labels
@@ -29,9 +30,6 @@ _MICROMETERS = {
 _OF_PRINTS = (72, 96, 100, 120, 150, 180, 200, 240, 250, 300, 350, 400, 600)
 # Of the tag ResolutionUnit.
 _UNITS = {2: "inch", 3: "cm"}
-_SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS = 33550, 33922, 34264, 34735
-_RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
-_PIXEL_IS_POINT, _USER_DEFINED = 2, 32767
 
 
 class PixelGrid(NamedTuple):
@@ -99,10 +97,9 @@ def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:
                 stored: Any = tiff.pages[place]
                 micrometers = _micrometers(tiff, stored)
                 orientation = stored.tags.get(274)
-                if orientation is not None and int(orientation.value) != 1:
-                    sideways = int(orientation.value) > 4
-                    return PixelGrid(micrometers[::-1] if micrometers and sideways else micrometers)
-                return PixelGrid(micrometers, *_map_of(stored))
+                if micrometers and orientation is not None and int(orientation.value) > 4:  # sideways
+                    micrometers = micrometers[::-1]
+                return PixelGrid(micrometers, *(map_grid(stored) or (None, None)))
         except Exception as error:  # tifffile trusts the tags of a file, which may say anything
             warnings.warn(f"{path}: size and place of pixels cannot be read, got: {error}", stacklevel=2)
             return PixelGrid()
@@ -140,26 +137,3 @@ def _of_ome(document: str) -> tuple[float, float] | None:
             return None
         sizes.append(factor * size)
     return sizes[0], sizes[1]
-
-
-def _map_of(page: Any) -> tuple[NDArray[np.float64] | None, int | None]:
-    """Return the transform and the EPSG number of a GeoTIFF.
-
-    Source:
-        OGC GeoTIFF 1.1, sections 7.1 (keys) and B.6 (transform, tie points, scale).
-    """
-    scale, ties, matrix = (page.tags.get(code) for code in (_SCALE, _TIE_POINTS, _TRANSFORM))
-    if matrix is not None:
-        transform = np.array(matrix.value, dtype=np.float64).reshape(4, 4)[:2][:, [0, 1, 3]]
-    elif scale is not None and ties is not None:
-        (i, j, _, x, y, _), (dx, dy) = ties.value[:6], scale.value[:2]
-        transform = np.array([[dx, 0, x - i * dx], [0, -dy, y + j * dy]], dtype=np.float64)
-    else:
-        return None, None
-    tag = page.tags.get(_GEO_KEYS)
-    numbers = np.array(() if tag is None else tag.value, dtype=np.int64).reshape(-1, 4)
-    keys = {int(key): int(value) for key, where, _, value in numbers[1:] if where == 0}
-    if keys.get(_RASTER_TYPE) == _PIXEL_IS_POINT:  # whole numbers are the centers of pixels
-        transform[:, 2] -= transform[:, :2].sum(axis=1) / 2
-    epsg = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
-    return transform, None if epsg == _USER_DEFINED else epsg

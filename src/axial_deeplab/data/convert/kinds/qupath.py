@@ -5,16 +5,19 @@ Source:
     first of a polygon are holes; a MultiPolygon is one object of several parts. They have no order, so that
     the smaller lies on top. QuPath's code (`QuPathTypeAdapters`, `ROITypeAdapters`): a polygon that is marked
     as ellipse stands for that in its box; objects may have others in `childObjects`; of a cell the outline is
-    taken, not the nucleus.
+    taken, not the nucleus. Files of maps have the coordinates of the map, a height behind them, and the class
+    among other properties.
 """
 
 import contextlib
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.outlines import Ring, ellipse
 from axial_deeplab.data.convert.photos import Photos
@@ -22,6 +25,8 @@ from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
 from axial_deeplab.data.convert.source_files import files_of, folder_of
 from axial_deeplab.data.convert.stacks import page_of_place, page_of_stack
+from axial_deeplab.data.geotiff import MapGrid, read_map_grid
+from axial_deeplab.data.images import read_header
 from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.util.text import clipped, shortened
 
@@ -43,6 +48,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     files = files_of(source, ".geojson", ".json")
     photos.expect(path.relative_to(folder_of(source)).with_suffix("").as_posix() for path in files)
     images, regions, mixed = [], [], []
+    unnamed: set[str] = set()
     for path in files:
         document = load_json(path, types=(dict, list))
         if not _is_geojson(path):
@@ -55,6 +61,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
         features = _with_children(features)
+        grid = _map_of(features, document, photo, path, options)
+        unnamed |= _texts(features)
         if any(_property(each, "objectType") in ("detection", "cell") for each in features):
             regions += [
                 f"{path}: features[{place}]" for place, each in enumerate(features) if _is_region(each)
@@ -69,10 +77,16 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             shape
             for place, feature in enumerate(features)
             if not left_out.is_of_other_page(numbers[place], page, where := f"{path}: features[{place}]")
-            for shape in _shapes(feature, where, options, left_out)
+            for shape in _shapes(feature, where, options, left_out, grid)
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
+    if unnamed and options.attribute is None and options.thing is None:
+        warnings.warn(
+            f"{source}: no object has a class, and each becomes {options.thing_or_object!r}; if one of the "
+            f"properties is the class ({shortened(sorted(unnamed))}), give --attribute NAME",
+            stacklevel=2,
+        )
     if regions:
         warnings.warn(
             f"{source}: {len(regions)} annotations without class lie beside detections, as regions do that "
@@ -143,7 +157,81 @@ def _plane(feature: Any) -> dict[str, int]:
     return {axis: 1 + place if isinstance(place, int) and place > 0 else 1 for axis, place in places.items()}
 
 
-def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -> list[Shape]:
+def _texts(features: list[Any]) -> set[str]:
+    """Return the properties that are texts, where no object is of QuPath or has a class."""
+    if any(_property(each, "objectType") or _property(each, "classification") for each in features):
+        return set()
+    properties = [each.get("properties") for each in features if isinstance(each, dict)]
+    return {
+        name for each in properties if isinstance(each, dict) for name in each if isinstance(each[name], str)
+    }
+
+
+def _map_of(
+    features: list[Any], document: Any, photo: Path, path: Path, options: ReadOptions
+) -> MapGrid | None:
+    """Return the map whose coordinates the outlines have, None if they are those of the pixels.
+
+    QuPath counts pixels in a GeoTIFF, too, and programs name coordinates that are none of Earth: the outlines
+    tell by where they lie.
+
+    Raises:
+        ValueError: they lie in the picture by neither, or are named as those of another map.
+    """
+    grid = read_map_grid(photo, page=options.reading.page)
+    points = np.array([point for feature in features for point in _corners(feature)]).reshape(-1, 2)
+    if grid is None or not len(points):
+        return None
+    height, width = read_header(photo, page=options.reading.page).size
+
+    def share_inside(places: NDArray[np.float64]) -> float:
+        return float(((places >= 0) & (places <= (width, height))).all(axis=1).mean())
+
+    of_map, of_pixels = share_inside(grid.in_pixels(points)), share_inside(points)
+    named = re.search(r"EPSG:+(\d+)$", str(_crs(document)))
+    own = f"EPSG {grid.epsg}" if grid.epsg else "a system without number"
+    if of_map >= of_pixels and named and grid.epsg not in (None, int(named[1])):
+        raise ValueError(
+            f"{path} must have the coordinates of {photo} ({own}), got EPSG {named[1]}; reproject it"
+        )
+    if not of_map + of_pixels:
+        raise ValueError(
+            f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none, such as "
+            f"({points[0, 0]:g}, {points[0, 1]:g}); reproject it, or take it away if nothing is there"
+        )
+    return grid if of_map >= of_pixels else None
+
+
+def _crs(document: Any) -> Any:
+    for key in ("crs", "properties", "name"):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _corners(feature: Any) -> list[list[float]]:
+    """Return the points of the outlines of an object; what is none is told where it is read."""
+    geometry: Any = feature.get("geometry") if isinstance(feature, dict) else None
+    with contextlib.suppress(TypeError, ValueError, LookupError):
+        kind, parts = geometry["type"], geometry["coordinates"]
+        lines = [line for part in ([parts] if kind == "Polygon" else parts) for line in part]
+        if kind in ("Polygon", "MultiPolygon"):
+            return [[float(x), float(y)] for line in lines for x, y, *_ in line]
+    return []
+
+
+def _in_pixels(line: Any, grid: MapGrid | None) -> Any:
+    """Return the points of a line in pixels, without heights; what is no line as it is."""
+    with contextlib.suppress(TypeError):
+        line = [point[:2] if len(point) == 3 else point for point in line]
+    if grid is not None:
+        with contextlib.suppress(TypeError, ValueError):
+            return grid.in_pixels(np.array(line, np.float64)).tolist()
+    return line
+
+
+def _shapes(
+    feature: Any, where: str, options: ReadOptions, left_out: LeftOut, grid: MapGrid | None
+) -> list[Shape]:
     if isinstance(feature, dict) and feature.get("geometry", {}) is None:
         left_out.add("objects without geometry", where)
         return []
@@ -157,7 +245,7 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
     if role == "tmaCore":
         left_out.add("cores of tissue microarrays, which hold objects and are none,", where)
         return []
-    name = _class_of(feature, where) or options.thing_or_object
+    name = _class_of(feature, where, options.attribute) or options.thing_or_object
     where = f"{where} ({name!r})"
     kind = field(geometry, "type", str, where)
     if kind not in ("Polygon", "MultiPolygon"):
@@ -169,7 +257,7 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
         raise ValueError(
             f"{where} coordinates must be lists of lines, got {clipped(parts)}; correct the file"
         )
-    rings = [lines for part in parts if (lines := _lines(part, where, left_out))]
+    rings = [lines for part in parts if (lines := _lines(part, where, left_out, grid))]
     if not rings:
         return []
     if geometry.get("isEllipse") is True:
@@ -180,21 +268,29 @@ def _shapes(feature: Any, where: str, options: ReadOptions, left_out: LeftOut) -
     return [Shape(name, where, lines, part_of=part_of) for lines in rings]
 
 
-def _lines(part: list[Any], where: str, left_out: LeftOut) -> tuple[Ring, ...]:
+def _lines(part: list[Any], where: str, left_out: LeftOut, grid: MapGrid | None) -> tuple[Ring, ...]:
     """Return the outline and the holes of a part; without an outline none, as its holes are no objects."""
-    outline, *holes = [left_out.polygon(line, where) for line in part or [[]]]
+    outline, *holes = [left_out.polygon(_in_pixels(line, grid), where) for line in part or [[]]]
     return () if outline is None else (outline, *(hole for hole in holes if hole is not None))
 
 
-def _class_of(feature: Any, where: str) -> str | None:
+def _class_of(feature: Any, where: str, attribute: str | None) -> str | None:
     """Return the class of an object, None if it has none.
 
     Raises:
-        ValueError: the class is of no kind that QuPath writes.
+        ValueError: the class is of no kind that QuPath writes, or the attribute is no text or number.
     """
     properties = feature.get("properties")
     if not isinstance(properties, dict | None):
         raise ValueError(f"{where} properties must be an object, got {clipped(properties)}; correct the file")
+    if attribute is not None:
+        value = (properties or {}).get(attribute)
+        if not isinstance(value, str | int) or value == "" or isinstance(value, bool):
+            raise ValueError(
+                f"{where} {attribute} must be its class, got {clipped(value)}; give another --attribute, or "
+                "add it"
+            )
+        return str(value)
     kind = _property(feature, "classification")
     if kind is None:
         return None
