@@ -1405,6 +1405,10 @@ def test_outlines_that_are_not_on_the_map_are_refused(
         "a.tif, by its pixels or its map (EPSG 32633), got none, such as (12": houses(
             on_map(square, *DEGREES)
         ),
+        # As pixels, 5 degrees by 10 lie in the picture.
+        "got none as large as a pixel, such as at (5.00002, 9.99998), as degrees are; reproject": houses(
+            on_map(square, 5, 10, 1e-5)
+        ),
         f"coordinates of {tmp_path / 'a.tif'} (EPSG 32633), got EPSG 32632; reproject": houses(
             on_map(square, *UTM), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
         ),

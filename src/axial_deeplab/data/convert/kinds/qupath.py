@@ -199,7 +199,15 @@ def _map_of(
             f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none, such as "
             f"({points[0, 0]:g}, {points[0, 1]:g}); reproject it, or take it away if nothing is there"
         )
-    return grid if of_map >= of_pixels else None
+    if of_map >= of_pixels:
+        return grid
+    corners = [line for feature in features if (line := _corners(feature))]
+    if all(np.ptp(line, axis=0).max() < 1 for line in corners):
+        raise ValueError(
+            f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none as large as a "
+            f"pixel, such as at ({points[0, 0]:g}, {points[0, 1]:g}), as degrees are; reproject it"
+        )
+    return None
 
 
 def _crs(document: Any) -> Any:
