@@ -1,6 +1,7 @@
 """Training: what it leaves, resuming exactly, kills, several processes, refusals."""
 
 import csv
+import json
 import os
 import random
 import re
@@ -308,6 +309,30 @@ def test_no_validation_data_no_validation(tiny_config: MakeConfig) -> None:
     output = Path(config.trainer.output)
     assert (output / checkpoints.LAST).exists()
     assert not (output / checkpoints.BEST).exists()
+
+
+@pytest.mark.parametrize("val", [{}, None])
+def test_a_training_that_diverges_is_stopped_before_it_is_written(
+    val: dict[str, Any] | None, tiny_config: MakeConfig
+) -> None:
+    config = tiny_config(
+        optim={"lr": 1e9, "warmup_steps": 0}, **({} if val is None else {"data": {"val": val}})
+    )
+    with pytest.raises(ValueError, match=r"weights must stay finite, got NaN .* has diverged; give a lower"):
+        training.train(config)
+    for name in (checkpoints.LAST, checkpoints.BEST, "weights.safetensors"):
+        assert not (Path(config.trainer.output) / name).exists()
+
+
+def test_nothing_to_learn_from_is_refused(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config()
+    document = json.loads(Path(config.data.train.json or "").read_text())
+    for annotation in document["annotations"]:
+        annotation["segments_info"] = []
+    (tmp_path / "void.json").write_text(json.dumps(document))
+    data = {"train": {**vars(config.data.train), "json": str(tmp_path / "void.json")}}
+    with pytest.raises(ValueError, match=r"void.json must have segments to learn from, got none in 7 images"):
+        training.train(_merged(config, data=data))
 
 
 def test_starts_from_weights(

@@ -66,10 +66,19 @@ class Checkpoints(lightning.Callback):
         """Take the step that a resumed run starts from as written."""
         self._written_step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Write last.ckpt where it is due and no validation follows at once."""
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any
+    ) -> None:
+        """Write last.ckpt where it is due and no validation follows at once.
+
+        Raises:
+            ValueError: the training has diverged; the last checkpoint stays.
+        """
         step = trainer.global_step
-        if step % self.interval == 0 or step == self.max_steps:
+        is_due = step % self.interval == 0 or step == self.max_steps
+        if is_due or self._validation_follows(step):
+            _refuse_diverged(module, step)
+        if is_due:
             self._write_step(trainer)
 
     def on_exception(self, trainer: lightning.Trainer, _: Any, exception: BaseException) -> None:
@@ -94,10 +103,12 @@ class Checkpoints(lightning.Callback):
         self._write(trainer, LAST)
 
     def _write_step(self, trainer: lightning.Trainer) -> None:
-        validation_follows = self.val_interval is not None and trainer.global_step % self.val_interval == 0
         # Between the batches that one optimizer step accumulates, the step stands still.
-        if not validation_follows and trainer.global_step != self._written_step:
+        if not self._validation_follows(trainer.global_step) and trainer.global_step != self._written_step:
             self._write(trainer, LAST)
+
+    def _validation_follows(self, step: int) -> bool:
+        return self.val_interval is not None and step % self.val_interval == 0
 
     def _write(self, trainer: lightning.Trainer, name: str) -> None:
         trainer.save_checkpoint(self.folder / name)
@@ -110,3 +121,18 @@ class Checkpoints(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best score of a checkpoint."""
         self.best_score = state_dict["best_score"]
+
+
+def _refuse_diverged(module: lightning.LightningModule, step: int) -> None:
+    """Refuse weights that are no numbers any more, before they are scored or take the place of others.
+
+    Raises:
+        ValueError: there are some.
+    """
+    for name, tensor in module.state_dict().items():
+        own = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # of a sharded network
+        if own.is_floating_point() and not bool(own.isfinite().all()):
+            raise ValueError(
+                f"weights must stay finite, got NaN or infinity in {name} at step {step}: the training has "
+                "diverged; give a lower optim.lr or more optim.warmup_steps"
+            )

@@ -144,6 +144,12 @@ def _view(data: DataConfig) -> dict[str, Any]:
 
 def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]:
     train_data = open_dataset(config.data, "train")
+    annotations = getattr(train_data, "annotations", ())
+    if annotations and not any(each.segments for each in annotations):
+        raise ValueError(
+            f"{config.data.train.place} must have segments to learn from, got none in {len(annotations)} "
+            "images; look at the set with `axial-deeplab dataset check`"
+        )
     look_at_images(train_data)
     if config.data.val == type(config.data.val)():
         return train_data, None
