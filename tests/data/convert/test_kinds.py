@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from PIL import Image
 
 from axial_deeplab.cli.main import main
@@ -1003,6 +1004,20 @@ def test_a_byte_order_mark_does_not_hide_lines_of_yolo(
     assert same(found["a.png"], wanted), [name for name, _ in found["a.png"]]
 
 
+def test_numbers_of_yolo_may_be_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    names = yaml.safe_load((root / "data.yaml").read_text())["names"]
+    numbered = {
+        str(number): name for number, name in (enumerate(names) if isinstance(names, list) else names.items())
+    }
+    (root / "data.yaml").write_text(yaml.safe_dump({"names": numbered}))
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert same(next(found[name] for name in found if name.endswith("a.png")), OUTLINES)
+    (root / "data.yaml").write_text(yaml.safe_dump({"names": {"zero": "cell"}}))
+    code, printed = convert(capsys, root, "--output", tmp_path / "again")
+    assert (code, "data.yaml names must be a list of classes, got {'zero': 'cell'}" in printed) == (2, True)
+
+
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
     shutil.copytree(root / "images/train", root / "images/val")
@@ -1936,6 +1951,9 @@ def test_a_picture_of_a_kind_that_is_not_read_is_named(
     (root / "a.png").rename(root / "a.heic")
     code, printed = convert(capsys, root, "--output", tmp_path / "out")
     assert (code, "a.heic, of a kind that is not read (save it as PNG or TIFF)" in printed) == (2, True)
+    Image.new("RGB", (16, 12)).save(root / "a.jpg")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, f"got {root / 'a.jpg'} (rename it, or correct the name)" in printed) == (2, True)
     root = shutil.copytree(FIXTURES / "qupath", tmp_path / "qupath")
     (root / "a.png").rename(root / "a.czi")
     code, printed = convert(capsys, root, "--output", tmp_path / "out")

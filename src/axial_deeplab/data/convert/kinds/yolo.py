@@ -23,6 +23,7 @@ from axial_deeplab.data.convert.shapes import (
 )
 from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of, text_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
+from axial_deeplab.panoptic.categories import whole_number
 from axial_deeplab.util.text import one_line
 
 TITLE = "a YOLO data set"
@@ -111,8 +112,10 @@ def _names(source: Path, folder: Path) -> dict[int, str]:
         names = document.get("names")
         if isinstance(names, list):
             names = dict(enumerate(names))
-        if isinstance(names, dict) and all(isinstance(number, int) for number in names):
-            return {number: str(name) for number, name in names.items()}
+        if isinstance(names, dict):
+            numbers = {whole_number(number): str(name) for number, name in names.items()}  # 0 or "0"
+            if None not in numbers and len(numbers) == len(names):
+                return {number: name for number, name in numbers.items() if number is not None}
         if names is not None:
             raise ValueError(f"{path} names must be a list of classes, got {names!r}; correct the file")
     for path in sorted(folder.rglob("classes.txt")):
