@@ -154,8 +154,8 @@ def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]
     if not train_data.categories.stuff_ids:
         warnings.warn(
             f"{config.data.train.place}: no category is stuff, so that void pixels teach nothing and the "
-            "network sees things everywhere; add a background (dataset convert --background NAME) unless every "
-            "pixel has an instance",
+            "network sees things everywhere; add a background (dataset convert --background NAME) unless "
+            "every pixel has an instance",
             stacklevel=2,
         )
     look_at_images(train_data)
