@@ -91,6 +91,17 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
         assert list(find_images([tmp_path / "folder"])) == ["a.jpg"]
 
 
+def test_links_that_lead_nowhere_are_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """As git-annex and DVC leave them: without them the folder would seem complete."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").symlink_to("elsewhere/b.png")
+    (tmp_path / "c.png").symlink_to("c.png")
+    assert list(find_images([tmp_path], exclude=tmp_path / "out")) == ["a.png", "b.png", "c.png"]
+    for name in ("b.png", "c.png"):
+        with pytest.raises(OSError, match=name):
+            read_image(tmp_path / name)
+
+
 def test_names_are_numbers_of_63_bits_or_none_is() -> None:
     assert numbers_of_names(["007.jpg", "a/8.jpg"]) == [7, 8]
     assert numbers_of_names([f"{2**63 - 1}.jpg"]) == [2**63 - 1]

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -203,6 +204,28 @@ def test_masks_in_place_of_label_maps(tmp_path):
         UserWarning, match=r"found: 2 of 2 numbers .* separate pieces .*; .* number the pieces"
     ):
         evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
+@pytest.mark.parametrize("number", [65535, -1])
+def test_nodata_of_rasters_in_label_maps(number, tmp_path):
+    """It would count as an object that no picture has."""
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    numbers = numbers.astype(np.int32)
+    numbers[:, -1] = number
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "found" / name, numbers)
+    call = partial(evaluate_labels, tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+    if number < 0:
+        with pytest.raises(
+            ValueError, match=r"a\.tif must have numbers .* got -1; .* write 0 there, and save"
+        ):
+            call()
+        return
+    with pytest.warns(
+        UserWarning, match=r"2 images, of which the first: .*instance 65535 in 2 corners.* write 0"
+    ):
+        call()
 
 
 def test_stuff_without_a_background(tmp_path):

@@ -36,6 +36,8 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
     """Return the files in a folder, sorted, without those that programs hide.
 
     macOS leaves `._a.png` beside `a.png` on drives of others, and `__MACOSX/._a.png` in archives: no images.
+    A link that leads nowhere is a file, so that who reads it names it: tools that keep large files elsewhere
+    leave such links for what was not fetched.
 
     Args:
         folder: folder to list; none of the files is in one that does not exist.
@@ -47,7 +49,7 @@ def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive
         for path in folder.glob("**/*" if recursive else "*")
         if (suffixes is None or path.suffix.lower() in suffixes)
         and not any(map(is_hidden, path.relative_to(folder).parts))
-        and path.is_file()
+        and (path.is_file() or (path.is_symlink() and not path.exists()))
     )
 
 
@@ -79,7 +81,7 @@ def find_images(
     """
     excluded = None if exclude is None else Path(exclude).resolve()
     found: dict[str, Path] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for each in inputs:
         start = Path(each)
         if not start.exists():
@@ -92,9 +94,10 @@ def find_images(
                 f"inputs must have images, got the folder {start} without any ({', '.join(suffixes)})"
             )
         for path in inside:
-            if path.resolve() in seen:
+            target = os.path.realpath(path)  # unlike `resolve`, also of links in a circle
+            if target in seen:
                 continue
-            seen.add(path.resolve())
+            seen.add(target)
             name = path.relative_to(start).as_posix() if start.is_dir() else path.name
             found[_unused_name(name, path, start, found)] = path
     if not found:
@@ -106,7 +109,7 @@ def _files_below(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -
     files = [
         path
         for path in list_files(folder, recursive=True)
-        if excluded is None or not path.resolve().is_relative_to(excluded)
+        if excluded is None or not Path(os.path.realpath(path)).is_relative_to(excluded)
     ]
     wanted = [path for path in files if path.suffix.lower() in suffixes]
     others = [path for path in files if path.suffix.lower() not in suffixes]

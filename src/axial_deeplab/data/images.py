@@ -78,6 +78,7 @@ class StoredImage(NamedTuple):
         profile: ICC profile of the colors; None for those of usual screens.
         exponent: power of the values from 0 to 1, as the gamma of the file asks for.
         is_separate: whether the channels are no colors, so that each has a range of values of its own.
+        nodata: value where a raster has none; None where the file names no such value.
     """
 
     values: NDArray[Any]
@@ -91,6 +92,7 @@ class StoredImage(NamedTuple):
     profile: bytes | None = None
     exponent: float = 1.0
     is_separate: bool = False
+    nodata: float | None = None
 
     @property
     def parts(self) -> list[NDArray[Any]]:
@@ -245,7 +247,7 @@ def picture_size(
 def _complaint(stored: StoredImage, value_range: ValueRange) -> str | None:
     """Return why the values are hardly of this range, of separate channels for the first that is odd."""
     for number, part in enumerate(stored.parts, start=1):
-        complaint = value_range.complaint(part, bits=stored.bits)
+        complaint = value_range.complaint(part, bits=stored.bits, nodata=stored.nodata)
         if complaint is not None:
             return (
                 f"(channel {number} of those that are read) {complaint}" if stored.is_separate else complaint
@@ -409,8 +411,9 @@ def _read_channels(file: BinaryIO, number: int | None, channels: Channels) -> St
         page = read_channels(file, number=number)
         assert page.values is not None
         stored = StoredImage(
-            page.values, None, page.orientation, page.bits, page.white_is_zero, more=_more(page, number)
-        )
+            page.values, None, page.orientation, page.bits, page.white_is_zero,
+            more=_more(page, number), nodata=page.nodata,
+        )  # fmt: skip
     else:
         file.seek(0)
         stored = _read(file, number)
@@ -448,7 +451,7 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
     else:
         stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
-            page.premultiplied, page.is_coarse, profile=page.profile,
+            page.premultiplied, page.is_coarse, profile=page.profile, nodata=page.nodata,
         )  # fmt: skip
     return stored._replace(more=_more(page, number))
 
@@ -490,7 +493,8 @@ def as_shown(stored: StoredImage, *value_ranges: ValueRange) -> NDArray[np.uint8
     if pixels.dtype != np.uint8:
         ranges = value_ranges if len(value_ranges) > 1 else value_ranges * len(stored.parts)
         parts = [
-            each.to_8_bits(part, bits=stored.bits) for part, each in zip(stored.parts, ranges, strict=True)
+            each.to_8_bits(part, bits=stored.bits, nodata=stored.nodata)
+            for part, each in zip(stored.parts, ranges, strict=True)
         ]
         pixels = np.stack(parts, axis=2) if stored.is_separate else parts[0]
     if stored.white_is_zero:

@@ -19,6 +19,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
 _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION = 274
+_NODATA = 42113
 # None, those of fax machines, LZW, JPEG, Deflate, PackBits: every Pillow has them, and other ones by chance.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
@@ -48,6 +49,7 @@ class TiffPage(NamedTuple):
         is_coarse: whether only the upper 8 bits of the values could be decoded.
         profile: ICC profile of the colors.
         warning: what is read in one of two ways that may be meant; None where nothing is.
+        nodata: see `nodata_of`.
         shape: height, width and number of samples.
     """
 
@@ -62,6 +64,7 @@ class TiffPage(NamedTuple):
     is_coarse: bool = False
     profile: bytes | None = None
     warning: str | None = None
+    nodata: float | None = None
     shape: tuple[int, int, int] = (0, 0, 0)
 
 
@@ -354,8 +357,14 @@ def _found(page: Any, found: TiffPage) -> TiffPage:
     return found._replace(
         white_is_zero=int(page.photometric) == _WHITE_IS_ZERO,
         bits=page.bitspersample,
+        nodata=nodata_of(page),
         orientation=1 if orientation is None else int(orientation.value),
     )
+
+
+def nodata_of(page: Any) -> float | None:
+    """Return the value that GDAL and its kin write where a raster has none; None if the page names none."""
+    return page.nodata if _NODATA in page.tags else None
 
 
 def _from_few_bits(values: NDArray[Any], page: Any) -> NDArray[Any]:

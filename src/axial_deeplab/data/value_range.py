@@ -54,12 +54,15 @@ class ValueRange:
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "numbers", numbers)
 
-    def to_8_bits(self, values: NDArray[Any], *, bits: int | None = None) -> NDArray[np.uint8]:
+    def to_8_bits(
+        self, values: NDArray[Any], *, bits: int | None = None, nodata: float | None = None
+    ) -> NDArray[np.uint8]:
         """Return values of any type as 0 (black) to 255 (white).
 
         Args:
             values: whole or floating point numbers, of any shape.
             bits: bits of a value in the file, if they are fewer than the type has.
+            nodata: value of pixels where a raster has none; `percentiles` does not count them.
 
         Raises:
             ValueError: the rule is `full`, and the type of the values has no range that pictures use.
@@ -68,7 +71,7 @@ class ValueRange:
             return values
         if values.dtype == np.int8:
             return (values.view(np.uint8) + np.uint8(128)).astype(np.uint8)
-        low, high = self._limits(values, bits)
+        low, high = self._limits(values, bits, nodata)
         if self.kind in ("full", "bits") and values.dtype.kind in "iu":
             shift = int(high - low).bit_length() - 8
             return (np.clip(values, low, high).astype(np.int64) - int(low) >> shift).astype(np.uint8)
@@ -77,14 +80,17 @@ class ValueRange:
         )
         return np.rint((clipped - low) * (255 / (high - low))).astype(np.uint8)
 
-    def complaint(self, values: NDArray[Any], *, bits: int | None = None) -> str | None:
+    def complaint(
+        self, values: NDArray[Any], *, bits: int | None = None, nodata: float | None = None
+    ) -> str | None:
         """Return why these values are hardly of this range, and what to do; None if they may well be.
 
         Args:
             values: as for `to_8_bits`.
             bits: as for `to_8_bits`.
+            nodata: as for `to_8_bits`.
         """
-        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        finite = measured(values, nodata)
         if values.dtype.itemsize == 1 or not finite.size:
             return None
         smallest, largest = finite.min().item(), finite.max().item()
@@ -94,7 +100,7 @@ class ValueRange:
         is_filled = 0 < spread < _SMALL_PART * (largest - smallest)
         if smallest == largest or (self.kind == "percentiles" and not is_filled):
             return None
-        low, high = self._limits(values, bits)
+        low, high = self._limits(values, bits, nodata)
         apart = ""
         if is_filled:
             ends = f"{smallest:g} and {largest:g}"
@@ -119,14 +125,14 @@ class ValueRange:
             f'it; set data.value_range, or give --value-range to predict, such as "{advice}"'
         )
 
-    def _limits(self, values: NDArray[Any], bits: int | None) -> tuple[float, float]:
+    def _limits(self, values: NDArray[Any], bits: int | None, nodata: float | None) -> tuple[float, float]:
         """Return the values that become 0 and 255."""
         if self.kind == "numbers":
             return self.numbers[0], self.numbers[1]
         if self.kind == "bits":
             return 0, 2 ** int(self.numbers[0]) - 1
         if self.kind == "percentiles":
-            finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+            finite = measured(values, nodata)
             low, high = (float(p) for p in np.percentile(finite, self.numbers)) if finite.size else (0.0, 1.0)
             return low, high if high > low else low + 1
         wide = values.dtype.itemsize > 2
@@ -143,6 +149,13 @@ class ValueRange:
         bits = bits if bits and bits < 8 * values.dtype.itemsize else 16
         lowest = -(2 ** (bits - 1)) if values.dtype.kind == "i" and not wide else 0
         return lowest, lowest + 2**bits - 1
+
+
+def measured(values: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Return the values that are finite, and not what a raster has where there are none."""
+    if nodata is not None:
+        values = values[values != nodata]
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 FULL = ValueRange()

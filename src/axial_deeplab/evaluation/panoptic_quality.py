@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from axial_deeplab.data.convert.id_maps import read_id_map
-from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.instance_maps import InstanceReading, look_for_nodata
 from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.foreign import find_labels, from_labels
@@ -380,19 +380,22 @@ def evaluate_labels(
         path = files.path(entry.file_name)
         where = f"{path} (image {entry.image_id!r})"
         gt_ids = read_panoptic_png(path)
-        found = from_labels(read_id_map(map_path), metric.categories, thing=thing, background=background)
+        numbers = read_id_map(map_path)
+        look_for_nodata(numbers, map_path, "write 0 there, and save the map again")
+        found = from_labels(numbers, metric.categories, thing=thing, background=background)
         check_size(found.size, gt_ids.shape, str(map_path))
         overlaps = count_overlaps(gt_ids, found.map)
         ids, areas = overlaps.gt_ids, overlaps.areas
         truth = _segments(entry, ids, areas, metric.categories, allow_empty=True, where=where)
         return metric.count(overlaps, truth, found.segments)
 
-    for state in tqdm(
-        map_in_order(evaluate, list(zip(annotations, maps, strict=True)), num_workers),
-        total=len(annotations),
-        disable=not progress,
-    ):
-        metric.state += state
+    with told_together():
+        for state in tqdm(
+            map_in_order(evaluate, list(zip(annotations, maps, strict=True)), num_workers),
+            total=len(annotations),
+            disable=not progress,
+        ):
+            metric.state += state
     return metric.compute()
 
 

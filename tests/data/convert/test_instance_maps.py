@@ -270,6 +270,35 @@ def test_a_greatest_number_elsewhere_is_no_nodata(values: np.ndarray, tmp_path: 
     InstanceReading().read(tmp_path / "a.png")
 
 
+def many_squares(num: int) -> np.ndarray:
+    """Return (60, 60) with num squares of one pixel, of numbers from 1 on."""
+    values = np.zeros((60, 60), np.int32)
+    places = values[::2, ::2]
+    places[np.unravel_index(np.arange(num), places.shape)] = np.arange(1, num + 1)
+    return values
+
+
+def test_numbers_that_did_not_fit_into_8_bits_are_told(tmp_path: Path) -> None:
+    Image.fromarray(many_squares(300).clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
+    told = r"a\.png has 46 pieces with the number 255, .* beside 254 other .* more bits"
+    with pytest.warns(UserWarning, match=told):
+        InstanceReading().read(tmp_path / "a.png")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_type_that_is_just_filled_is_not_told_as_too_small(dtype: type, tmp_path: Path) -> None:
+    values = many_squares(255)
+    values[-1, -1] = 255  # an object in two parts
+    Image.fromarray(values.astype(dtype)).save(tmp_path / "a.png")
+    InstanceReading().read(tmp_path / "a.png")
+    Image.fromarray((many_squares(300) > 0).astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    InstanceReading(connected_components=True).read(tmp_path / "mask.png")
+    if dtype == np.uint16:
+        Image.fromarray(many_squares(300).astype(dtype)).save(tmp_path / "b.png")
+        InstanceReading().read(tmp_path / "b.png")
+
+
 def test_more_than_9999_objects_of_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = np.zeros((240, 400), np.uint16)
     numbers[::2, ::2] = np.arange(1, 24_001).reshape(120, 200)

@@ -130,12 +130,12 @@ def test_points_that_are_none_are_refused(points: object) -> None:
 def test_a_polygon_may_repeat_its_first_point() -> None:
     closed = [*SQUARE, SQUARE[0]]
     assert (drawn(closed) == drawn(SQUARE)).all()
-    assert polygon(closed, "cell").tolist() == [list(point) for point in closed]
+    line = polygon(closed, "cell")
+    assert line is not None
+    assert line.tolist() == [list(point) for point in closed]
     for pair in ([(1, 1), (2, 2)], [(1, 1), (2, 2), (1, 1)]):
-        with pytest.raises(ValueError, match="cell must have three or more points, got 2; remove it"):
-            polygon(pair, "cell")
-    with pytest.raises(ValueError, match="cell must have three or more points, got 0"):
-        polygon([], "cell")
+        assert polygon(pair, "cell") is None
+    assert polygon([], "cell") is None
 
 
 @pytest.mark.parametrize("angle", [float("nan"), float("inf")])

@@ -291,3 +291,20 @@ def test_a_folder_without_image_is_refused(tmp_path):
     pytest.importorskip("zarr")
     with pytest.raises(ValueError, match=r"must be an OME-Zarr image, got: .*; replace it"):
         open_image(tmp_path, tmp_path, FULL)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("f4", -9999), ("i2", -9999), ("u2", 65535)])
+@pytest.mark.parametrize("channels", [None, Channels((1,))])
+def test_pixels_without_data_have_no_part_in_percentiles(dtype, nodata, channels, tmp_path):
+    """A mosaic has a collar of what GDAL calls nodata: all the rest would be one grey."""
+    path, rule = tmp_path / "a.tif", ValueRange("percentiles 0 100")
+    scene = (np.add.outer(np.arange(70), np.arange(90)) * 10 + 100).astype(dtype)
+    values = scene.copy()
+    values[:, :20] = nodata
+    tags = [(42113, "s", 0, str(nodata), True)]
+    tifffile.imwrite(path, values, photometric="minisblack", extratags=tags, **TILES)
+    known = scene[:, 20:].astype(float)
+    expected = np.rint((known - known.min()) * (255 / np.ptp(known)))
+    pixels = read_image(path, value_range=rule, channels=channels)
+    np.testing.assert_array_equal(pixels[:, 20:, 0], expected)
+    check(path, tmp_path, rule, TiffImage, channels)

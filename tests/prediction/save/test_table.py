@@ -87,6 +87,8 @@ def test_without_things_there_are_the_same_columns(tmp_path):
         ({"resolution": (40_000, 20_000), "resolutionunit": "CENTIMETER"}, (0.25, 0.5)),
         ({"resolution": (25_400, 25_400), "resolutionunit": "INCH"}, (1.0, 1.0)),
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # of a print
+        ({"resolution": (118.11, 118.11), "resolutionunit": "CENTIMETER"}, None),  # of the same print
+        ({"resolution": (28.35, 28.35), "resolutionunit": "CENTIMETER"}, None),
         ({"resolution": (300, 300), "resolutionunit": "NONE"}, None),
         ({}, None),
         ({"imagej": True, "resolution": (4, 5), "metadata": {"unit": "micron"}}, (0.25, 0.2)),

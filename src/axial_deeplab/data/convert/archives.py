@@ -12,6 +12,7 @@ from axial_deeplab.util.text import format_bytes
 # What an archive may unpack to: so many bytes in any case, or so many times its own size. JSON and XML shrink
 # to a twentieth, pictures hardly.
 _SURE_BYTES, _MOST_TIMES = 2**30, 100
+_IS_UTF_8 = 0x800  # of the flags of an entry
 # What its reader raises of damage; a RuntimeError asks for a password.
 _DAMAGED = (OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
 
@@ -38,15 +39,16 @@ def unpack(archive: Path, folder: Path) -> Path:
     target = Path(tempfile.mkdtemp(dir=folder)) / archive.name  # of which there may be several
     try:
         with zipfile.ZipFile(archive) as file:
-            entries = [entry for entry in file.infolist() if not entry.is_dir()]
+            entries = [entry for entry in file.infolist() if not entry.filename.endswith(("/", "\\"))]
             for entry in entries:
-                name = PurePosixPath(entry.filename.replace("\\", "/"))
+                name = PurePosixPath(_name_of(entry).replace("\\", "/"))
                 parts = name.parts
                 if not parts or name.is_absolute() or ".." in parts or ":" in parts[0]:
                     raise ValueError(
                         f"{archive} must have names of files inside of it, got {entry.filename!r}; "
                         "export it again"
                     )
+                entry.filename = str(name)  # where it is extracted to
             size = sum(entry.file_size for entry in entries)
             most = min(shutil.disk_usage(folder).free, max(_SURE_BYTES, _MOST_TIMES * archive.stat().st_size))
             if size > most:
@@ -62,3 +64,13 @@ def unpack(archive: Path, folder: Path) -> Path:
             f"{archive} must be a complete ZIP archive without password, got: {error}; export it again"
         ) from None
     return target
+
+
+def _name_of(entry: zipfile.ZipInfo) -> str:
+    """Return the name of an entry; macOS writes UTF-8 without saying so, which is read as letters of DOS."""
+    if entry.flag_bits & _IS_UTF_8:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename

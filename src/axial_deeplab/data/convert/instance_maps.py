@@ -59,7 +59,9 @@ class InstanceReading:
         outside = numbers == self.nodata
         numbers[outside] = 0
         if self.threshold is None:
-            _look_for_nodata(numbers, path)
+            look_for_nodata(numbers, path)
+            if not self.connected_components:
+                _look_for_cut_numbers(numbers, path)
         if self.threshold is not None:
             # Above the threshold soft edges have many levels, all of the same object.
             above = numbers > self.threshold
@@ -184,8 +186,19 @@ def _between(numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
     return slope & ~top_or_ground
 
 
-def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
-    """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata."""
+def look_for_nodata(
+    numbers: NDArray[np.int32], path: str | os.PathLike[str], remedy: str = "give --nodata {}"
+) -> None:
+    """Refuse negative numbers, and warn of the greatest of a type in corners beside smaller ones: nodata.
+
+    Args:
+        numbers: numbers of instances (H, W).
+        path: file that messages name.
+        remedy: what to do; braces stand for the number.
+
+    Raises:
+        ValueError: a number is negative.
+    """
     lowest, highest = int(numbers.min(initial=0)), int(numbers.max(initial=0))
     if lowest < 0:
         several = len(np.unique(numbers[numbers < 0])) > 1
@@ -194,7 +207,7 @@ def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -
             + (
                 "they did not fit into 16 bits, or were interpolated: write the labels again as int32"
                 if several
-                else f"if that is what lies outside of the picture, give --nodata {lowest}"
+                else f"if that is what lies outside of the picture, {remedy.format(lowest)}"
             )
         )
     if highest not in _EXTREMES:
@@ -203,9 +216,29 @@ def _look_for_nodata(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -
     if corners > 1 and ((numbers > 0) & (numbers < highest)).any():
         text = (
             f"has the instance {highest} in {corners} corners, the greatest number of its type, as rasters "
-            f"fill what lies outside of the picture; if so, give --nodata {highest}"
+            f"fill what lies outside of the picture; if so, {remedy.format(highest)}"
         )
         warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
+
+
+def _look_for_cut_numbers(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
+    """Warn if all instances from the greatest number of a type on have that number: it did not hold them.
+
+    They are three pieces of it or more, beside half of the numbers below it at least.
+    """
+    highest = int(numbers.max(initial=0))
+    if highest not in _EXTREMES:
+        return
+    others = len(np.unique(numbers[(numbers > 0) & (numbers < highest)]))
+    if others < highest // 2:
+        return
+    pieces = int(number_pieces((numbers == highest).astype(np.int32)).max())
+    if pieces > 2:
+        text = (
+            f"has {pieces} pieces with the number {highest}, the greatest of its type, beside {others} other "
+            "instances, as labels have that did not fit; if so, write them again with more bits"
+        )
+        warnings.warn(ImageWarning(path, text, "cut numbers"), stacklevel=3)
 
 
 def number_pieces(values: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -48,17 +48,18 @@ def ring(points: Any, where: str) -> Ring:
     return line
 
 
-def polygon(points: Any, where: str) -> Ring:
+def polygon(points: Any, where: str) -> Ring | None:
     """Return the points of a polygon as a closed line, whether or not it repeats the first one at its end.
 
+    Returns:
+        The line; None of fewer than three points, which enclose nothing.
+
     Raises:
-        ValueError: as for `ring`, or there are fewer than three points.
+        ValueError: as for `ring`.
     """
     line = ring(points, where)
     number = len(line) - bool(len(line) > 1 and (line[0] == line[-1]).all())
-    if number < 3:
-        raise ValueError(f"{where} must have three or more points, got {number}; remove it")
-    return line
+    return None if number < 3 else line
 
 
 def rectangle(left: float, top: float, right: float, bottom: float, turned: float = 0, *, where: str) -> Ring:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.outlines import Ring, fill
+from axial_deeplab.data.convert.outlines import Ring, fill, polygon
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
@@ -172,6 +172,13 @@ class LeftOut:
     def add(self, what: str, where: str) -> None:
         """Note one thing that is left out, by the kind of things that it is, in the plural."""
         self.found.setdefault(what, []).append(where)
+
+    def polygon(self, points: Any, where: str) -> Ring | None:
+        """Return what `outlines.polygon` does, and note one of too few points, as stray clicks leave it."""
+        line = polygon(points, where)
+        if line is None:
+            self.add("polygons of fewer than three points", where)
+        return line
 
     def is_of_other_page(self, number: int, page: int | None, where: str) -> bool:
         """Tell whether a shape is of another page than that which is shown, and note it if so.

@@ -13,7 +13,7 @@ from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage, as_shown
 from axial_deeplab.data.tiff import UnsupportedImageError
-from axial_deeplab.data.value_range import ValueRange
+from axial_deeplab.data.value_range import ValueRange, measured
 from axial_deeplab.prediction.large.tiling import Window, cut
 from axial_deeplab.util.text import one_line
 
@@ -92,16 +92,18 @@ class LargeImage:
             return
         parts = zip(*(self._stored(window).parts for window in chosen), strict=True)
         samples = [np.concatenate([values.ravel() for values in part]) for part in parts]
-        complaints = (value_range.complaint(sample, bits=first.bits) for sample in samples)
+        complaints = (
+            value_range.complaint(sample, bits=first.bits, nodata=first.nodata) for sample in samples
+        )
         complaint = next((each for each in complaints if each is not None), None)
         if complaint is not None:
             warnings.warn(ImageWarning(self.name, complaint, "range"), stacklevel=4)
         if value_range.kind == "percentiles":
-            self.value_ranges = tuple(_percentiles(sample, value_range) for sample in samples)
+            known = (measured(sample, first.nodata) for sample in samples)
+            self.value_ranges = tuple(_percentiles(each, value_range) for each in known)
 
 
-def _percentiles(sample: NDArray[Any], value_range: ValueRange) -> ValueRange:
-    finite = sample[np.isfinite(sample)]
+def _percentiles(finite: NDArray[Any], value_range: ValueRange) -> ValueRange:
     low, high = np.percentile(finite, value_range.numbers) if len(finite) else (0.0, 1.0)
     return ValueRange(f"{low} {high if high > low else low + 1}")
 

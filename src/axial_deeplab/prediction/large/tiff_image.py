@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage
-from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, refuse_channels_behind
+from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, nodata_of, refuse_channels_behind
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.large_image import LargeImage, naming_damage_of
 from axial_deeplab.prediction.large.tiling import Window
@@ -207,7 +207,7 @@ class TiffImage(LargeImage):
             stored = StoredImage(
                 values[..., : self._colors], alpha, premultiplied=self._alpha == 1, profile=page.iccprofile
             )
-        return stored._replace(bits=bits, white_is_zero=int(page.photometric) == 0)
+        return stored._replace(bits=bits, white_is_zero=int(page.photometric) == 0, nodata=nodata_of(page))
 
 
 @contextlib.contextmanager

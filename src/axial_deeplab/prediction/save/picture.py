@@ -1,6 +1,7 @@
 """A picture, what was found in it, and what its file says of the size and the place of pixels."""
 
 import html
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -116,7 +117,11 @@ def _micrometers(tiff: Any, page: Any) -> tuple[float, float] | None:
     if factor is None or None in resolutions:
         return None
     x, y = (tag.value[0] / tag.value[1] for tag in resolutions)
-    if min(x, y) <= 0 or (unit == "inch" and x in _OF_PRINTS):
+    an_inch = x * _MICROMETERS["inch"] / factor
+    of_print = unit in ("inch", "cm") and any(
+        math.isclose(an_inch, dots, rel_tol=1e-3) for dots in _OF_PRINTS
+    )
+    if min(x, y) <= 0 or of_print:
         return None
     return factor / x, factor / y
 

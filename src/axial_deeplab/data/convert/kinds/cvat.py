@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -107,23 +107,20 @@ def _shape(
                 f"{width} at top {top} and left {left}; export it again"
             )
         return Shape(label, where, mask=lambda: pixels, corner=(top, left), part_of=part_of)
-    outline = _outline(entry, where)
-    if outline is None:
-        left_out.add("points, lines and cuboids, which have no area,", where)
-        return None
-    return Shape(label, where, (outline,), part_of=part_of)
+    outline = _outline(entry, where, left_out)
+    return None if outline is None else Shape(label, where, (outline,), part_of=part_of)
 
 
-def _outline(entry: Element, where: str) -> Ring | None:
+def _outline(entry: Element, where: str, left_out: LeftOut) -> Ring | None:
     turned = _number(entry, "rotation", where, "0")
     if entry.tag == "polygon":
         try:
             pairs: Any = [
-                [float(x) for x in pair.split(",")] for pair in (entry.get("points") or "").split(";")
+                [float(x) for x in pair.split(",")] for pair in (entry.get("points") or "").split(";") if pair
             ]
         except ValueError:
             pairs = entry.get("points")
-        return polygon(pairs, where)
+        return left_out.polygon(pairs, where)
     if entry.tag == "box":
         left, top, right, bottom = (_number(entry, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
         if right < left or bottom < top:
@@ -135,6 +132,7 @@ def _outline(entry: Element, where: str) -> Ring | None:
     if entry.tag == "ellipse":
         x, y, radius_x, radius_y = (_number(entry, key, where) for key in ("cx", "cy", "rx", "ry"))
         return ellipse(x, y, radius_x, radius_y, turned, where=where)
+    left_out.add("points, lines and cuboids, which have no area,", where)
     return None
 
 

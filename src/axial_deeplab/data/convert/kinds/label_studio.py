@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle, turn
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, turn
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -277,12 +277,16 @@ def _shape(region: Any, named: Any, where: str, options: ReadOptions, left_out: 
             unpack = partial(_painted, field(value, "imageDataURL", str, where), (height, width), where)
         return _Region(Shape(name, where, mask=unpack), (height, width))
     scale = np.array([width, height]) / 100
-    return _Region(Shape(name, where, (_outline(kind, value, scale, where),)), (height, width))
+    outline = _outline(kind, value, scale, where, left_out)
+    return None if outline is None else _Region(Shape(name, where, (outline,)), (height, width))
 
 
-def _outline(kind: str, value: dict[str, Any], scale: NDArray[np.float64], where: str) -> Ring:
+def _outline(
+    kind: str, value: dict[str, Any], scale: NDArray[np.float64], where: str, left_out: LeftOut
+) -> Ring | None:
     if kind == "polygon":
-        return polygon(field(value, "points", list, where), where) * scale
+        line = left_out.polygon(field(value, "points", list, where), where)
+        return None if line is None else line * scale
     keys = ("x", "y", "width", "height") if kind == "rectangle" else ("x", "y", "radiusX", "radiusY")
     x, y, a, b = (float(field(value, key, (int, float), where)) for key in keys)
     x, a, y, b = x * scale[0], a * scale[0], y * scale[1], b * scale[1]

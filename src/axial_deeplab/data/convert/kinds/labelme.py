@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle, ring
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle, ring
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -117,12 +117,13 @@ def _shape(entry: Any, where: str, options: ReadOptions, left_out: LeftOut) -> S
         (left, top), (right, bottom) = points.astype(int).tolist()
         pixels = partial(_mask, field(entry, "mask", str, where), (bottom - top + 1, right - left + 1), where)
         return Shape(name, where, mask=pixels, corner=(top, left), part_of=group)
-    return Shape(name, where, (_outline(kind, points, where),), part_of=group)
+    outline = _outline(kind, points, where, left_out)
+    return None if outline is None else Shape(name, where, (outline,), part_of=group)
 
 
-def _outline(kind: Any, points: Ring, where: str) -> Ring:
+def _outline(kind: Any, points: Ring, where: str, left_out: LeftOut) -> Ring | None:
     if kind in ("polygon", "oriented_rectangle"):
-        return polygon(points, where)
+        return left_out.polygon(points, where)
     _require(kind in ("rectangle", "circle"), where, "shape_type", "polygon, rectangle, circle or mask", kind)
     _require(len(points) == 2, where, kind, "two points", points)
     (x0, y0), (x1, y1) = points.tolist()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.outlines import ellipse, polygon
+from axial_deeplab.data.convert.outlines import Ring, ellipse
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -199,7 +199,15 @@ def _map_of(
             f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none, such as "
             f"({points[0, 0]:g}, {points[0, 1]:g}); reproject it, or take it away if nothing is there"
         )
-    return grid if of_map >= of_pixels else None
+    if of_map >= of_pixels:
+        return grid
+    corners = [line for feature in features if (line := _corners(feature))]
+    if all(np.ptp(line, axis=0).max() < 1 for line in corners):
+        raise ValueError(
+            f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none as large as a "
+            f"pixel, such as at ({points[0, 0]:g}, {points[0, 1]:g}), as degrees are; reproject it"
+        )
+    return None
 
 
 def _crs(document: Any) -> Any:
@@ -232,6 +240,9 @@ def _in_pixels(line: Any, grid: MapGrid | None) -> Any:
 def _shapes(
     feature: Any, where: str, options: ReadOptions, left_out: LeftOut, grid: MapGrid | None
 ) -> list[Shape]:
+    if isinstance(feature, dict) and feature.get("geometry", {}) is None:
+        left_out.add("objects without geometry", where)
+        return []
     geometry = field(feature, "geometry", dict, where)
     for key in ("childObjects", "children"):
         if not isinstance(inside := _property(feature, key), list | None):
@@ -250,15 +261,25 @@ def _shapes(
         return []
     parts = field(geometry, "coordinates", list, where)
     parts = [parts] if kind == "Polygon" else parts
-    if not parts or not all(isinstance(part, list) and part for part in parts):
-        raise ValueError(f"{where} coordinates must be lists of lines, got an empty one; correct the file")
-    rings = [tuple(polygon(_in_pixels(line, grid), where) for line in part) for part in parts]
+    if not all(isinstance(part, list) for part in parts):
+        raise ValueError(
+            f"{where} coordinates must be lists of lines, got {clipped(parts)}; correct the file"
+        )
+    rings = [lines for part in parts if (lines := _lines(part, where, left_out, grid))]
+    if not rings:
+        return []
     if geometry.get("isEllipse") is True:
         corners = rings[0][0]
         center, radii = (corners.max(axis=0) + corners.min(axis=0)) / 2, np.ptp(corners, axis=0) / 2
         return [Shape(name, where, (ellipse(*center, *radii, where=where),))]
-    part_of = where if len(parts) > 1 else None
+    part_of = where if len(rings) > 1 else None
     return [Shape(name, where, lines, part_of=part_of) for lines in rings]
+
+
+def _lines(part: list[Any], where: str, left_out: LeftOut, grid: MapGrid | None) -> tuple[Ring, ...]:
+    """Return the outline and the holes of a part; without an outline none, as its holes are no objects."""
+    outline, *holes = [left_out.polygon(_in_pixels(line, grid), where) for line in part or [[]]]
+    return () if outline is None else (outline, *(hole for hole in holes if hole is not None))
 
 
 def _class_of(feature: Any, where: str, attribute: str | None) -> str | None:

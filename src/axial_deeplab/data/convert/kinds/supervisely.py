@@ -91,7 +91,9 @@ def _shape(entry: Any, where: str, left_out: LeftOut) -> Shape | None:
         return None
     is_one = kind != "multipolygon"
     parts = [field(entry, "points", dict, where)] if is_one else field(entry, "parts", list, where)
-    lines = [line for part in parts for line in _lines(part, kind, where)]
+    lines = [line for part in parts for line in _lines(part, kind, where, left_out)]
+    if not lines:
+        return None
     if kind != "rectangle":
         return Shape(name, where, tuple(lines), part_of=part_of)
     (left, top), (right, bottom) = np.sort(lines[0][:2], axis=0)
@@ -100,12 +102,15 @@ def _shape(entry: Any, where: str, left_out: LeftOut) -> Shape | None:
     return Shape(name, where, (rectangle(left, top, right, bottom, where=where),), part_of=part_of)
 
 
-def _lines(part: Any, kind: str, where: str) -> list[Ring]:
+def _lines(part: Any, kind: str, where: str, left_out: LeftOut) -> list[Ring]:
     """Return the outline and the holes of a polygon; whole numbers are pixels, whose centers are meant."""
-    exterior = ring(field(part, "exterior", list, where), where)
-    if len(exterior) < (2 if kind == "rectangle" else 3):
-        raise ValueError(f"{where} exterior must have more points, got {len(exterior)}; remove it")
+    points = field(part, "exterior", list, where)
+    exterior = ring(points, where) if kind == "rectangle" else left_out.polygon(points, where)
+    if exterior is None:
+        return []
     if kind == "rectangle":
+        if len(exterior) < 2:
+            raise ValueError(f"{where} exterior must have two points, got {len(exterior)}; remove it")
         return [exterior]
     lines = [exterior, *(ring(hole, where) for hole in field(part, "interior", list, where))]
     return [line + 0.5 for line in lines] if _are_pixels(lines) else lines

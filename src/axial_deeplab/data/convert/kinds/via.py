@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
-from axial_deeplab.data.convert.outlines import Ring, ellipse, polygon, rectangle
+from axial_deeplab.data.convert.outlines import Ring, ellipse, rectangle
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
@@ -263,7 +263,7 @@ def _outline(kind: str, values: dict[str, Any], where: str, left_out: LeftOut) -
                     f"{where} must have as many x as y, got {len(x)} and {len(y)}; correct the file"
                 )
             points = list(zip(x, y, strict=True))
-        return polygon(points, where)
+        return left_out.polygon(points, where)
     if kind not in _KEYS:
         left_out.add("points and lines, which have no area,", where)
         return None

@@ -113,8 +113,8 @@ def _names(source: Path, folder: Path) -> dict[int, str]:
         if isinstance(names, list):
             names = dict(enumerate(names))
         if isinstance(names, dict):
-            numbers = {whole_number(number): str(name) for number, name in names.items()}  # 0 or "0"
-            if None not in numbers and len(numbers) == len(names):
+            numbers = {whole_number(number): str(name) for number, name in names.items()}  # also of "0"
+            if None not in numbers:
                 return {number: name for number, name in numbers.items() if number is not None}
         if names is not None:
             raise ValueError(f"{path} names must be a list of classes, got {names!r}; correct the file")
