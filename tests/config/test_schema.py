@@ -53,6 +53,15 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert config.optim.poly_power == Config().optim.poly_power
 
 
+@pytest.mark.parametrize("word", ["--data.val.root", "--data.train.json=x.json"])
+def test_a_root_of_both_parts_and_that_of_one_are_refused(word: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"--data.root must stand for both parts, got {word.split('=')[0]}, too"
+    ):
+        parse_config(["--data.root", "mine", word, *([] if "=" in word else ["other"])])
+    assert parse_config(["--data.root", "mine", "--data.train.images", "x"]).data.train.images == "x"
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_root_replaces_the_paths_of_a_recipe(order: int) -> None:
     options = [["--config", "nuclei/axial_deeplab_nano"], ["--data.train.root", "mine"]]

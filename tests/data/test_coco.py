@@ -252,3 +252,27 @@ def test_real_street_scene_with_a_crowd(shared_data: SharedData, tmp_path: Path)
     assert [s.area for s in sample.segments] == [entry["area"] for entry in annotation["segments_info"]]
     assert [s.area for s in sample.segments if s.is_crowd] == [6178]
     assert sum(s.train_id == 13 and not s.is_crowd for s in sample.segments) == 5
+
+
+def test_maps_that_are_called_as_another_image_are_told(tmp_path: Path) -> None:
+    def cross(document: dict[str, Any]) -> None:
+        first, second = document["annotations"]
+        first["file_name"], second["file_name"] = second["file_name"], "day\\Second.png"
+
+    paths = write(tmp_path, cross)
+    with pytest.warns(
+        UserWarning, match=r"2 annotations have the PNG that is called as another .*first.png for day"
+    ):
+        CocoPanopticDataset(**paths)
+
+
+@pytest.mark.filterwarnings("error")
+def test_maps_that_are_called_as_no_image_are_usual(tmp_path: Path) -> None:
+    def rename(document: dict[str, Any]) -> None:
+        for image in document["images"]:
+            image["file_name"] = image["file_name"].replace(".png", ".jpg")
+
+    paths = write(tmp_path, rename)
+    for name in ("first", "day/second"):
+        (paths["images"] / f"{name}.png").rename(paths["images"] / f"{name}.jpg")
+    assert len(CocoPanopticDataset(**paths)) == 2

@@ -421,3 +421,24 @@ def test_a_page_is_the_picture(tmp_path: Path, name: str) -> None:
     assert picture_size(tmp_path / name, page=1) == GREY.shape
     with pytest.raises(ValueError, match=rf"{name} must have page 3, got 2"):
         read_image(tmp_path / name, page=3)
+
+
+def test_what_fills_the_border_of_a_picture_does_not_hide_that_it_is_dark(tmp_path):
+    # As rasters do: neither the range of the type nor percentiles suit what is inside.
+    picture = np.add.outer(np.arange(40), np.arange(50)).astype(np.int32)
+    for value, kind, rule, advice in (
+        (65535, np.uint16, "full", "bits 8"),
+        (-9999, np.int16, "percentiles 1 99", "4 87"),
+        (-3.4e38, np.float32, "percentiles 1 99", "4 87"),
+    ):
+        values = picture.astype(kind)
+        values[:4] = value
+        path = tmp_path / f"{np.dtype(kind)}.tif"
+        tifffile.imwrite(path, values)
+        with pytest.warns(
+            UserWarning, match=rf"{path.name} uses 0.\d% of the range .*, but for .*\"{advice}\""
+        ):
+            read_image(path, value_range=ValueRange(rule))
+        with warnings.catch_warnings(action="error"):
+            inside = read_image(path, value_range=ValueRange("0 88"))[4:, :, 0]
+        assert abs(inside - picture[4:] * 255 / 88).max() <= 0.5

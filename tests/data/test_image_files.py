@@ -40,6 +40,27 @@ def test_pictures_are_found_by_every_suffix_and_hidden_files_are_not(tmp_path: P
     assert list_files(tmp_path / "absent") == []
 
 
+def test_zarr_in_a_folder_is_told(tmp_path: Path) -> None:
+    for name in (
+        "a.zarr/.zgroup",
+        "a.zarr/0/.zarray",
+        "a.zarr/0/0.0",
+        "b.zarr/zarr.json",
+        "b.zarr/c/0/0",
+        "b.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.warns(
+        UserWarning, match=r"left out 2 Zarr \(a.zarr\), such as a.zarr; .* name Zarr and linked"
+    ) as told:
+        assert list(find_images([tmp_path])) == ["b.png"]
+    assert len(told) == 1
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"got .*a.zarr in .*; name it itself"):
+        find_images([tmp_path])
+
+
 @pytest.mark.filterwarnings("error")
 def test_slides_and_large_tiffs_are_found_by_their_suffixes(tmp_path: Path) -> None:
     names = ("a.svs", "b.SCN", "c.lsm", "d.btf", "e.qptiff")

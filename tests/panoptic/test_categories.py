@@ -73,6 +73,11 @@ def test_colors_may_be_hexadecimal():
     assert category.color == (0x60, 0xA4, 0x3E)
 
 
+def test_isthing_may_be_a_text():
+    categories = Categories.from_json([entry(1, isthing="0"), entry(2, isthing="1")])
+    assert [category.is_thing for category in categories] == [False, True]
+
+
 def test_true_and_false_are_allowed_for_isthing():
     categories = Categories.from_json([entry(1, isthing=False), entry(2, isthing=True)])
     assert categories.thing_ids == (1,)

@@ -28,6 +28,7 @@ from axial_deeplab.config.schema import Config, config_from_dict, config_to_dict
 from axial_deeplab.evaluation.evaluate import evaluate
 from axial_deeplab.prediction.doubts import Certainty, doubt_of_scores
 from axial_deeplab.prediction.predictor import Predictor
+from axial_deeplab.training.panoptic import panoptic_task
 from axial_deeplab.training.train import _precision
 from axial_deeplab.weights.loaded import load_weights
 from lazy_modules import LazyModule
@@ -322,6 +323,20 @@ def test_a_training_that_diverges_is_stopped_before_it_is_written(
         training.train(config)
     for name in (checkpoints.LAST, checkpoints.BEST, "weights.safetensors"):
         assert not (Path(config.trainer.output) / name).exists()
+
+
+def test_a_set_without_stuff_is_told(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config()
+    document = json.loads(Path(config.data.train.json or "").read_text())
+    for category in document["categories"]:
+        category["isthing"] = 1
+    (tmp_path / "things.json").write_text(json.dumps(document))
+    data = {
+        part: {**vars(getattr(config.data, part)), "json": str(tmp_path / "things.json")}
+        for part in ("train", "val")
+    }
+    with pytest.warns(UserWarning, match=r"things.json: no category is stuff, so that .* --background NAME"):
+        panoptic_task(_merged(config, data=data))
 
 
 def test_nothing_to_learn_from_is_refused(tiny_config: MakeConfig, tmp_path: Path) -> None:

@@ -83,9 +83,21 @@ def _settings_parser() -> "jsonargparse.ArgumentParser":
 
 
 def _paths_that_give_way(arguments: Sequence[str]) -> Iterator[str]:
-    """Yield options that take back the paths of a recipe where the command line gives a root instead."""
+    """Yield options that take back the paths of a recipe where the command line gives a root instead.
+
+    Raises:
+        ValueError: it gives a root of both parts, and that of one.
+    """
     given = {word.partition("=")[0] for word in arguments}
     for part in ("data.train", "data.val"):
+        own = next(
+            (word for key in ("root", "panoptic", "json") if (word := f"--{part}.{key}") in given), None
+        )
+        if "--data.root" in given and own:
+            raise ValueError(
+                f"--data.root must stand for both parts, got {own}, too; give --data.train.root and "
+                "--data.val.root instead"
+            )
         if f"--{part}.root" in given:
             for key in ("images", "panoptic", "json"):
                 if f"--{part}.{key}" not in given:

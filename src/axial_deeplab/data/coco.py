@@ -1,8 +1,9 @@
 """Data sets in COCO panoptic format: a folder of images, a folder of panoptic PNG files and a JSON."""
 
 import os
+import warnings
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from axial_deeplab.data.panoptic_dataset import ImageRecord, PanopticDataset, Sample, check_limit
 from axial_deeplab.panoptic.categories import Categories
@@ -10,6 +11,7 @@ from axial_deeplab.panoptic.coco_json import AnnotationEntry, PanopticJson
 from axial_deeplab.panoptic.json_entries import ImageEntry, refusing
 from axial_deeplab.panoptic.map import LABEL_DIVISOR
 from axial_deeplab.util.file_names import NamedFiles
+from axial_deeplab.util.text import shortened, spelled_alike
 
 __all__ = ["ADE20K_PARTS", "CocoPanopticDataset", "Sample"]
 
@@ -66,7 +68,29 @@ class CocoPanopticDataset(PanopticDataset):
                     png = pngs.path(annotation.file_name)
                     annotations.append(annotation)
                 records.append(ImageRecord(image.id, image.file_name, path, png, image.size))
+        _warn_of_crossed(document)
         self.annotations = annotations[:limit]
         super().__init__(
             records, document.categories, label_divisor=label_divisor, limit=limit, problems=problems
         )
+
+
+def _warn_of_crossed(document: PanopticJson) -> None:
+    """Warn of images whose PNG has the name of another image, as where two lists were joined out of order."""
+    own = {image_id: _stem(image.file_name) for image_id, image in document.images.items()}
+    stems = set(own.values())
+    crossed = [
+        f"{entry.file_name} for {document.images[image_id].file_name}"
+        for image_id, entry in document.annotations.items()
+        if own.get(image_id, "") != (stem := _stem(entry.file_name)) and stem in stems
+    ]
+    if crossed:
+        warnings.warn(
+            f"{document.path}: {len(crossed)} annotations have the PNG that is called as another image "
+            f"({shortened(crossed, 2)}); if they are mixed up, correct their file_name",
+            stacklevel=3,
+        )
+
+
+def _stem(file_name: str) -> str:
+    return spelled_alike(PurePosixPath(file_name.replace("\\", "/")).with_suffix("").as_posix())

@@ -16,6 +16,8 @@ SUFFIXES = (
     *(".lsm", ".svs", ".ndpi", ".scn", ".bif", ".qptiff", ".btf", ".tf2", ".tf8"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
+# What a folder has that is a group or an array of Zarr.
+_OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
 # Image ids beyond this do not fit into the 64 bits with a sign that other readers keep them in.
 MAX_IMAGE_ID = 2**63 - 1
 
@@ -23,6 +25,11 @@ MAX_IMAGE_ID = 2**63 - 1
 def is_hidden(name: str) -> bool:
     """Tell whether programs hide a file or folder: by a point, or as macOS does in ZIP files."""
     return (name.startswith(".") and name != "..") or name == "__MACOSX"
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a group or an array of Zarr."""
+    return any((path / name).is_file() for name in _OF_ZARR)
 
 
 def list_files(folder: Path, suffixes: Sequence[str] | None = None, *, recursive: bool = False) -> list[Path]:
@@ -105,12 +112,24 @@ def _files_below(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -
         if excluded is None or not Path(os.path.realpath(path)).is_relative_to(excluded)
     ]
     wanted = [path for path in files if path.suffix.lower() in suffixes]
+    others = [path for path in files if path.suffix.lower() not in suffixes]
+    zarrs: list[Path] = []
+    if others:  # as the parts of an array are
+        within = {path.parent for path in folder.rglob("*") if path.name in _OF_ZARR} - {folder}
+        zarrs = sorted(path for path in within if within.isdisjoint(path.parents))
+        others = [path for path in others if within.isdisjoint(path.parents)]
     if wanted:
-        _warn_of_others(folder, [path for path in files if path.suffix.lower() not in suffixes], excluded)
+        _warn_of_others(folder, others, zarrs, excluded)
+    elif zarrs:
+        raise ValueError(
+            f"inputs must be images and folders of them, got {zarrs[0]} in {folder}; name it itself"
+        )
     return wanted
 
 
-def _warn_of_others(folder: Path, others: Sequence[Path], excluded: Path | None) -> None:
+def _warn_of_others(
+    folder: Path, others: Sequence[Path], zarrs: Sequence[Path], excluded: Path | None
+) -> None:
     """Tell what a folder has that is passed over: who does not count would believe that all was done."""
     kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
     told = [f"{number} {kind}" for kind, number in kinds.most_common()]
@@ -122,13 +141,15 @@ def _warn_of_others(folder: Path, others: Sequence[Path], excluded: Path | None)
         and not any(map(is_hidden, path.relative_to(folder).parts))
         and path.resolve() != excluded
     ]
+    if zarrs:
+        told.append(f"{len(zarrs)} Zarr ({zarrs[0].name})")
     if links:
         told.append(f"{len(links)} link{'s' * (len(links) > 1)} to a folder ({links[0].name})")
     if told:
-        first = (*others, *links)[0].relative_to(folder)
+        first = (*others, *zarrs, *links)[0].relative_to(folder)
         warnings.warn(
             f"{folder}: left out {shortened(told)}, such as {first}; save pictures as one of "
-            f"{', '.join(SUFFIXES[:5])} ..., and name linked folders themselves",
+            f"{', '.join(SUFFIXES[:5])} ..., and name Zarr and linked folders themselves",
             stacklevel=4,
         )
 

@@ -91,12 +91,21 @@ class ValueRange:
             nodata: as for `to_8_bits`.
         """
         finite = measured(values, nodata)
-        if values.dtype.itemsize == 1 or not finite.size or self.kind == "percentiles":
+        if values.dtype.itemsize == 1 or not finite.size:
+            return None
+        smallest, largest = finite.min().item(), finite.max().item()
+        others = finite[(finite > smallest) & (finite < largest)]
+        spread = others.max().item() - others.min().item() if others.size else 0
+        # As rasters fill what lies outside of the picture, with -9999 or 65535, or a hot pixel.
+        is_filled = 0 < spread < _SMALL_PART * (largest - smallest)
+        if smallest == largest or (self.kind == "percentiles" and not is_filled):
             return None
         low, high = self._limits(values, bits, nodata)
-        smallest, largest = finite.min().item(), finite.max().item()
-        if smallest == largest:
-            return None
+        apart = ""
+        if is_filled:
+            ends = f"{smallest:g} and {largest:g}"
+            apart = f", but for the {1 - others.size / finite.size:.1%} that are {ends}"
+            smallest, largest, finite = others.min().item(), others.max().item(), others
         used = (min(largest, high) - max(smallest, low)) / (high - low)
         outside = np.count_nonzero((finite < low) | (finite > high)) / finite.size
         if used >= _SMALL_PART and outside <= _MOST_OUTSIDE:
@@ -108,10 +117,12 @@ class ValueRange:
         )
         enough = f"bits {max(8, int(largest).bit_length())}"
         suited = values.dtype.kind in "iu" and 0 <= smallest <= largest / 2 and enough != self.rule
-        advice = enough if suited else "percentiles 1 99"
+        suited = suited and self.kind != "percentiles"
+        of_picture = f"{smallest:g} {largest:g}" if is_filled else "percentiles 1 99"
+        advice = enough if suited else of_picture
         return (
-            f"{what} (its own are {smallest:g} to {largest:g}), so that the network sees little of it; set "
-            f'data.value_range, or give --value-range to predict, such as "{advice}"'
+            f"{what} (its own are {smallest:g} to {largest:g}{apart}), so that the network sees little of "
+            f'it; set data.value_range, or give --value-range to predict, such as "{advice}"'
         )
 
     def _limits(self, values: NDArray[Any], bits: int | None, nodata: float | None) -> tuple[float, float]:

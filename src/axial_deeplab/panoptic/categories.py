@@ -263,13 +263,13 @@ def _from_json(entry: Any, where: str) -> Category:
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where} name must be a text, got {name!r}; correct the file")
     is_thing = entry.get("isthing")
-    if is_thing not in (0, 1):
+    if is_thing not in (0, 1, "0", "1"):
         raise ValueError(
             f'{where} "{name}" isthing must be 1 (thing) or 0 (stuff), got {is_thing!r}; '
             "add it: a panoptic data set must say which categories have instances"
         )
     color = _color_from_json(entry.get("color"), where)
-    return Category(id=category_id, name=name, is_thing=bool(is_thing), color=color)
+    return Category(id=category_id, name=name, is_thing=bool(int(is_thing)), color=color)
 
 
 def _color_from_json(color: Any, where: str) -> Color | None:

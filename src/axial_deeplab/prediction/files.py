@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from axial_deeplab.data.image_files import SUFFIXES, find_images, numbers_of_names
+from axial_deeplab.data.image_files import SUFFIXES, find_images, is_zarr, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.post_processing import CentersLeftOutWarning
@@ -31,7 +31,6 @@ from axial_deeplab.prediction.image_job import (
     mark_of_file,
 )
 from axial_deeplab.prediction.large.files import LargeFiles
-from axial_deeplab.prediction.large.zarr_image import is_zarr
 from axial_deeplab.prediction.predicted_files import PredictedFiles
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.save.kinds import COCO, Saver

@@ -1,5 +1,6 @@
 """Training a panoptic network: its losses, its validation by PQ and mIoU, its data."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -149,6 +150,13 @@ def _data_sets(config: Config) -> tuple[PanopticDataset, PanopticDataset | None]
         raise ValueError(
             f"{config.data.train.place} must have segments to learn from, got none in {len(annotations)} "
             "images; look at the set with `axial-deeplab dataset check`"
+        )
+    if not train_data.categories.stuff_ids:
+        warnings.warn(
+            f"{config.data.train.place}: no category is stuff, so that void pixels teach nothing and the "
+            "network sees things everywhere; add a background (dataset convert --background NAME) unless "
+            "every pixel has an instance",
+            stacklevel=2,
         )
     look_at_images(train_data)
     if config.data.val == type(config.data.val)():

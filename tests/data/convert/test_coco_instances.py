@@ -265,6 +265,26 @@ def test_areas_that_are_not_what_is_drawn_are_told(
     assert "annotations[3]" in printed
 
 
+@pytest.mark.parametrize("folder", ["/home/someone/images/", "C:\\data\\images\\", "images/", "../images/"])
+def test_pictures_of_a_json_of_another_folder(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def place(document: dict[str, Any]) -> None:
+        for image in document["images"]:
+            image["file_name"] = folder + image["file_name"]
+
+    code, printed = convert_instances(capsys, instances(tmp_path, place))
+    assert code == 0, printed
+    images = json.loads((tmp_path / "out/panoptic.json").read_text())["images"]
+    assert [(image["id"], image["file_name"]) for image in images] == [(5, "5.png"), (6, "6.png")]
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "images/more").mkdir()
+    (tmp_path / "images/5.png").rename(tmp_path / "images/more/5.png")
+    shutil.copytree(tmp_path / "images/more", tmp_path / "images/others")
+    code, printed = convert_instances(capsys, tmp_path)
+    assert (code, "more/5.png" in printed, "others/5.png as likely" in printed) == (2, True, True), printed
+
+
 def test_a_polygon_alone_is_one_in_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def alone(document: dict[str, Any]) -> None:
         ring(document)

@@ -111,6 +111,18 @@ def test_negative_numbers_that_16_bits_wrapped_are_no_nodata(tmp_path: Path) -> 
         InstanceReading().read(tmp_path / "a.tif")
 
 
+def test_black_objects_on_white_are_told(tmp_path: Path) -> None:
+    Image.fromarray(255 - two_squares()).save(tmp_path / "a.png")
+    with pytest.warns(
+        UserWarning, match=r"a\.png covers all corners of the picture and leaves out .* invert it"
+    ):
+        InstanceReading().read_masks(tmp_path / "a.png")
+    for levels in (np.full((5, 6), 255, np.uint8), two_squares()):
+        Image.fromarray(levels).save(tmp_path / "a.png")
+        with warnings.catch_warnings(action="error"):
+            InstanceReading().read_masks(tmp_path / "a.png")
+
+
 def test_grey_edges_are_named_and_cut(tmp_path: Path) -> None:
     soft = two_squares()
     soft[0, :9] = 30

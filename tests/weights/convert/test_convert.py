@@ -239,6 +239,17 @@ def test_numbers_of_numpy_are_plain_values(tmp_path, resnet_state, zipped):
     convert(tmp_path / "a.pth", tmp_path / "w.safetensors")
 
 
+def test_parameters_are_tensors(tmp_path, resnet_state):
+    torch.save(
+        {name: torch.nn.Parameter(tensor) for name, tensor in resnet_state.items()}, tmp_path / "a.pth"
+    )
+    convert(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    torch.save(resnet_state, tmp_path / "b.pth")
+    convert(tmp_path / "b.pth", tmp_path / "b.safetensors")
+    parameters, plain = (safetensors.torch.load_file(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert all(torch.equal(parameters[name], plain[name]) for name in plain)
+
+
 def test_other_objects_are_named(tmp_path, resnet_state):
     torch.save({"model": resnet_state, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"got argparse.Namespace; .* torch.save\(torch.load\('a.pth'"):
@@ -714,6 +725,7 @@ def test_foreign_files(tmp_path, capsys):
     safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")
     torch.save({"conv1.weight": torch.ones(2)}, tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"a": torch.ones(2, device="meta"), "b": torch.eye(2).to_sparse()}, tmp_path / "meta.pth")
     torch.save({"state_dict": {"a": 1}}, tmp_path / "numbers.pth")
     (tmp_path / "header.safetensors").write_bytes(b"\xff" * 7 + b"\x7f" + b"{}" * 50)
     (tmp_path / "cut.pth").write_bytes((tmp_path / "other.pth").read_bytes()[:300])
@@ -724,6 +736,7 @@ def test_foreign_files(tmp_path, capsys):
         "other.safetensors": "must hold an Axial-ResNet of csrhddlam/axial-deeplab or a ResNet .* such as a;",
         "other.pth": "other architectures cannot be converted",
         "list.pth": "must hold tensors by their names, got other values",
+        "meta.pth": "must hold tensors by their names, got other values",
         "numbers.pth": "must hold tensors by their names, got other values",
         "header.safetensors": "header.safetensors must be a TensorFlow checkpoint, a file of PyTorch or of",
         "cut.pth": "cut.pth must be a complete checkpoint, got",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from axial_deeplab.data.convert.outlines import FARTHEST
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
+from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import find_images
@@ -73,7 +74,7 @@ def coco_instances_to_convert(
         raise ValueError(f"{path}: images must list at least one image, got none; add them")
     outlines = list_of(document, "annotations", path)
     categories = _categories(document, outlines, path, options)
-    find_photo = find or NamedFiles(images).path
+    find_photo = find or partial(_by_name_or_end, NamedFiles(images), Photos(Path(images)), path)
     photos = {image_id: find_photo(image.file_name) for image_id, image in entries.items()}
     for photo in photos.values():
         if not photo.is_file():
@@ -112,6 +113,25 @@ def coco_instances_to_convert(
         for image_id, photo in photos.items()
     ]
     return unwritten, categories
+
+
+def _by_name_or_end(files: NamedFiles, photos: Photos, json: Path, name: str) -> Path:
+    """Return the picture of a name, or the one whose path ends as the name of another folder does.
+
+    Raises:
+        ValueError: the name leaves the folder, and no picture ends so.
+        FileNotFoundError: several are as likely.
+    """
+    is_known = photos.knows(name)
+    try:
+        path = files.path(name)
+    except ValueError:
+        if not is_known:
+            raise
+    else:
+        if path.is_file() or not is_known:
+            return path
+    return photos.find(name, str(json))
 
 
 def _refuse_repeated(photos: Mapping[ImageId, Path], path: Path) -> None:

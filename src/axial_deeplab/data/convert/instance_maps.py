@@ -86,6 +86,13 @@ class InstanceReading:
             )
             warnings.warn(ImageWarning(path, text, "grey levels"), stacklevel=2)
         mask = levels > (self.threshold or 0)
+        height, width = mask.shape
+        if mask[:: max(1, height - 1), :: max(1, width - 1)].all() and not mask.all():
+            text = (
+                f"covers all corners of the picture and leaves out {1 - mask.mean():.1%} inside, as masks do "
+                "whose object is black; if so, invert it (255 - values)"
+            )
+            warnings.warn(ImageWarning(path, text, "inverted masks"), stacklevel=2)
         if not self.connected_components or not mask.any():
             return [mask]
         pieces = number_pieces(mask.astype(np.int32))

@@ -130,7 +130,9 @@ class Photos:
         return best[0]
 
     def _others_alike(self, name: str) -> str:
-        """Tell of a file that has the name of a picture, or its stem, and is of no kind that is read."""
+        """Tell of a picture that has the stem of a name, or of a file of a kind that is not read."""
+        for path in self._by_name.get(PurePosixPath(name).stem + "/", []):
+            return f"{path} (rename it, or correct the name)"
         names = {name, PurePosixPath(name).stem}
         for path in list_files(self.folder, recursive=True):
             is_other = path.suffix.lower() not in (*SUFFIXES, *_OF_ANNOTATIONS)

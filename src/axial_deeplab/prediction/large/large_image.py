@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage, as_shown
 from axial_deeplab.data.tiff import UnsupportedImageError
 from axial_deeplab.data.value_range import ValueRange, measured
@@ -96,7 +97,7 @@ class LargeImage:
         )
         complaint = next((each for each in complaints if each is not None), None)
         if complaint is not None:
-            warnings.warn(f"{self.name} {complaint}", stacklevel=4)
+            warnings.warn(ImageWarning(self.name, complaint, "range"), stacklevel=4)
         if value_range.kind == "percentiles":
             known = (measured(sample, first.nodata) for sample in samples)
             self.value_ranges = tuple(_percentiles(each, value_range) for each in known)

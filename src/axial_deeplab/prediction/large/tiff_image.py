@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage
 from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, nodata_of, refuse_channels_behind
 from axial_deeplab.data.value_range import ValueRange
@@ -72,11 +73,8 @@ class TiffImage(LargeImage):
                 self.channels = channels
                 self._require_windows(page)
             if len(same) > 1 and number is None:
-                warnings.warn(
-                    f"{path} has {len(same)} pages, of which only the first is read; save the others as "
-                    "files of their own",
-                    stacklevel=5,
-                )
+                text = f"has {len(same)} pages, of which only the first is read; save the others as files"
+                warnings.warn(ImageWarning(path, text, "pages"), stacklevel=5)
             super().__init__(str(path), shape, value_range, channels)
             tags = [page.tags[code] for code in _GEO_TAGS if code in page.tags]
             # As tifffile writes extra tags.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.large_image import ArrayImage, naming_damage_of
 from axial_deeplab.util.packages import require_package
@@ -51,9 +52,8 @@ class _Planes:
         several = {axis: length for axis, length in lengths.items() if axis not in "yxc" and length > 1}
         if several:
             told = ", ".join(f"{length} of {axis}" for axis, length in several.items())
-            warnings.warn(
-                f"{name} has {told}, of which only the first is read; save the others", stacklevel=5
-            )
+            text = f"has {told}, of which only the first is read; save the others"
+            warnings.warn(ImageWarning(name, text, "pages"), stacklevel=5)
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
         of_axis: dict[str, slice | int] = {"y": part[0], "x": part[1], "c": slice(None)}
@@ -85,8 +85,3 @@ def require_zarr(path: Path) -> Any:
     import zarr
 
     return zarr
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a group or an array of Zarr."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from axial_deeplab.util.files import opened
@@ -143,7 +144,12 @@ def _sets_of_tensors(
     """Yield the tensors of each dictionary in a checkpoint, by their names, behind the path of its keys."""
     if not isinstance(content, Mapping) or depth > _DEEPEST_ENTRY:
         return
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    # Parameters are tensors, too; those on the device meta have no numbers.
+    tensors = {
+        str(name): value.detach()
+        for name, value in content.items()
+        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    }
     if tensors:
         yield entry, tensors
     for name, value in content.items():
