@@ -51,6 +51,21 @@ def convert_instances(capsys: pytest.CaptureFixture[str], root: Path, *words: ob
     return convert(capsys, "coco-instances", *where, *words)
 
 
+@pytest.mark.parametrize("is_in_list", [False, True])
+def test_polygons_of_pairs(is_in_list: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arrays (N, 2) of points become lists of pairs, also with an array around them."""
+
+    def in_pairs(document: dict[str, Any]) -> None:
+        points = [[0, 0], [2, 0], [2, 4], [0, 4]]
+        document["annotations"][0]["segmentation"] = [points] if is_in_list else points
+
+    code, printed = convert_instances(capsys, instances(tmp_path, in_pairs))
+    assert (code, "left out" in printed) == (0, False), printed
+    ids, _ = read_panoptic_png(tmp_path / "out/panoptic/5.png"), None
+    assert (ids[:, 0] == ids[0, 0]).all()
+    assert (ids[:, 0] > 0).all()
+
+
 def test_coco_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert_instances(capsys, instances(tmp_path), "--background", "rest")[0] == 0
     dataset = CocoPanopticDataset(

@@ -247,7 +247,13 @@ BAD = [
         "[\n          NaN,",
         "shapes[1] ('cell') points must be pairs of",
     ),
-    ("labelme", "a.json", '"group_id": 1', '"group_id": {}', "shapes[2] ('pair') group_id must be a number"),
+    (
+        "labelme",
+        "a.json",
+        '"group_id": 1',
+        '"group_id": {}',
+        "shapes[2] ('pair') group_id must be of type int",
+    ),
     ("yolo", "labels/train/a.txt", "0 0", "x 0", "a.txt: line 1 must be the number of a class and pairs"),
     ("yolo", "labels/train/a.txt", "0 0", "0 0 0", "a.txt: line 1 must be the number of a class and pairs"),
     ("yolo", "labels/train/a.txt", "0 0", "nan 0", "a.txt: line 1 must be the number of a class and pairs"),
@@ -866,6 +872,46 @@ def test_a_table_of_via_with_too_few_regions_is_doubted(
     assert (code, "via_export_csv.csv: a.png has 3 of its 4 regions; export it again" in printed) == (0, True)
 
 
+def test_pictures_of_one_name_in_a_project_of_via(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two keys, of name and size: the regions of neither may be lost."""
+    root = shutil.copytree(FIXTURES / "via2", tmp_path / "via")
+    document = json.loads((root / "project.json").read_text())
+    entries = document["_via_img_metadata"]
+    key = next(key for key in entries if key.startswith("a.png"))
+    entries["a.png7"] = entries[key] | {"size": 7, "regions": entries[key]["regions"][:1]}
+    (root / "project.json").write_text(json.dumps(document))
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "must list each picture once, got 'a.png' again as 'a.png7'" in printed) == (2, True), (
+        printed
+    )
+    entries["a.png7"]["regions"] = []
+    (root / "project.json").write_text(json.dumps(document))
+    assert same(segments_of(capsys, root, output=tmp_path / "out")["a.png"], APART)
+
+
+def test_a_table_of_via_with_pictures_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "via2_csv", tmp_path / "via")
+    path = root / "via_export_csv.csv"
+    again = next(line for line in path.read_text().splitlines() if line.startswith("a.png,89"))
+    path.write_text(f"{path.read_text().rstrip()}\n{again.replace('a.png,89', 'a.png,7', 1)}\n")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "must list each picture once, got 'a.png' again as 'a.png7'" in printed) == (2, True), (
+        printed
+    )
+
+
+@pytest.mark.parametrize(("group", "is_one"), [('""', False), ("null", False), ("3.0", True), ('"3"', True)])
+def test_groups_of_labelme(
+    group: str, is_one: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
+    text = (root / "a.json").read_text()
+    assert text.count('"group_id": 1') == 2
+    (root / "a.json").write_text(text.replace('"group_id": 1', f'"group_id": {group}'))
+    found = segments_of(capsys, root, output=tmp_path / "out")["a.png"]
+    assert same(found, OUTLINES if is_one else APART), [name for name, _ in found]
+
+
 def test_pictures_inside_of_labelme_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = shutil.copytree(FIXTURES / "labelme", tmp_path / "labelme")
     document = json.loads((root / "a.json").read_text())
@@ -1071,6 +1117,28 @@ def test_yolo_with_byte_order_marks_and_numbers_as_text(
     (flat / "data.yaml").write_text('names: {"0": cell, "1": pair}')
     found = segments_of(capsys, flat, output=tmp_path / "out")
     assert same(found["a.png"], OUTLINES)
+
+
+def test_names_of_yolo_that_differ_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (root / "more").mkdir()
+    (root / "more/data.yaml").write_text("names: [pair, cell]")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "must have one name of class 0, got 'cell' and, in" in printed) == (2, True), printed
+    (root / "more/data.yaml").write_text("names: [cell]")  # of a part that has no other
+    assert same(next(iter(segments_of(capsys, root, output=tmp_path / "out").values())), OUTLINES)
+    code, printed = convert(capsys, root / "data.yaml", "--output", tmp_path / "out2")
+    assert code == 0, printed
+
+
+def test_names_of_yolo_are_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    (root / "data.yaml").write_text("names: {0: yes, 1: 007}")
+    found = next(iter(segments_of(capsys, root, output=tmp_path / "out").values()))
+    assert {name for name, _ in found} == {"yes", "007"}
+    (root / "data.yaml").write_text("names: cell")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out2")
+    assert (code, "names must be a list of classes, got 'cell'" in printed) == (2, True), printed
 
 
 def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,8 +272,26 @@ def _inside(pixels: NDArray[np.bool_]) -> int:
 
 
 def _as_polygons(outline: Any) -> Any:
-    """Return a polygon that is not in a list, as supervision 0.12 wrote them, in one."""
-    return [outline] if isinstance(outline, list) and _is_polygon(outline) else outline
+    """Return polygons as lists of x, y, x, y, ..., whatever lists a program made of them.
+
+    supervision 0.12 wrote a polygon that is not in a list; arrays of points become lists of pairs.
+    """
+    if not isinstance(outline, list):
+        return outline
+    if len(outline) > 2 and all(map(_is_pair, outline)):
+        outline = [outline]
+    if _is_polygon(outline):
+        return [outline]
+    return [
+        [number for pair in part for number in pair]
+        if isinstance(part, list) and part and all(map(_is_pair, part))
+        else part
+        for part in outline
+    ]
+
+
+def _is_pair(point: Any) -> bool:
+    return isinstance(point, list) and len(point) == 2 and not any(isinstance(each, list) for each in point)
 
 
 def _without_stray_points(outline: Any) -> Any:

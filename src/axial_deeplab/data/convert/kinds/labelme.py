@@ -105,8 +105,10 @@ def _shape(entry: Any, where: str, options: ReadOptions, left_out: LeftOut) -> S
         raise ValueError(f"{where} label must be a text, got an empty one; name it")
     name = {"__ignore__": None, "_background_": options.background}.get(label, label)
     group = entry.get("group_id")
-    if not isinstance(group, int | str | None):
-        raise ValueError(f"{where} group_id must be a number, got {group!r}; correct the file")
+    if group == "":  # as scripts write what has none
+        group = None
+    if group is not None:
+        group = field(entry, "group_id", (int, str), where)
     kind = entry.get("shape_type") or "polygon"
     points = ring(field(entry, "points", list, where), where)
     if kind in ("line", "linestrip", "point", "points"):

@@ -129,15 +129,16 @@ def _document_of_csv(path: Path) -> dict[str, Any] | None:
                 place, attributes = _cell(row[4], list, where), _cell(row[5], dict, where)
                 found["metadata"][f"line {number}"] = {"vid": view, "xy": place, "av": attributes}
                 continue
-            entry = found.setdefault(row[0], {"filename": row[0], "regions": []})
+            key = row[0] + row[1]  # as its JSON has it: the size tells pictures of one name apart
+            entry = found.setdefault(key, {"filename": row[0], "regions": []})
             shape, attributes = (_cell(cell, dict, where) for cell in row[5:7])
             if shape:
                 entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
-            counts[row[0]] = row[3]
+            counts[key] = row[3]
     except csv.Error as error:
         raise ValueError(f"{path} must be a table in CSV, got: {error}; export it again") from None
-    for name, count in counts.items():
-        number = len(found[name]["regions"])
+    for key, count in counts.items():
+        name, number = found[key]["filename"], len(found[key]["regions"])
         if count.isdecimal() and int(count) > number:
             warnings.warn(
                 f"{path}: {name} has {number} of its {count} regions; export it again if the file is cut off",
@@ -168,7 +169,12 @@ def _regions_2(document: dict[str, Any], path: Path) -> Regions:
         name = field(entries[key], "filename", str, f"{path}: {key!r}")
         regions = field(entries[key], "regions", (list, dict), f"{path}: {name}")
         pairs = regions.items() if isinstance(regions, dict) else enumerate(regions)
-        found[name] = []
+        if regions and found.get(name):
+            raise ValueError(
+                f"{path} must list each picture once, got {name!r} again as {key!r} with other regions; "
+                "remove one of the two"
+            )
+        found.setdefault(name, [])
         for place, region in pairs:
             where = f"{path}: {name}: regions[{place}]"
             values = field(region, "shape_attributes", dict, where)

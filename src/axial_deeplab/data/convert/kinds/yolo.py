@@ -103,29 +103,47 @@ def _is_class(number: float) -> bool:
 
 
 def _names(source: Path, folder: Path) -> dict[int, str]:
-    """Return the names of the classes, of the YAML file or of classes.txt; none if there is neither."""
+    """Return the names of the classes, of the YAML files or of classes.txt; none if there is neither.
+
+    Raises:
+        ValueError: a file of names is not valid, or two call a class differently.
+    """
     files = [source] if source.is_file() else files_of(folder, ".yaml", ".yml")
-    for path in files:
-        document = _yaml(path)
-        if "kpt_shape" in document:
-            raise ValueError(f"{path} must be of outlines, got kpt_shape, of poses; export segmentation")
-        names = document.get("names")
-        if isinstance(names, list):
-            names = dict(enumerate(names))
-        if isinstance(names, dict):
-            numbers = {whole_number(number): str(name) for number, name in names.items()}  # also of "0"
-            if None not in numbers:
-                return {number: name for number, name in numbers.items() if number is not None}
-        if names is not None:
-            raise ValueError(f"{path} names must be a list of classes, got {names!r}; correct the file")
-    for path in sorted(folder.rglob("classes.txt")):
-        return dict(enumerate(text_of(path).strip().splitlines()))
-    return {}
+    found = {path: own for path in files if (own := _names_of(path)) is not None}
+    for path in () if found else sorted(folder.rglob("classes.txt")):
+        found[path] = dict(enumerate(text_of(path).strip().splitlines()))
+    names: dict[int, str] = {}
+    for path, own in found.items():
+        odd = next((number for number in own if names.get(number, own[number]) != own[number]), None)
+        if odd is not None:
+            raise ValueError(
+                f"{source} must have one name of class {odd}, got {names[odd]!r} and, in {path}, {own[odd]!r}; "
+                "give the YAML file that is right as SOURCE, or take away the other"
+            )
+        names |= own
+    return names
+
+
+def _names_of(path: Path) -> dict[int, str] | None:
+    """Return the names of the classes of a YAML file, None if it has none."""
+    document = _yaml(path)
+    if "kpt_shape" in document:
+        raise ValueError(f"{path} must be of outlines, got kpt_shape, of poses; export segmentation")
+    names = document.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if isinstance(names, dict):
+        numbers = {whole_number(number): str(name) for number, name in names.items()}  # also of "0"
+        if None not in numbers:
+            return {number: name for number, name in numbers.items() if number is not None}
+    if names is not None:
+        raise ValueError(f"{path} names must be a list of classes, got {names!r}; correct the file")
+    return None
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text_of(path))
+        document = yaml.load(text_of(path), yaml.BaseLoader)  # all as text: the class yes is no true
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} must be a YAML file, got: {one_line(error)}; correct it") from None
     return document if isinstance(document, dict) else {}
