@@ -1152,6 +1152,35 @@ def test_parts_of_yolo_stay_apart(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (code, "hold_out must not be given for data that has parts already" in printed) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("source", "folders", "parts"),
+    [
+        ("labelme", ("train", "val", "test"), {"train", "val", "test"}),
+        ("labelme", ("Train", "Valid"), {"train", "val"}),
+        ("labelme", ("train", "holiday"), {"out"}),
+        ("labelme", ("train",), {"out"}),
+        ("stardist", ("train", "test"), {"train", "test"}),
+        ("supervisely/scene", ("train", "val"), {"train", "val"}),
+        ("ade20k", ("training", "validation"), {"train", "val"}),
+    ],
+)
+def test_folders_of_parts_stay_apart(
+    source: str,
+    folders: tuple[str, ...],
+    parts: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in folders:
+        shutil.copytree(FIXTURES / source, tmp_path / "source" / folder)
+    meta = FIXTURES / source / "../meta.json"
+    if meta.exists():
+        shutil.copy(meta, tmp_path / "source")
+    found = segments_of(capsys, tmp_path / "source", output=tmp_path / "out")
+    assert len(found) == 2 * len(folders)
+    assert {path.parent.name for path in (tmp_path / "out").rglob("panoptic.json")} == parts
+
+
 def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, FIXTURES / "via2", "--output", tmp_path / "out", "--format", "labelme")
     assert (code, "this is a VIA project; give --format via" in printed) == (2, True)

@@ -12,7 +12,6 @@ from PIL import Image
 
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.data.convert.read_options import ToConvert
-from axial_deeplab.data.convert.source_files import PARTS
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.images import naming_damage, picture_size
 from axial_deeplab.panoptic.categories import Categories
@@ -110,8 +109,3 @@ def misfit_of_first(paths: Sequence[Path], read: Callable[[Path], object]) -> st
         except ValueError as error:
             return str(error)
     return None
-
-
-def part_of(path: Path, folder: Path) -> str:
-    """Return the part that the folders of a file name, such as train."""
-    return next((PARTS[name] for name in path.relative_to(folder).parts[:-1] if name in PARTS), "")

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.util.files import bytes_of
 
 # Folders of parts that are to stay apart, and what those are called in what is written.
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PARTS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("val", "valid", "validation"), "val")
+PARTS |= {"test": "test"}
 # Files of a folder that tell its kind.
 _LOOKED_AT = 8
 
@@ -33,6 +34,11 @@ def files_of(source: Path, *suffixes: str) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix.lower() in suffixes else []
     return list_files(source, suffixes, recursive=True)
+
+
+def part_of(file: PurePath) -> str:
+    """Return the part that the folders of a path name, such as train; nothing if they name none."""
+    return next((PARTS[name.lower()] for name in file.parts[:-1] if name.lower() in PARTS), "")
 
 
 def folder_of(source: Path) -> Path:

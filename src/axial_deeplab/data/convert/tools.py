@@ -3,7 +3,7 @@
 import zipfile
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from axial_deeplab.data.convert.archives import is_archive, unpack
@@ -26,7 +26,7 @@ from axial_deeplab.data.convert.kinds import (
     yolo,
 )
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
-from axial_deeplab.data.convert.source_files import files_of
+from axial_deeplab.data.convert.source_files import files_of, part_of
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
@@ -130,6 +130,9 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
             what = f"{wrong}; {what}" if other else wrong
         raise ValueError(f"{source} must be {KINDS[kind].TITLE}, got no such files: {what}")
     images, categories = KINDS[kind].read(source, options)
+    parts = [part_of(PurePosixPath(image.file_name)) for image in images]
+    if all(parts) and not any(image.part for image in images):
+        images = [image._replace(part=part) for image, part in zip(images, parts, strict=True)]
     if options.crowds_are_objects:
         images = [image._replace(annotate=partial(_without_crowds, image)) for image in images]
     return kind, (images, categories)

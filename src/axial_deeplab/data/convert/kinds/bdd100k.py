@@ -17,12 +17,12 @@ from axial_deeplab.data.convert.pairs import (
     channels_of_first,
     maps_to_images,
     misfit_of_first,
-    part_of,
     read_channels,
 )
 from axial_deeplab.data.convert.panoptic_from import NO_CATEGORY
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import part_of
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.bdd100k import INSTANCES, PANOPTIC
 
@@ -60,7 +60,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     for path in maps:
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
         read_maps = partial(_read, path, nothing)
-        part, page = part_of(path, source), options.reading.page
+        part, page = part_of(path.relative_to(source)), options.reading.page
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
     return maps_to_images(images, categories, NO_CATEGORY, source)
 

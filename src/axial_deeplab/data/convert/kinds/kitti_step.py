@@ -18,11 +18,11 @@ from axial_deeplab.data.convert.pairs import (
     Maps,
     channels_of_first,
     maps_to_images,
-    part_of,
     read_channels,
 )
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import part_of
 from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.labels.cityscapes import CATEGORIES as CITYSCAPES
 from axial_deeplab.panoptic.categories import Categories
@@ -59,7 +59,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for path in maps:
         photo = photos.find_stem(path.relative_to(root).with_suffix("").as_posix(), str(path))
-        part, page = part_of(path, root), options.reading.page
+        part, page = part_of(path.relative_to(root)), options.reading.page
         read_maps = partial(_read, path, numbered)
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
     return maps_to_images(images, categories, _VOID, source)

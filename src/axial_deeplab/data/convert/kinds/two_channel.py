@@ -18,11 +18,11 @@ from axial_deeplab.data.convert.pairs import (
     channels_of_first,
     maps_to_images,
     misfit_of_first,
-    part_of,
     read_channels,
 )
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
+from axial_deeplab.data.convert.source_files import part_of
 from axial_deeplab.data.image_files import list_files
 
 TITLE = "a folder of two-channel PNG files"
@@ -61,7 +61,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     images = []
     for path in list_files(source, (".png",), recursive=True):
         photo = photos.find_stem(path.relative_to(source).with_suffix("").as_posix(), str(path))
-        part, page = part_of(path, source), options.reading.page
+        part, page = part_of(path.relative_to(source)), options.reading.page
         read_maps = partial(_read, path, nothing, void)
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
     return maps_to_images(images, categories, void, source)

@@ -21,7 +21,7 @@ from axial_deeplab.data.convert.shapes import (
     shapes_to_convert,
     warn_of_repeated,
 )
-from axial_deeplab.data.convert.source_files import PARTS, files_of, folder_of, text_of
+from axial_deeplab.data.convert.source_files import files_of, folder_of, text_of
 from axial_deeplab.data.image_files import SUFFIXES, list_files
 from axial_deeplab.panoptic.categories import whole_number
 from axial_deeplab.util.text import one_line
@@ -71,9 +71,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
 
 
 def _image(photo: Path, photos: Photos, source: Path, shapes: list[Shape]) -> LabeledImage:
-    name = photos.file_name(photo)
-    part = next((PARTS[part] for part in PurePosixPath(name).parts[:-1] if part in PARTS), "")
-    return LabeledImage(photo, name, shapes, source, part=part)
+    return LabeledImage(photo, photos.file_name(photo), shapes, source)
 
 
 def _picture_of(labels: Path) -> str:
@@ -117,8 +115,8 @@ def _names(source: Path, folder: Path) -> dict[int, str]:
         odd = next((number for number in own if names.get(number, own[number]) != own[number]), None)
         if odd is not None:
             raise ValueError(
-                f"{source} must have one name of class {odd}, got {names[odd]!r} and, in {path}, {own[odd]!r}; "
-                "give the YAML file that is right as SOURCE, or take away the other"
+                f"{source} must have one name of class {odd}, got {names[odd]!r} and, in {path}, "
+                f"{own[odd]!r}; give the YAML file that is right as SOURCE, or take away the other"
             )
         names |= own
     return names
