@@ -10,6 +10,7 @@ from PIL import Image
 
 from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.data.convert.convert import write_panoptic
+from axial_deeplab.data.convert.id_maps import read_id_map
 from axial_deeplab.data.convert.instance_maps import InstanceReading, number_pieces
 from axial_deeplab.data.convert.map_files import maps_to_convert
 from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
@@ -41,6 +42,30 @@ def test_binary_map_is_named_and_mended(tmp_path: Path) -> None:
         InstanceReading().warn_of_pieces([tmp_path / "a.png"])
     mended = InstanceReading(connected_components=True).read(tmp_path / "a.png")
     np.testing.assert_array_equal(mended, two_squares((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "levels", "is_told"),
+    [
+        ((0, 1, 2), (0, 1, 2), False),
+        ((0, 1, 2), (0, 100, 200), True),
+        ((0, 1, 2), (200, 100, 0), True),
+        ((0, 1, 1), (0, 255, 9), False),  # black and white: either way the same regions
+        ((0, 1, 1), (255, 0, 9), True),
+        ((0, 1, 2), ((0, 0, 0), (128, 0, 0), (0, 128, 0)), False),  # colors of VOC
+    ],
+)
+def test_levels_of_a_palette_are_told(
+    numbers: tuple[int, ...], levels: tuple[object, ...], is_told: bool, tmp_path: Path
+) -> None:
+    image = Image.fromarray(np.array([numbers], np.uint8), "P")
+    colors = [level if isinstance(level, tuple) else (level,) * 3 for level in levels]
+    image.putpalette([channel for color in colors for channel in color])
+    image.save(tmp_path / "a.png")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert read_id_map(tmp_path / "a.png").tolist() == [list(numbers)]
+    assert ["palette of greys" in str(each.message) for each in told] == [True] * is_told
 
 
 @pytest.mark.filterwarnings("error")

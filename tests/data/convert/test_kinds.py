@@ -1989,6 +1989,29 @@ def test_two_label_maps_of_a_picture_are_refused(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_of_cellpose_may_have_an_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As its own data set has it: 000_img.png and 000_masks.png."""
+    root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cells")
+    for path in root.glob("*_cp_masks.*"):
+        stem = path.name.partition("_cp_masks")[0]
+        path.rename(root / f"{stem}_masks{path.suffix}")
+        (root / f"{stem}.png").rename(root / f"{stem}_img.png")
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    assert sorted(found) == ["a_img.png", "b_img.png"]
+    assert same(found["a_img.png"], [("object", pixels) for _, pixels in OUTLINES])
+
+
+def test_maps_of_objects_that_voc_lacks_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = shutil.copytree(FIXTURES / "voc", tmp_path / "voc")
+    next(root.rglob("SegmentationObject/a.png")).unlink()
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "1 of 1 maps of SegmentationClass have none of SegmentationObject" in printed) == (0, True)
+    code, printed = convert(
+        capsys, root, "--output", tmp_path / "out2", "--stuff", "cell", "pair", "--format", "voc"
+    )
+    assert (code, "SegmentationObject" in printed) == (0, False), printed
+
+
 def test_equal_label_maps_of_a_picture_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Of cellpose with --save_png and --save_tif, whose types of numbers may differ.
     root = shutil.copytree(FIXTURES / "cellpose", tmp_path / "cellpose")

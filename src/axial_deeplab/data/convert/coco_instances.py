@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.outlines import FARTHEST
+from axial_deeplab.data.convert.odd_outlines import is_outside, warn_of_boxes, warn_of_outside
+from axial_deeplab.data.convert.outlines import FARTHEST, Ring
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions
@@ -92,6 +93,10 @@ def coco_instances_to_convert(
             drawn = [each.pixels for each in found]
             _warn_of_inner_outlines(annotations[image_id], found, photos[image_id])
         _warn_of_areas(annotations[image_id], drawn, photos[image_id])
+        outside = [
+            each.where for each in annotations[image_id] if each.rings and is_outside(each.rings, size)
+        ]
+        warn_of_outside(outside, size, photos[image_id])
         masks = [
             Mask(pixels, each.train_id, each.is_crowd and not options.crowds_are_objects)
             for each, pixels in zip(annotations[image_id], drawn, strict=True)
@@ -155,6 +160,14 @@ class _Annotation(NamedTuple):
     where: str
     area: Any
 
+    @property
+    def rings(self) -> list[Ring]:
+        """Its polygons as lines; none of run lengths, or where they are told as damaged."""
+        outline = (
+            self.outline if isinstance(self.outline, list) and all(map(_is_polygon, self.outline)) else []
+        )
+        return [np.array(polygon, np.float64).reshape(-1, 2) for polygon in outline]
+
 
 def _annotations_of_images(
     entries: list[Any], images: Mapping[ImageId, ImageEntry], categories: Categories, path: Path
@@ -206,6 +219,7 @@ def _annotations_of_images(
             stacklevel=3,
         )
     _warn_of_repeated_ids(entries, path)
+    warn_of_boxes((each.rings for found in annotations.values() for each in found), path)
     return annotations
 
 

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
                 mode = image.mode
                 raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
                 pixels = np.asarray(image) if raw is None else raw[0][..., 0]
+                if mode == "P":
+                    _look_for_levels(image, pixels, path)
     if pixels.dtype.itemsize == 8 and mode == "I" and (np.abs(pixels) >= 2**31).any():
         raise ValueError(
             f"{path} must have ids below {2**31}, got {pixels.min()} to {pixels.max()}; correct those pixels"
@@ -73,6 +76,28 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
         text = f"has {num_pages} pages, of which the first is read; give another with --page"
         warnings.warn(ImageWarning(path, text, "pages of a map"), stacklevel=2)
     return pixels.astype(np.int32)
+
+
+def _look_for_levels(image: Image.Image, indices: NDArray[Any], path: str | os.PathLike[str]) -> None:
+    """Warn of a palette of greys whose levels may be the ids, as where a program packed greyscale.
+
+    Of two colors, the first of which is black, either means the same regions.
+    """
+    used = np.unique(indices)
+    palette = np.array(image.getpalette() or (), np.uint8).reshape(-1, 3)
+    if used[-1] >= len(palette):
+        return
+    colors = palette[used]
+    levels = colors[:, 0]
+    if (colors != levels[:, None]).any() or (levels == used).all():
+        return
+    if len(used) > 2 or (used[0] == 0 and levels[0] > 0):
+        odd = int(np.argmax(levels != used))
+        text = (
+            f"has a palette of greys whose levels are not the numbers of its colors, such as {levels[odd]} "
+            f"for {used[odd]}; the numbers are read: if the levels are the ids, save it as greyscale"
+        )
+        warnings.warn(ImageWarning(path, text, "grey palettes"), stacklevel=3)
 
 
 def only_map(paths: Sequence[Path], picture: str) -> Path:

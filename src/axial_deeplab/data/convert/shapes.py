@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from axial_deeplab.data.convert.odd_outlines import is_outside, warn_of_boxes, warn_of_outside
 from axial_deeplab.data.convert.outlines import Ring, fill, polygon
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
@@ -49,6 +50,11 @@ class Shape:
     is_crowd: bool = False
     is_relative: bool = False
 
+    def rings_in(self, size: tuple[int, int]) -> list[Ring]:
+        """Return its lines in the pixels of an image of this (height, width)."""
+        scale = np.array([size[1], size[0]]) if self.is_relative else 1
+        return [line * scale for line in self.rings]
+
     def draw(self, size: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.bool_]]:
         """Return (top, left) of a window in an image of this (height, width), and the pixels (h, w) in it.
 
@@ -56,8 +62,7 @@ class Shape:
             ValueError: the mask of the file is damaged.
         """
         if self.mask is None:
-            scale = np.array([size[1], size[0]]) if self.is_relative else 1
-            return fill([line * scale for line in self.rings], size)
+            return fill(self.rings_in(size), size)
         pixels, (top, left) = self.mask(), self.corner
         pixels = pixels[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
         return (max(0, top), max(0, left)), pixels
@@ -120,6 +125,7 @@ def shapes_to_convert(
                 f"{image.source} must be the only annotation of {image.path}, got {other.source}, "
                 "too; remove one"
             )
+    warn_of_boxes((each.rings for image in images for each in image.shapes), source)
     unwritten = [
         UnwrittenImage(i.path, i.file_name, partial(draw, i), page=page, part=i.part) for i in images
     ]
@@ -137,6 +143,8 @@ def _draw(
         masks.append(Mask(inside, train_id, shape.is_crowd, corner, shape.part_of))
     own = image.source.stem == image.path.stem  # other files have the shapes of many pictures
     source = image.source if own else f"{image.source} ({image.file_name})"
+    outside = [each.where for each in image.shapes if each.rings and is_outside(each.rings_in(size), size)]
+    warn_of_outside(outside, size, source)
     return panoptic_from_masks(
         masks, size, background=background, stuff=categories.stuff_ids, in_order=in_order, source=source
     )

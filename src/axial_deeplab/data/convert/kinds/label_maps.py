@@ -20,6 +20,8 @@ from axial_deeplab.data.image_warnings import told_together
 
 TITLE = "a folder of label maps"
 
+# What cellpose's own data has behind the names of pictures, in place of the ending of their maps.
+_PICTURE = "_img"
 _OTHERS = (
     *LABEL_ENDINGS,
     "_flows",
@@ -46,6 +48,8 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
     photos.expect(maps)
     images = []
     for name, path in maps.items():
+        if not photos.knows_stem(name) and photos.knows_stem(name + _PICTURE):
+            name += _PICTURE
         photo = photos.find_stem(name, str(path))
         read_maps, page = partial(_read, path, options.reading), page_of(photo, options.reading)
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, page=page))

@@ -5,6 +5,7 @@ Source:
     CVAT's labelmap.txt gives other colors: `name:r,g,b:parts:actions`.
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from axial_deeplab.data.image_files import list_files
 from axial_deeplab.data.images import FORMATS, naming_damage, picture_size
 from axial_deeplab.panoptic.coco_json import check_size
 from axial_deeplab.panoptic.png import open_map
-from axial_deeplab.util.text import clipped
+from axial_deeplab.util.text import clipped, shortened
 
 TITLE = "a Pascal VOC folder"
 
@@ -68,7 +69,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
         stem: part for part, path in lists.items() if path.is_file() for stem in text_of(path).split() if stem
     }
     page = options.reading.page
-    images = []
+    images, apart = [], []
     maps = list_files(root / _CLASSES, (".png",), recursive=True)
     stems = {path.relative_to(root / _CLASSES).with_suffix("").as_posix(): path for path in maps}
     # Tools write no map of a picture without objects.
@@ -81,8 +82,16 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             if path in maps
             else partial(_nothing, photo, ids[0], page)
         )
+        apart += [path] if path in maps and not objects.is_file() else []
         part = part_of.get(name, "")
         images.append(MappedImage(photo, photos.file_name(photo), path, read_maps, part, page))
+    if apart and categories.thing_ids:
+        warnings.warn(
+            f"{source}: {len(apart)} of {len(maps)} maps of {_CLASSES} have none of {_OBJECTS} "
+            f"({shortened(apart, 1)}): what they have of things are crowds, which count nowhere; add those, "
+            "or take the pictures away",
+            stacklevel=2,
+        )
     return maps_to_images(images, categories, NO_CATEGORY, source)
 
 
