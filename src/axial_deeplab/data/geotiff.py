@@ -11,6 +11,7 @@ from axial_deeplab.util.files import opened
 
 _ORIENTATION = 274
 _SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS = 33550, 33922, 34264, 34735
+_TAGS = (_SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS, 34736, 34737)  # and the numbers and texts of the keys
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
 _PIXEL_IS_POINT, _USER_DEFINED = 2, 32767
 
@@ -56,6 +57,12 @@ def map_grid(page: Any) -> MapGrid | None:
         transform[:, 2] -= transform[:, :2].sum(axis=1) / 2
     epsg = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC))
     return MapGrid(transform, None if epsg == _USER_DEFINED else epsg)
+
+
+def geo_tags(page: Any) -> list[tuple[int, int, int, Any, bool]]:
+    """Return what a page of tifffile says of its place on a map, as tifffile writes extra tags."""
+    tags = [page.tags[code] for code in _TAGS if code in page.tags]
+    return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
 
 
 def read_map_grid(path: Path, *, page: int | None = None) -> MapGrid | None:

@@ -164,6 +164,15 @@ def test_of_several_pages_the_first_is_read_with_a_warning(tmp_path):
         open_image(path, tmp_path, FULL)
 
 
+def test_bits_that_the_whole_is_not_read_with_are_refused(tmp_path):
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
+    path, form = tmp_path / "a.tif", {"driver": "GTiff", "count": 1, "dtype": "uint8", "nbits": 7}
+    with rasterio.open(path, "w", height=40, width=60, **form) as file:
+        file.write(np.zeros((1, 40, 60), np.uint8))
+    with pytest.raises(ValueError, match="must have 1, 2, 4, 8 or more bits, got 7; save it with 8"):
+        open_image(path, tmp_path, FULL)
+
+
 def test_the_place_on_earth_is_kept(tmp_path):
     path = tmp_path / "a.tif"
     scale = (33550, "d", 3, (0.5, 0.5, 0.0), True)

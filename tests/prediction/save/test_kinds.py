@@ -202,7 +202,7 @@ def test_geojson(tmp_path):
     assert json.loads((out / "geojson" / "sub" / "none.geojson").read_text())["features"] == []
 
 
-def test_rasterio_sees_the_same_things_in_geojson(tmp_path):
+def test_rasterio_sees_the_same_things_on_the_map(tmp_path):
     rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
     from rasterio.features import rasterize
 
@@ -217,12 +217,17 @@ def test_rasterio_sees_the_same_things_in_geojson(tmp_path):
     path.parent.mkdir()
     values = np.zeros((*FOUND.size, 3), np.uint8)
     tifffile.imwrite(path, values, photometric="rgb", extratags=[*tags, (34735, "H", len(keys), keys, True)])
-    predict_files(Finder({"map.tif": FOUND}), [path], tmp_path / "of_map", save=["geojson"], overlay=False)
+    kinds = ["geojson", "labels"]
+    predict_files(Finder({"map.tif": FOUND}), [path], tmp_path / "of_map", save=kinds, overlay=False)
     document = json.loads((tmp_path / "of_map/geojson/map.geojson").read_text())
     with rasterio.open(path) as picture:
         assert document["crs"]["properties"]["name"].endswith(str(picture.crs.to_epsg()))
         shapes = [each["geometry"] for each in document["features"]]
         check_masks([rasterize([each], FOUND.size, transform=picture.transform) > 0 for each in shapes])
+        for folder in ("labels", "labels_classes"):
+            with rasterio.open(tmp_path / "of_map" / folder / "map.tif") as labels:
+                assert (labels.transform, labels.crs) == (picture.transform, picture.crs)
+    assert np.array_equal(tifffile.imread(tmp_path / "of_map/labels/map.tif"), NUMBERS)
 
 
 def test_supervision_sees_the_same_things_in_coco_instances(tmp_path):

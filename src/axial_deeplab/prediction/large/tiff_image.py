@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.geotiff import geo_tags
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage
 from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, nodata_of, refuse_channels_behind
@@ -26,9 +27,9 @@ _CACHE_BYTES = 2**26
 _LARGEST_PART = 2**28
 _PALETTE, _YCBCR, _RGB = 3, 6, 2
 _GREY = (0, 1)
+# Bits below 8 that the reader of whole images does not take either.
+_ODD_BITS = (3, 5, 6, 7)
 _JPEGS = (6, 7, 34892, 33007)
-# Where on Earth the pixels lie: scale, tie points, transformation, keys of the projection; what is no data.
-_GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 
 class TiffImage(LargeImage):
@@ -76,11 +77,7 @@ class TiffImage(LargeImage):
                 text = f"has {len(same)} pages, of which only the first is read; save the others as files"
                 warnings.warn(ImageWarning(path, text, "pages"), stacklevel=5)
             super().__init__(str(path), shape, value_range, channels)
-            tags = [page.tags[code] for code in _GEO_TAGS if code in page.tags]
-            # As tifffile writes extra tags.
-            self.placed = {
-                "geo_tags": [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
-            }
+            self.placed = {"geo_tags": geo_tags(page)}
             self._parts: OrderedDict[int, NDArray[Any]] = OrderedDict()
             self._fit_range()
         except BaseException:
@@ -104,6 +101,10 @@ class TiffImage(LargeImage):
         orientation = page.tags.get(274)
         compression = int(page.compression)
         known = kind in (*_GREY, _RGB, _PALETTE) or (kind == _YCBCR and compression in _JPEGS)
+        if page.bitspersample in _ODD_BITS:
+            raise UnsupportedImageError(
+                f"must have 1, 2, 4, 8 or more bits, got {page.bitspersample}; save it with 8"
+            )
         if not known or page.imagedepth > 1:
             raise UnsupportedImageError(
                 f"must be grey, RGB or a palette, got {page.photometric.name}; convert it"

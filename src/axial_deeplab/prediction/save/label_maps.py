@@ -45,7 +45,7 @@ def _write_tiff(path: Path, values: NDArray[np.int64], picture: Picture) -> None
     # In 16 bits, which all programs read, unless they need 32.
     dtype = np.uint16 if values.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
     of_labels = np.concatenate(([0], values)).astype(dtype)
-    labels, size = picture.labels, picture.grid.micrometers
+    labels, grid, size = picture.labels, picture.grid, picture.grid.micrometers
     height, width = labels.size
     rows = max(1, _STRIP_BYTES // (width * of_labels.itemsize))
 
@@ -65,5 +65,6 @@ def _write_tiff(path: Path, values: NDArray[np.int64], picture: Picture) -> None
             compression="zlib",
             metadata=None,
             resolution=None if size is None else (1e4 / size[0], 1e4 / size[1]),
+            extratags=grid.geo_tags,
             resolutionunit=None if size is None else "CENTIMETER",
         )

@@ -4,7 +4,7 @@ import html
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
-from axial_deeplab.data.geotiff import map_grid
+from axial_deeplab.data.geotiff import geo_tags, map_grid
 from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.prediction.labels import Labels
@@ -39,11 +39,13 @@ class PixelGrid(NamedTuple):
         micrometers: width and height of a pixel, if known.
         transform: (2, 3), from x, y, 1 along the edges of pixels to coordinates of a map, if it has some.
         epsg: number of the map's system of coordinates; None if it is unknown.
+        geo_tags: the tags that say so, as `geotiff.geo_tags` gives them.
     """
 
     micrometers: tuple[float, float] | None = None
     transform: NDArray[np.float64] | None = None
     epsg: int | None = None
+    geo_tags: Sequence[tuple[int, int, int, Any, bool]] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,10 @@ def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:
                 orientation = stored.tags.get(274)
                 if micrometers and orientation is not None and int(orientation.value) > 4:  # sideways
                     micrometers = micrometers[::-1]
-                return PixelGrid(micrometers, *(map_grid(stored) or (None, None)))
+                place_on_map = map_grid(stored)
+                if place_on_map is None:
+                    return PixelGrid(micrometers)
+                return PixelGrid(micrometers, *place_on_map, geo_tags(stored))
         except Exception as error:  # tifffile trusts the tags of a file, which may say anything
             warnings.warn(f"{path}: size and place of pixels cannot be read, got: {error}", stacklevel=2)
             return PixelGrid()
