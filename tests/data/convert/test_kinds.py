@@ -1257,6 +1257,19 @@ def test_of_two_pictures_of_one_stem_the_whole_name_tells(tmp_path: Path) -> Non
         photos.find_stem("a", "x")
 
 
+def test_of_two_pictures_that_differ_in_capitals_the_exact_name_tells(tmp_path: Path) -> None:
+    for name in ("one/a.png", "one/A.png", "One/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    if len(list(tmp_path.glob("*/*"))) < 3:
+        pytest.skip("this file system does not tell capitals")
+    photos = Photos(tmp_path)
+    for name in ("one/a.png", "one/A.png", "One/a.png"):
+        assert photos.find(f"C:\\data\\{name}", "x") == photos.find_stem(name[:-4], "x") == tmp_path / name
+    with pytest.raises(FileNotFoundError, match="as likely"):
+        photos.find("ONE/a.png", "x")
+
+
 def test_a_picture_may_be_called_as_a_roi_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("roifile")
     root = shutil.copytree(FIXTURES / "imagej", tmp_path / "imagej")

@@ -1,5 +1,6 @@
 """The pictures that files of annotations name, found in a folder."""
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable
@@ -11,7 +12,7 @@ from axial_deeplab.util.text import shortened, spelled_alike
 # Suffixes of what lies beside pictures under their names.
 _OF_ANNOTATIONS = (".json", ".geojson", ".txt", ".zip", ".roi", ".xml", ".csv", ".npy", ".xcf")
 # What Label Studio writes in front of the names of uploads.
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-", re.IGNORECASE)
 
 
 class Photos:
@@ -104,24 +105,29 @@ class Photos:
             )
 
     def _found(self, name: str, where: str, kind: Callable[[Path], str], ending: str = "") -> Path:
-        parts = [spelled_alike(part) for part in _parts(name)]
-        if parts[-1] + ending not in self._by_name:
-            parts[-1] = _UPLOADED.sub("", parts[-1])
-        candidates = self._by_name.get(parts[-1] + ending, [])
+        wanted = _parts(name)
+        if spelled_alike(wanted[-1]) + ending not in self._by_name:
+            wanted = (*wanted[:-1], _UPLOADED.sub("", wanted[-1]))
+        last = spelled_alike(wanted[-1])
 
-        def alike(path: Path) -> int:
-            own = [*map(spelled_alike, path.relative_to(self.folder).parts[:-1]), spelled_alike(kind(path))]
-            pairs = zip(reversed(own), reversed(parts), strict=False)
-            return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(own), len(parts)))
+        def alike(path: Path, spelled: Callable[[str], str] = spelled_alike) -> int:
+            """Return with how many folders and file a path ends as the name does."""
+            own = (*path.relative_to(self.folder).parts[:-1], kind(path))
+            pairs = zip(map(spelled, reversed(own)), map(spelled, reversed(wanted)), strict=False)
+            return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
+        candidates = self._by_name.get(last + ending, [])
         most = max(map(alike, candidates), default=0)
         best = [path for path in candidates if alike(path) == most]
+        if len(best) > 1:  # "a.png" rather than "A.png"
+            exact = max(alike(path, str) for path in best)
+            best = [path for path in best if alike(path, str) == exact]
         if len(best) > 1:
             best = [path for path in best if spelled_alike(self.file_name(path)) not in self._whole] or best
         if len(best) > 1:  # "a.png" itself rather than "more/a.png"
             best = [path for path in best if len(path.relative_to(self.folder).parts) == most] or best
         if len(best) != 1:
-            got = f"{shortened(best, 2)} as likely" if best else self._others_alike(parts[-1]) or "none"
+            got = f"{shortened(best, 2)} as likely" if best else self._others_alike(last) or "none"
             raise FileNotFoundError(
                 f"{where}: its picture {name!r} must be in {self.folder}, got {got}; add it, or give "
                 "--images DIR"
