@@ -58,6 +58,15 @@ def list_subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir() and not is_hidden(path.name))
 
 
+def linked_folders(folder: Path) -> list[Path]:
+    """Return the links to folders in a folder, which `list_files` does not follow, sorted."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_symlink() and path.is_dir() and not any(map(is_hidden, path.relative_to(folder).parts))
+    )
+
+
 def find_images(
     inputs: Sequence[str | os.PathLike[str]],
     *,
@@ -133,14 +142,7 @@ def _warn_of_others(
     """Tell what a folder has that is passed over: who does not count would believe that all was done."""
     kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
     told = [f"{number} {kind}" for kind, number in kinds.most_common()]
-    links = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_symlink()
-        and path.is_dir()
-        and not any(map(is_hidden, path.relative_to(folder).parts))
-        and path.resolve() != excluded
-    ]
+    links = [path for path in linked_folders(folder) if path.resolve() != excluded]
     if zarrs:
         told.append(f"{len(zarrs)} Zarr ({zarrs[0].name})")
     if links:

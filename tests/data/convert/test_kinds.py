@@ -1181,6 +1181,17 @@ def test_folders_of_parts_stay_apart(
     assert {path.parent.name for path in (tmp_path / "out").rglob("panoptic.json")} == parts
 
 
+def test_links_to_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of labels that are not followed, all pictures would show nothing."""
+    root = shutil.copytree(FIXTURES / "yolo", tmp_path / "yolo")
+    code, printed = convert(capsys, root, "--output", tmp_path / "out")
+    assert (code, "links to folders" in printed) == (0, False)
+    shutil.move(root / "labels", tmp_path / "labels")
+    (root / "labels").symlink_to(tmp_path / "labels")
+    _, printed = convert(capsys, root, "--output", tmp_path / "out2")
+    assert f"left out 1 links to folders ({root / 'labels'}), so that what they have" in printed
+
+
 def test_another_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = convert(capsys, FIXTURES / "via2", "--output", tmp_path / "out", "--format", "labelme")
     assert (code, "this is a VIA project; give --format via" in printed) == (2, True)

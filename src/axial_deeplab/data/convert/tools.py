@@ -1,5 +1,6 @@
 """The kinds of files that are converted: which one a file or folder is, and reading it."""
 
+import warnings
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -28,8 +29,10 @@ from axial_deeplab.data.convert.kinds import (
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.source_files import files_of, part_of
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
+from axial_deeplab.data.image_files import linked_folders
 from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
+from axial_deeplab.util.text import shortened
 
 
 class Kind(Protocol):
@@ -106,6 +109,12 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
         if options.scratch is None:
             raise ValueError(f"SOURCE must be unpacked, got {source}; unpack it, and give its folder")
         source = unpack(source, options.scratch)
+    if source.is_dir() and (links := linked_folders(source)):
+        warnings.warn(
+            f"{source}: left out {len(links)} links to folders ({shortened(links, 2)}), so that what they have "
+            "counts for nothing; put what they lead to in their place, or give that as SOURCE",
+            stacklevel=2,
+        )
     if kind is None:
         kind = recognize(source)
         if kind is None:
