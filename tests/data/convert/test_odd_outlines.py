@@ -1,6 +1,7 @@
 """Outlines that are plausible but wrong are told: boxes, and those of another picture."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,17 @@ def test_outlines_of_a_larger_picture_are_told(
     path.write_text(json.dumps(document([(2, 2), (29, 5), (10, 19)])))
     code, printed = convert(capsys, tmp_path / "source", "--output", tmp_path / "out2")
     assert (code, f"has 2 {text}" in printed) == (0, True), printed
+
+
+@pytest.mark.parametrize("document", [via, coco])
+def test_outlines_in_parts_of_the_picture_are_refused(
+    document: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if document is coco:
+        pytest.importorskip("pycocotools")
+    save(tmp_path / "source/a.png", np.zeros((20, 30, 3), np.uint8))
+    path = tmp_path / "source/all.json"
+    path.write_text(re.sub(r"\b(\d)\.5\b", r"0.\1", json.dumps(document([(2.5, 2.5), (4.5, 3.5)]))))
+    code, printed = convert(capsys, tmp_path / "source", "--output", tmp_path / "out")
+    wanted = "must have outlines in pixels, got all from 0 to 1, such as (0.2, 0.3), as parts"
+    assert (code, wanted in printed) == (2, True), printed

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.odd_outlines import is_outside, warn_of_boxes, warn_of_outside
+from axial_deeplab.data.convert.odd_outlines import is_outside, require_pixels, warn_of_boxes, warn_of_outside
 from axial_deeplab.data.convert.outlines import FARTHEST, Ring
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.photos import Photos
@@ -219,6 +219,7 @@ def _annotations_of_images(
             stacklevel=3,
         )
     _warn_of_repeated_ids(entries, path)
+    require_pixels((each.rings for found in annotations.values() for each in found), path)
     warn_of_boxes((each.rings for found in annotations.values() for each in found), path)
     return annotations
 

@@ -13,6 +13,25 @@ from axial_deeplab.data.image_warnings import ImageWarning
 _SAME_MIDDLE = 0.02
 
 
+def require_pixels(outlines: Iterable[Sequence[Ring]], source: str | os.PathLike[str]) -> None:
+    """Refuse outlines that are parts of width and height, where their file has pixels: they enclose nothing.
+
+    Args:
+        outlines: the lines of each shape, in pixels.
+        source: what messages call the files.
+
+    Raises:
+        ValueError: there are outlines, and all lie in the first pixel.
+    """
+    found = [line for rings in outlines for line in rings]
+    if found and all(((line >= 0) & (line <= 1)).all() for line in found):
+        x, y = found[0][-1]
+        raise ValueError(
+            f"{source} must have outlines in pixels, got all from 0 to 1, such as ({x:g}, {y:g}), as parts "
+            "of width and height are; multiply them by the size of their picture"
+        )
+
+
 def is_outside(rings: Sequence[Ring], size: tuple[int, int]) -> bool:
     """Tell whether the middle of lines lies outside of a picture of this (height, width)."""
     points = np.concatenate(rings)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axial_deeplab.data.convert.odd_outlines import is_outside, warn_of_boxes, warn_of_outside
+from axial_deeplab.data.convert.odd_outlines import is_outside, require_pixels, warn_of_boxes, warn_of_outside
 from axial_deeplab.data.convert.outlines import Ring, fill, polygon
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_masks
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
@@ -125,6 +125,7 @@ def shapes_to_convert(
                 f"{image.source} must be the only annotation of {image.path}, got {other.source}, "
                 "too; remove one"
             )
+    require_pixels((each.rings for i in images for each in i.shapes if not each.is_relative), source)
     warn_of_boxes((each.rings for image in images for each in image.shapes), source)
     unwritten = [
         UnwrittenImage(i.path, i.file_name, partial(draw, i), page=page, part=i.part) for i in images

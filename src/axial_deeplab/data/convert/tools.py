@@ -111,8 +111,8 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
         source = unpack(source, options.scratch)
     if source.is_dir() and (links := linked_folders(source)):
         warnings.warn(
-            f"{source}: left out {len(links)} links to folders ({shortened(links, 2)}), so that what they have "
-            "counts for nothing; put what they lead to in their place, or give that as SOURCE",
+            f"{source}: left out {len(links)} links to folders ({shortened(links, 2)}), so that what they "
+            "have counts for nothing; put what they lead to in their place, or give that as SOURCE",
             stacklevel=2,
         )
     if kind is None:
