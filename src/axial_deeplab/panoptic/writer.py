@@ -49,6 +49,7 @@ class PanopticWriter:
         head: what else the list is to say first; a run goes on from a list that says the same.
 
     Raises:
+        ValueError: the JSON that is there has annotations, not predictions.
         OSError: another process writes there, or a file cannot be written.
     """
 
@@ -80,6 +81,11 @@ class PanopticWriter:
         self._earlier_json: dict[str, WrittenImage] = {}
         self._others: set[str] = set()
         self._lock = threading.RLock()
+        if _is_data_set(self.json_path):
+            raise ValueError(
+                f"output must not hold annotations, which predictions would replace, got {self.json_path}, "
+                "which has no scores; give another folder"
+            )
         if settings is not None:
             self._read_earlier()
 
@@ -372,3 +378,14 @@ class PanopticWriter:
         kept = [name for name, png in png_names.items() if path_in_folder(self.folder, png).is_file()]
         self._png_names |= {png_names[name]: name for name in kept}
         return kept
+
+
+def _is_data_set(path: Path) -> bool:
+    """Tell whether a JSON has annotations: predictions have scores, or say the settings of their run."""
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or of another kind
+        document = json.loads(bytes_of(path))
+        if "settings" in document.get("info", {}):
+            return False
+        segments = [each for entry in document["annotations"] for each in entry["segments_info"]]
+        return bool(segments) and not any("score" in each for each in segments)
+    return False
