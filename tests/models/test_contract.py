@@ -165,6 +165,31 @@ def test_layers_refuse_other_dimensions(layer: Any) -> None:
         module(torch.zeros(16, 5, 5))
 
 
+@pytest.mark.parametrize(
+    "kind", [AxialAttention, AxialBlock, LocalAttention2d, GlobalAttention2d, "resnet50"]
+)
+def test_refuses_numbers_of_another_type_than_the_weights(kind: Any) -> None:
+    name, channels = ("images", 3) if kind == "resnet50" else ("x", 16)
+    if kind == "resnet50":
+        module = create_model(kind, features_only=True)
+    else:
+        module = AxialBlock(16, 16, 16) if kind is AxialBlock else kind(16, 16)
+    module.eval()
+    x = torch.zeros(1, channels, 33, 33)
+    for other in (x.double(), x.int(), x.half()):
+        with pytest.raises(
+            ValueError, match=rf"{name} must have the type of .* torch.float32, got {other.dtype};"
+        ):
+            module(other)
+    with torch.autocast("cpu", torch.bfloat16):
+        module(x.half())
+        with pytest.raises(
+            ValueError, match=f"{name} must have the type of .* got torch.float64; convert {name}"
+        ):
+            module(x.double())
+    module.double()(x.double())
+
+
 @pytest.mark.parametrize("name", ["axial_deeplab_nano", "full_axial_resnet_s", "resnet50", "xception71"])
 @torch.no_grad()
 def test_other_numbers_of_channels(name: str) -> None:

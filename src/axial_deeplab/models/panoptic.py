@@ -175,7 +175,7 @@ class PanopticDeepLab(Fusible):
 
     def _prepared(self, images: Tensor) -> Tensor:
         channels = self.pixel_mean.shape[0]
-        check_map(images, channels, "images")
+        check_map(images, channels, name="images")
         size = self.padded_size(*images.shape[-2:])
         return _pad(self._normalized(images), size)
 

@@ -111,7 +111,7 @@ class Attention(nn.Module):
         return self.stride, self.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.in_channels)
+        check_map(x, self.in_channels, self)
         content, positional = self._attended(x)
         if positional is None or self.positional_norm is None:
             y = content if self.content_norm is None else self.content_norm(content)

@@ -125,7 +125,7 @@ class Backbone(Fusible):
         Raises:
             ValueError: see `forward_features`.
         """
-        check_map(images, self.in_channels, "images")
+        check_map(images, self.in_channels, self, name="images")
         x = run_convolutions(self.stem, images)
         del images  # Nobody else may need them any more.
         for name in FEATURE_NAMES:
