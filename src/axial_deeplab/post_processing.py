@@ -523,6 +523,11 @@ class PostProcessing:
     void_ids: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        for name in ("thing_ids", "void_ids", "label_divisor", "nms_kernel", "top_k", "top_k_area"):
+            value = getattr(self, name)
+            numbers = value if isinstance(value, Iterable) else () if value is None else (value,)
+            if not all(hasattr(number, "__index__") for number in numbers):
+                raise ValueError(f"{name} must be whole numbers, got {value!r}; round them")
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
         k, area, part = self.top_k, self.top_k_area, self.thing_threshold
