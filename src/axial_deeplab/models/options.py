@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from axial_deeplab.ops.axial.api import check_activation
-from axial_deeplab.ops.operands import check_odd
+from axial_deeplab.ops.operands import check_odd, check_whole
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Options:
     def keywords(cls) -> dict[str, str]:
         """Return keyword argument -> field."""
         return {cls.prefix + field.name: field.name for field in fields(cls)}
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self) if field.type in (int, int | None)):
+            check_whole(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class AttentionOptions(Options):
     impl: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, got {self.num_heads}; the paper's is 8")
 
@@ -165,6 +170,7 @@ class ResidualOptions(BackboneOptions):
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.depths) != 4 or min(self.depths) < 1:
             raise ValueError(
                 f"depths must be four positive numbers of blocks, got {tuple(self.depths)}; see AxialResNet"
