@@ -278,4 +278,4 @@ def _per_channel(
             f"{name} must be one value for each of the {in_channels} image channels, got {len(values)}; "
             "give as many as in_channels"
         )
-    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
+    return torch.tensor(values, dtype=torch.get_default_dtype()).reshape(-1, 1, 1)
