@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,3 +245,52 @@ def test_refuses_other_shapes(output: str) -> None:
 def test_refuses_settings(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PanopticLoss(**arguments)
+
+
+@pytest.mark.parametrize("convention", ["deeplab2", "detectron2"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("semantic_weight", (2, 1, 6, 8)),
+        ("semantic_weight", (1, 6, 8)),
+        ("semantic_target", (1, 6, 8)),
+        ("semantic_target", (2, 1, 6, 8)),
+        ("center_weight", (2, 6, 8)),
+        ("center_weight", (1, 1, 6, 8)),
+        ("offset_weight", (2, 6, 8)),
+        ("offset_weight", (2, 2, 6, 8)),
+    ],
+)
+def test_refuses_weights_that_would_be_broadcast(name: str, shape: tuple[int, ...], convention: Any) -> None:
+    outputs, targets = small_batch()
+    targets[name] = torch.zeros(shape, dtype=targets[name].dtype)
+    with pytest.raises(ValueError, match=rf"{name} must have the shape \(2, .*, got \({shape[0]}, "):
+        PanopticLoss(convention=convention)(outputs, targets)
+
+
+def test_refuses_to_ignore_a_class() -> None:
+    outputs, targets = small_batch(classes=256, size=(1, 1))
+    with pytest.raises(ValueError, match="ignore_label must be no class, got 255 of 256 classes; use -1"):
+        PanopticLoss()(outputs, targets)
+    assert PanopticLoss(ignore_label=-1)(outputs, targets)["semantic"] > 0
+
+
+def test_functions_refuse_settings() -> None:
+    outputs, targets = small_batch()
+    semantic = outputs["semantic_logits"], targets["semantic_target"], targets["semantic_weight"]
+    with pytest.raises(ValueError, match=r"top_k_fraction must be in \(0, 1\], got 20; 1 trains all"):
+        bootstrapped_cross_entropy(*semantic, 20)
+    convention: Any = "detectron"
+    for loss in (
+        lambda: bootstrapped_cross_entropy(*semantic, 0.2, convention=convention),
+        lambda: center_loss(
+            outputs["center_heatmap"], targets["center_target"], targets["center_weight"], convention
+        ),
+        lambda: offset_loss(
+            outputs["offsets"], targets["offset_target"], targets["offset_weight"], convention
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=r"convention must be one of deeplab2, detectron2, got 'detectron'"
+        ):
+            loss()

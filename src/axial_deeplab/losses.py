@@ -1,6 +1,6 @@
 """The three losses of bottom-up panoptic segmentation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +49,7 @@ class PanopticLoss(nn.Module):
         for name, weight in weights.items():
             if not weight >= 0:
                 raise ValueError(f"{name} must be >= 0, got {weight}; 0 turns that loss off")
-        if not 0 < top_k_fraction <= 1:
-            raise ValueError(f"top_k_fraction must be in (0, 1], got {top_k_fraction}; 1 trains all pixels")
-        if convention not in CONVENTIONS:
-            raise ValueError(
-                f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}; choose one"
-            )
+        _check_settings(convention, top_k_fraction)
         self.semantic_weight = semantic_weight
         self.center_weight = center_weight
         self.offset_weight = offset_weight
@@ -118,8 +113,19 @@ def bootstrapped_cross_entropy(
         A scalar; 0 where everything is ignored.
 
     Raises:
-        ValueError: h x w does not fit to H x W.
+        ValueError: h x w does not fit to H x W, target and weight have other shapes, there are more than
+            255 classes of which 255 is ignored, or a setting is none of the above.
     """
+    _check_settings(convention, top_k_fraction)
+    num_classes = logits.shape[1]
+    # A class may mean void, as deeplab2's class 0 does; that the default is one is hardly meant.
+    if ignore_label == 255 < num_classes:
+        raise ValueError(
+            f"ignore_label must be no class, got {ignore_label} of {num_classes} classes; use -1, "
+            "for the targets too"
+        )
+    _check_shape("semantic_target", target, (len(logits), *target.shape[-2:]))
+    _check_shape("semantic_weight", weight, target.shape)
     stride_y, stride_x = _strides(logits.shape[-2:], target.shape[-2:])
     target = target[:, ::stride_y, ::stride_x]
     weight = weight[:, ::stride_y, ::stride_x]
@@ -128,14 +134,16 @@ def bootstrapped_cross_entropy(
     if convention == "detectron2":
         return _largest(losses.reshape(1, -1), int(top_k_fraction * losses.numel())).mean()
     # Python's round is half to even, as deeplab2's.
-    return _mean_of_nonzero(_largest(losses.flatten(1), round(top_k_fraction * losses[0].numel())))
+    return _mean_of_nonzero(_largest(losses.flatten(1), round(top_k_fraction * losses.shape[1:].numel())))
 
 
 def center_loss(
     heatmap: Tensor, target: Tensor, weight: Tensor, convention: Convention = "deeplab2"
 ) -> Tensor:
     """Squared error of the center heatmap; all tensors (B, 1, H, W); a scalar."""
-    _check_same_size("center_heatmap", heatmap, target)
+    _check_settings(convention)
+    _check_shape("center_heatmap", heatmap, target.shape)
+    _check_shape("center_weight", weight, target.shape)
     losses = (_full_precision(heatmap) - target).square() * weight
     return _mean_of_nonzero(losses.flatten(1)) if convention == "deeplab2" else _weighted_mean(losses, weight)
 
@@ -144,7 +152,9 @@ def offset_loss(
     offsets: Tensor, target: Tensor, weight: Tensor, convention: Convention = "deeplab2"
 ) -> Tensor:
     """Absolute error of the center offsets; offsets, target (B, 2, H, W), weight (B, 1, H, W); a scalar."""
-    _check_same_size("offsets", offsets, target)
+    _check_settings(convention)
+    _check_shape("offsets", offsets, target.shape)
+    _check_shape("offset_weight", weight, (len(target), 1, *target.shape[2:]))
     losses = (_full_precision(offsets) - target).abs() * weight
     if convention == "deeplab2":
         return _mean_of_nonzero(losses.mean(dim=1).flatten(1))
@@ -176,7 +186,7 @@ def _full_precision(x: Tensor) -> Tensor:
 
 def _strides(size: torch.Size, target_size: torch.Size) -> tuple[int, int]:
     stride_y, stride_x = (
-        max(target - 1, 1) // max(source - 1, 1) for source, target in zip(size, target_size, strict=True)
+        max((target - 1) // max(source - 1, 1), 1) for source, target in zip(size, target_size, strict=True)
     )
     if ((size[0] - 1) * stride_y, (size[1] - 1) * stride_x) != (target_size[0] - 1, target_size[1] - 1):
         raise ValueError(
@@ -186,8 +196,16 @@ def _strides(size: torch.Size, target_size: torch.Size) -> tuple[int, int]:
     return stride_y, stride_x
 
 
-def _check_same_size(name: str, output: Tensor, target: Tensor) -> None:
-    if output.shape != target.shape:
+def _check_settings(convention: str, top_k_fraction: float = 1.0) -> None:
+    if not 0 < top_k_fraction <= 1:
+        raise ValueError(f"top_k_fraction must be in (0, 1], got {top_k_fraction}; 1 trains all pixels")
+    if convention not in CONVENTIONS:
         raise ValueError(
-            f"{name} must have the shape {tuple(target.shape)}, got {tuple(output.shape)}; resize it"
+            f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}; choose one"
         )
+
+
+def _check_shape(name: str, x: Tensor, shape: Sequence[int]) -> None:
+    """Refuse what would be multiplied with numbers of other pixels or images."""
+    if x.shape != tuple(shape):
+        raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(x.shape)}; resize it")

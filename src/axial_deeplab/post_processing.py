@@ -17,6 +17,7 @@ from axial_deeplab.grouping.nearest_center import CenterGrid
 from axial_deeplab.grouping.watershed import group_by_watershed
 from axial_deeplab.models.upsampled_logits import UpsampledLogits
 from axial_deeplab.ops.dispatch import is_avoided
+from axial_deeplab.ops.operands import check_whole
 from axial_deeplab.panoptic.map import LABEL_DIVISOR, Segment
 
 # Elements of the largest temporary tensor: some MB on a CPU, enough to keep a GPU busy.
@@ -523,6 +524,10 @@ class PostProcessing:
     void_ids: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        for name in ("thing_ids", "void_ids", "label_divisor", "nms_kernel", "top_k", "top_k_area"):
+            value = getattr(self, name)
+            for number in value if isinstance(value, Iterable) else (value,):
+                check_whole(name, number)
         object.__setattr__(self, "thing_ids", tuple(sorted(set(self.thing_ids))))
         object.__setattr__(self, "void_ids", tuple(sorted(set(self.void_ids))))
         k, area, part = self.top_k, self.top_k_area, self.thing_threshold

@@ -1,5 +1,6 @@
 """From the settings to a data set, for every format."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,41 @@ def test_pages_and_channels_of_the_settings(scenes: Path, tmp_path: Path) -> Non
     folder = SplitConfig(root=str(tmp_path / "classes"))
     with pytest.raises(ValueError, match=r"data\.channels must be null for classification, got \[1, 2\]"):
         open_image_folder(DataConfig(format="image_folder", val=folder, channels=(1, 2)), "val")
+
+
+@pytest.mark.parametrize(
+    ("settings", "unused"),
+    [
+        (
+            {"split": "val"},
+            r"data\.val\.split has no effect beside images, panoptic and json, got val;",
+        ),
+        ({"root": "other"}, r"data\.val\.root has no effect beside images, panoptic and json, got other"),
+        ({"annotations": "gtFine"}, r"data\.val\.annotations has no effect beside .*, got gtFine"),
+    ],
+)
+def test_settings_without_effect_are_told(scenes: Path, settings: dict[str, str], unused: str) -> None:
+    paths = {
+        "images": f"{scenes}/images",
+        "panoptic": f"{scenes}/panoptic",
+        "json": f"{scenes}/panoptic.json",
+    }
+    with pytest.warns(UserWarning, match=unused):
+        open_dataset(DataConfig(val=SplitConfig(**paths, **settings)), "val")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_dataset(DataConfig(val=SplitConfig(**paths)), "val")
+        open_dataset(DataConfig(val=SplitConfig(root=str(scenes), images=paths["images"])), "val")
+
+
+def test_class_folders_have_no_panoptic_files(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "1.png")
+    split = SplitConfig(root=str(tmp_path), json="panoptic.json")
+    with pytest.warns(
+        UserWarning, match=r"data\.val\.json has no effect for classification, got panoptic.json"
+    ):
+        open_image_folder(DataConfig(format="image_folder", val=split), "val")
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "mapillary"])

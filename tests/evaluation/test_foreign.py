@@ -228,6 +228,25 @@ def test_nodata_of_rasters_in_label_maps(number, tmp_path):
         call()
 
 
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        (1, r"66 pieces with the number 255, .* beside 254 other .* write them again with more bits"),
+        (2, r"has 2 pages, of which the first is read; save the right one alone"),
+    ],
+)
+def test_label_maps_that_did_not_hold_all_numbers_or_have_several_pages(pages, message, tmp_path):
+    numbers = np.zeros((48, 60), np.int32)
+    numbers[::3, ::3] = np.arange(1, 321).reshape(16, 20)
+    with PanopticWriter(tmp_path / "panoptic", tmp_path / "panoptic.json", CELLS) as writer:
+        writer.add(from_labels(numbers, CELLS, background="back"), image_file_name="a.png")
+    (tmp_path / "found").mkdir()
+    stack = np.stack([np.minimum(numbers, 255).astype(np.uint8)] * pages)
+    tifffile.imwrite(tmp_path / "found" / "a.tif", stack, photometric="minisblack")
+    with pytest.warns(UserWarning, match=message):
+        evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
 def test_stuff_without_a_background(tmp_path):
     numbers, _ = data_set(tmp_path)
     (tmp_path / "found").mkdir()

@@ -79,5 +79,7 @@ def test_bad_arguments_are_refused():
         metric.update(image + 202, image)
     with pytest.raises(ValueError, match=r"pred_labels must be from 0 to 2 or ignore_label 255, got -1"):
         metric.update(image, image - 1)
+    with pytest.raises(ValueError, match=r"pred_labels must be whole numbers, got float64; take the argmax"):
+        metric.update(image, image + 0.5)
     with pytest.raises(ValueError, match=r"other must have 3 classes, got 4"):
         metric += SemanticIoU(4)

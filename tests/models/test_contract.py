@@ -165,6 +165,31 @@ def test_layers_refuse_other_dimensions(layer: Any) -> None:
         module(torch.zeros(16, 5, 5))
 
 
+@pytest.mark.parametrize(
+    "kind", [AxialAttention, AxialBlock, LocalAttention2d, GlobalAttention2d, "resnet50"]
+)
+def test_refuses_numbers_of_another_type_than_the_weights(kind: Any) -> None:
+    name, channels = ("images", 3) if kind == "resnet50" else ("x", 16)
+    if kind == "resnet50":
+        module = create_model(kind, features_only=True)
+    else:
+        module = AxialBlock(16, 16, 16) if kind is AxialBlock else kind(16, 16)
+    module.eval()
+    x = torch.zeros(1, channels, 33, 33)
+    for other in (x.double(), x.int(), x.half()):
+        with pytest.raises(
+            ValueError, match=rf"{name} must have the type of .* torch.float32, got {other.dtype};"
+        ):
+            module(other)
+    with torch.autocast("cpu", torch.bfloat16):
+        module(x.half())
+        with pytest.raises(
+            ValueError, match=f"{name} must have the type of .* got torch.float64; convert {name}"
+        ):
+            module(x.double())
+    module.double()(x.double())
+
+
 @pytest.mark.parametrize("name", ["axial_deeplab_nano", "full_axial_resnet_s", "resnet50", "xception71"])
 @torch.no_grad()
 def test_other_numbers_of_channels(name: str) -> None:
@@ -354,3 +379,39 @@ def test_fused_network_is_equal(name: str, overrides: dict[str, Any]) -> None:
     randomize_norms(model)
     for ours, theirs in zip(outputs(model.fuse(), x.double()), outputs(model, x.double()), strict=True):
         assert (ours - theirs).abs().max() < 1e-12 * theirs.std()
+
+
+class Doubling(nn.Module):
+    """A layer that others have put around another one."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.layer(x)
+        return {name: 2 * each for name, each in y.items()} if isinstance(y, dict) else 2 * y
+
+
+@pytest.mark.parametrize("name", ["axial_deeplab_nano", "resnet50"])
+@pytest.mark.parametrize("train", [True, False])
+def test_stages_and_backbones_are_called_where_something_is_to_happen(name: str, train: bool) -> None:
+    options: dict[str, Any] = {} if name == "axial_deeplab_nano" else {"features_only": True}
+    model = create_model(name, **options).train(train)
+    images = torch.rand(2, 3, 65, 65)
+    called: list[str] = []
+    for part, module in model.named_modules():
+        module.register_forward_hook(lambda *_, part=part: called.append(part))
+    model(images)
+    assert sorted(called) == sorted(part for part, _ in model.named_modules())
+
+
+def test_modules_around_stages_and_backbones_take_part() -> None:
+    images = torch.rand(1, 3, 65, 65)
+    for part in ("res5", "backbone"):
+        model = create_model("axial_deeplab_nano").eval()
+        with torch.no_grad():
+            before = model.encode(images)["res5"]
+            home = model.backbone if part == "res5" else model
+            setattr(home, part, Doubling(home.get_submodule(part)))
+            torch.testing.assert_close(model.encode(images)["res5"], 2 * before)

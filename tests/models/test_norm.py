@@ -66,6 +66,25 @@ def test_keeping_running_statistics_keeps_all_of_them() -> None:
     assert all(not torch.equal(after[name], before[name]) for name in before if "running" in name)
 
 
+def test_traced_training_keeps_no_graph_in_the_statistics() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = LogitNorm(1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scale: Tensor = self.norm(lambda: moments_of(x))[0]
+            return scale * x.sum()
+
+    x = torch.randn(1, 2, 10, requires_grad=True)
+    with pytest.warns((DeprecationWarning, torch.jit.TracerWarning)):
+        traced = torch.jit.trace(Scaled(), x)
+    traced(x).sum().backward()
+    assert x.grad is not None
+    assert not traced.norm.running_var.requires_grad
+    assert traced.norm.running_var.mean() != 1
+
+
 def moments_of(logits: Tensor) -> tuple[Tensor, Tensor, int]:
     """Moments of (terms, heads, number)."""
     return logits.mean(-1), logits.square().mean(-1), logits.shape[-1]

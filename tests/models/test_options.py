@@ -1,6 +1,7 @@
 """Options travel as one value inside and are taken as keyword arguments from outside."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -45,3 +46,20 @@ def test_networks_have_the_fields_in_place_of_the_options() -> None:
     assert {"span", "rel_q", "norm_eps", "depths", "num_classes", "impl"} <= names
     assert not {"attention", "norm", "backbone"} & names
     assert {"attention", "norm", "backbone"} <= set(inspect.signature(AxialResNet).parameters)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"span": 5.5}, r"span must be a whole number, got 5\.5; round it"),
+        ({"span": "5"}, "span must be a whole number, got '5'"),
+        ({"num_heads": 2.0}, r"num_heads must be a whole number, got 2\.0"),
+        ({"max_span": 9.0}, "max_span must be a whole number"),
+        ({"stride": 1.5}, r"stride must be a whole number, got 1\.5"),
+        ({"in_channels": 8.0}, "in_channels must be a whole number"),
+        ({"in_channels": 0}, "in_channels must be at least 1, got 0; count those of the input"),
+    ],
+)
+def test_refuses_numbers_that_are_not_whole(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AxialAttention(**{"in_channels": 8, "out_channels": 16, **keywords})

@@ -231,3 +231,16 @@ def test_an_average_of_a_network_that_does_not_change_is_that_network(average: d
     found = averaged.eval()(images(40, 50))
     for name, values in network(images(40, 50)).items():
         torch.testing.assert_close(found[name], values, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_are_made_and_run_in_the_default_type(dtype: torch.dtype) -> None:
+    torch.set_default_dtype(dtype)
+    try:
+        model = create_model("axial_deeplab_nano", num_classes=2).eval()
+        with torch.no_grad():
+            outputs = model(torch.full((1, 3, 33, 33), 7, dtype=torch.uint8))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {x.dtype for x in model.state_dict().values() if x.is_floating_point()} == {dtype}
+    assert {x.dtype for x in outputs.values()} == {torch.promote_types(dtype, torch.float32)}

@@ -119,6 +119,40 @@ def test_a_scheduler_that_runs(tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
 
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        (
+            "workers",
+            "workers must be there to the end, got none for 3 s; start the command again, which goes on",
+        ),
+        ("scheduler", "scheduler must be there to the end, got none any more; start the command again"),
+    ],
+)
+def test_all_that_could_work_is_lost(lost, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("axial_deeplab.prediction.cluster._LOOK", 0.5)
+    if lost == "workers":
+        monkeypatch.setattr("axial_deeplab.prediction.cluster._LOST", 3)
+    draw_photos(tmp_path / "photos", 60)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+
+        def lose() -> None:
+            while len(list((tmp_path / "out").rglob("panoptic/[!.]*.png"))) < 3:
+                time.sleep(0.01)
+            if lost == "workers":
+                cluster.scale(0)
+            else:
+                cluster.close()
+
+        thread = threading.Thread(target=lose, daemon=True)
+        thread.start()
+        with pytest.raises(ConnectionError, match=message):
+            predict(tmp_path / "photos", tmp_path / "out", scheduler=cluster.scheduler_address)
+        thread.join()
+
+
 def test_no_scheduler(tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos", 1)
     monkeypatch.setattr("axial_deeplab.prediction.cluster._PATIENCE", 1)

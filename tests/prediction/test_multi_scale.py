@@ -138,3 +138,10 @@ def test_sides_are_rounded_as_in_deeplab2(golden: Callable[[str], Path]):
     for length, scale, expected in cases.tolist():
         assert scaled_length(int(length), scale) == expected
     assert scaled_length(1, 0.25) == 1
+
+
+def test_one_scale_or_name_need_no_list():
+    assert parse_scales(0.5) == parse_scales("0.5") == parse_scales([0.5]) == (0.5,)
+    assert parse_scales("coco") == parse_scales(["coco"])
+    with pytest.raises(ValueError, match=r"scales must be positive numbers .*, got ade; 1 is"):
+        parse_scales("ade")

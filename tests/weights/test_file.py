@@ -542,3 +542,22 @@ def test_categories_of_another_number_are_not_saved(tmp_path, model):
     ):
         save_weights(tmp_path / "w.safetensors", model, Categories(list(CATEGORIES)[:2]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.net.", "module.backbone."])
+def test_weights_behind_the_prefix_of_a_wrapper_fit(prefix: str) -> None:
+    model = create_model("axial_resnet_nano", num_classes=3)
+    others = create_model("axial_resnet_nano", num_classes=3)
+    state = {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
+    report = load_matching(others, {"loss.weight": torch.ones(3)} | state)
+    assert report.unused == ("loss.weight",)
+    torch.testing.assert_close(others.state_dict(), model.state_dict())
+
+
+def test_two_networks_behind_prefixes_are_refused() -> None:
+    model = create_model("axial_resnet_nano", num_classes=3)
+    state = {f"{each}.{name}": x for each in ("student", "teacher") for name, x in model.state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"got none among \d+, such as student\.\S+, student\..* more; choose"
+    ):
+        load_matching(model, state)

@@ -1,5 +1,8 @@
 """From the settings to a data set: one function for every format."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -48,6 +51,7 @@ def open_dataset(
             "data.format must be coco, cityscapes or mapillary for panoptic segmentation, got image_folder; "
             "choose another format, or a classification network as model.name"
         )
+    _warn_of_unused(split, name, ("root", "split", "annotations"), f"with {data.format}")
     reader = CityscapesDataset if data.format == "cityscapes" else MapillaryDataset
     dataset = reader(
         _required(split, "root", name),
@@ -86,6 +90,7 @@ def open_image_folder(data: DataConfig, part: Part, *, classes: tuple[str, ...] 
             f"data.channels must be null for classification, got {list(data.channels)}; leave it out"
         )
     split: SplitConfig = getattr(data, part)
+    _warn_of_unused(split, f"data.{part}", ("root", "split"), "for classification")
     root = Path(_required(split, "root", f"data.{part}"))
     return read_as(
         ImageFolder(root / (split.split or ""), classes=classes, limit=getattr(data, f"{part}_limit")), data
@@ -117,7 +122,20 @@ def _coco_paths(split: SplitConfig, name: str, *, images_only: bool) -> tuple[st
         key: getattr(split, key) or usual.get(key) or _required(split, key, name)
         for key in ("images", "json", *([] if images_only else ["panoptic"]))
     }
+    is_from_root = any(not getattr(split, key) for key in found)
+    used = ("images", "panoptic", "json", *(("root", "split") if is_from_root else ()))
+    _warn_of_unused(split, name, used, "with coco" if is_from_root else "beside images, panoptic and json")
     return found["images"], found.get("panoptic"), found["json"]
+
+
+def _warn_of_unused(split: SplitConfig, name: str, used: Sequence[str], where: str) -> None:
+    """Tell of what is given and is not read."""
+    for field in fields(split):
+        if field.name not in used and (value := getattr(split, field.name)):
+            warnings.warn(
+                f"{name}.{field.name} has no effect {where}, got {value}; leave it out, or set it to null",
+                stacklevel=4,
+            )
 
 
 def _required(split: SplitConfig, key: str, name: str) -> str:

@@ -100,6 +100,8 @@ class SemanticIoU:
 
     def _void_last(self, name: str, labels: IntArray) -> NDArray[np.int64]:
         """Return the labels with void as class number num_classes."""
+        if labels.dtype.kind not in "iub":
+            raise ValueError(f"{name} must be whole numbers, got {labels.dtype}; take the argmax of logits")
         is_void = labels == self.ignore_label
         wrong = labels[~is_void & ((labels < 0) | (labels >= self.num_classes))]
         if wrong.size:

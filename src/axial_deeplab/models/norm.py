@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from axial_deeplab.models.recomputation import note_normalized, noted_batch_norm
+from axial_deeplab.ops.dispatch import is_transformed
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -36,6 +37,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.sync and _several_processes():
             return self._synchronized(x)
+        if is_transformed() and self.weight is not None:
+            # Inside of vmap PyTorch has no backward pass of a batch norm of two types, as autocast makes it.
+            return self._normalize(x.to(self.weight.dtype)).to(x.dtype)
         return noted_batch_norm(self._normalize, x, self.weight, self.bias)
 
     def _normalize(self, x: Tensor) -> Tensor:
@@ -206,7 +210,6 @@ def _synchronized_copy(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> BatchNorm2d:
     return copy.train(norm.training)
 
 
-@torch.no_grad()
 def _update_running_statistics(
     norm: BatchNorm2d | LogitNorm, mean: Tensor, variance: Tensor, count: Tensor
 ) -> None:
@@ -214,6 +217,8 @@ def _update_running_statistics(
     if norm.keep_statistics or norm.running_mean is None or norm.running_var is None:
         return
     assert norm.num_batches_tracked is not None
+    # Unlike `torch.no_grad`, this is part of what `torch.jit.trace` makes.
+    mean, variance = mean.detach(), variance.detach()
     norm.num_batches_tracked.add_(1)
     # Without a momentum PyTorch's batch norm keeps the plain average of all batches.
     new = 1.0 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum

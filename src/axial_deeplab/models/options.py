@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from axial_deeplab.ops.axial.api import check_activation
-from axial_deeplab.ops.operands import check_odd
+from axial_deeplab.ops.operands import check_odd, check_whole
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Options:
     def keywords(cls) -> dict[str, str]:
         """Return keyword argument -> field."""
         return {cls.prefix + field.name: field.name for field in fields(cls)}
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self) if field.type in (int, int | None)):
+            check_whole(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class AttentionOptions(Options):
     impl: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, got {self.num_heads}; the paper's is 8")
 
@@ -164,6 +170,7 @@ class ResidualOptions(BackboneOptions):
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.depths) != 4 or min(self.depths) < 1:
             raise ValueError(
                 f"depths must be four positive numbers of blocks, got {tuple(self.depths)}; see AxialResNet"
@@ -217,13 +224,35 @@ def keyword_arguments(network: type) -> set[str]:
     return names
 
 
-def check_map(x: Tensor, channels: int, name: str = "x") -> None:
-    """Refuse what is no batch of maps, or images, of so many channels."""
+def check_map(x: Tensor, channels: int, module: nn.Module | None = None, *, name: str = "x") -> None:
+    """Refuse what is no batch of maps, or images, of so many channels.
+
+    Args:
+        x: what is given.
+        channels: how many there must be.
+        module: whose weights must be of the type of x, or of one that autocast makes of both; None takes all.
+        name: that of x in messages.
+    """
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(
             f"{name} must be (B, {channels}, H, W), got {tuple(x.shape)}; "
             "add the batch dimension or set in_channels"
         )
+    weight = None if module is None else next(module.parameters(), None)
+    # Not where something else says what the weights will be, as quantization and FSDP do.
+    if weight is None or type(weight) not in (Tensor, nn.Parameter) or x.dtype == weight.dtype:
+        return
+    device = x.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if not (autocast and {x.dtype, weight.dtype} <= _AUTOCAST_TYPES):
+        raise ValueError(
+            f"{name} must have the type of the weights, {weight.dtype}, got {x.dtype}; "
+            f"convert {name} or the network with .to()"
+        )
+
+
+# What autocast makes one type of; it leaves others as they are.
+_AUTOCAST_TYPES = {torch.float32, torch.float16, torch.bfloat16}
 
 
 # What a network has unless it is told otherwise.

@@ -23,7 +23,7 @@ from axial_deeplab.models.options import (
     with_keywords,
 )
 from axial_deeplab.models.resize import crop, resize_bilinear, resize_offsets
-from axial_deeplab.models.strips import can_run_in_strips
+from axial_deeplab.models.strips import can_run_in_strips, is_hooked
 
 # Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -170,12 +170,14 @@ class PanopticDeepLab(Fusible):
         Raises:
             ValueError: if the images do not have four dimensions or `in_channels` channels.
         """
-        # No name keeps the normalized images while the backbone runs.
-        return self.backbone.forward_features(self._prepared(images))
+        # No name keeps the normalized images while the backbone runs, as a call of the module would.
+        is_plain = isinstance(self.backbone, Backbone) and not is_hooked(self.backbone)
+        run = self.backbone.forward_features if is_plain else self.backbone
+        return run(self._prepared(images))
 
     def _prepared(self, images: Tensor) -> Tensor:
         channels = self.pixel_mean.shape[0]
-        check_map(images, channels, "images")
+        check_map(images, channels, name="images")
         size = self.padded_size(*images.shape[-2:])
         return _pad(self._normalized(images), size)
 
@@ -278,4 +280,4 @@ def _per_channel(
             f"{name} must be one value for each of the {in_channels} image channels, got {len(values)}; "
             "give as many as in_channels"
         )
-    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)
+    return torch.tensor(values, dtype=torch.get_default_dtype()).reshape(-1, 1, 1)

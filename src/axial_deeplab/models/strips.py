@@ -90,8 +90,19 @@ def can_run_in_strips(module: nn.Module, x: Tensor) -> bool:
         and not torch.compiler.is_exporting()
         and not module.training
         and can_use_packed(x, module.parameters())
-        and not any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
+        and not any(map(is_hooked, module.modules()))
     )
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Return whether something is to happen when a module is called."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks)
 
 
 def run_convolutions(module: nn.Module, images: Tensor) -> Tensor:

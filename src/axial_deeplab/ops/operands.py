@@ -120,9 +120,16 @@ def check_like(x: Tensor | None, q: Tensor) -> None:
 
 def check_odd(name: str, positions: int) -> None:
     """Refuse a reach that has no center."""
+    check_whole(name, positions)
     if positions < 1 or positions % 2 == 0:
         better = max(positions, 0) // 2 * 2 + 1
         raise ValueError(f"{name} must be a positive odd number of positions, got {positions}; try {better}")
+
+
+def check_whole(name: str, number: object) -> None:
+    """Refuse what is no whole number, None aside; sizes of traced programs are numbers, too."""
+    if number is not None and not hasattr(number, "__index__"):
+        raise ValueError(f"{name} must be a whole number, got {number!r}; round it")
 
 
 def shape_of(x: Tensor) -> tuple[int, ...]:

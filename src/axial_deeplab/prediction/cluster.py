@@ -4,6 +4,7 @@ Each worker makes the predictor once. What a lost worker had to do is done again
 whole, so that it does not matter how often they are written.
 """
 
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, cast
 
 from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+from distributed.client import FutureCancelledError
 
 from axial_deeplab.ops.dispatch import avoiding_compiled_code, is_avoided
 from axial_deeplab.prediction.batch import ImageArray
@@ -22,6 +24,10 @@ from axial_deeplab.util.text import one_line
 
 # Seconds until there must be a scheduler, and a worker.
 _PATIENCE = 60
+# Seconds until those who wait look for workers, and until workers that are lost do not come back.
+_LOOK = 10
+_LOST = 300
+_GO_ON = "start the command again, which goes on from here"
 # What a worker has to do and to do next.
 _AHEAD = 3
 
@@ -109,9 +115,9 @@ class Cluster:
 
         def result() -> Any:
             with suppress(KilledWorker):
-                return pending.result()
+                return self._result(pending)
             try:  # once more: what ended the workers may have been another item that they had
-                return self._given(function, item).result()
+                return self._result(self._given(function, item))
             except KilledWorker:
                 raise ValueError(
                     "worker must end what it has begun, got several that were lost over it; "
@@ -119,6 +125,31 @@ class Cluster:
                 ) from None
 
         return result
+
+    def _result(self, future: Future) -> Any:
+        """Wait for a result as long as there are workers: Dask itself waits for new ones without end.
+
+        Those of this machine may be lost, too: who starts them again gives up where one does not start.
+
+        Raises:
+            ConnectionError: the scheduler, or every worker, is lost.
+        """
+        last_seen = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_LOOK)
+            except FutureCancelledError:
+                raise ConnectionError(
+                    f"scheduler must be there to the end, got none any more; {_GO_ON}"
+                ) from None
+            except TimeoutError:
+                if future.done():  # by now, or the error is that of the item
+                    return future.result()
+            with suppress(OSError):
+                if self.client.nthreads():
+                    last_seen = time.monotonic()
+            if time.monotonic() - last_seen > _LOST:
+                raise ConnectionError(f"workers must be there to the end, got none for {_LOST} s; {_GO_ON}")
 
     def _given(self, function: Callable[..., Any], item: Any) -> Future:
         return self.client.submit(function, self.plugin, item, pure=False)

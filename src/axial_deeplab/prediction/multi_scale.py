@@ -18,12 +18,13 @@ SCALE_SETS: dict[str, tuple[float, ...]] = {
 LARGEST_SCALE = 1000
 
 
-def parse_scales(words: Sequence[str | float]) -> tuple[float, ...]:
+def parse_scales(words: Sequence[str | float] | str | float) -> tuple[float, ...]:
     """Return scales that are given as numbers or as the name of a data set, whose scales the paper uses.
 
     Raises:
         ValueError: a word is neither, or a scale is not positive or larger than any use.
     """
+    words = [words] if isinstance(words, str | int | float) else words
     if len(words) == 1 and words[0] in SCALE_SETS:
         return SCALE_SETS[str(words[0])]
     try:

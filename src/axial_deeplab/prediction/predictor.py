@@ -76,7 +76,7 @@ class Predictor:
         **knobs: Any,
     ) -> None:
         if scales is not None:
-            scales = parse_scales([scales] if isinstance(scales, str) else scales)
+            scales = parse_scales(scales)
         view: dict[str, Any] = {
             "max_size": max_size,
             "scales": scales,

@@ -263,7 +263,8 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(metadata, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(
             f"{path} must have the entries state_dict and axial_deeplab, got another checkpoint; "
-            "give one that `axial-deeplab train` wrote"
+            "give one that `axial-deeplab train` wrote; or load it into create_model(NAME) by "
+            "axial_deeplab.weights.matching.load_matching, and write that by axial_deeplab.save_weights"
         )
     # Where a training averages its weights, it is their average that it validates.
     averaged = any(name.startswith("average.") for name in checkpoint["state_dict"])

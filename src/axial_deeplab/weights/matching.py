@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from axial_deeplab.util.text import shortened
 from axial_deeplab.weights.file import read_weights, refuse_not_finite
 
 # Relative tables end in these names; along this axis of theirs lie the distances.
@@ -66,10 +67,11 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
     """Copy whatever fits into a model, to fine-tune it on other classes, image channels, spans, or another
     task.
 
-    Tensors fit by name, where `backbone.` may be missing in the source. One of another shape is adapted if it
-    is a relative table (its middle is taken, or its first and last rows are repeated, as the attention does
-    with distances beyond the table) or a kernel that sees the image (repeated over the channels, and scaled
-    so that its sum stays the same). Anything else keeps the values that it has.
+    Tensors fit by name, where `backbone.` may be missing in the source, and where none fits, a prefix that
+    scripts wrap networks in (`module.`, `model.`, `_orig_mod.`) may be too many. One of another shape is
+    adapted if it is a relative table (its middle is taken, or its first and last rows are repeated, as the
+    attention does with distances beyond the table) or a kernel that sees the image (repeated over the
+    channels, and scaled so that its sum stays the same). Anything else keeps the values that it has.
 
     Args:
         model: the network to fill, in place.
@@ -88,6 +90,7 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
         label, (state, _) = str(source), read_weights(source)
     refuse_not_finite(label, state)
     targets = model.state_dict()
+    state = _unwrapped(state, targets)
     image_channels = _image_channels(state), _image_channels(targets)
     loaded, resized, unused, shapes = [], [], [], {}
     for name, tensor in state.items():
@@ -110,11 +113,27 @@ def load_matching(model: nn.Module, source: Mapping[str, Tensor] | str | os.Path
     filled = {*loaded, *resized}
     if not any(targets[name].ndim > 1 for name in filled):
         raise ValueError(
-            f"{label} must have tensors that fit the model, got none among {len(state)}; "
-            "choose weights of a related network"
+            f"{label} must have tensors that fit the model, got none among {len(state)}, such as "
+            f"{shortened(list(state), 2)}; choose weights of a related network"
         )
     reinitialized = tuple(name for name in targets if name not in filled)
     return LoadReport(tuple(loaded), tuple(resized), reinitialized, tuple(unused), shapes)
+
+
+def _unwrapped(state: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without the prefix behind which most of them fit, if none fits as it is."""
+
+    def fits(name: str) -> bool:
+        return name in targets or f"backbone.{name}" in targets
+
+    prefixes: Counter[str] = Counter()
+    if not any(fits(name) and tensor.ndim > 1 for name, tensor in state.items()):
+        for name in state:
+            ends = [place + 1 for place, letter in enumerate(name) if letter == "."]
+            prefixes.update(name[:end] for end in ends if fits(name[end:]))
+    # Of two that hold as much, such as a network and its average, nobody knows which is meant.
+    (prefix, most), (_, next_most) = [*prefixes.most_common(2), ("", 0), ("", 0)][:2]
+    return dict(state) if most == next_most else {k.removeprefix(prefix): v for k, v in state.items()}
 
 
 def _image_channels(state: Mapping[str, Tensor]) -> torch.Size | None:

@@ -175,3 +175,20 @@ def test_a_backward_pass_that_was_not_meant_to_be_transformed_says_what_to_choos
         torch.autograd.grad(y, x, cotangents, is_grads_batched=True, retain_graph=True)
     with forward_ad.dual_level(), pytest.raises(RuntimeError, match="choose impl='reference'"):
         torch.autograd.grad(y, x, forward_ad.make_dual(cotangents[0], cotangents[1]))
+
+
+@every_layer
+def test_jacobians_under_autocast(name: str) -> None:
+    layer = make_layer(name).float()
+    x = make_maps(1)[0].float()
+
+    def total(x: Tensor) -> Tensor:
+        y: Tensor = layer(x)
+        return y.float().square().sum()
+
+    expected = torch.func.grad(total)(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        of_transform = torch.func.jacrev(total)(x)
+        of_samples = torch.func.vmap(torch.func.grad(lambda one: total(one[None])))(x)
+    for gradient in (of_transform, of_samples):
+        assert (gradient - expected).norm() < 0.05 * expected.norm()

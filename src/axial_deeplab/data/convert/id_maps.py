@@ -24,12 +24,15 @@ LABEL_ENDINGS = ("_cp_masks", "_masks")
 _MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
-def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np.int32]:
+def read_id_map(
+    path: str | os.PathLike[str], *, page: int | None = None, remedy: str = "save the right one alone"
+) -> NDArray[np.int32]:
     """Read the ids (H, W) of a PNG, TIFF ... of one channel: grey levels of any bits, or palette indices.
 
     Args:
         path: image file.
         page: page of a TIFF file, from 1 on; None takes the first, with a warning if there are several.
+        remedy: what to do about these.
 
     Raises:
         ValueError: the file is broken, has several channels or values that are no ids, or lacks the page.
@@ -73,7 +76,7 @@ def read_id_map(path: str | os.PathLike[str], *, page: int | None = None) -> NDA
             "save the ids as greyscale, not as colors"
         )
     if num_pages > 1 and page is None:
-        text = f"has {num_pages} pages, of which the first is read; give another with --page"
+        text = f"has {num_pages} pages, of which the first is read; {remedy}"
         warnings.warn(ImageWarning(path, text, "pages of a map"), stacklevel=2)
     return pixels.astype(np.int32)
 

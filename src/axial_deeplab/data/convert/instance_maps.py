@@ -19,6 +19,8 @@ from axial_deeplab.util.text import shortened
 _LOOKED_AT = 20
 # The greatest numbers of 8, 16 and 32 bits.
 _EXTREMES = (255, 65535, 2**31 - 1)
+# What to do about a map of several pages where --page is an option.
+OTHER_PAGE = "give another with --page"
 # Class times this plus number, as we have it; as Cityscapes, detectron2 and deeplab2; as Mapillary Vistas.
 _DIVISORS = (LABEL_DIVISOR, 1000, 256)
 
@@ -55,13 +57,13 @@ class InstanceReading:
             ValueError: the file is no map of numbers, or lacks the page.
             OSError: the file cannot be opened.
         """
-        numbers = read_id_map(path, page=self.page)
+        numbers = read_id_map(path, page=self.page, remedy=OTHER_PAGE)
         outside = numbers == self.nodata
         numbers[outside] = 0
         if self.threshold is None:
             look_for_nodata(numbers, path)
             if not self.connected_components:
-                _look_for_cut_numbers(numbers, path)
+                look_for_cut_numbers(numbers, path)
         if self.threshold is not None:
             # Above the threshold soft edges have many levels, all of the same object.
             above = numbers > self.threshold
@@ -77,7 +79,7 @@ class InstanceReading:
             ValueError: the file is no mask, or lacks the page.
             OSError: the file cannot be opened.
         """
-        levels = read_id_map(path, page=self.page)
+        levels = read_id_map(path, page=self.page, remedy=OTHER_PAGE)
         levels[levels == self.nodata] = 0
         if self.threshold is None and (count := len(np.unique(levels))) > 2:
             text = (
@@ -221,7 +223,7 @@ def look_for_nodata(
         warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
 
 
-def _look_for_cut_numbers(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
+def look_for_cut_numbers(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
     """Warn if all instances from the greatest number of a type on have that number: it did not hold them.
 
     They are three pieces of it or more, beside half of the numbers below it at least.

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from axial_deeplab.data.convert.id_maps import MAP_SUFFIXES, read_id_map
-from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.instance_maps import OTHER_PAGE, InstanceReading
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files, list_subfolders
@@ -64,7 +64,7 @@ def maps_to_convert(
         read = {
             kind: reading.read(paths[name])
             if kind == "instances"
-            else read_id_map(paths[name], page=reading.page)
+            else read_id_map(paths[name], page=reading.page, remedy=OTHER_PAGE)
             for kind, paths in maps.items()
         }
         height, width = next(iter(read.values())).shape

@@ -97,7 +97,7 @@ class AxialAttention(Attention):
                 nn.init.normal_(table, std=math.sqrt(1.0 / self.value_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.in_channels)
+        check_map(x, self.in_channels, self)
         return super().forward(channels_last(x))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:

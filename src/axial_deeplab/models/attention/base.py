@@ -13,6 +13,7 @@ from axial_deeplab.models.norm import BatchNorm2d, LogitNorm
 from axial_deeplab.models.options import AttentionOptions, Norm, check_map
 from axial_deeplab.models.pointwise import Conv2d
 from axial_deeplab.models.recomputation import add
+from axial_deeplab.ops.operands import check_whole
 
 STRIDE_MODES = ("slice", "average_pool")
 
@@ -56,6 +57,11 @@ class Attention(nn.Module):
         logit_bias: bool = False,
     ) -> None:
         super().__init__()
+        numbers = {"in_channels": in_channels, "out_channels": out_channels, "key_channels": key_channels}
+        for name, number in (numbers | {"stride": stride}).items():
+            check_whole(name, number)
+        if in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, got {in_channels}; count those of the input")
         self.in_channels = in_channels
         self.num_heads = options.num_heads
         check_multiple("out_channels", out_channels, self.num_heads, self.num_heads)
@@ -111,7 +117,7 @@ class Attention(nn.Module):
         return self.stride, self.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.in_channels)
+        check_map(x, self.in_channels, self)
         content, positional = self._attended(x)
         if positional is None or self.positional_norm is None:
             y = content if self.content_norm is None else self.content_norm(content)

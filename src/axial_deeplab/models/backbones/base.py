@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from axial_deeplab.models.folding.fold import Fusible
 from axial_deeplab.models.norm import statistics_of_passes
 from axial_deeplab.models.options import BackboneOptions, check_map
-from axial_deeplab.models.strips import run_convolutions
+from axial_deeplab.models.strips import is_hooked, run_convolutions
 from axial_deeplab.ops.dispatch import recomputed
 
 # Strides of the four stages for each output stride; the stem and its pooling have stride 4 together.
@@ -125,11 +125,14 @@ class Backbone(Fusible):
         Raises:
             ValueError: see `forward_features`.
         """
-        check_map(images, self.in_channels, "images")
+        check_map(images, self.in_channels, self, name="images")
         x = run_convolutions(self.stem, images)
         del images  # Nobody else may need them any more.
         for name in FEATURE_NAMES:
-            for block in self.get_submodule(name).children():
+            stage = self.get_submodule(name)
+            # Block by block, a map is freed as soon as the next one is there.
+            in_blocks = type(stage) is nn.Sequential and not is_hooked(stage)
+            for block in stage.children() if in_blocks else (stage,):
                 x = self._run(block, x)
             yield name, x
 

@@ -98,7 +98,7 @@ class AxialBlock(nn.Module):
         self.squeeze_excite = SqueezeExcite(out_channels) if squeeze_excite else None
 
     def forward(self, x: Tensor) -> Tensor:
-        check_map(x, self.in_channels)
+        check_map(x, self.in_channels, self)
         if self.checkpoint and self.training and torch.is_grad_enabled():
             y: Tensor = recomputed(self._forward, x, context_fn=partial(statistics_of_passes, self))
             return y
