@@ -229,6 +229,14 @@ CASES = {
     "stuff_area_beyond_64_bits": Case(f"{PREDICT} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
     "stuff_area_beyond_64_bits_evaluate": Case(f"{EVALUATE} --stuff-area {10**30}", "stuff_area", "2^31 - 1"),
     "thing_area_beyond_64_bits": Case(f"{PREDICT} --thing-area {10**30}", "thing_area", "2^31 - 1"),
+    "predictions_over_annotations": Case(
+        "predict images/0.jpg --device cpu --weights tiny.safetensors --output .",
+        "panoptic.json",
+        "another folder",
+    ),
+    "predictions_over_annotations_evaluate": Case(
+        f"{EVALUATE} --output .", "panoptic.json", "another folder"
+    ),
     "thing_area_below_0": Case(f"{EVALUATE} --thing-area -1", "thing_area", "got -1"),
     "thing_threshold_2": Case(f"{PREDICT} --thing-threshold 2", "thing_threshold", "or None, got 2.0"),
     "thing_threshold_no_number": Case(f"{PREDICT} --thing-threshold nan", "thing_threshold", "got nan"),
@@ -787,7 +795,7 @@ CASES = {
         "choose from width_multiplier",
     ),
     "override_of_wrong_type": Case(
-        f'{TRAIN} --model.overrides {{"num_heads":"two"}}', "{'num_heads': 'two'}", "correct types and values"
+        f'{TRAIN} --model.overrides {{"num_heads":"two"}}', "num_heads", "must be a whole number, got 'two'"
     ),
     "override_out_of_range": Case(f'{TRAIN} --model.overrides {{"num_heads":0}}', "num_heads", "must be"),
     "override_below_0": Case(

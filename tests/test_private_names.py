@@ -15,6 +15,7 @@ FUNCTIONAL = (
     "tests/models/folding/test_packed_axial_block.py::test_weights_of_a_functional_call_are_those_that_count"
 )
 HOOKS = "tests/models/test_strips.py::test_hooks_see_whole_maps"
+HOOKS_OF_STAGES = "tests/models/test_contract.py::test_backward_hooks_of_a_stage_are_called"
 DERIVATIVES = "tests/models/attention/test_derivatives.py::test_transforms_agree_with_autograd"
 AHEAD_OF_TIME = "tests/export/test_export.py::test_ahead_of_time_with_post_processing"
 
@@ -24,6 +25,8 @@ PRIVATE_NAMES = {
     "_C": DERIVATIVES,
     "_apply": PACKED_ANEW,
     "_are_functorch_transforms_active": DERIVATIVES,
+    "_backward_hooks": HOOKS_OF_STAGES,
+    "_backward_pre_hooks": HOOKS_OF_STAGES,
     "_buffers": FUNCTIONAL,
     "_cdata": "tests/accounting/test_counting.py::test_activations_are_those_of_a_real_run",
     "_check": "tests/export/test_export.py::test_torch_export_with_post_processing",

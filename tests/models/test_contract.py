@@ -406,6 +406,15 @@ def test_stages_and_backbones_are_called_where_something_is_to_happen(name: str,
     assert sorted(called) == sorted(part for part, _ in model.named_modules())
 
 
+def test_backward_hooks_of_a_stage_are_called() -> None:
+    model = create_model("axial_deeplab_nano").backbone.train()
+    called: list[str] = []
+    model.res3.register_full_backward_hook(lambda *_: called.append("after"))
+    model.res4.register_full_backward_pre_hook(lambda *_: called.append("before"))
+    model.forward_features(torch.rand(2, 3, 65, 65))["res5"].sum().backward()
+    assert called == ["before", "after"]
+
+
 def test_modules_around_stages_and_backbones_take_part() -> None:
     images = torch.rand(1, 3, 65, 65)
     for part in ("res5", "backbone"):

@@ -51,7 +51,7 @@ def test_networks_have_the_fields_in_place_of_the_options() -> None:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"span": 5.5}, r"span must be a whole number, got 5\.5; round it"),
+        ({"span": 5.5}, r"span must be a whole number, got 5\.5; correct it"),
         ({"span": "5"}, "span must be a whole number, got '5'"),
         ({"num_heads": 2.0}, r"num_heads must be a whole number, got 2\.0"),
         ({"max_span": 9.0}, "max_span must be a whole number"),

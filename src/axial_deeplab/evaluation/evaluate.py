@@ -25,7 +25,7 @@ from axial_deeplab.evaluation.semantic_iou import SemanticIoU, SemanticIoUResult
 from axial_deeplab.evaluation.workers import check_num_workers, map_in_order
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import Panoptic, semantic_map
-from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter, refuse_data_set
 from axial_deeplab.post_processing import PostProcessing, warn_of_left_out
 from axial_deeplab.prediction.batch import PanopticPrediction, View, predict_panoptic
 from axial_deeplab.prediction.doubts import Certainty
@@ -263,6 +263,7 @@ def evaluate(
         writer = None
         if output is not None:
             folder = Path(output)
+            refuse_data_set(folder / "panoptic.json")
             writer = PanopticWriter(folder / "panoptic", folder / "panoptic.json", dataset.categories)
         summary = None if report is None else EvaluationReport(dataset.categories)
         hidden = not (progress and processes.is_first)

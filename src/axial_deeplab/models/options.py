@@ -231,7 +231,7 @@ def check_map(x: Tensor, channels: int, module: nn.Module | None = None, *, name
         x: what is given.
         channels: how many there must be.
         module: whose weights must be of the type of x, or of one that autocast makes of both; None takes all.
-        name: that of x in messages.
+        name: name of x in messages.
     """
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(

@@ -129,7 +129,7 @@ def check_odd(name: str, positions: int) -> None:
 def check_whole(name: str, number: object) -> None:
     """Refuse what is no whole number, None aside; sizes of traced programs are numbers, too."""
     if number is not None and not hasattr(number, "__index__"):
-        raise ValueError(f"{name} must be a whole number, got {number!r}; round it")
+        raise ValueError(f"{name} must be a whole number, got {number!r}; correct it")
 
 
 def shape_of(x: Tensor) -> tuple[int, ...]:

@@ -49,7 +49,6 @@ class PanopticWriter:
         head: what else the list is to say first; a run goes on from a list that says the same.
 
     Raises:
-        ValueError: the JSON that is there has annotations, not predictions.
         OSError: another process writes there, or a file cannot be written.
     """
 
@@ -81,11 +80,6 @@ class PanopticWriter:
         self._earlier_json: dict[str, WrittenImage] = {}
         self._others: set[str] = set()
         self._lock = threading.RLock()
-        if _is_data_set(self.json_path):
-            raise ValueError(
-                f"output must not hold annotations, which predictions would replace, got {self.json_path}, "
-                "which has no scores; give another folder"
-            )
         if settings is not None:
             self._read_earlier()
 
@@ -380,12 +374,23 @@ class PanopticWriter:
         return kept
 
 
-def _is_data_set(path: Path) -> bool:
-    """Tell whether a JSON has annotations: predictions have scores, or say the settings of their run."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or of another kind
-        document = json.loads(bytes_of(path))
-        if "settings" in document.get("info", {}):
-            return False
+def refuse_data_set(json_path: Path) -> None:
+    """Refuse to write predictions in the place of a data set.
+
+    Args:
+        json_path: where the JSON of the predictions is to be.
+
+    Raises:
+        ValueError: a JSON is there whose segments have no scores, which tells no settings of a run.
+    """
+    try:
+        document = json.loads(bytes_of(json_path))
         segments = [each for entry in document["annotations"] for each in entry["segments_info"]]
-        return bool(segments) and not any("score" in each for each in segments)
-    return False
+        is_predicted = "settings" in document.get("info", {}) or any("score" in each for each in segments)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or of another kind
+        return
+    if segments and not is_predicted:
+        raise ValueError(
+            f"output must not hold annotations, which predictions would replace, got {json_path}, "
+            "which has no scores; give another folder"
+        )

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from axial_deeplab.data.image_files import SUFFIXES, find_images, is_zarr, numbers_of_names
 from axial_deeplab.data.image_warnings import told_together
-from axial_deeplab.panoptic.writer import PanopticWriter
+from axial_deeplab.panoptic.writer import PanopticWriter, refuse_data_set
 from axial_deeplab.post_processing import CentersLeftOutWarning
 from axial_deeplab.prediction.batch import ImageArray
 from axial_deeplab.prediction.cityscapes_files import CityscapesWriter
@@ -157,6 +157,7 @@ def predict_files(
             "save": list(saver.kinds),
             "contact_sheet": contact_sheet and overlay,
         }
+    refuse_data_set(place / JSON)
     writer = PanopticWriter(
         place / "panoptic", place / JSON, predictor.categories, settings=settings, shard=shard, head=head
     )

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from axial_deeplab.prediction.labels import Labels
-from axial_deeplab.prediction.save.picture import Picture, read_grid
+from axial_deeplab.prediction.save.picture import Picture, PixelGrid, read_grid
 from axial_deeplab.prediction.save.table import open_table
 from saved_predictions import CATEGORIES, awkward, empty, find_instances, numbered_map, photo, write_things
 
@@ -157,4 +157,4 @@ def test_maps(tmp_path, keys, corner, epsg):
 def test_tags_that_cannot_be_read(tmp_path):
     geotiff(tmp_path / "a.tif", {}, ties=(33922, [0.0, 0.0]))
     with pytest.warns(UserWarning, match="a.tif: size and place of pixels cannot be read"):
-        assert read_grid(tmp_path / "a.tif") == (None, None, None)
+        assert read_grid(tmp_path / "a.tif") == PixelGrid()
