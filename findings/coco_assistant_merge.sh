@@ -2,8 +2,8 @@
 # coco-assistant 0.4.0: merge gives a new category the id of another one, where the ids of the first file have gaps.
 #
 # Seen: a first file with the categories 1 person, 2 car and 4 tree, a second one with 1 boat: the merged file has the
-# categories 1, 2, 4 and again 4, boat; trees and boats have one id, and to pycocotools all are boats. New ids are counted
-# on from the number of categories: behind COCO's 80, whose ids go up to 90, a new class gets 81, a sink.
+# categories 1, 2, 4 and again 4, boat; trees and boats have one id, and to pycocotools all are boats. New ids are
+# counted on from the number of categories: behind COCO's 80, whose ids go up to 90, a new class gets 81, a sink.
 #
 # Remedy: ids from 1 without gaps in the first file, before.
 set -euo pipefail

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # imea 0.3.5: the number of erosions until nothing is left is one too many, and the structuring element has no effect.
 #
-# Seen: erosions_till_erase has 2 for one pixel, 3 for a square of 3 x 3 and 11 for one of 20 x 20, where 1, 2 and 10 erase
-# them, as true_pixels_per_erosion says, whose first entry is the object before any erosion. An element of 5 x 5 (selem)
-# has 11 for 20 x 20, too, where 5 are right. erosions_till_erase_complement is one too many, too, and 0 if convex.
+# Seen: erosions_till_erase has 2 for one pixel, 3 for a square of 3 x 3 and 11 for one of 20 x 20, where 1, 2 and 10
+# erase them, as true_pixels_per_erosion says, whose first entry is the object before any erosion. An element of 5 x 5
+# (selem) has 11 for 20 x 20, too, where 5 are right. erosions_till_erase_complement is one too many, too, and 0 if
+# convex.
 #
 # Remedy: len(true_pixels_per_erosion) - 1 with return_counts=True, or SciPy's binary_erosion for another element.
 set -euo pipefail
@@ -38,7 +39,8 @@ seen = {side: (erosions_till_erase(square(side)), right(square(side))) for side 
 larger = erosions_till_erase(square(20), selem=element), right(square(20), element)
 notched = square(20) & ~np.roll(square(3), 5, axis=1)
 complement = erosions_till_erase_complement(notched, square(20))
-print("erosions of squares, seen and right:", seen, "with an element of 5 x 5:", larger, "of a notch of 3 x 3:", complement)
+print("erosions of squares, seen and right:", seen, "with an element of 5 x 5:", larger)
+print("of a notch of 3 x 3:", complement)
 assert seen == {1: (2, 1), 3: (3, 2), 5: (4, 3), 20: (11, 10)} and larger == (11, 5)
 assert complement == 3 and erosions_till_erase_complement(square(20), square(20)) == 0
 PYTHON

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # mapcalc 0.2.2: scores of detections are not read: average precision goes by the order of the list.
 #
-# Seen: two objects found with scores of 0.9 and 0.8 and two false alarms of 0.2 and 0.1 have an average precision of 1 in
-# this order, and 0.5 if the false alarms are listed first, with the same scores. With 0.2 and 0.1 for the objects and
-# 0.9 and 0.8 for the false alarms it is 1, where 0.5 is right. The documentation speaks of no order.
+# Seen: two objects found with scores of 0.9 and 0.8 and two false alarms of 0.2 and 0.1 have an average precision of 1
+# in this order, and 0.5 if the false alarms are listed first, with the same scores. With 0.2 and 0.1 for the objects
+# and 0.9 and 0.8 for the false alarms it is 1, where 0.5 is right. The documentation speaks of no order.
 #
 # Remedy: sort boxes, labels and scores by falling score before, as numpy.argsort(-scores) gives it.
 set -euo pipefail

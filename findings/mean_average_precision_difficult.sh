@@ -30,6 +30,6 @@ def evaluate(classes, difficult, number):
 
 plain, marked = evaluate((0, 0), (0, 0), 1), evaluate((0, 0), (0, 1), 1)
 absent = evaluate((0, 1), (0, 0), 4)
-print("perfect results: mAP", plain, "with one of two objects difficult:", marked, "with two of four classes:", absent)
+print("perfect results: mAP", plain, "one of two objects difficult:", marked, "two of four classes:", absent)
 assert (plain, marked, absent) == (1, 0.5, 0.5)
 PYTHON

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# patchly 0.0.19: of 256 patches and more that overlap in a pixel the average is wrong: 85 for 5, or 3.4e38.
+# patchly 0.0.19: of 256 patches and more that overlap in a pixel the average is wrong: 11.7 for 5, or 3.4e38.
 #
 # Seen: patches of 64 x 64 at steps of 4, all of one value 5, become 3.4e38 in 28% of a picture of 256 x 256, where 256
 # patches overlap; of patches of 32 x 32 x 32 at steps of 4, 7% of the voxels are wrong, from 11.7 on. Steps of 8 are
@@ -26,7 +26,7 @@ def average(size, patch, step, **options):
         averages.append(values, place)
     seen = averages.get_output()
     wrong = np.abs(seen - 5) > 0.01
-    print("patches of", patch, "steps of", step, options, "values:", seen.min(), "to", seen.max(), "wrong:", wrong.mean())
+    print("patches of", patch, "steps of", step, options, "up to", seen.max(), "wrong:", wrong.mean())
     least = float(seen[wrong].min()) if wrong.any() else 5
     return round(least, 1), round(float(wrong.mean()), 3), float(seen.max()) > 1e38
 

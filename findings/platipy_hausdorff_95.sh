@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # platipy 0.7.2: hausdorffDistance95 is nearly the greatest distance: 55 mm for one stray pixel, where 0 is right.
 #
-# Seen: a square of 40 x 40 pixels, and the same with one stray pixel at a distance of 58: hausdorffDistance95 is 55.1. Of
-# the 313 distances from one outline to the other 312 are 0, and so is their 95th percentile. The percentile is taken of
-# two numbers, the greatest distance in each direction; where these are equal it is the greatest distance itself.
+# Seen: a square of 40 x 40 pixels, and the same with one stray pixel at a distance of 58: hausdorffDistance95 is 55.1.
+# Of the 313 distances from one outline to the other 312 are 0, and so is their 95th percentile. The percentile is taken
+# of two numbers, the greatest distance in each direction; where these are equal it is the greatest distance itself.
 #
 # Remedy: hausdorffDistance is right under its name; HD95 of MedPy or surface-distance, whose rules differ.
 set -euo pipefail
@@ -41,6 +41,6 @@ def measure(one, other):
 
 
 one_pixel, equal = measure(square, stray), measure(square, square)
-print("greatest distance, HD95, percentile of all distances, their number:", one_pixel, "of equal masks:", equal)
+print("greatest distance, HD95, percentile of all distances, their number:", one_pixel, "of equals:", equal)
 assert one_pixel == (58.0, 55.1, 0, 313) and equal[:3] == (0, 0, 0)
 PYTHON

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # pyodi 0.0.9: crops_split makes boxes of outlines, in a form that pycocotools does not read, with ids from 0.
 #
-# Seen: a triangle of area 200 that lies whole in the first crop has there the outline of its box, of area 400, as one list
-# of numbers in place of a list of lists; COCO.annToMask ends in a TypeError. Annotations and pictures count from 0, and
-# pycocotools never matches annotation 0. The picture's own outline is not in the file any more.
+# Seen: a triangle of area 200 that lies whole in the first crop has there the outline of its box, of area 400, as one
+# list of numbers in place of a list of lists; COCO.annToMask ends in a TypeError. Annotations and pictures count from
+# 0, and pycocotools never matches annotation 0. The picture's own outline is not in the file any more.
 #
 # Remedy: for boxes alone, without the outlines, and with ids counted from 1.
 set -euo pipefail

@@ -3,8 +3,8 @@
 #
 # Seen: with reduced_threshold=0.5 and gamma=2 a pixel whose class has the probability 0.99 counts in full, as without
 # focal loss, and one of 0.01 with a weight of 3.92. By the paper that the code names (arXiv 1903.01347) what is below
-# the threshold counts in full and the rest less, 0.0004 for 0.99, as BinaryFocalLoss of the same package has it. Without a
-# threshold 0.99 has the weight 0.0001, as a focal loss should.
+# the threshold counts in full and the rest less, 0.0004 for 0.99, as BinaryFocalLoss of the same package has it.
+# Without a threshold 0.99 has the weight 0.0001, as a focal loss should.
 #
 # Remedy: no reduced_threshold for CrossEntropyFocalLoss; or BinaryFocalLoss.
 set -euo pipefail

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # volumentations-3D 1.0.4: rotation by 0 degrees moves masks by a voxel, and the picture by half of one.
 #
-# Seen: Rotate by 0 degrees of a volume of 32 x 32 x 32 moves the mask one voxel along each axis, and averages the picture
-# over 8 voxels, which moves it by half of one: they no longer lie on each other. So it is with all even sizes. With 31
-# both are moved by one, with 33 by none. The middle is taken for half the size, rounded, instead of (size - 1) / 2;
-# rotations by other angles and ElasticTransform have the same shift.
+# Seen: Rotate by 0 degrees of a volume of 32 x 32 x 32 moves the mask one voxel along each axis, and averages the
+# picture over 8 voxels, which moves it by half of one: they no longer lie on each other. So it is with all even sizes.
+# With 31 both are moved by one, with 33 by none. The middle is taken for half the size, rounded, instead of (size - 1)
+# / 2; rotations by other angles and ElasticTransform have the same shift.
 #
 # Remedy: sizes of 4 n + 1, where the middle is right, or the rotations of another library.
 set -euo pipefail
