@@ -1223,6 +1223,56 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
             assert same(found[name], segments), (source, name)
 
 
+def label_studio_task(root: Path, data: dict[str, Any], *regions: dict[str, Any]) -> Path:
+    """Write two pictures of 12 x 16 pixels and a task with rectangles of a cell."""
+    root.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (16, 12)).save(root / name)
+    drawn = [
+        {
+            "id": str(number),
+            "type": "rectanglelabels",
+            "original_width": 16,
+            "original_height": 12,
+            **region,
+            "value": {"x": x, "y": 0, "width": 25, "height": 50, "rectanglelabels": ["cell"]},
+        }
+        for number, (x, region) in enumerate(zip((0, 50), regions, strict=False))
+    ]
+    tasks = [{"id": 7, "data": data, "annotations": [{"id": 1, "result": drawn}]}]
+    (root / "tasks.json").write_text(json.dumps(tasks))
+    return root
+
+
+def test_several_pictures_of_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All regions became those of the first picture."""
+    data = {"cover": "/data/upload/1/a.png", "pages": ["/data/upload/1/a.png", "/data/upload/1/b.png"]}
+    root = label_studio_task(tmp_path / "export", data, {"item_index": 1}, {"item_index": 0})
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    left, right = (mask([(x, 0), (x + 4, 0), (x + 4, 6), (x, 6)]) for x in (0, 8))
+    assert same(found["a.png"], [("cell", right)])
+    assert same(found["b.png"], [("cell", left)])
+    beyond = label_studio_task(tmp_path / "beyond", data, {"item_index": 2})
+    code, printed = convert(capsys, beyond, "--output", tmp_path / "none")
+    assert (code, "item_index must be the place of one of 2 pictures, got 2" in printed) == (2, True)
+    absent = label_studio_task(tmp_path / "absent", {"pages": ["c.png"]}, {"item_index": 0})
+    code, printed = convert(capsys, absent, "--output", tmp_path / "none")
+    assert (code, "task 7: its picture ['c.png'] must be in" in printed) == (2, True)
+
+
+def test_pictures_turned_in_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their outlines are those of the turned picture, and lay somewhere else in the picture as it is."""
+    root = label_studio_task(tmp_path / "export", {"image": "a.png"}, {"image_rotation": 0})
+    tasks = json.loads((root / "tasks.json").read_text())
+    turned = json.loads(
+        json.dumps(tasks[0]).replace("a.png", "b.png").replace('rotation": 0', 'rotation": 90')
+    )
+    (root / "tasks.json").write_text(json.dumps([*tasks, turned]))
+    code, printed = convert(capsys, root, "--output", tmp_path / "none")
+    assert (code, "1 tasks whose picture was turned in the window (its outlines" in printed) == (0, True)
+    assert list(segments_of(capsys, root, output=tmp_path / "out")) == ["a.png"]
+
+
 def test_what_is_said_of_a_region_is_no_region(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Choices for a region have its place, too; JSON-MIN has them in a list of their own."""
     root = shutil.copytree(FIXTURES / "label_studio_window_min", tmp_path / "export")
