@@ -235,8 +235,8 @@ def check_map(x: Tensor, channels: int, module: nn.Module | None = None, *, name
     """
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"{name} must be a tensor (B, {channels}, H, W), got {type(x).__name__}; torch.from_numpy makes one of "
-            "an array, and Predictor takes arrays and pictures"
+            f"{name} must be a tensor (B, {channels}, H, W), got {type(x).__name__}; torch.from_numpy "
+            "makes one of an array, and Predictor takes arrays and pictures"
         )
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(
