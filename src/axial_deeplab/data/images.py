@@ -527,7 +527,7 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation of EXIF, 1 for upright, also of a TIFF whose pixels are read, which Pillow turns."""
+    """Return the orientation of EXIF, 1 for upright, as Pillow makes a TIFF when it reads the pixels."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except DAMAGED:

@@ -1223,6 +1223,65 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
             assert same(found[name], segments), (source, name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.json", '[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}]', "a list of results of COCO"),
+        ("a.json", '{"version": "2.0", "item": {}, "annotations": []}', "Darwin JSON of V7; export COCO"),
+        ("a.json", '{"metadata": {}, "instances": []}', "a JSON of SuperAnnotate; export COCO"),
+        ("a.json", '{"label_classes": [], "images": []}', "a JSON of Hasty; export COCO"),
+        ("a.json", '{"infos": {}, "categories": {}, "items": []}', "a JSON of Datumaro; export COCO"),
+        ("samples.json", '{"samples": []}', "a data set of FiftyOne; export COCO"),
+        ("a.json", '[{"image": "a.png", "annotations": []}]', "boxes of CreateML, which outline nothing"),
+        ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes of Pascal VOC, which"),
+        ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "a table of boxes, which"),
+        ("export.ndjson", "{}\n", "an export of Labelbox; export COCO"),
+        (
+            "a_seg.npy",
+            "",
+            "a file of cellpose's window; save the label maps beside the pictures as a_masks.tif",
+        ),
+        ("a.npy", "", "an array; save the label maps beside the pictures as a_masks.tif"),
+    ],
+)
+def test_files_that_are_not_converted_are_named(
+    name: str, content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "export" / name
+    path.parent.mkdir()
+    path.write_text(content)
+    code, printed = convert(capsys, path.parent, "--output", tmp_path / "out")
+    assert (code, f"got {path}, {message}" in printed) == (2, True), printed
+    assert convert(capsys, path, "--output", tmp_path / "out") == (
+        2,
+        printed.replace(f"{path.parent} must", f"{path} must"),
+    )
+
+
+def test_results_of_coco_become_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says how."""
+    coco = pytest.importorskip("pycocotools.coco")
+    masks = pytest.importorskip("pycocotools.mask")
+    wanted = mask([(2, 1), (8, 1), (8, 6), (2, 6)])
+    packed = masks.encode(np.asfortranarray(wanted, np.uint8))
+    packed["counts"] = packed["counts"].decode()
+    result = {"image_id": 1, "category_id": 1, "score": 0.9, "segmentation": packed}
+    (tmp_path / "results.json").write_text(json.dumps([result]))
+    images = [{"id": 1, "file_name": "a.png", "height": 12, "width": 16}]
+    document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    words = ("coco-instances", "--images", tmp_path, "--output", tmp_path / "out", "--json")
+    code, printed = convert(capsys, *words, tmp_path / "results.json")
+    assert (code, "results.json must be a COCO instances JSON, got" in printed) == (2, True), printed
+    found = coco.COCO(tmp_path / "truth.json").loadRes(str(tmp_path / "results.json")).dataset
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "found.json").write_text(json.dumps(found))
+    shutil.copy(tmp_path / "a.png", tmp_path / "made")
+    segments = segments_of(capsys, tmp_path / "made", output=tmp_path / "out")
+    assert same(segments["a.png"], [("cell", wanted)])
+
+
 def label_studio_task(root: Path, data: dict[str, Any], *regions: dict[str, Any]) -> Path:
     """Write two pictures of 12 x 16 pixels and a task with rectangles of a cell."""
     root.mkdir()
