@@ -141,24 +141,25 @@ def find_labels(folder: str | os.PathLike[str] | NamedFiles, image_file_name: st
     if not found:
         raise FileNotFoundError(
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
-            f"in {files.folder / stem.parent}{_others_of(files.folder, stem)}; add it, empty if nothing is found"
+            f"in {files.folder / stem.parent}{_others_of(files.folder, name)}; add it, empty if nothing is "
+            "found"
         )
     if found[0].stem != stem.name:
         found = [path for path in found if path.name != Path(image_file_name).name]
     return only_map(found, image_file_name)
 
 
-def _others_of(folder: Path, stem: Path) -> str:
+def _others_of(folder: Path, image_file_name: str) -> str:
     """Tell of files that belong to a picture by their names but are not called as label maps."""
-    name = stem.name.lower()
+    picture = Path(image_file_name)
     others = [
-        path
+        path.relative_to(folder)
         for path in list_files(folder, recursive=True)
-        if path.name.lower().startswith(name) and not path.name[len(name)].isalnum()
+        if path.name.startswith(picture.stem)
+        and not path.name[len(picture.stem) :][:1].isalnum()
+        and path.name != picture.name
     ]
-    if not others:
-        return ""
-    return f", but {shortened([path.relative_to(folder) for path in others], 3)} (save it as {stem.name}_masks.tif)"
+    return f" but {shortened(others, 3)}: save it as {picture.stem}_masks.tif" if others else ""
 
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:
