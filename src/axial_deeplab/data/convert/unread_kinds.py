@@ -14,8 +14,8 @@ _AS_COCO = "export COCO instances from there"
 _JSON = (
     (
         {"image_id", "category_id"},
-        "a list of results of COCO, which names no pictures and classes; put it into the JSON of its data set "
-        "as the annotations, and give each an id",
+        "a list of results of COCO, which names no pictures and classes; put it into the JSON of its data "
+        "set as the annotations, and give each an id",
     ),
     ({"item", "annotations"}, f"Darwin JSON of V7; {_AS_COCO}"),
     ({"instances", "metadata"}, f"a JSON of SuperAnnotate; {_AS_COCO}"),
