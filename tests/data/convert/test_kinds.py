@@ -976,6 +976,47 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert same([e for e in found["a.png"] if e[0] == "pair"], [("pair", mask(PAIR[0]) | circle)])
 
 
+def test_rectangles_of_x_anylabeling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have four corners; the files are those of labelme otherwise."""
+    corners = {
+        "rectangle": [[2, 1], [8, 1], [8, 6], [2, 6]],
+        "rotation": [[12.2, 5], [15.2, 8], [12.2, 11], [9.2, 8]],
+    }
+    shapes = [
+        {"label": "cell", "points": points, "shape_type": kind, "group_id": None, "flags": {}}
+        for kind, points in corners.items()
+    ]
+    document = {
+        "version": "2.4.4",
+        "shapes": shapes,
+        "imagePath": "a.png",
+        "imageHeight": 12,
+        "imageWidth": 16,
+    }
+    (tmp_path / "a.json").write_text(json.dumps({**document, "flags": {}, "imageData": None}))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")["a.png"]
+    y, x = np.mgrid[:12, :16] + 0.5
+    turned = np.abs(x - 12.2) + np.abs(y - 8) < 3
+    assert same(found, [("cell", mask(corners["rectangle"])), ("cell", turned)])
+
+
+def test_collections_of_geometries_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    polygon = {"type": "Polygon", "coordinates": [[[2, 1], [8, 1], [8, 6], [2, 6], [2, 1]]]}
+    collection = {"type": "GeometryCollection", "geometries": [polygon]}
+    properties = {"objectType": "annotation", "classification": {"name": "cell"}}
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": properties}
+        for geometry in (polygon, collection)
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+    assert (code, "1 collections of geometries (make each a feature) left out" in printed) == (0, True), (
+        printed
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0"],
@@ -1229,6 +1270,7 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
         ("r.json", '[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}]', "a list of results of COCO"),
         ("a.json", '{"version": "2.0", "item": {}, "annotations": []}', "Darwin JSON of V7; export COCO"),
         ("a.json", '{"metadata": {}, "instances": []}', "a JSON of SuperAnnotate; export COCO"),
+        ("a.png.json", '{"size": {}, "objects": []}', "an annotation of Supervisely; put the meta.json of"),
         ("a.json", '{"label_classes": [], "images": []}', "a JSON of Hasty; export COCO"),
         ("a.json", '{"infos": {}, "categories": {}, "items": []}', "a JSON of Datumaro; export COCO"),
         ("samples.json", '{"samples": []}', "a data set of FiftyOne; export COCO"),

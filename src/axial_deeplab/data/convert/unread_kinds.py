@@ -19,6 +19,10 @@ _JSON = (
     ),
     ({"item", "annotations"}, f"Darwin JSON of V7; {_AS_COCO}"),
     ({"instances", "metadata"}, f"a JSON of SuperAnnotate; {_AS_COCO}"),
+    (
+        {"objects", "size"},
+        "an annotation of Supervisely; put the meta.json of its project beside the folders",
+    ),
     ({"label_classes", "images"}, f"a JSON of Hasty; {_AS_COCO}"),
     ({"categories", "items"}, f"a JSON of Datumaro; {_AS_COCO}"),
     ({"samples"}, f"a data set of FiftyOne; {_AS_COCO} (COCODetectionDataset)"),
