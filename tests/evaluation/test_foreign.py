@@ -279,6 +279,21 @@ def test_a_label_map_beside_the_picture_is_the_only_one(tmp_path):
         (tmp_path / name).unlink()
 
 
+def test_maps_under_other_names_are_told(tmp_path):
+    for name in ("a1.tif", "a", "b.npy", "a.jpg", "sub/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=rf"in {tmp_path} but a: save it as a_masks.tif; add it"):
+        find_labels(tmp_path, "a.jpg")  # which is the picture itself
+    for name, told in (("a", "a_seg.npy, a"), ("b", "b.npy"), ("c", "sub/c.png"), ("d", None)):
+        (tmp_path / "a_seg.npy").touch()
+        wanted = (
+            rf"but .*{told.split(', ')[0]}.*: save it as {name}_masks.tif" if told else rf"in {tmp_path}; add"
+        )
+        with pytest.raises(FileNotFoundError, match=wanted):
+            find_labels(tmp_path, f"{name}.jpg")
+
+
 def test_pictures_of_one_stem_have_maps_of_their_own(tmp_path):
     numbers, truth = cells()
     (tmp_path / "found" / "sub").mkdir(parents=True)

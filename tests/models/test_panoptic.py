@@ -134,6 +134,12 @@ def test_refuses_other_shapes_of_images() -> None:
         nano()(images(20, 20)[0])
     with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\), got \(1, 4, 20, 20\)"):
         nano()(images(20, 20, channels=4))
+    with pytest.raises(ValueError, match=r"images must have a pixel at least, got \(1, 3, 0, 20\)"):
+        nano()(images(20, 20)[:, :, :0])
+    with pytest.raises(
+        TypeError, match=r"images must be a tensor \(B, 3, H, W\), got ndarray; torch.from_numpy"
+    ):
+        nano()(images(20, 20).numpy())
 
 
 @torch.no_grad()

@@ -90,6 +90,7 @@ def convert(arguments: Arguments, scratch: Path) -> None:
     from axial_deeplab.data.convert.convert import write_cityscapes
     from axial_deeplab.data.convert.map_files import maps_to_convert, masks_to_convert
     from axial_deeplab.data.convert.tools import KINDS, recognize
+    from axial_deeplab.data.convert.unread_kinds import unread_kind
 
     progress = sys.stderr.isatty()
     needed = {
@@ -117,6 +118,8 @@ def convert(arguments: Arguments, scratch: Path) -> None:
             raise ValueError(
                 f"{options.json} must be a COCO instances JSON, got {KINDS[kind].TITLE}; give it as SOURCE"
             )
+        if kind is None and (unread := unread_kind(Path(options.json))):
+            raise ValueError(f"{options.json} must be a COCO instances JSON, got {unread}")
         images, categories = coco_instances_to_convert(
             options.json, options.images, options=annotation_options(options, scratch)
         )

@@ -275,9 +275,9 @@ def _fitted(
     pixels: NDArray[Any], orientation: int, size: tuple[int, int] | None, path: str | os.PathLike[str]
 ) -> NDArray[Any]:
     """Return the pixels (H, W, C) upright, or as they lie if only that is the size that is asked for."""
-    turned = _turned(pixels, orientation)
-    if size is None or turned.shape[:2] == tuple(size):
-        pixels = np.ascontiguousarray(turned)
+    upright = turned(pixels, orientation)
+    if size is None or upright.shape[:2] == tuple(size):
+        pixels = np.ascontiguousarray(upright)
     if size is not None and pixels.shape[:2] != tuple(size):
         raise ValueError(
             f"{path} must be {size[0]} x {size[1]} pixels (height x width) as its annotation, "
@@ -302,7 +302,7 @@ def stored_values(
     """
     with opened(path) as file, naming_damage(path):
         stored = _read(file, page, channels)
-    return _turned(stored.values, stored.orientation)
+    return turned(stored.values, stored.orientation)
 
 
 @contextlib.contextmanager
@@ -403,7 +403,7 @@ def _read(file: BinaryIO, page: int | None, channels: Channels | None = None) ->
         stored = _of_pillow(image)
     more = f"has {number} frames, {_ONE_IS_READ}"
     several = image.format != "MPO" and number > 1 and page is None
-    return stored._replace(orientation=_orientation(image), more=more if several else None)
+    return stored._replace(orientation=orientation_of(image), more=more if several else None)
 
 
 def _read_channels(file: BinaryIO, number: int | None, channels: Channels) -> StoredImage:
@@ -447,7 +447,7 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
                 "must be a TIFF of a kind that Pillow reads, got another color model, number of bits or "
                 "compression; save it as PNG"
             ) from None
-        stored = _of_pillow(image)._replace(orientation=_orientation(image))
+        stored = _of_pillow(image)._replace(orientation=orientation_of(image))
     else:
         stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,
@@ -515,10 +515,10 @@ def as_shown(stored: StoredImage, *value_ranges: ValueRange) -> NDArray[np.uint8
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return the pixels (H, W, C) upright; orientations 5 to 8 lie on their side."""
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return the pixels (H, W, ...) upright, as an orientation of EXIF says; 5 to 8 lie on their side."""
     if orientation in _SIDEWAYS:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
@@ -526,7 +526,8 @@ def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """Return the orientation of EXIF, 1 for upright, as Pillow makes a TIFF when it reads the pixels."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except DAMAGED:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
+from axial_deeplab.data.image_files import list_files
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.map import IntArray, Panoptic, Segment, panoptic_id, relabel
 from axial_deeplab.util.file_names import NamedFiles
@@ -140,11 +141,25 @@ def find_labels(folder: str | os.PathLike[str] | NamedFiles, image_file_name: st
     if not found:
         raise FileNotFoundError(
             f"label maps must be there for each image, got none of {shortened([p.name for p in paths], 7)} "
-            f"in {files.folder / stem.parent}; add it, empty if nothing is found"
+            f"in {files.folder / stem.parent}{_others_of(files.folder, name)}; add it, empty if nothing is "
+            "found"
         )
     if found[0].stem != stem.name:
         found = [path for path in found if path.name != Path(image_file_name).name]
     return only_map(found, image_file_name)
+
+
+def _others_of(folder: Path, image_file_name: str) -> str:
+    """Tell of files that belong to a picture by their names but are not called as label maps."""
+    picture = Path(image_file_name)
+    others = [
+        path.relative_to(folder)
+        for path in list_files(folder, recursive=True)
+        if path.name.startswith(picture.stem)
+        and not path.name[len(picture.stem) :][:1].isalnum()
+        and path.name != picture.name
+    ]
+    return f" but {shortened(others, 3)}: save it as {picture.stem}_masks.tif" if others else ""
 
 
 def _panoptic(values: Any, found: Sequence[_Found], categories: Categories) -> Panoptic:

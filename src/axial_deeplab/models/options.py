@@ -233,11 +233,18 @@ def check_map(x: Tensor, channels: int, module: nn.Module | None = None, *, name
         module: whose weights must be of the type of x, or of one that autocast makes of both; None takes all.
         name: name of x in messages.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor (B, {channels}, H, W), got {type(x).__name__}; torch.from_numpy "
+            "makes one of an array, and Predictor takes arrays and pictures"
+        )
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(
             f"{name} must be (B, {channels}, H, W), got {tuple(x.shape)}; "
             "add the batch dimension or set in_channels"
         )
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{name} must have a pixel at least, got {tuple(x.shape)}; leave out what is empty")
     weight = None if module is None else next(module.parameters(), None)
     # Not where something else says what the weights will be, as quantization and FSDP do.
     if weight is None or type(weight) not in (Tensor, nn.Parameter) or x.dtype == weight.dtype:

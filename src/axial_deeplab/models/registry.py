@@ -16,6 +16,7 @@ from axial_deeplab.models.backbones.resnet import ResNet
 from axial_deeplab.models.backbones.xception import Xception71
 from axial_deeplab.models.options import AxialOptions, keyword_arguments
 from axial_deeplab.models.panoptic import PanopticDeepLab
+from axial_deeplab.ops.operands import check_whole
 
 # Settings of attention that a network without any refuses; these four it has always passed over.
 ATTENTION_SWITCHES = AxialOptions.keywords().keys() - {"num_heads", "span", "max_span", "impl"}
@@ -203,13 +204,15 @@ def create_model(
             close = difflib.get_close_matches(option, entry.options, n=3, cutoff=0.4)
             hint = ", ".join(close or sorted(entry.options))
             raise ValueError(f"overrides must be arguments of {name}, got {option!r}; choose from {hint}")
+    for argument, number in (("num_classes", num_classes), ("in_channels", in_channels)):
+        check_whole(argument, number)
     if num_classes is None:
         num_classes = entry.num_classes
     elif num_classes < 1:
         raise ValueError(
             f"num_classes must be at least 1, got {num_classes}; use features_only for no classifier"
         )
-    if in_channels < 1:
+    if in_channels is None or in_channels < 1:
         raise ValueError(f"in_channels must be at least 1, got {in_channels}; 3 is that of colors")
     if span is not None:
         if "span" not in entry.options:

@@ -128,7 +128,7 @@ def check_odd(name: str, positions: int) -> None:
 
 def check_whole(name: str, number: object) -> None:
     """Refuse what is no whole number, None aside; sizes of traced programs are numbers, too."""
-    if number is not None and not hasattr(number, "__index__"):
+    if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__")):
         raise ValueError(f"{name} must be a whole number, got {number!r}; correct it")
 
 

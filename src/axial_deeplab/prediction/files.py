@@ -210,8 +210,8 @@ def _warn_of_earlier_files(output: Path, saver: Saver) -> None:
     if earlier:
         warnings.warn(
             f"{output} has {', '.join(earlier)} of an earlier run, perhaps of other weights: files of other "
-            "pictures stay, files of all pictures together are of this run alone; give each run an output "
-            "folder of its own",
+            "pictures stay, of the same pictures those that people correct are kept (a.json as a.json.~1~), "
+            "files of all pictures together are of this run alone; give each run an output folder of its own",
             stacklevel=3,
         )
 

@@ -185,6 +185,19 @@ def test_two_levels_are_what_the_program_meant(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read, mask, err_msg=name)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_maps_are_turned_as_their_photographs(suffix: str, tmp_path: Path) -> None:
+    """A program that copies the metadata of a photograph to its map leaves both lying as the sensor lay."""
+    ids = np.array([[1, 2, 3], [0, 0, 4]], np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(ids).save(tmp_path / f"half.{suffix}", exif=exif)
+    assert read_id_map(tmp_path / f"half.{suffix}").tolist() == [[4, 0, 0], [3, 2, 1]]
+    exif[0x0112] = 6
+    Image.fromarray(ids).save(tmp_path / f"quarter.{suffix}", exif=exif)
+    assert read_id_map(tmp_path / f"quarter.{suffix}").tolist() == [[0, 1], [0, 2], [4, 3]]
+
+
 def test_ids_of_64_bits_are_bounded(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", two_squares().astype(np.int64) << 32)
     with pytest.raises(ValueError, match=r"a\.tif must have ids below 2147483648, got 0 to 109521666"):

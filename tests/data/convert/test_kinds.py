@@ -976,6 +976,47 @@ def test_circles_of_labelme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert same([e for e in found["a.png"] if e[0] == "pair"], [("pair", mask(PAIR[0]) | circle)])
 
 
+def test_rectangles_of_x_anylabeling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have four corners; the files are those of labelme otherwise."""
+    corners = {
+        "rectangle": [[2, 1], [8, 1], [8, 6], [2, 6]],
+        "rotation": [[12.2, 5], [15.2, 8], [12.2, 11], [9.2, 8]],
+    }
+    shapes = [
+        {"label": "cell", "points": points, "shape_type": kind, "group_id": None, "flags": {}}
+        for kind, points in corners.items()
+    ]
+    document = {
+        "version": "2.4.4",
+        "shapes": shapes,
+        "imagePath": "a.png",
+        "imageHeight": 12,
+        "imageWidth": 16,
+    }
+    (tmp_path / "a.json").write_text(json.dumps({**document, "flags": {}, "imageData": None}))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    found = segments_of(capsys, tmp_path, output=tmp_path / "out")["a.png"]
+    y, x = np.mgrid[:12, :16] + 0.5
+    turned = np.abs(x - 12.2) + np.abs(y - 8) < 3
+    assert same(found, [("cell", mask(corners["rectangle"])), ("cell", turned)])
+
+
+def test_collections_of_geometries_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    polygon = {"type": "Polygon", "coordinates": [[[2, 1], [8, 1], [8, 6], [2, 6], [2, 1]]]}
+    collection = {"type": "GeometryCollection", "geometries": [polygon]}
+    properties = {"objectType": "annotation", "classification": {"name": "cell"}}
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": properties}
+        for geometry in (polygon, collection)
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "out")
+    assert (code, "1 collections of geometries (make each a feature) left out" in printed) == (0, True), (
+        printed
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     ["--nodata 3", "--nodata 0", "--void-label 7", "--connected-components", "--threshold 0"],
@@ -1221,6 +1262,114 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
         assert sorted(found) == sorted(wanted)
         for name, segments in wanted.items():
             assert same(found[name], segments), (source, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.json", '[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}]', "a list of results of COCO"),
+        ("a.json", '{"version": "2.0", "item": {}, "annotations": []}', "Darwin JSON of V7; export COCO"),
+        ("a.json", '{"metadata": {}, "instances": []}', "a JSON of SuperAnnotate; export COCO"),
+        ("a.png.json", '{"size": {}, "objects": []}', "an annotation of Supervisely; put the meta.json of"),
+        ("a.json", '{"label_classes": [], "images": []}', "a JSON of Hasty; export COCO"),
+        ("a.json", '{"infos": {}, "categories": {}, "items": []}', "a JSON of Datumaro; export COCO"),
+        ("samples.json", '{"samples": []}', "a data set of FiftyOne; export COCO"),
+        ("a.json", '[{"image": "a.png", "annotations": []}]', "boxes of CreateML, which outline nothing"),
+        ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes of Pascal VOC, which"),
+        ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "a table of boxes, which"),
+        ("export.ndjson", "{}\n", "an export of Labelbox; export COCO"),
+        (
+            "a_seg.npy",
+            "",
+            "a file of cellpose's window; save the label maps beside the pictures as a_masks.tif",
+        ),
+        ("a.npy", "", "an array; save the label maps beside the pictures as a_masks.tif"),
+    ],
+)
+def test_files_that_are_not_converted_are_named(
+    name: str, content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "export" / name
+    path.parent.mkdir()
+    path.write_text(content)
+    code, printed = convert(capsys, path.parent, "--output", tmp_path / "out")
+    assert (code, f"got {path}, {message}" in printed) == (2, True), printed
+    assert convert(capsys, path, "--output", tmp_path / "out") == (
+        2,
+        printed.replace(f"{path.parent} must", f"{path} must"),
+    )
+
+
+def test_results_of_coco_become_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says how."""
+    masks = pytest.importorskip("pycocotools.mask")
+    wanted = mask([(2, 1), (8, 1), (8, 6), (2, 6)])
+    packed = masks.encode(np.asfortranarray(wanted, np.uint8))
+    packed["counts"] = packed["counts"].decode()
+    result = {"image_id": 1, "category_id": 1, "score": 0.9, "segmentation": packed}
+    (tmp_path / "results.json").write_text(json.dumps([result]))
+    images = [{"id": 1, "file_name": "a.png", "height": 12, "width": 16}]
+    document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    words = ("coco-instances", "--images", tmp_path, "--output", tmp_path / "out", "--json")
+    code, printed = convert(capsys, *words, tmp_path / "results.json")
+    assert (code, "results.json must be a COCO instances JSON, got" in printed) == (2, True), printed
+    (tmp_path / "made").mkdir()
+    document["annotations"] = [{"id": 1, **result}]
+    (tmp_path / "made" / "found.json").write_text(json.dumps(document))
+    shutil.copy(tmp_path / "a.png", tmp_path / "made")
+    segments = segments_of(capsys, tmp_path / "made", output=tmp_path / "out")
+    assert same(segments["a.png"], [("cell", wanted)])
+
+
+def label_studio_task(root: Path, data: dict[str, Any], *regions: dict[str, Any]) -> Path:
+    """Write two pictures of 12 x 16 pixels and a task with rectangles of a cell."""
+    root.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (16, 12)).save(root / name)
+    drawn = [
+        {
+            "id": str(number),
+            "type": "rectanglelabels",
+            "original_width": 16,
+            "original_height": 12,
+            **region,
+            "value": {"x": x, "y": 0, "width": 25, "height": 50, "rectanglelabels": ["cell"]},
+        }
+        for number, (x, region) in enumerate(zip((0, 50), regions, strict=False))
+    ]
+    tasks = [{"id": 7, "data": data, "annotations": [{"id": 1, "result": drawn}]}]
+    (root / "tasks.json").write_text(json.dumps(tasks))
+    return root
+
+
+def test_several_pictures_of_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All regions became those of the first picture."""
+    data = {"cover": "/data/upload/1/a.png", "pages": ["/data/upload/1/a.png", "/data/upload/1/b.png"]}
+    root = label_studio_task(tmp_path / "export", data, {"item_index": 1}, {"item_index": 0})
+    found = segments_of(capsys, root, output=tmp_path / "out")
+    left, right = (mask([(x, 0), (x + 4, 0), (x + 4, 6), (x, 6)]) for x in (0, 8))
+    assert same(found["a.png"], [("cell", right)])
+    assert same(found["b.png"], [("cell", left)])
+    beyond = label_studio_task(tmp_path / "beyond", data, {"item_index": 2})
+    code, printed = convert(capsys, beyond, "--output", tmp_path / "none")
+    assert (code, "item_index must be the place of one of 2 pictures, got 2" in printed) == (2, True)
+    absent = label_studio_task(tmp_path / "absent", {"pages": ["c.png"]}, {"item_index": 0})
+    code, printed = convert(capsys, absent, "--output", tmp_path / "none")
+    assert (code, "task 7: its picture ['c.png'] must be in" in printed) == (2, True)
+
+
+def test_pictures_turned_in_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their outlines are those of the turned picture, and lay somewhere else in the picture as it is."""
+    root = label_studio_task(tmp_path / "export", {"image": "a.png"}, {"image_rotation": 0})
+    tasks = json.loads((root / "tasks.json").read_text())
+    turned = json.loads(
+        json.dumps(tasks[0]).replace("a.png", "b.png").replace('rotation": 0', 'rotation": 90')
+    )
+    (root / "tasks.json").write_text(json.dumps([*tasks, turned]))
+    code, printed = convert(capsys, root, "--output", tmp_path / "none")
+    assert (code, "1 tasks whose picture was turned in the window (its outlines" in printed) == (0, True)
+    assert list(segments_of(capsys, root, output=tmp_path / "out")) == ["a.png"]
 
 
 def test_what_is_said_of_a_region_is_no_region(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -409,6 +409,23 @@ def test_files_of_an_earlier_run_are_told(tmp_path):
         saved(tmp_path / "other", "coco", "csv")
 
 
+@pytest.mark.filterwarnings("ignore:.*of an earlier run")
+@pytest.mark.parametrize(
+    ("kind", "name"), [("labelme", "a.json"), ("yolo", "a.txt"), ("geojson", "a.geojson")]
+)
+def test_what_was_corrected_by_hand_is_kept(kind, name, tmp_path):
+    folder = saved(tmp_path, kind) / kind
+    found = (folder / name).read_text()
+    saved(tmp_path, kind)  # the same again
+    assert not [each for each in files_in(folder) if each.endswith("~")]
+    for corrected in ("first", "second"):
+        (folder / name).write_text(corrected)
+        saved(tmp_path, kind)
+        assert (folder / name).read_text() == found
+    assert [each for each in files_in(folder) if each.endswith("~")] == [f"{name}.~1~", f"{name}.~2~"]
+    assert [(folder / f"{name}.~{number}~").read_text() for number in (1, 2)] == ["first", "second"]
+
+
 @pytest.mark.parametrize("number", [2, 8])
 def test_network_of_other_channels_than_color(number, tmp_path):
     torch.manual_seed(0)

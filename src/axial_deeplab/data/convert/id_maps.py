@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from axial_deeplab.data.image_warnings import ImageWarning
-from axial_deeplab.data.images import FORMATS, naming_damage
+from axial_deeplab.data.images import FORMATS, naming_damage, orientation_of, turned
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, read_numbers, read_tiff
 from axial_deeplab.data.wide_images import read_ppm
 from axial_deeplab.panoptic.png import open_map
@@ -28,6 +28,8 @@ def read_id_map(
     path: str | os.PathLike[str], *, page: int | None = None, remedy: str = "save the right one alone"
 ) -> NDArray[np.int32]:
     """Read the ids (H, W) of a PNG, TIFF ... of one channel: grey levels of any bits, or palette indices.
+
+    As photographs, they are turned if an EXIF tag says so.
 
     Args:
         path: image file.
@@ -56,7 +58,7 @@ def read_id_map(
                 image.seek(place)
                 mode = image.mode
                 raw = read_ppm(file) if image.format == "PPM" and mode in _MODES else None
-                pixels = np.asarray(image) if raw is None else raw[0][..., 0]
+                pixels = turned(np.asarray(image), orientation_of(image)) if raw is None else raw[0][..., 0]
                 if mode == "P":
                     _look_for_levels(image, pixels, path)
     if pixels.dtype.itemsize == 8 and mode == "I" and (np.abs(pixels) >= 2**31).any():

@@ -28,9 +28,9 @@ from axial_deeplab.data.convert.kinds import (
 )
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.source_files import files_of, part_of
+from axial_deeplab.data.convert.unread_kinds import unread_kind
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import linked_folders
-from axial_deeplab.panoptic.json_entries import load_json
 from axial_deeplab.panoptic.map import Panoptic
 from axial_deeplab.util.text import shortened
 
@@ -73,8 +73,6 @@ KINDS: dict[str, Kind] = {
     # Last, since what was converted before may lie in the folder of a tool.
     "coco-panoptic": coco_panoptic,
 }
-# JSON files of a source of no kind that are looked at for damage.
-_LOOKED_AT = 100
 # COCO's own PNG files have no blue either, as long as their ids are small.
 _BY_NAME_ALONE = ("two-channel",)
 
@@ -118,14 +116,16 @@ def read(source: Path, options: ReadOptions, kind: str | None = None) -> tuple[s
     if kind is None:
         kind = recognize(source)
         if kind is None:
-            for path in files_of(source, ".json")[:_LOOKED_AT]:
-                load_json(path, types=(dict, list))  # refuses what is damaged, and may be of a kind
+            unread = unread_kind(source)  # refuses what is damaged, and may be of a kind
             for path in files_of(source, ".zip"):
                 if not zipfile.is_zipfile(path):
                     raise ValueError(f"{path} must be a complete ZIP file, got a damaged one; save it again")
             raise ValueError(
-                f"{source} must be of a kind that is recognized ({', '.join(KINDS)}), got none of them; "
-                "give --format KIND, or see docs/data.md for folders of maps and masks"
+                f"{source} must be of a kind that is recognized ({', '.join(KINDS)}), got "
+                + (
+                    unread
+                    or "none of them; give --format KIND, or see docs/data.md for folders of maps and masks"
+                )
             )
     elif not KINDS[kind].recognize(source):
         other = recognize(source)

@@ -1,9 +1,11 @@
 """Which kinds of files predictions can be saved as, and the writing of those that are chosen."""
 
+import filecmp
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,7 @@ class Kind(NamedTuple):
         things: folder, suffix and opener of the file of a picture that takes its things one by one.
         class_list: name and writer of a file beside the folders that explains the classes.
         package: what it needs that is not always installed, and the extra that has it.
+        is_corrected: whether people correct its files by hand: one that is there is kept beside another.
         needs_things: whether it holds nothing but things.
         why_not: returns why there can be no file of a picture of (height, width), None if there can.
     """
@@ -41,6 +44,7 @@ class Kind(NamedTuple):
     things: tuple[str, str, Callable[[Path, Picture], AbstractContextManager[AddInstance]]] | None = None
     class_list: tuple[str, Callable[[Path, Categories], None]] | None = None
     package: tuple[str, str] | None = None
+    is_corrected: bool = False
     needs_things: bool = True
     why_not: Callable[[tuple[int, int]], str | None] = lambda size: None
 
@@ -60,11 +64,18 @@ KINDS = {
         needs_things=False,
     ),
     COCO_INSTANCES: Kind(package=("pycocotools", "coco")),
-    "geojson": Kind(things=("geojson", ".geojson", open_geojson)),
-    "rois": Kind(things=("rois", ".zip", open_rois), package=("roifile", "imagej"), why_not=why_no_rois),
+    "geojson": Kind(things=("geojson", ".geojson", open_geojson), is_corrected=True),
+    "rois": Kind(
+        things=("rois", ".zip", open_rois),
+        is_corrected=True,
+        package=("roifile", "imagej"),
+        why_not=why_no_rois,
+    ),
     "csv": Kind(things=("csv", ".csv", open_table)),
-    "yolo": Kind(things=("yolo", ".txt", open_yolo), class_list=("yolo.yaml", write_yolo_names)),
-    "labelme": Kind(things=("labelme", ".json", open_labelme)),
+    "yolo": Kind(
+        things=("yolo", ".txt", open_yolo), class_list=("yolo.yaml", write_yolo_names), is_corrected=True
+    ),
+    "labelme": Kind(things=("labelme", ".json", open_labelme), is_corrected=True),
 }
 
 
@@ -127,8 +138,9 @@ class Saver:
         """
         self._begin()
 
-        def place(folder: str, suffix: str) -> AbstractContextManager[Path]:
-            return atomic_path(path_in_folder(self.output / folder, f"{stem}{suffix}"))
+        def place(folder: str, suffix: str, *, keep: bool = False) -> AbstractContextManager[Path]:
+            path = path_in_folder(self.output / folder, f"{stem}{suffix}")
+            return _kept_beside(path) if keep else atomic_path(path)
 
         with ExitStack() as stack:
             adders = []
@@ -142,7 +154,7 @@ class Saver:
                         write(temporary, picture)
                 if kind.things is not None:
                     folder, suffix, open_file = kind.things
-                    temporary = stack.enter_context(place(folder, suffix))
+                    temporary = stack.enter_context(place(folder, suffix, keep=kind.is_corrected))
                     adders.append(stack.enter_context(open_file(temporary, picture)))
             for instance in picture.instances() if adders else ():
                 for add in adders:
@@ -177,3 +189,13 @@ class Saver:
                 with atomic_path(self.output / name) as temporary:
                     write(temporary, self.categories)
         self._has_begun = True
+
+
+@contextmanager
+def _kept_beside(path: Path) -> Iterator[Path]:
+    """Do as `atomic_path`, but keep another file that is there, perhaps corrected: a.json as a.json.~1~."""
+    with atomic_path(path) as temporary:
+        yield temporary
+        if path.is_file() and not filecmp.cmp(path, temporary, shallow=False):
+            names = (path.with_name(f"{path.name}.~{number}~") for number in count(1))
+            path.rename(next(name for name in names if not name.exists()))

@@ -36,6 +36,7 @@ from axial_deeplab.util.text import clipped, shortened
 TITLE = "a Label Studio JSON export"
 
 _SIZE = ("original_width", "original_height")
+_TURN_BACK = "its outlines, too: turn it back there, draw them again and export"
 _KINDS = ("polygon", "brush", "bitmask", "rectangle", "ellipse")
 
 
@@ -69,19 +70,25 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
                 left_out.add("tasks have several annotations, all but the first or the ground truth", where)
             chosen = next((entry for entry in done if entry.get("ground_truth")), done[0])
             regions = field(chosen, "result", list, where)
-            photo = _photo(task, photos, where)
-            shapes = []
+            if any(_is_turned(region) for region in regions):
+                left_out.add(f"tasks whose picture was turned in the window ({_TURN_BACK})", where)
+                continue
+            shapes: dict[Path, list[_Region]] = {photo: [] for photo in _photos(task, regions, photos, where)}
             for number, names in _names(regions).items():
                 called = regions[number]["place"] if is_min else f"result[{number}]"
                 shape = _shape(regions[number], names, f"{where}: {called}", options, left_out)
-                shapes += [shape] if shape else []
-            sizes = {each.size for each in shapes}
-            if len(sizes) > 1:
-                raise ValueError(
-                    f"{where} must be of one size, got {shortened(sorted(sizes))}; export it again"
+                if shape:
+                    shapes[_photo_of(regions[number], list(shapes), f"{where}: {called}")].append(shape)
+            for photo, drawn in shapes.items():
+                sizes = {each.size for each in drawn}
+                if len(sizes) > 1:
+                    raise ValueError(
+                        f"{where} must be of one size, got {shortened(sorted(sizes))}; export it again"
+                    )
+                size = next(iter(sizes), None)
+                images.append(
+                    LabeledImage(photo, photos.file_name(photo), [e.shape for e in drawn], path, size)
                 )
-            size = next(iter(sizes), None)
-            images.append(LabeledImage(photo, photos.file_name(photo), [e.shape for e in shapes], path, size))
     left_out.warn()
     return shapes_to_convert(images, options, source, in_order=True)
 
@@ -230,20 +237,48 @@ def _names(regions: list[Any]) -> dict[int, Any]:
     }
 
 
-def _photo(task: Any, photos: Photos, where: str) -> Path:
+def _is_turned(region: Any) -> bool:
+    """Tell whether a region was drawn on a picture that the window showed turned."""
+    return isinstance(region, dict) and region.get("image_rotation") not in (None, 0)
+
+
+def _photos(task: Any, regions: list[Any], photos: Photos, where: str) -> list[Path]:
+    """Return the picture of a task, or those of one that lists several, as its regions say."""
     data = field(task, "data", dict, where)
-    names = [value for value in data.values() if isinstance(value, str) and "." in value]
-    for name in names:
-        address = urlparse(name)
-        local = parse_qs(address.query).get("d")
-        name = unquote(local[0] if local else address.path)
-        if photos.knows(name):
-            return photos.find(name, where)
+    single = [value for value in data.values() if isinstance(value, str) and "." in value]
+    lists = [value for value in data.values() if isinstance(value, list) and value]
+    several = any(isinstance(region, dict) and "item_index" in region for region in regions)
+    for names in [*([] if several else [[name] for name in single]), *lists, *([name] for name in single)]:
+        names = [_file_name(name) for name in names if isinstance(name, str)]
+        if any(map(photos.knows, names)):
+            found = [photos.find(name, where) for name in names]
+            if len(set(found)) < len(found):
+                raise ValueError(f"{where} must list each picture once, got {shortened(names)}; remove one")
+            return found
     raise FileNotFoundError(
-        f"{where}: its picture {', '.join(map(repr, names))} must be in {photos.folder}, got none; "
-        "add it, or give "
-        "--images DIR"
+        f"{where}: its picture {shortened([clipped(each) for each in single or lists])} must be in "
+        f"{photos.folder}, got none; add it, or give --images DIR"
     )
+
+
+def _file_name(address: str) -> str:
+    """Return the name of a file in the address of an upload or of local storage."""
+    parts = urlparse(address)
+    local = parse_qs(parts.query).get("d")
+    return unquote(local[0] if local else parts.path)
+
+
+def _photo_of(region: dict[str, Any], found: list[Path], where: str) -> Path:
+    """Return the picture of a region among those of its task."""
+    place = region.get("item_index")
+    if place is None and len(found) == 1:
+        return found[0]
+    if type(place) is not int or not 0 <= place < len(found):
+        raise ValueError(
+            f"{where} item_index must be the place of one of {len(found)} pictures, got {clipped(place)}; "
+            "export JSON, which has it"
+        )
+    return found[place]
 
 
 def _shape(region: Any, named: Any, where: str, options: ReadOptions, left_out: LeftOut) -> _Region | None:

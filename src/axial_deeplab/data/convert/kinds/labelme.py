@@ -124,7 +124,8 @@ def _shape(entry: Any, where: str, options: ReadOptions, left_out: LeftOut) -> S
 
 
 def _outline(kind: Any, points: Ring, where: str, left_out: LeftOut) -> Ring | None:
-    if kind in ("polygon", "oriented_rectangle"):
+    # X-AnyLabeling's rectangles have all their corners, and may be turned ("rotation").
+    if kind in ("polygon", "oriented_rectangle", "rotation") or (kind, len(points)) == ("rectangle", 4):
         return left_out.polygon(points, where)
     _require(kind in ("rectangle", "circle"), where, "shape_type", "polygon, rectangle, circle or mask", kind)
     _require(len(points) == 2, where, kind, "two points", points)

@@ -257,7 +257,13 @@ def _shapes(
     where = f"{where} ({name!r})"
     kind = field(geometry, "type", str, where)
     if kind not in ("Polygon", "MultiPolygon"):
-        left_out.add("points and lines, which have no area,", where)
+        is_collection = kind == "GeometryCollection"
+        what = (
+            "collections of geometries (make each a feature)"
+            if is_collection
+            else "points and lines, which have no area,"
+        )
+        left_out.add(what, where)
         return []
     parts = field(geometry, "coordinates", list, where)
     parts = [parts] if kind == "Polygon" else parts

@@ -161,7 +161,7 @@ def _shapes(path: Path, names: dict[int, str], left_out: LeftOut) -> list[Shape]
         if not numbers or not _is_class(numbers[0]) or len(numbers) % 2 == 0:
             raise ValueError(
                 f"{where} must be the number of a class and pairs of x and y, got {line[:60]!r}; "
-                "correct the file"
+                "correct the file, or save it without certainties (save_conf of ultralytics)"
             )
         if names and int(numbers[0]) not in names:
             raise ValueError(
