@@ -254,6 +254,11 @@ CASES = {
     "pq_thing_without_labels": Case(
         f"{PQ} --thing box", "--thing must come with --pred-labels", "leave it out"
     ),
+    "pq_labels_in_no_folder": Case(
+        "pq --gt-json panoptic.json --pred-labels none --thing box",
+        "folder of label maps",
+        "got none; correct",
+    ),
     "pq_labels_of_several_things": Case(
         "pq --gt-json panoptic.json --pred-labels images", "got several things (box, disc)", "name one"
     ),

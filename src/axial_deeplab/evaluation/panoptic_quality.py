@@ -352,7 +352,9 @@ def evaluate_labels(
     """
     num_workers = check_num_workers(num_workers)
     ground_truth = PanopticJson.read(gt_json)
-    gt_root, labels_root = _existing_folder(gt_folder, gt_json), _existing_folder(labels, gt_json)
+    gt_root, labels_root = _existing_folder(gt_folder, gt_json), Path(labels)
+    if not labels_root.is_dir():
+        raise FileNotFoundError(f"folder of label maps must exist, got {labels_root}; correct the path")
     files = NamedFiles(gt_root)
     metric = PanopticQuality(ground_truth.categories, rule=rule)
     annotations = list(ground_truth.annotations.values())

@@ -233,7 +233,7 @@ def check_size(shape: tuple[int, ...], size: tuple[int, ...] | None, where: str)
     if size is not None and tuple(shape) != tuple(size):
         raise ValueError(
             f"{where} must be {size[0]} x {size[1]} pixels (height x width), got {shape[0]} x {shape[1]}; "
-            "write the PNG at the size of the image"
+            "write it at the size of the image"
         )
 
 

@@ -278,6 +278,13 @@ BAD = [
         "regions[0] points must be pairs",
     ),
     ("via", "project.json", '{"kind":"0"}', "{}", "regions[0] kind must be its class, got None"),
+    (
+        "via",
+        "project.json",
+        '{"kind":"0"}',
+        '{"kind":{"0":true,"1":true}}',
+        "regions[0] kind must be its class, got ['0', '1']; choose one",
+    ),
     ("via", "project.json", '"width":2', '"width":"2"', "regions[3] width must be of type int or float"),
     ("via", "project.json", '"filename":"b', '"filename":"../b/', "its picture '../b/.png' must be in"),
     ("via 3", "project.json", '"fid_list":["1"]', '"fid_list":[]', "view 1 must show one file, got []"),

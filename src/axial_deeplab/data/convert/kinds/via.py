@@ -221,7 +221,7 @@ def _option(value: Any, options: Any, attribute: str, key: str) -> Any:
     """Return what a choice is called; of check boxes, the one that is checked."""
     if isinstance(value, dict):
         checked = [name for name, is_checked in value.items() if is_checked]
-        value = checked[0] if len(checked) == 1 else ""
+        value = checked[0] if len(checked) == 1 else checked
     entry = options.get(attribute) if isinstance(options, dict) else None
     choices = entry.get(key) if isinstance(entry, dict) else None
     called = choices.get(str(value)) if isinstance(choices, dict) else None
