@@ -1,6 +1,6 @@
 """Train cellpose 3.1.1.3 from scratch with its size model, then segment: see README.md.
 
-    python cellpose_nuclei.py train --minutes 8 --steps 61 --data data/nuclei/train --output runs/cellpose
+    python cellpose_nuclei.py train --minutes 40 --steps 125 --data data/nuclei/train --output runs/cellpose
     python cellpose_nuclei.py size --data data/nuclei/train --output runs/cellpose
     python cellpose_nuclei.py predict --data data/nuclei/val_dsb2018_nuclei --output runs/cellpose
 
@@ -109,9 +109,9 @@ def main() -> None:
     parser.add_argument("what", choices=("train", "size", "predict"))
     parser.add_argument("--data", type=Path, required=True, help="part of the data")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, default=8, help="processor time of the network's training")
-    parser.add_argument("--steps", type=int, default=61, help="length of the schedule")
-    parser.add_argument("--size-images", type=int, default=250, help="for the size model")
+    parser.add_argument("--minutes", type=float, default=40, help="processor time of the network's training")
+    parser.add_argument("--steps", type=int, default=125, help="length of the schedule")
+    parser.add_argument("--size-images", type=int, default=100, help="for the size model")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)

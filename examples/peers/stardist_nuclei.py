@@ -1,6 +1,6 @@
 """Train StarDist 0.9.2 from scratch, then segment: see README.md.
 
-    python stardist_nuclei.py train --minutes 8 --data data/nuclei/train --choose data/nuclei/choose \
+    python stardist_nuclei.py train --minutes 40 --data data/nuclei/train --choose data/nuclei/choose \
         --output runs/stardist
     python stardist_nuclei.py predict --data data/nuclei/val_dsb2018_nuclei --output runs/stardist
 
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="part of the data")
     parser.add_argument("--choose", type=Path, help="part for the best epoch and the thresholds")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, default=8, help="processor time of the training")
-    parser.add_argument("--epoch", type=int, default=50, help="steps of an epoch")
+    parser.add_argument("--minutes", type=float, default=40, help="processor time of the training")
+    parser.add_argument("--epoch", type=int, default=100, help="steps of an epoch")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     (fit if options.what == "train" else segment)(options)
