@@ -1395,7 +1395,7 @@ DOCUMENTS: dict[str, tuple[str, str]] = {
     "convert tiny.safetensors out.safetensors --categories a.json": ("a.json", "a.json must be"),
     "dataset convert a.json --output out": ("a.json", "a.json must be"),
     "dataset convert a.geojson --output out": ("a.geojson", "a.geojson must be"),
-    "dataset convert a.xml --output out": ("a.xml", "got none of them"),
+    "dataset convert a.xml --output out": ("a.xml", "a.xml must be an XML file"),
     "dataset check a.json": ("a.json", "a.json must be"),
     "dataset convert a.yaml --output out --format yolo": ("a.yaml", "a.yaml must be"),
     "experiment losses a.csv --output out.png": ("a.csv", "a.csv must have"),
