@@ -394,6 +394,9 @@ def test_refuses_a_checkpoint_of_another_run(tiny_config: MakeConfig, tmp_path: 
         training.train(_merged(config, trainer={"resume": last}, optim={"lr": 0.5}))
     with pytest.raises(ValueError, match=r"model.overrides.num_heads must be 2 as in"):
         training.train(_merged(config, trainer={"resume": last}, model={"overrides": {"num_heads": 4}}))
+    steps = config.optim.max_steps
+    with pytest.raises(ValueError, match=rf"max_steps must be at least {steps}, the step of .*, got 5;"):
+        training.train(_merged(config, trainer={"resume": last}, optim={"max_steps": 5}))
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(Path(last).read_bytes()[:-100])
     with pytest.raises(

@@ -103,6 +103,11 @@ def check_resumed(checkpoint: Path | None, module: TrainingModule, config: Confi
     changed = [f"{key} {old} -> {new}" for key, (old, new) in changes.items() if key != "trainer.resume"]
     _check_content(checkpoint, stored, module)
     step: int = stored["global_step"]
+    last = config.optim.max_steps
+    if step > last:
+        raise ValueError(
+            f"optim.max_steps must be at least {step}, the step of {checkpoint}, got {last}; give more steps"
+        )
     print(f"resuming {checkpoint} at step {step}" + (f"; changed: {', '.join(changed)}" if changed else ""))
     return step
 

@@ -26,8 +26,8 @@ from numpy.polynomial import Chebyshev, Polynomial
 intrinsic: Any = extending.intrinsic  # Calls of its results have other arguments than the definitions.
 
 
-# LLVM's names of the processors on which vectors of 16 numbers were faster. Zen 4 splits such vectors; other
-# processors with AVX-512 were not measured, nor Sapphire Rapids, whose cores are nearly those of Emerald Rapids.
+# LLVM's names of processors on which vectors of 16 numbers are faster. Zen 4 splits such vectors; others with
+# AVX-512 were not measured, nor was Sapphire Rapids, whose cores are nearly those of Emerald Rapids.
 _WIDE = ("znver5", "sapphirerapids", "emeraldrapids")
 
 
