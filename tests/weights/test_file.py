@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -184,6 +185,21 @@ class TestCheckpoint:
         torch.save(self.checkpoint(model, extra=Evil()), tmp_path / "evil.ckpt")
         with pytest.raises(ValueError, match=r"evil\.ckpt must hold tensors and plain values only"):
             load_weights(tmp_path / "evil.ckpt")
+
+    def test_refuses_programs_without_running_them(self, tmp_path):
+        layer = torch.nn.Linear(2, 3)
+        torch.jit.trace(layer, torch.zeros(1, 2)).save(tmp_path / "traced.pt")
+        torch.export.save(torch.export.export(layer, (torch.zeros(1, 2),)), tmp_path / "exported.pt2")
+        for name, kind in (("traced.pt", "torch.jit"), ("exported.pt2", "torch.export")):
+            with pytest.raises(ValueError, match=rf"plain values only, got a program of {kind};") as refused:
+                load_weights(tmp_path / name)
+            # The remedy is one that works.
+            remedy = re.search(r"torch\.save\(.*'\)", str(refused.value))[0].replace(
+                name, str(tmp_path / name)
+            )
+            exec(remedy.replace("tensors.pth", str(tmp_path / "tensors.pth")), {"torch": torch})
+            saved = torch.load(tmp_path / "tensors.pth", weights_only=True)
+            assert torch.equal(saved["weight"], layer.weight)
 
     def test_refuses_truncated(self, tmp_path, model):
         torch.save(self.checkpoint(model), tmp_path / "last.ckpt")

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -222,8 +223,15 @@ def read_pickle(path: Path) -> Any:
     """Return the tensors and plain values of a file that `torch.save` wrote, on the CPU; run nothing of it.
 
     Raises:
-        ValueError: the file is damaged, or holds other Python objects.
+        ValueError: the file is damaged, or holds other Python objects or a program.
     """
+    kind, loader, tensors = _program(path)
+    if kind:
+        raise ValueError(
+            f"{path} must hold tensors and plain values only, got a program of {kind}; such a file can run "
+            f"code: if you trust it, save its tensors alone, torch.save({loader}('{path.name}').{tensors}, "
+            "'tensors.pth') in Python"
+        )
     try:
         # Of a path, torch.load would believe the suffix rather than the content.
         with path.open("rb") as file, torch.serialization.safe_globals(_plain_types()):
@@ -237,6 +245,20 @@ def read_pickle(path: Path) -> Any:
     except Exception as error:  # a damaged file can fail anywhere in the unpickler
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; copy it again") from None
+
+
+def _program(path: Path) -> tuple[str, str, str]:
+    """Return what wrote a program and how its tensors are got out of it; empty texts for other files."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        members = set()
+    if "constants.pkl" in members:
+        return "torch.jit", "torch.jit.load", "state_dict()"
+    if "archive_format" in members:
+        return "torch.export", "torch.export.load", "state_dict"
+    return "", "", ""
 
 
 @cache
