@@ -252,7 +252,7 @@ def _program(path: Path) -> tuple[str, str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError):
+    except Exception:  # no such archive, or a damaged one
         members = set()
     if "constants.pkl" in members:
         return "torch.jit", "torch.jit.load", "state_dict()"
