@@ -186,7 +186,7 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match=r"evil\.ckpt must hold tensors and plain values only"):
             load_weights(tmp_path / "evil.ckpt")
 
-    def test_refuses_programs_without_running_them(self, tmp_path):
+    def test_refuses_programs(self, tmp_path):
         layer = torch.nn.Linear(2, 3)
         torch.jit.trace(layer, torch.zeros(1, 2)).save(tmp_path / "traced.pt")
         torch.export.save(torch.export.export(layer, (torch.zeros(1, 2),)), tmp_path / "exported.pt2")

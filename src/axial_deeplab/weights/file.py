@@ -31,6 +31,11 @@ from axial_deeplab.weights.metadata import check_metadata, network_at_most
 FORMAT = "axial-deeplab"
 _HALF_MAX = torch.finfo(torch.float16).max
 _ZIP_MAGIC = b"PK"
+# What tells a program of PyTorch from other archives: what saved it, and where its tensors are.
+_PROGRAMS = {
+    "constants.pkl": ("torch.jit", "state_dict()"),
+    "archive_format": ("torch.export", "state_dict"),
+}
 # A network may have more than its file, which is then told by name; but not gigabytes more.
 _SPARE_NUMBERS, _SPARE_TENSORS = 2**24, 2**12
 
@@ -225,13 +230,7 @@ def read_pickle(path: Path) -> Any:
     Raises:
         ValueError: the file is damaged, or holds other Python objects or a program.
     """
-    kind, loader, tensors = _program(path)
-    if kind:
-        raise ValueError(
-            f"{path} must hold tensors and plain values only, got a program of {kind}; such a file can run "
-            f"code: if you trust it, save its tensors alone, torch.save({loader}('{path.name}').{tensors}, "
-            "'tensors.pth') in Python"
-        )
+    _refuse_program(path)
     try:
         # Of a path, torch.load would believe the suffix rather than the content.
         with path.open("rb") as file, torch.serialization.safe_globals(_plain_types()):
@@ -247,18 +246,20 @@ def read_pickle(path: Path) -> Any:
         raise ValueError(f"{path} must be a complete checkpoint, got: {reason}; copy it again") from None
 
 
-def _program(path: Path) -> tuple[str, str, str]:
-    """Return what wrote a program and how its tensors are got out of it; empty texts for other files."""
+def _refuse_program(path: Path) -> None:
+    """Refuse what `torch.jit` or `torch.export` saved: PyTorch advises to load it without its guard."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.partition("/")[2] for name in archive.namelist()}
     except Exception:  # no such archive, or a damaged one
-        members = set()
-    if "constants.pkl" in members:
-        return "torch.jit", "torch.jit.load", "state_dict()"
-    if "archive_format" in members:
-        return "torch.export", "torch.export.load", "state_dict"
-    return "", "", ""
+        return
+    for member, (kind, tensors) in _PROGRAMS.items():
+        if member in members:
+            raise ValueError(
+                f"{path} must hold tensors and plain values only, got a program of {kind}; such a file can "
+                "run code: if you trust it, save its tensors alone, "
+                f"torch.save({kind}.load('{path.name}').{tensors}, 'tensors.pth') in Python"
+            )
 
 
 @cache
