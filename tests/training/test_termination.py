@@ -1,4 +1,4 @@
-"""SIGTERM ends a training in one line, with its checkpoint, and without a success."""
+"""SIGTERM and Ctrl-C end a training in one line, with its checkpoint, and without a success."""
 
 import os
 import signal
@@ -26,7 +26,22 @@ MakeConfig = Callable[..., Any]
 def start(config: Any, path: Path) -> subprocess.Popen[str]:
     path.write_text(yaml.safe_dump(config_to_dict(config)))
     words = [sys.executable, "-m", "axial_deeplab", "train", "--config", str(path)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
+    )
+
+
+def heed_ctrl_c() -> None:
+    """Handle SIGINT as in the foreground; what runs in the background may ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_for_steps(process: subprocess.Popen[str], metrics: Path) -> None:
+    end = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 2):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("num_workers", "whole_group"), [(0, False), (1, False), (1, True)])
@@ -39,12 +54,7 @@ def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whol
     }
     config = tiny_config(trainer=trainer, optim={"max_steps": 100_000})
     process = start(config, tmp_path / "config.yaml")
-    metrics = tmp_path / "run" / "metrics.csv"
-    end = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text().count("\n") > 2):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for_steps(process, tmp_path / "run" / "metrics.csv")
     if whole_group:
         os.killpg(process.pid, signal.SIGTERM)
     else:
@@ -57,6 +67,52 @@ def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whol
     if not whole_group:  # there, the step may end for want of images
         step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
         assert line == f"axial-deeplab: stopped by SIGTERM at step {step}; go on with --resume"
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_ctrl_c_ends_after_the_step(tiny_config: MakeConfig, tmp_path: Path, num_workers: int) -> None:
+    trainer = {
+        "num_workers": num_workers,
+        "checkpoint_interval": 100_000,
+        "val_interval": 100_000,
+        "output": str(tmp_path / "run"),
+    }
+    config = tiny_config(trainer=trainer, optim={"max_steps": 100_000})
+    process = start(config, tmp_path / "config.yaml")
+    wait_for_steps(process, tmp_path / "run" / "metrics.csv")
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in words
+    step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
+    assert step > 0
+    assert words.endswith(f"\naxial-deeplab: stopped at step {step}; go on with --resume\n")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_second_ctrl_c_ends_at_once(
+    tiny_config: MakeConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def press_twice(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the step went on")
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "on_train_batch_end", press_twice)
+    config = tiny_config(trainer={"output": str(tmp_path / "run")}, optim={"max_steps": 10})
+    before = signal.getsignal(signal.SIGINT)
+    heed_ctrl_c()
+    try:
+        with pytest.raises(KeyboardInterrupt, match="stopped at step 1; there is no checkpoint yet"):
+            training.train(config)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Ctrl-C again ends at once" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "last.ckpt").exists()
 
 
 def test_sigterm_after_the_last_look_at_a_step(

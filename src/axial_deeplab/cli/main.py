@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from axial_deeplab import __version__
 from axial_deeplab.cli.command_line import Arguments, Command, first_line
 from axial_deeplab.util.files import NO_ROOM
-from axial_deeplab.util.termination import EXIT_STATUS, Terminated, sigterm_handler, terminate
+from axial_deeplab.util.termination import EXIT_STATUS, Terminated, signal_handler, terminate
 from axial_deeplab.util.text import one_line
 
 COMMANDS = {
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        with sigterm_handler(terminate):
+        with signal_handler(signal.SIGTERM, terminate):
             return _run(words)
 
 
@@ -110,8 +111,8 @@ def _run(words: Arguments) -> int:
     except Terminated as stop:
         print(f"axial-deeplab: {stop.message}", file=sys.stderr)
         return EXIT_STATUS
-    except KeyboardInterrupt:
-        print("axial-deeplab: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"axial-deeplab: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
 

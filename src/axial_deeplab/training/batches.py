@@ -1,5 +1,6 @@
 """The batches of a training run, for Lightning's `Trainer`."""
 
+import signal
 from collections.abc import Sequence, Sized
 from typing import Any
 
@@ -69,8 +70,14 @@ class TrainingBatches(lightning.LightningDataModule):
         return DataLoader(
             dataset,
             num_workers=self.settings.num_workers,
-            worker_init_fn=ignore_in_worker,
+            worker_init_fn=_start_worker,
             persistent_workers=self.settings.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             **options,
         )
+
+
+def _start_worker(worker: int) -> None:
+    ignore_in_worker(worker)
+    # Ctrl-C reaches the whole group; the training decides when it ends, and needs its images until then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from axial_deeplab.training.interruption import EndedAfterStep
 from axial_deeplab.util.files import atomic_path, remove_leftovers
 
 LAST = "last.ckpt"
@@ -82,9 +83,9 @@ class Checkpoints(lightning.Callback):
             self._write_step(trainer)
 
     def on_exception(self, trainer: lightning.Trainer, _: Any, exception: BaseException) -> None:
-        """Write last.ckpt on SIGTERM, which Lightning raises between two batches."""
-        # Several processes learn of SIGTERM at different steps, and can only write a checkpoint together.
-        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+        """Write last.ckpt on SIGTERM and Ctrl-C, where they end the training between two batches."""
+        # Several processes learn of them at different steps, and can only write a checkpoint together.
+        if isinstance(exception, SIGTERMException | EndedAfterStep) and trainer.world_size == 1:
             self._write_step(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, *_: Any) -> None:

@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sized
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from axial_deeplab.models.registry import is_classifier
 from axial_deeplab.training.batches import TrainingBatches
 from axial_deeplab.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints
 from axial_deeplab.training.classification import classification_task
+from axial_deeplab.training.interruption import Interruption
 from axial_deeplab.training.metrics_file import MetricsFile
 from axial_deeplab.training.module import TrainingModule
 from axial_deeplab.training.panoptic import panoptic_task
@@ -30,7 +32,7 @@ from axial_deeplab.training.resume import check_resumed, checkpoint_to_resume
 from axial_deeplab.training.strategies import ShardedStrategy, joined_machines, make_strategy
 from axial_deeplab.training.task import Task
 from axial_deeplab.util.files import naming_full_disk, write_text
-from axial_deeplab.util.termination import Terminated, sigterm_handler
+from axial_deeplab.util.termination import Terminated, signal_handler
 from axial_deeplab.util.text import one_line, shortened
 from axial_deeplab.weights.file import save_weights
 from axial_deeplab.weights.loaded import load_weights
@@ -131,11 +133,11 @@ def _fit(
 ) -> None:
     try:
         # Lightning notes SIGTERM and ends after the step; a handler that raises would end it in the middle.
-        with sigterm_handler(signal.SIG_DFL):
+        with signal_handler(signal.SIGTERM, signal.SIG_DFL), _ctrl_c_handled(trainer):
             trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise KeyboardInterrupt(_stopped(trainer)) from None
         if trainer.received_sigterm:
             raise _terminated(trainer) from None
         raise
@@ -152,10 +154,24 @@ def _fit(
         raise type(error)(message.partition(": ")[2]) from None
 
 
+def _ctrl_c_handled(trainer: lightning.Trainer) -> AbstractContextManager[None]:
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    (interruption,) = [callback for callback in callbacks if isinstance(callback, Interruption)]
+    # Several processes would end after different steps, and wait for each other. Where Ctrl-C is ignored, as
+    # in the background, or handled by the program that trains, it stays so.
+    if trainer.world_size == 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return interruption.handled()
+    return nullcontext()
+
+
 def _terminated(trainer: lightning.Trainer) -> Terminated:
+    return Terminated(_stopped(trainer, by=" by SIGTERM"))
+
+
+def _stopped(trainer: lightning.Trainer, by: str = "") -> str:
     last = Path(trainer.default_root_dir) / LAST
     how = "go on with --resume" if last.exists() else "there is no checkpoint yet"
-    return Terminated(f"stopped by SIGTERM at step {trainer.global_step}; {how}")
+    return f"stopped{by} at step {trainer.global_step}; {how}"
 
 
 def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> lightning.Trainer:
@@ -170,7 +186,8 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             val_interval=val_interval if validates else None,
             max_steps=optim.max_steps,
             score=task.module.score,
-        )
+        ),
+        Interruption(),
     ]
     if settings.progress_bar:
         # A file gets a line now and then instead of a bar that moves.

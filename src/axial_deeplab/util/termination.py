@@ -18,16 +18,16 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def sigterm_handler(handler: Any) -> Iterator[None]:
-    """Handle SIGTERM in the block; outside of the main thread, which alone gets signals, change nothing."""
+def signal_handler(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """Handle a signal in the block; outside of the main thread, which alone gets them, change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, handler)
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 def terminate(number: int, frame: Any) -> NoReturn:
