@@ -1673,6 +1673,36 @@ def test_outlines_on_a_map(
     assert same(found["a.tif"], wanted)
 
 
+def in_degrees(points: list[list[float]]) -> list[list[float]]:
+    """Return points within meters of where zone 33 of UTM crosses the equator as longitude and latitude."""
+    radius, eccentricity = 6_378_137.0, 0.00669438
+    metres = 0.9996 * radius * np.pi / 180, 0.9996 * radius * (1 - eccentricity) * np.pi / 180
+    return [[15 + (x - 500_000) / metres[0], y / metres[1]] for x, y, _ in points]
+
+
+def test_outlines_in_degrees_lie_on_any_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyproj")
+    place = (500_000, 0, 0.5, 32633, 3072)
+    geotiff(tmp_path / "a.tif", *place)
+    squares = [[(2, 2), (6, 2), (6, 6), (2, 6)], [(8, 3), (20, 3), (20, 9), (8, 9)]]
+    wanted = [("object", mask(square)) for square in squares]
+    lines = [on_map(square, *place) for square in squares]
+    degrees = [in_degrees(line) for line in lines]
+    names = [None, "urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:EPSG::4326"]
+    for number, name in enumerate(names):
+        named = {"crs": {"type": "name", "properties": {"name": name}}} if name else {}
+        (tmp_path / "a.geojson").write_text(houses(*degrees, **named))
+        found = segments_of(capsys, tmp_path, output=tmp_path / f"out{number}")
+        assert same(found["a.tif"], wanted)
+    monkeypatch.setattr("axial_deeplab.util.packages.find_spec", lambda name: None)
+    (tmp_path / "a.geojson").write_text(houses(*degrees))
+    code, printed = convert(capsys, tmp_path, "--output", tmp_path / "missing")
+    assert (code, 'pip install "axial-deeplab[maps]"' in printed) == (2, True), printed
+    assert "outlines in EPSG 4326 on a map in EPSG 32633 need the package pyproj" in printed
+
+
 def test_outlines_that_are_not_on_the_map_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1683,11 +1713,12 @@ def test_outlines_that_are_not_on_the_map_are_refused(
             on_map(square, *DEGREES)
         ),
         # As pixels, 5 degrees by 10 lie in the picture.
-        "got none as large as a pixel, such as at (5.00002, 9.99998), as degrees are; reproject": houses(
-            on_map(square, 5, 10, 1e-5)
-        ),
-        f"coordinates of {tmp_path / 'a.tif'} (EPSG 32633), got EPSG 32632; reproject": houses(
+        "got none, such as (5.00002, 9.99998) of EPSG 4326; give": houses(on_map(square, 5, 10, 1e-5)),
+        "got none, such as (500001, 4.6e+06) of EPSG 32632; give": houses(
             on_map(square, *UTM), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+        ),
+        "brought to EPSG 32633, got EPSG 999999: ": houses(
+            on_map(square, *UTM), crs={"type": "name", "properties": {"name": "EPSG:999999"}}
         ),
         "points must be pairs of numbers": houses([*on_map(square, *UTM), [None, 3]]),
     }

@@ -11,22 +11,19 @@ Source:
 
 import contextlib
 import json
-import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from axial_deeplab.data.convert.map_coordinates import FromMap, places_of_map
 from axial_deeplab.data.convert.outlines import Ring, ellipse
 from axial_deeplab.data.convert.photos import Photos
 from axial_deeplab.data.convert.read_options import ReadOptions, ToConvert
 from axial_deeplab.data.convert.shapes import LabeledImage, LeftOut, Shape, shapes_to_convert
 from axial_deeplab.data.convert.source_files import files_of, folder_of
 from axial_deeplab.data.convert.stacks import page_of_place, page_of_stack
-from axial_deeplab.data.geotiff import MapGrid, read_map_grid
-from axial_deeplab.data.images import read_header
 from axial_deeplab.panoptic.json_entries import field, load_json
 from axial_deeplab.util.text import clipped, shortened
 
@@ -61,7 +58,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             is_one = document.get("type") == "Feature"
             features = [document] if is_one else field(document, "features", list, f"{path}:")
         features = _with_children(features)
-        grid = _map_of(features, document, photo, path, options)
+        from_map = places_of_map(features, document, photo, path, page=options.reading.page)
         unnamed |= _texts(features)
         if any(_property(each, "objectType") in ("detection", "cell") for each in features):
             regions += [
@@ -77,7 +74,7 @@ def read(source: Path, options: ReadOptions) -> ToConvert:
             shape
             for place, feature in enumerate(features)
             if not left_out.is_of_other_page(numbers[place], page, where := f"{path}: features[{place}]")
-            for shape in _shapes(feature, where, options, left_out, grid)
+            for shape in _shapes(feature, where, options, left_out, from_map)
         ]
         images.append(LabeledImage(photo, photos.file_name(photo), shapes, path))
     left_out.warn()
@@ -167,78 +164,18 @@ def _texts(features: list[Any]) -> set[str]:
     }
 
 
-def _map_of(
-    features: list[Any], document: Any, photo: Path, path: Path, options: ReadOptions
-) -> MapGrid | None:
-    """Return the map whose coordinates the outlines have, None if they are those of the pixels.
-
-    QuPath counts pixels in a GeoTIFF, too, and programs name coordinates that are none of Earth: the outlines
-    tell by where they lie.
-
-    Raises:
-        ValueError: they lie in the picture by neither, or are named as those of another map.
-    """
-    grid = read_map_grid(photo, page=options.reading.page)
-    points = np.array([point for feature in features for point in _corners(feature)]).reshape(-1, 2)
-    if grid is None or not len(points):
-        return None
-    height, width = read_header(photo, page=options.reading.page).size
-
-    def share_inside(places: NDArray[np.float64]) -> float:
-        return float(((places >= 0) & (places <= (width, height))).all(axis=1).mean())
-
-    of_map, of_pixels = share_inside(grid.in_pixels(points)), share_inside(points)
-    named = re.search(r"EPSG:+(\d+)$", str(_crs(document)))
-    own = f"EPSG {grid.epsg}" if grid.epsg else "a system without number"
-    if of_map >= of_pixels and named and grid.epsg not in (None, int(named[1])):
-        raise ValueError(
-            f"{path} must have the coordinates of {photo} ({own}), got EPSG {named[1]}; reproject it"
-        )
-    if not of_map + of_pixels:
-        raise ValueError(
-            f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none, such as "
-            f"({points[0, 0]:g}, {points[0, 1]:g}); reproject it, or take it away if nothing is there"
-        )
-    if of_map >= of_pixels:
-        return grid
-    corners = [line for feature in features if (line := _corners(feature))]
-    if all(np.ptp(line, axis=0).max() < 1 for line in corners):
-        raise ValueError(
-            f"{path} must have outlines in {photo}, by its pixels or its map ({own}), got none as large as a "
-            f"pixel, such as at ({points[0, 0]:g}, {points[0, 1]:g}), as degrees are; reproject it"
-        )
-    return None
-
-
-def _crs(document: Any) -> Any:
-    for key in ("crs", "properties", "name"):
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
-
-
-def _corners(feature: Any) -> list[list[float]]:
-    """Return the points of the outlines of an object; what is none is told where it is read."""
-    geometry: Any = feature.get("geometry") if isinstance(feature, dict) else None
-    with contextlib.suppress(TypeError, ValueError, LookupError):
-        kind, parts = geometry["type"], geometry["coordinates"]
-        lines = [line for part in ([parts] if kind == "Polygon" else parts) for line in part]
-        if kind in ("Polygon", "MultiPolygon"):
-            return [[float(x), float(y)] for line in lines for x, y, *_ in line]
-    return []
-
-
-def _in_pixels(line: Any, grid: MapGrid | None) -> Any:
+def _in_pixels(line: Any, from_map: FromMap | None) -> Any:
     """Return the points of a line in pixels, without heights; what is no line as it is."""
     with contextlib.suppress(TypeError):
         line = [point[:2] if len(point) == 3 else point for point in line]
-    if grid is not None:
+    if from_map is not None:
         with contextlib.suppress(TypeError, ValueError):
-            return grid.in_pixels(np.array(line, np.float64)).tolist()
+            return from_map(np.array(line, np.float64)).tolist()
     return line
 
 
 def _shapes(
-    feature: Any, where: str, options: ReadOptions, left_out: LeftOut, grid: MapGrid | None
+    feature: Any, where: str, options: ReadOptions, left_out: LeftOut, from_map: FromMap | None
 ) -> list[Shape]:
     if isinstance(feature, dict) and feature.get("geometry", {}) is None:
         left_out.add("objects without geometry", where)
@@ -271,7 +208,7 @@ def _shapes(
         raise ValueError(
             f"{where} coordinates must be lists of lines, got {clipped(parts)}; correct the file"
         )
-    rings = [lines for part in parts if (lines := _lines(part, where, left_out, grid))]
+    rings = [lines for part in parts if (lines := _lines(part, where, left_out, from_map))]
     if not rings:
         return []
     if geometry.get("isEllipse") is True:
@@ -282,9 +219,9 @@ def _shapes(
     return [Shape(name, where, lines, part_of=part_of) for lines in rings]
 
 
-def _lines(part: list[Any], where: str, left_out: LeftOut, grid: MapGrid | None) -> tuple[Ring, ...]:
+def _lines(part: list[Any], where: str, left_out: LeftOut, from_map: FromMap | None) -> tuple[Ring, ...]:
     """Return the outline and the holes of a part; without an outline none, as its holes are no objects."""
-    outline, *holes = [left_out.polygon(_in_pixels(line, grid), where) for line in part or [[]]]
+    outline, *holes = [left_out.polygon(_in_pixels(line, from_map), where) for line in part or [[]]]
     return () if outline is None else (outline, *(hole for hole in holes if hole is not None))
 
 
