@@ -346,6 +346,10 @@ class TestBadFiles:
             broken.center_head.final.bias.fill_(float("nan"))
         with pytest.raises(ValueError, match="model must have finite weights"):
             save_weights(tmp_path / "w.safetensors", broken, CATEGORIES)
+        with torch.device("meta"):
+            empty = tiny()
+        with pytest.raises(ValueError, match="got tensors on the device meta"):
+            save_weights(tmp_path / "w.safetensors", empty, CATEGORIES)
         assert list(tmp_path.iterdir()) == []
 
 

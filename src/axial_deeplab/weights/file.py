@@ -59,8 +59,8 @@ def save_weights(
         extra: further entries of the metadata that JSON can hold, such as `post_processing`.
 
     Raises:
-        ValueError: a tensor is not finite, or the model was not made by `create_model`, is a folded copy, or
-            has other tensors or classes than a network that is built again would have.
+        ValueError: a tensor is not finite or on the device meta, or the model was not made by `create_model`,
+            is a folded copy, or has other tensors or classes than a network that is built again would have.
         OSError: the file cannot be written.
     """
     config = getattr(model, "config", None)
@@ -72,6 +72,10 @@ def save_weights(
         )
     if getattr(model, "is_fused", False):
         raise ValueError("model must have its norms, got a folded copy; save the network that was folded")
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ValueError(
+            "model must hold numbers, got tensors on the device meta; load weights into it with assign=True"
+        )
     # In front of the names within what `torch.compile` returned stands what it keeps the module as.
     state = {
         name.replace("_orig_mod.", ""): tensor.detach().cpu() for name, tensor in model.state_dict().items()
