@@ -13,7 +13,9 @@ import torch
 import yaml
 from PIL import Image
 
+from axial_deeplab.cli.main import main
 from axial_deeplab.data.channels import Channels
+from axial_deeplab.data.coco import CocoPanopticDataset
 from axial_deeplab.models.registry import create_model
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import Panoptic, Segment, semantic_map
@@ -179,9 +181,12 @@ def test_coco_instances_of_a_run_that_goes_on(tmp_path):
     assert (out / "coco_instances.json").read_text() == whole
 
 
+def parts_of(geometry):
+    return [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+
+
 def polygons_of(geometry):
-    parts = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-    return [ring for part in parts for ring in part]
+    return [ring for part in parts_of(geometry) for ring in part]
 
 
 def test_geojson(tmp_path):
@@ -202,6 +207,17 @@ def test_geojson(tmp_path):
     assert json.loads((out / "geojson" / "sub" / "none.geojson").read_text())["features"] == []
 
 
+def write_map(path):
+    """Write a GeoTIFF whose pixels are half a meter wide and a quarter high."""
+    corner, ties = (33550, (0.5, 0.25, 0.0)), (33922, (0.0, 0.0, 0.0, 500_000.0, 5_400_000.0, 0.0))
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    tags = [(code, "d", len(values), values, True) for code, values in (corner, ties)]
+    path.parent.mkdir()
+    values = np.zeros((*FOUND.size, 3), np.uint8)
+    tifffile.imwrite(path, values, photometric="rgb", extratags=[*tags, (34735, "H", len(keys), keys, True)])
+    return path
+
+
 def test_rasterio_sees_the_same_things_on_the_map(tmp_path):
     rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
     from rasterio.features import rasterize
@@ -210,13 +226,7 @@ def test_rasterio_sees_the_same_things_on_the_map(tmp_path):
     features = json.loads((out / "geojson" / "a.geojson").read_text())["features"]
     check_masks([rasterize([each["geometry"]], FOUND.size) > 0 for each in features])
     # Of a GeoTIFF, in the coordinates of its map.
-    corner, ties = (33550, (0.5, 0.25, 0.0)), (33922, (0.0, 0.0, 0.0, 500_000.0, 5_400_000.0, 0.0))
-    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
-    tags = [(code, "d", len(values), values, True) for code, values in (corner, ties)]
-    path = tmp_path / "maps" / "map.tif"
-    path.parent.mkdir()
-    values = np.zeros((*FOUND.size, 3), np.uint8)
-    tifffile.imwrite(path, values, photometric="rgb", extratags=[*tags, (34735, "H", len(keys), keys, True)])
+    path = write_map(tmp_path / "maps" / "map.tif")
     kinds = ["geojson", "labels"]
     predict_files(Finder({"map.tif": FOUND}), [path], tmp_path / "of_map", save=kinds, overlay=False)
     document = json.loads((tmp_path / "of_map/geojson/map.geojson").read_text())
@@ -228,6 +238,48 @@ def test_rasterio_sees_the_same_things_on_the_map(tmp_path):
             with rasterio.open(tmp_path / "of_map" / folder / "map.tif") as labels:
                 assert (labels.transform, labels.crs) == (picture.transform, picture.crs)
     assert np.array_equal(tifffile.imread(tmp_path / "of_map/labels/map.tif"), NUMBERS)
+
+
+def test_geojson_in_degrees(tmp_path):
+    pytest.importorskip("pyproj", reason="needs the extra maps")
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
+    from rasterio.features import rasterize
+    from rasterio.warp import transform_geom
+
+    path = write_map(tmp_path / "maps" / "map.tif")
+    predict_files(
+        Finder({"map.tif": FOUND}), [path], tmp_path / "out", save=["geojson-degrees"], overlay=False
+    )
+    document = json.loads((tmp_path / "out/geojson_degrees/map.geojson").read_text())
+    assert "crs" not in document
+    shapes = [each["geometry"] for each in document["features"]]
+    for shape in shapes:
+        for place, ring in [numbered for part in parts_of(shape) for numbered in enumerate(part)]:
+            longitude, latitude = np.transpose(ring)
+            # At the central meridian of zone 32, 9 degrees, and 5,400 km north of the equator.
+            assert np.allclose(longitude, 9, atol=1e-3)
+            assert np.allclose(latitude, 48.75, atol=5e-3)
+            x, y = longitude - longitude[0], latitude - latitude[0]
+            assert (np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0) == (place == 0)  # holes are clockwise
+    with rasterio.open(path) as picture:
+        of_map = [transform_geom("EPSG:4326", picture.crs, shape) for shape in shapes]
+        check_masks([rasterize([each], FOUND.size, transform=picture.transform) > 0 for each in of_map])
+    source, options = (
+        tmp_path / "out/geojson_degrees",
+        ["--background", "ground", "--output", tmp_path / "back"],
+    )
+    words = ["dataset", "convert", source, "--images", path.parent, *options]
+    assert main([str(word) for word in words]) == 0
+    (back,) = CocoPanopticDataset(path.parent, tmp_path / "back/panoptic", tmp_path / "back/panoptic.json")
+    masks = {each.full_mask(FOUND.size).tobytes() for each in find_instances(back.truth, CATEGORIES)}
+    assert masks == {(each.number == NUMBERS).tobytes() for each in INSTANCES}
+
+
+def test_geojson_in_degrees_of_a_picture_without_a_map(tmp_path):
+    pytest.importorskip("pyproj", reason="needs the extra maps")
+    with pytest.warns(UserWarning, match=r"a.png: geojson-degrees must be of a GeoTIFF that names its coord"):
+        out = saved(tmp_path, "geojson-degrees")
+    assert not (out / "geojson_degrees").exists()
 
 
 def test_supervision_sees_the_same_things_in_coco_instances(tmp_path):

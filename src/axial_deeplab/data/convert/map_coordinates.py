@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from axial_deeplab.data.geotiff import MapGrid, read_map_grid
 from axial_deeplab.data.images import read_header
+from axial_deeplab.data.reprojection import WGS84, reprojection
 from axial_deeplab.util.packages import require_package
-from axial_deeplab.util.text import one_line
 
 FromMap = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """From points (N, 2) of a file to x and y in pixels."""
-
-_DEGREES = 4326
 
 
 def places_of_map(
@@ -58,11 +56,11 @@ def places_of_map(
     from_map: FromMap = grid.in_pixels
     epsg = _named_epsg(document)
     if epsg is None and not share_inside(grid.in_pixels(points)) and (np.abs(points) <= (180, 90)).all():
-        epsg = _DEGREES
-    if epsg is not None and grid.epsg not in (None, epsg):
+        epsg = WGS84
+    if epsg is not None and grid.epsg is not None and epsg != grid.epsg:
         if of_pixels and find_spec("pyproj") is None:
             return None
-        from_map = _reprojected(grid, epsg, path)
+        from_map = _reprojected(grid, grid.epsg, epsg, path)
     of_map = share_inside(from_map(points))
     if not of_map + of_pixels:
         own = f"EPSG {grid.epsg}" if grid.epsg else "a system without number"
@@ -79,28 +77,15 @@ def _named_epsg(document: Any) -> int | None:
     for key in ("crs", "properties", "name"):
         crs = crs.get(key) if isinstance(crs, dict) else None
     if str(crs).endswith("CRS84"):
-        return _DEGREES
+        return WGS84
     named = re.search(r"EPSG:+(\d+)$", str(crs))
     return int(named[1]) if named else None
 
 
-def _reprojected(grid: MapGrid, epsg: int, path: Path) -> FromMap:
-    require_package("pyproj", "maps", f"{path}: outlines in EPSG {epsg} on a map in EPSG {grid.epsg} need")
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    try:
-        transformer = Transformer.from_crs(epsg, grid.epsg, always_xy=True)
-    except ProjError as error:
-        raise ValueError(
-            f"{path} must have coordinates that can be brought to EPSG {grid.epsg}, got EPSG {epsg}: "
-            f"{one_line(error)}; reproject it"
-        ) from None
-
-    def from_map(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return grid.in_pixels(np.stack(transformer.transform(*points.T), axis=-1))
-
-    return from_map
+def _reprojected(grid: MapGrid, own: int, epsg: int, path: Path) -> FromMap:
+    require_package("pyproj", "maps", f"{path}: outlines in EPSG {epsg} on a map in EPSG {own} need")
+    to_map = reprojection(epsg, own, path)
+    return lambda points: grid.in_pixels(to_map(points))
 
 
 def _corners(feature: Any) -> list[list[float]]:

@@ -17,11 +17,11 @@ _MOVE_TO, _LINE_TO, _CLOSE = 0.0, 1.0, 4.0
 _NOT_IN_NAMES = dict.fromkeys(map(ord, '/\\:*?"<>|'), "_")
 
 
-def why_no_rois(size: tuple[int, int]) -> str | None:
-    """Return why a picture of (height, width) can have no ROIs, None if it can."""
-    if max(size) <= LARGEST_SIDE:
+def why_no_rois(picture: Picture) -> str | None:
+    """Return why a picture can have no ROIs, None if it can."""
+    height, width = picture.labels.size
+    if max(height, width) <= LARGEST_SIDE:
         return None
-    height, width = size
     return (
         f"rois must be of pictures of at most {LARGEST_SIDE} pixels a side, got {height} x {width} "
         "(height x width); save labels or geojson instead"
@@ -34,7 +34,7 @@ def open_rois(path: Path, picture: Picture) -> Iterator[Callable[[Instance], Non
 
     Args:
         path: the zip file.
-        picture: what was found, of a size that `why_no_rois` has nothing against.
+        picture: what was found, which `why_no_rois` has nothing against.
 
     Source:
         ImageJ, ij/io/RoiDecoder.java.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from axial_deeplab.panoptic.categories import Categories
 from axial_deeplab.panoptic.writer import PanopticWriter
 from axial_deeplab.prediction.save.coco_instances import write_coco_instances
-from axial_deeplab.prediction.save.geojson import open_geojson
+from axial_deeplab.prediction.save.geojson import open_geojson, open_geojson_degrees, why_no_degrees
 from axial_deeplab.prediction.save.imagej_rois import open_rois, why_no_rois
 from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.label_maps import write_class_list, write_classes, write_instances
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
         package: what it needs that is not always installed, and the extra that has it.
         is_corrected: whether people correct its files by hand: one that is there is kept beside another.
         needs_things: whether it holds nothing but things.
-        why_not: returns why there can be no file of a picture of (height, width), None if there can.
+        why_not: returns why there can be no file of a picture, None if there can.
     """
 
     maps: tuple[tuple[str, str, Callable[[Path, Picture], None]], ...] = ()
@@ -46,7 +46,7 @@ class Kind(NamedTuple):
     package: tuple[str, str] | None = None
     is_corrected: bool = False
     needs_things: bool = True
-    why_not: Callable[[tuple[int, int]], str | None] = lambda size: None
+    why_not: Callable[[Picture], str | None] = lambda picture: None
 
     @property
     def folders(self) -> list[str]:
@@ -65,6 +65,12 @@ KINDS = {
     ),
     COCO_INSTANCES: Kind(package=("pycocotools", "coco")),
     "geojson": Kind(things=("geojson", ".geojson", open_geojson), is_corrected=True),
+    "geojson-degrees": Kind(
+        things=("geojson_degrees", ".geojson", open_geojson_degrees),
+        is_corrected=True,
+        package=("pyproj", "maps"),
+        why_not=why_no_degrees,
+    ),
     "rois": Kind(
         things=("rois", ".zip", open_rois),
         is_corrected=True,
@@ -145,7 +151,7 @@ class Saver:
         with ExitStack() as stack:
             adders = []
             for kind in self.kinds.values():
-                reason = kind.why_not(picture.labels.size)
+                reason = kind.why_not(picture)
                 if reason is not None:
                     warnings.warn(f"{picture.path}: {reason}; all else is written", stacklevel=2)
                     continue
