@@ -97,6 +97,7 @@ def read_tiff(file: BinaryIO, *, number: int | None = None, pixels: bool = True)
         _refuse_bomb(page, page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel)
         shape = (page.imagelength, page.imagewidth, page.samplesperpixel * page.imagedepth)
         found = TiffPage(place, len(pictures), bits=page.bitspersample, shape=shape)
+        found = found._replace(nodata=nodata_of(page))
         return _decoded(page, found, file) if pixels and not _pillow_reads(page) else found
 
 
@@ -332,6 +333,7 @@ def _decoded(page: Any, found: TiffPage, file: BinaryIO) -> TiffPage:
     found = _found(page, found)._replace(
         premultiplied=extra[:1] == [_ASSOCIATED_ALPHA], profile=page.iccprofile
     )
+    page.nodata = found.nodata or 0  # for parts that a sparse file leaves out
     try:
         values = page.asarray()
     except (ValueError, ImportError) as error:
@@ -363,8 +365,23 @@ def _found(page: Any, found: TiffPage) -> TiffPage:
 
 
 def nodata_of(page: Any) -> float | None:
-    """Return the value that GDAL and its kin write where a raster has none; None if the page names none."""
-    return page.nodata if _NODATA in page.tags else None
+    """Return the value that GDAL and its kin write where a raster has none.
+
+    None if the page names none, or none that its pixels can have. (`nodata` of tifffile 2026.3.3 is 0 then,
+    and for -3.4028234663852886e+38, the lowest number of float32, which most rasters name.)
+    """
+    tag, dtype = page.tags.get(_NODATA), page.dtype
+    try:
+        value = float(str(tag.value).strip("\0 ")) if tag is not None else None
+    except ValueError:
+        return None
+    if value is None or dtype is None or page.bitspersample < 8:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return float(dtype.type(value))
+    is_known = dtype.kind in "iu" and value.is_integer()
+    return int(value) if is_known and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max else None
 
 
 def _from_few_bits(values: NDArray[Any], page: Any) -> NDArray[Any]:

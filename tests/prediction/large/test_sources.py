@@ -302,12 +302,18 @@ def test_a_folder_without_image_is_refused(tmp_path):
         open_image(tmp_path, tmp_path, FULL)
 
 
-@pytest.mark.parametrize(("dtype", "nodata"), [("f4", -9999), ("i2", -9999), ("u2", 65535)])
+LOWEST = -3.4028234663852886e38  # of float32, which most rasters of that type name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("f4", -9999), ("f4", LOWEST), ("i2", -9999), ("u2", 65535), ("u2", 65535.0)]
+)
 @pytest.mark.parametrize("channels", [None, Channels((1,))])
 def test_pixels_without_data_have_no_part_in_percentiles(dtype, nodata, channels, tmp_path):
     """A mosaic has a collar of what GDAL calls nodata: all the rest would be one grey."""
     path, rule = tmp_path / "a.tif", ValueRange("percentiles 0 100")
     scene = (np.add.outer(np.arange(70), np.arange(90)) * 10 + 100).astype(dtype)
+    scene[0, 20] = 0  # a value as others are
     values = scene.copy()
     values[:, :20] = nodata
     tags = [(42113, "s", 0, str(nodata), True)]

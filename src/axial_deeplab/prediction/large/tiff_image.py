@@ -165,7 +165,7 @@ class TiffImage(LargeImage):
         height, width = self._part
         across, down = -(-self.size[1] // width), -(-self.size[0] // height)
         bands = page.samplesperpixel
-        values = np.full((*window.shape, bands), page.nodata, page.dtype)
+        values = np.full((*window.shape, bands), nodata_of(page) or 0, page.dtype)
         with naming_damage_of(self.name), _imagecodecs_named(page):
             for row in range(window.top // height, -(-window.bottom // height)):
                 for column in range(window.left // width, -(-window.right // width)):
