@@ -300,9 +300,16 @@ def stored_values(
         ValueError: the file is no complete image.
         OSError: the file cannot be opened.
     """
-    with opened(path) as file, naming_damage(path):
-        stored = _read(file, page, channels)
+    stored = read_stored(path, page=page, channels=channels)
     return turned(stored.values, stored.orientation)
+
+
+def read_stored(
+    path: str | os.PathLike[str], *, page: int | None = None, channels: Channels | None = None
+) -> StoredImage:
+    """Read what an image file says; arguments and errors are those of `stored_values`."""
+    with opened(path) as file, naming_damage(path):
+        return _read(file, page, channels)
 
 
 @contextlib.contextmanager
@@ -447,7 +454,7 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
                 "must be a TIFF of a kind that Pillow reads, got another color model, number of bits or "
                 "compression; save it as PNG"
             ) from None
-        stored = _of_pillow(image)._replace(orientation=orientation_of(image))
+        stored = _of_pillow(image)._replace(orientation=orientation_of(image), nodata=page.nodata)
     else:
         stored = StoredImage(
             page.values, page.alpha, page.orientation, page.bits, page.white_is_zero,

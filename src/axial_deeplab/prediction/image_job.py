@@ -23,7 +23,7 @@ from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.prediction.large.files import LargeFiles
 from axial_deeplab.prediction.large.results import LargePrediction
 from axial_deeplab.prediction.large.sources import fits_as_a_whole, read_whole
-from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.prediction.prediction import Prediction, void_without_data
 from axial_deeplab.prediction.predictor import Predictor
 from axial_deeplab.prediction.save.kinds import Saver
 from axial_deeplab.prediction.save.picture import Picture
@@ -160,6 +160,7 @@ class ImageJob:
             pixels = self.predictor.read(image.path)
             with self._turn(pixels):
                 prediction = self.predictor(pixels)
+            prediction = void_without_data(prediction, image.path, self.predictor.view)
         except (ValueError, OSError) as error:
             return failure_of(image.path, error)
         return self.finish(image, prediction)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from axial_deeplab.data.nodata import read_without_data
 from axial_deeplab.panoptic.categories import Categories
-from axial_deeplab.panoptic.map import Panoptic, PanopticMap, Segment
+from axial_deeplab.panoptic.map import VOID, Panoptic, PanopticMap, Segment
 from axial_deeplab.panoptic.png import to_coco_annotation
-from axial_deeplab.prediction.batch import ImageArray, PanopticPrediction
+from axial_deeplab.prediction.batch import ImageArray, PanopticPrediction, View
 from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.labels import Labels
 from axial_deeplab.visualization.overlay import draw_overlay
@@ -161,6 +163,26 @@ class Prediction:
         from axial_deeplab.prediction.save.convert import to_fiftyone
 
         return to_fiftyone(Labels.of(self.result), self.categories)
+
+
+def void_without_data(prediction: Prediction, path: Path, view: View) -> Prediction:
+    """Return a prediction with void where its file, a GeoTIFF, has no data; segments of that alone are gone.
+
+    Args:
+        prediction: what was found in the pixels of the file.
+        path: the file.
+        view: how it was read.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    empty = read_without_data(path, page=view.page, channels=view.channels)
+    if empty is None or not empty.any():
+        return prediction
+    result = Panoptic(np.where(empty, VOID, prediction.panoptic), prediction.segments).measured()
+    annotation, ids = to_coco_annotation(result, prediction.categories, 1, "")
+    infos = [_segment_info(entry, prediction.categories) for entry in annotation["segments_info"]]
+    return replace(prediction, segmentation=ids, segments_info=infos, result=result)
 
 
 def _segment_info(entry: Mapping[str, Any], categories: Categories) -> dict[str, Any]:

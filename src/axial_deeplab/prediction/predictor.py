@@ -22,7 +22,7 @@ from axial_deeplab.post_processing import PostProcessing, refuse_unknown, warn_o
 from axial_deeplab.prediction.batch import ImageArray, View, predict_panoptic, predict_panoptic_batch
 from axial_deeplab.prediction.doubts import Certainty
 from axial_deeplab.prediction.multi_scale import parse_scales
-from axial_deeplab.prediction.prediction import Prediction
+from axial_deeplab.prediction.prediction import Prediction, void_without_data
 from axial_deeplab.weights.loaded import LoadedWeights, load_weights
 
 if TYPE_CHECKING:
@@ -158,8 +158,16 @@ class Predictor:
         )
         knobs = self.post_processing
         warn_of_left_out((each.num_left_out for each in predictions), knobs.top_k, knobs.top_k_area)
-        pairs = zip(predictions, pixels, strict=True)
-        return [Prediction.of(prediction, image, self.categories) for prediction, image in pairs]
+        found = [
+            Prediction.of(prediction, image, self.categories)
+            for prediction, image in zip(predictions, pixels, strict=True)
+        ]
+        return [
+            void_without_data(prediction, Path(image), self.view)
+            if isinstance(image, str | os.PathLike)
+            else prediction
+            for prediction, image in zip(found, images, strict=True)
+        ]
 
     def read(self, image: ImageLike) -> ImageArray:
         """Return the pixels of an image (H, W, 3), uint8, as the network is shown them.

@@ -112,7 +112,7 @@ class Drawn(torch.nn.Module):
 
     def forward(self, images):
         red, green, blue = images.float().unbind(1)
-        logits = 8 * torch.nn.functional.one_hot(red.long(), 3).permute(0, 3, 1, 2).float()
+        logits = 8 * torch.nn.functional.one_hot(red.clamp(max=2).long(), 3).permute(0, 3, 1, 2).float()
         cells = torch.stack((blue % 16, blue // 16), dim=1) - 8
         return {"semantic_logits": logits, "center_heatmap": green[:, None] / 255, "offsets": 64 * cells}
 
@@ -392,6 +392,43 @@ def test_every_kind_of_an_image_in_tiles_is_that_of_the_whole(photos, tmp_path, 
                 assert {**tiled, "info": None} == {**straight, "info": None}
             else:
                 assert found[path] == content, (name, path)
+
+
+def on_map(path, image, *tags, **options):
+    """Write a GeoTIFF whose pixels are a meter wide."""
+    place = [(33550, "d", 3, (1.0, 1.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 7.0, 9.0, 0.0), True)]
+    tifffile.imwrite(path, image, photometric="rgb", extratags=[*place, *tags], **options)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what is transparent is white, and full of centers
+@pytest.mark.parametrize("tile", [None, 129])
+@pytest.mark.parametrize("by_alpha", [False, True])
+def test_what_a_raster_calls_nodata_is_void(by_alpha, tile, tmp_path):
+    image = scene(500, 640, BOXES)
+    empty = np.zeros(image.shape[:2], bool)
+    empty[:, 625:], empty[100:140, 250:300] = True, True  # a collar, and a hole within the largest object
+    seen = np.where(empty[..., None], 255 if by_alpha else 0, image).astype(
+        np.uint8
+    )  # white is what is behind
+    path, plain = tmp_path / "a.tif", tmp_path / "plain.tif"
+    tifffile.imwrite(plain, seen, photometric="rgb")
+    if by_alpha:
+        values = np.dstack([image, np.where(empty, 0, 255).astype(np.uint8)])
+        on_map(path, values, extrasamples=["unassalpha"])
+    else:
+        on_map(path, seen, (42113, "s", 0, "0", True))
+    found = {}
+    for each in (path, plain):
+        save = ["coco", "labels"]
+        predict_files(drawn(), [each], tmp_path / each.stem, save=save, overlay=False, tile=tile)
+        classes = tifffile.imread(tmp_path / each.stem / "labels_classes" / each.name)
+        found[each] = classes, tifffile.imread(tmp_path / each.stem / "labels" / each.name) > 0
+    for with_data, everywhere in zip(found[path], found[plain], strict=True):
+        np.testing.assert_array_equal(with_data, np.where(empty, 0, everywhere))
+    (annotation,) = json.loads((tmp_path / "a" / "panoptic.json").read_text())["annotations"]
+    assert sum(each["area"] for each in annotation["segments_info"]) == np.count_nonzero(found[path][0])
+    if tile is None:
+        np.testing.assert_array_equal(drawn()(path).segmentation > 0, found[path][0] > 0)
 
 
 def test_run_lengths_of_more_pixels_than_they_count_are_told(photos, tmp_path, monkeypatch):

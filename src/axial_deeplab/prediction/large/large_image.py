@@ -66,6 +66,14 @@ class LargeImage:
         is_turned = stored.white_is_zero and stored.values.dtype == np.uint8 and not stored.is_separate
         return 255 - stored.values if is_turned else stored.values
 
+    def without_data(self, window: Window) -> NDArray[np.bool_] | None:
+        """Return where a window (h, w) has no data, as `read_without_data` says of the whole.
+
+        Raises:
+            ValueError: it cannot be decoded.
+        """
+        return None
+
     def close(self) -> None:
         """Close the file."""
 

@@ -186,7 +186,7 @@ def _predicted(
     grid = CenterGrid(centers.places.astype(np.float64)) if len(centers.places) else None
     pieces: list[Pieces] = []
     for index, block in _each(blocks, "group", "block", progress=progress):
-        codes, of_block = block_codes(maps, knobs, centers, grid, block)
+        codes, of_block = block_codes(maps, knobs, centers, grid, block, image.without_data(block))
         labels.write(index, codes)
         pieces.append(of_block)
         if len(pieces) > 64:  # so that the list does not grow with the image

@@ -92,13 +92,19 @@ def in_raster_order(found: Sequence[Centers]) -> Centers:
 
 
 def block_codes(
-    maps: TileMaps, post_processing: PostProcessing, centers: Centers, grid: CenterGrid | None, block: Window
+    maps: TileMaps,
+    post_processing: PostProcessing,
+    centers: Centers,
+    grid: CenterGrid | None,
+    block: Window,
+    without_data: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.uint32], Pieces]:
     """Return the code of each pixel of a block, and what it shows of each code.
 
     Args:
         centers: all centers of the image.
         grid: the same, to search; None without any.
+        without_data: where the block (h, w) is void, whatever the network sees.
     """
     is_flooded = post_processing.grouping == "watershed" and grid is not None
     seen = block.grown(max(_FLOODED, maps.tiling.shared), maps.tiling.size) if is_flooded else block
@@ -117,6 +123,8 @@ def block_codes(
         codes = np.where(instances > 0, num_classes + instances, codes)
     part = block.within(seen)
     codes, semantic = codes[part], semantic[part]
+    if without_data is not None:
+        codes = np.where(without_data, 0, codes)
     return codes.astype(np.uint32), _measured(
         codes, semantic.numpy(), block, num_classes, maps.tiling.size[1]
     )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from axial_deeplab.data.channels import Channels
 from axial_deeplab.data.images import FORMATS, StoredImage, read_image, stored_values
+from axial_deeplab.data.nodata import read_without_data
 from axial_deeplab.data.tiff import MAGIC, UnsupportedImageError, is_preview
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.kept_squares import KeptSquares
@@ -54,6 +55,12 @@ class DecodedImage(LargeImage):
         pixels = read_image(path, value_range=value_range, page=page, channels=channels)
         super().__init__(str(path), (pixels.shape[0], pixels.shape[1]), value_range, channels)
         self._pixels = _on_disk(folder / "pixels", pixels)
+        without_data = read_without_data(path, page=page, channels=channels)
+        self._without_data = None if without_data is None else _on_disk(folder / "without_data", without_data)
+
+    def without_data(self, window: Window) -> NDArray[np.bool_] | None:
+        """Return where a window (h, w) has no data."""
+        return None if self._without_data is None else self._without_data.read(0, window.slices)
 
     def _stored(self, window: Window) -> StoredImage:
         return StoredImage(self._pixels.read(0, window.slices), is_separate=self.channels is not None)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axial_deeplab.data.channels import Channels
-from axial_deeplab.data.geotiff import geo_tags
+from axial_deeplab.data.geotiff import geo_tags, map_grid
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage
+from axial_deeplab.data.nodata import without_data
 from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, nodata_of, refuse_channels_behind
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.large_image import LargeImage, naming_damage_of
@@ -78,11 +79,21 @@ class TiffImage(LargeImage):
                 warnings.warn(ImageWarning(path, text, "pages"), stacklevel=5)
             super().__init__(str(path), shape, value_range, channels)
             self.placed = {"geo_tags": geo_tags(page)}
+            names_it = nodata_of(page) is not None or (channels is None and bool(self._alpha))
+            self._may_lack_data = names_it and map_grid(page) is not None
             self._parts: OrderedDict[int, NDArray[Any]] = OrderedDict()
             self._fit_range()
         except BaseException:
             self.close()
             raise
+
+    def without_data(self, window: Window) -> NDArray[np.bool_] | None:
+        """Return where a window (h, w) has no data.
+
+        Raises:
+            ValueError: it cannot be decoded.
+        """
+        return without_data(self._stored(window)) if self._may_lack_data else None
 
     def close(self) -> None:
         """Close the file."""
