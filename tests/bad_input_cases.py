@@ -986,6 +986,26 @@ CASES |= {
         write("tiny.safetensors", "\n<!DOCTYPE html>\n<html><body>Not found</body></html>"),
     ),
     "web_page_as_photo": Case(PREDICT, "images/0.jpg must be", "download", write("images/0.jpg", "<HTML>")),
+    "numbers_over_what_is_read": Case(
+        f"{PQ} --json panoptic.json",
+        "--json must be a file to write, got panoptic.json, which the command reads",
+        "name another",
+    ),
+    "numbers_over_annotations": Case(
+        f"{EVALUATE} --json-out predicted.json",
+        "--json-out must be a file to write, got predicted.json, which holds annotations",
+        "name another",
+    ),
+    "weights_over_their_source": Case(
+        "convert tiny.safetensors ../files/tiny.safetensors",
+        "OUTPUT must be a file to write, got ../files/tiny.safetensors, which the command reads",
+        "name another",
+    ),
+    "figure_over_a_photo": Case(
+        "experiment compare images --weights tiny.safetensors tiny.safetensors --output images/0.jpg",
+        "output must be none of the pictures, got images/0.jpg",
+        "name another",
+    ),
     "predictions_into_the_inputs": Case(
         "predict images --weights tiny.safetensors --output images",
         "output must be a folder that has no input, got images with images",

@@ -28,6 +28,9 @@ HIDDEN = np.where(COLUMNS < WIDTH // 2, 0, 255).astype(np.uint8)
 ON_WHITE = np.where(HIDDEN[..., None] == 0, 255, COLORS).astype(np.uint8)
 GREY_ON_WHITE = np.where(HIDDEN == 0, 255, GREY).astype(np.uint8)
 
+# Colors of a palette, whose values have 8 bits where 16 are meant.
+REDS = np.stack([np.arange(256), np.arange(256) // 2, np.zeros(256)], axis=1).astype(np.uint16)
+
 Write = Callable[[Path], object]
 
 
@@ -183,6 +186,15 @@ ENCODINGS: dict[str, tuple[Write, np.ndarray]] = {
     ),
     "lzma8.tif": (tiff(COLORS, **RGB, compression="lzma"), COLORS),
     "deflate_tiles8.tif": (tiff(COLORS, **RGB, compression="zlib", tile=(16, 16)), COLORS),
+    "rgba32.tif": (
+        tiff(
+            np.dstack([WIDE_COLORS.astype(np.uint32), HIDDEN.astype(np.uint32) * 0x01010101]),
+            **RGB,
+            extrasamples=["unassalpha"],
+        ),
+        ON_WHITE,
+    ),
+    "palette_of_8_bits.tif": (tiff(GREY, photometric="palette", colormap=REDS.T), REDS[GREY]),
     "four_bands.tif": (tiff(np.dstack([COLORS, GREY]), **RGB, extrasamples=["unspecified"]), COLORS),
     "preview.tif": (preview_first, COLORS),
     "cmyk.tif": (pillow(Image.fromarray(CMYK, "CMYK")), COLORS),
@@ -305,6 +317,14 @@ def test_floating_point_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[0, :, 0], [0, 128, 255, 0, 255])
     with pytest.raises(ValueError, match=r"floating point numbers.*--value-range"):
         read_image(tmp_path / "a.tif")
+
+
+def test_transparency_in_floating_point_numbers(tmp_path: Path) -> None:
+    values = np.array([[[0, 0.5, 1, alpha] for alpha in (1, 0.2, 0, 1.5, np.nan)]], np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, **RGB, extrasamples=["unassalpha"])
+    pixels = read_image(tmp_path / "a.tif", value_range=ValueRange("0 1"))
+    opaque = [0, 128, 255]
+    assert pixels[0].tolist() == [opaque, [204, 230, 255], [255] * 3, opaque, opaque]
 
 
 @pytest.mark.parametrize(

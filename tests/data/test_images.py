@@ -158,9 +158,8 @@ def test_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     """Of the last one Pillow would let Ghostscript draw the page."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    expected = (
-        r"photo\.jpg must be a complete image, got: a file that is none of JPEG, PNG, .*; replace the file$"
-    )
+    kind = "a file that is none of JPEG, PNG, .*" if content else "an empty file"
+    expected = rf"photo\.jpg must be a complete image, got: {kind}; replace the file$"
     with pytest.raises(ValueError, match=expected):
         read_image(path)
 

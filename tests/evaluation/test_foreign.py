@@ -206,6 +206,16 @@ def test_masks_in_place_of_label_maps(tmp_path):
         evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
 
 
+def test_background_that_has_a_number_in_label_maps(tmp_path):
+    """It would count as an object that no picture has."""
+    numbers, _ = data_set(tmp_path)
+    (tmp_path / "found").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "found" / name, numbers.astype(np.uint16) + 1)
+    with pytest.warns(UserWarning, match=r"2 images, .*instance 1 in all corners .* write 0 in its place"):
+        evaluate_labels(tmp_path / "panoptic.json", None, tmp_path / "found", background="back")
+
+
 @pytest.mark.parametrize("number", [65535, -1])
 def test_nodata_of_rasters_in_label_maps(number, tmp_path):
     """It would count as an object that no picture has."""

@@ -421,6 +421,12 @@ class TestRefuses:
             ValueError, match="image must be uint8 with values 0 to 255, got float64; convert it"
         ):
             predictor(np.zeros((4, 4, 3)))
+        for odd, kind in (
+            (torch.zeros(3, 4, 4, dtype=torch.bfloat16), "bfloat16"),
+            (torch.zeros(3, 4, 4, dtype=torch.uint8).to_sparse(), "uint8 and sparse"),
+        ):
+            with pytest.raises(ValueError, match=f"image must be uint8 .*, got {kind}; convert it"):
+                predictor(odd)
         with pytest.raises(ValueError, match="floating point"):
             predictor(Image.new("F", (4, 4)))
 

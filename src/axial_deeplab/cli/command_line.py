@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 Arguments = list[str]
@@ -34,28 +36,55 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, function: Callable[..., None], name: str | None = None) -> None:
+        self._written: list[argparse.Action] = []
         super().__init__(
             prog=f"axial-deeplab {name or function.__name__.replace('_', '-')}",
             description=" ".join((function.__doc__ or "").split()),
         )
 
-    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        """Add an option; numbers that are too large for it, or none at all, are refused."""
+    def add_argument(self, *names: Any, writes: bool = False, **options: Any) -> argparse.Action:
+        """Add an option; numbers that are too large for it, or none at all, are refused.
+
+        So is a file that it `writes` where the command reads it, or where annotations are.
+        """
         if options.get("type") in (int, float):
             options["type"] = _Limited(options["type"], *LIMITS.get(names[0], (-LARGEST, LARGEST)))
-        return super().add_argument(*names, **options)
+        action = super().add_argument(*names, **options)
+        self._written += [action] * writes
+        return action
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read the words; an empty one would mean the folder where the command runs."""
         if "" in (args or ()):
             self.error("words must not be empty, got '': is a variable of the shell not set")
-        return super().parse_known_args(args, namespace)
+        parsed, rest = super().parse_known_args(args, namespace)
+        for action in self._written:
+            others = [value for name, value in vars(parsed).items() if name != action.dest]
+            _refuse_loss(
+                "/".join(action.option_strings) or action.metavar, getattr(parsed, action.dest), others
+            )
+        return parsed, rest
 
     def error(self, message: str) -> NoReturn:
         """Refuse the words of the command line."""
         if re.match(r"unrecognized arguments: \S*\d", message):
             message += '; numbers of one option stand in quotes, as in --value-range "0 4095"'
         raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _refuse_loss(option: Any, written: Any, others: Iterable[Any]) -> None:
+    """Refuse to write over what the other words name, or over annotations, which nobody would find again."""
+    if written is None or not os.path.isfile(written):
+        return
+    words = [word for each in others for word in (each if isinstance(each, list) else [each])]
+    files = [word for word in words if isinstance(word, str | Path) and os.path.isfile(word)]
+    if any(os.path.samefile(written, file) for file in files):
+        what = "which the command reads"
+    elif Path(written).suffix == ".json" and b'"annotations"' in Path(written).read_bytes():
+        what = "which holds annotations"
+    else:
+        return
+    raise ValueError(f"{option} must be a file to write, got {written}, {what}; name another")
 
 
 class _Limited:

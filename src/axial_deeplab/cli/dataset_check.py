@@ -32,7 +32,10 @@ def check(arguments: Arguments, scratch: Path) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="panoptic JSON")
     parser.add_argument(
-        "--picture", metavar="FILE", help="draw images of each data set beside their ground truth"
+        "--picture",
+        writes=True,
+        metavar="FILE",
+        help="draw images of each data set beside their ground truth",
     )
     add_reading(parser, "full")
     parser.add_argument(

@@ -36,7 +36,7 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_argument("--limit", type=int, help="only the first so many images")
     add_workers(parser, "threads that read images ahead")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
-    parser.add_argument("--json-out", metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--json-out", writes=True, metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--output", metavar="DIR", help="keep the predictions, as panoptic PNG and JSON")
     parser.add_argument(
         "--report", metavar="DIR", help="write report.html: scores, confusions, best and worst images"
@@ -128,7 +128,7 @@ def pq(arguments: Arguments) -> None:
     )
     add_workers(parser, "threads that read and count")
     parser.add_argument("--classwise", action="store_true", help="print a line for each class")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--json", writes=True, metavar="FILE", help="write the numbers as JSON")
     options = parser.parse_args(arguments)
     if (options.pred_json is None) == (options.pred_labels is None):
         count = "none" if options.pred_json is None else "both"

@@ -30,7 +30,9 @@ def experiment(arguments: Arguments) -> None:
 def _widths(arguments: Arguments) -> None:
     """Draw the published top-1 against parameters and M-Adds (figure 3, table 10)."""
     parser = Parser(_widths, "experiment widths")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
+    parser.add_argument(
+        "--output", writes=True, required=True, metavar="FILE", help="the picture: .png, .pdf or .svg"
+    )
     parser.add_argument(
         "--results",
         metavar="DIR",
@@ -58,7 +60,9 @@ def _compare(arguments: Arguments) -> None:
     parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what to call them (default: as the files)"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png or .jpg")
+    parser.add_argument(
+        "--output", writes=True, required=True, metavar="FILE", help="the picture: .png or .jpg"
+    )
     add_prediction_options(parser)
     options = parser.parse_args(arguments)
     from axial_deeplab.experiments.comparison import compare_networks
@@ -113,7 +117,9 @@ def _losses(arguments: Arguments) -> None:
     parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what to call them (default: as the folders)"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
+    parser.add_argument(
+        "--output", writes=True, required=True, metavar="FILE", help="the picture: .png, .pdf or .svg"
+    )
     parser.add_argument(
         "--window", type=int, default=10, metavar="N", help="logged values to average (default: %(default)s)"
     )
@@ -190,7 +196,11 @@ def attention_maps(arguments: Arguments) -> None:
         "backbone.res4.1 (figure 7) and backbone.res5.2 (figure 8)",
     )
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help="the picture, .png; the numbers go beside it as .npz"
+        "--output",
+        writes=True,
+        required=True,
+        metavar="FILE",
+        help="the picture, .png; the numbers go beside it as .npz",
     )
     options = parser.parse_args(arguments)
     from axial_deeplab.data.images import read_image

@@ -31,7 +31,7 @@ def models(arguments: Arguments) -> None:
 def tables(arguments: Arguments) -> None:
     """Count the paper's tables of networks, print their accuracies; write them as Markdown if asked."""
     parser = Parser(tables)
-    parser.add_argument("--output", metavar="FILE", help="file to write (default: print)")
+    parser.add_argument("--output", writes=True, metavar="FILE", help="file to write (default: print)")
     parser.add_argument(
         "--results",
         metavar="DIR",
@@ -88,8 +88,10 @@ def benchmark(arguments: Arguments) -> None:
         default=(),
         help="model: also exported to ONNX, in these runtimes: onnxruntime, openvino",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory against the size")
+    parser.add_argument("--json", writes=True, metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument(
+        "--plot", writes=True, type=Path, metavar="FILE", help="draw time and memory against the size"
+    )
     options = parser.parse_args(arguments)
     take_large_pages()
     from axial_deeplab.benchmark.report import draw

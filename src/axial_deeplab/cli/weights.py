@@ -14,7 +14,7 @@ def convert(arguments: Arguments) -> None:
         metavar="SOURCE",
         help="TensorFlow checkpoint (prefix, file or folder), .pth or .safetensors",
     )
-    parser.add_argument("output", metavar="OUTPUT", help="file to write, *.safetensors")
+    parser.add_argument("output", writes=True, metavar="OUTPUT", help="file to write, *.safetensors")
     parser.add_argument(
         "--entry", metavar="NAME", help="which weights of a file that has several, such as model_ema"
     )
@@ -114,7 +114,7 @@ def export(arguments: Arguments) -> None:
     """Write a network for another runtime: ONNX, torch.export or ahead-of-time compiled; check it there."""
     parser = Parser(export)
     parser.add_argument("--weights", required=True, help="file of weights, checkpoint, or name of weights")
-    parser.add_argument("--output", required=True, metavar="FILE", help="*.onnx, or *.pt2")
+    parser.add_argument("--output", writes=True, required=True, metavar="FILE", help="*.onnx, or *.pt2")
     parser.add_argument(
         "--format", default="onnx", metavar="F", help="onnx, torch-export or aoti (default: %(default)s)"
     )

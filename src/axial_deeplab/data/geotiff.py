@@ -10,8 +10,8 @@ from axial_deeplab.data.tiff import MAGIC, read_tiff
 from axial_deeplab.util.files import opened
 
 _ORIENTATION = 274
-_SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS = 33550, 33922, 34264, 34735
-_TAGS = (_SCALE, _TIE_POINTS, _TRANSFORM, _GEO_KEYS, 34736, 34737)  # and the numbers and texts of the keys
+_SCALE, TIE_POINTS, _TRANSFORM, _GEO_KEYS = 33550, 33922, 34264, 34735
+_TAGS = (_SCALE, TIE_POINTS, _TRANSFORM, _GEO_KEYS, 34736, 34737)  # and the numbers and texts of the keys
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
 _PIXEL_IS_POINT, _USER_DEFINED = 2, 32767
 
@@ -42,7 +42,7 @@ def map_grid(page: Any) -> MapGrid | None:
     orientation = page.tags.get(_ORIENTATION)
     if orientation is not None and int(orientation.value) != 1:
         return None
-    scale, ties, matrix = (page.tags.get(code) for code in (_SCALE, _TIE_POINTS, _TRANSFORM))
+    scale, ties, matrix = (page.tags.get(code) for code in (_SCALE, TIE_POINTS, _TRANSFORM))
     if matrix is not None:
         transform = np.array(matrix.value, dtype=np.float64).reshape(4, 4)[:2][:, [0, 1, 3]]
     elif scale is not None and ties is not None:

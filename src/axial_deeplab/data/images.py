@@ -18,7 +18,15 @@ from PIL import Image, UnidentifiedImageError
 from axial_deeplab.data.channels import ALL, Channels
 from axial_deeplab.data.image_warnings import ImageWarning, told_together
 from axial_deeplab.data.screen_colors import exponent_of_gamma, in_srgb
-from axial_deeplab.data.tiff import MAGIC, TiffPage, UnsupportedImageError, read_channels, read_tiff
+from axial_deeplab.data.tiff import (
+    COLOR_MAP,
+    MAGIC,
+    TiffPage,
+    UnsupportedImageError,
+    palette_of,
+    read_channels,
+    read_tiff,
+)
 from axial_deeplab.data.value_range import FULL, ValueRange
 from axial_deeplab.data.wide_images import (
     WideValues,
@@ -341,7 +349,9 @@ def naming_damage(
     except UnsupportedImageError as error:
         raise ValueError(f"{path} {error}") from None
     except DAMAGED as error:
-        raise ValueError(f"{path} must be {kind}, got: {damage(error)}; {mend}") from None
+        is_empty = isinstance(error, UnidentifiedImageError) and not os.path.getsize(path)
+        what = "an empty file" if is_empty else damage(error)
+        raise ValueError(f"{path} must be {kind}, got: {what}; {mend}") from None
 
 
 def damage(error: Exception) -> str:
@@ -454,6 +464,8 @@ def _read_tiff(file: BinaryIO, number: int | None) -> StoredImage:
                 "must be a TIFF of a kind that Pillow reads, got another color model, number of bits or "
                 "compression; save it as PNG"
             ) from None
+        if image.mode == "P":
+            image.putpalette(palette_of(image.tag_v2[COLOR_MAP]).tobytes())  # type: ignore[attr-defined]
         stored = _of_pillow(image)._replace(orientation=orientation_of(image), nodata=page.nodata)
     else:
         stored = StoredImage(
@@ -514,12 +526,20 @@ def as_shown(stored: StoredImage, *value_ranges: ValueRange) -> NDArray[np.uint8
     if stored.profile:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         pixels = np.array(in_srgb(image, stored.profile))
-    if stored.alpha is not None and (stored.alpha != np.iinfo(stored.alpha.dtype).max).any():
-        alpha = FULL.to_8_bits(stored.alpha)[..., None].astype(np.uint16)
+    shown = None if stored.alpha is None else _alpha_of_8_bits(stored.alpha)
+    if shown is not None and (shown != _WHITE).any():
+        alpha = shown[..., None].astype(np.uint16)
         light = pixels.astype(np.uint16) * (_WHITE if stored.premultiplied else alpha)
-        shown = (light + (_WHITE - alpha) * _WHITE + _WHITE // 2) // _WHITE
-        pixels = np.minimum(shown, _WHITE).astype(np.uint8)
+        on_white = (light + (_WHITE - alpha) * _WHITE + _WHITE // 2) // _WHITE
+        pixels = np.minimum(on_white, _WHITE).astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+
+
+def _alpha_of_8_bits(alpha: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return alpha as 0 to 255; of floating point numbers 1 is opaque, of others the greatest of the type."""
+    if alpha.dtype.kind == "f":
+        return np.rint(np.nan_to_num(alpha, nan=1).clip(0, 1) * _WHITE).astype(np.uint8)
+    return (alpha >> 24).astype(np.uint8) if alpha.dtype == np.uint32 else FULL.to_8_bits(alpha)
 
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -19,6 +19,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _REDUCED_OR_MASK = 1 | 4  # of the tag NewSubfileType
 _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION = 274
+COLOR_MAP = 320
 _NODATA = 42113
 # None, those of fax machines, LZW, JPEG, Deflate, PackBits: every Pillow has them, and other ones by chance.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
@@ -382,6 +383,15 @@ def nodata_of(page: Any) -> float | None:
             return float(dtype.type(value))
     is_known = dtype.kind in "iu" and value.is_integer()
     return int(value) if is_known and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max else None
+
+
+def palette_of(colors: Any) -> NDArray[np.uint8]:
+    """Return the colors (N, 3) of a palette, from the 3 N values of its tag: all reds, greens and blues.
+
+    They have 16 bits; where none exceeds 255 a program has written 8 bits, which viewers show as such.
+    """
+    values = np.reshape(colors, (3, -1)).T
+    return (values if values.max(initial=0) < 256 else values >> 8).astype(np.uint8)
 
 
 def _from_few_bits(values: NDArray[Any], page: Any) -> NDArray[Any]:

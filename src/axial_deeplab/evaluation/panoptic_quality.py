@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from axial_deeplab.data.convert.id_maps import read_id_map
-from axial_deeplab.data.convert.instance_maps import InstanceReading, look_for_cut_numbers, look_for_nodata
+from axial_deeplab.data.convert.instance_maps import (
+    InstanceReading,
+    look_for_background,
+    look_for_cut_numbers,
+    look_for_nodata,
+)
 from axial_deeplab.data.image_warnings import told_together
 from axial_deeplab.evaluation.exact_sums import split_iou
 from axial_deeplab.evaluation.foreign import find_labels, from_labels
@@ -385,6 +390,7 @@ def evaluate_labels(
         numbers = read_id_map(map_path)
         look_for_nodata(numbers, map_path, "write 0 there, and save the map again")
         look_for_cut_numbers(numbers, map_path)
+        look_for_background(numbers, map_path)
         found = from_labels(numbers, metric.categories, thing=thing, background=background)
         check_size(found.size, gt_ids.shape, str(map_path))
         overlaps = count_overlaps(gt_ids, found.map)

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -49,6 +50,8 @@ def compare_networks(
     names = names_of(weights, names)
     require_suffix(output, SUFFIXES)
     files = list(find_images(pictures).values())
+    if Path(output).exists() and any(file.samefile(output) for file in files):
+        raise ValueError(f"output must be none of the pictures, got {output}, which is one; name another")
     if len(files) > MOST_PICTURES:
         raise ValueError(f"pictures must be at most {MOST_PICTURES}, got {len(files)}; name those to compare")
     predictors = [Predictor(each, **options) for each in weights]

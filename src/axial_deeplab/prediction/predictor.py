@@ -330,6 +330,10 @@ def _as_array(image: ImageLike, view: View) -> ImageArray:
         return read_image(Path(image), **view.reading)
     if isinstance(image, Image.Image):
         image = to_rgb(ImageOps.exif_transpose(image), value_range=ValueRange(view.value_range))
+    if isinstance(image, Tensor) and (image.dtype != torch.uint8 or image.layout != torch.strided):
+        kind = str(image.dtype).removeprefix("torch.")
+        sparse = "" if image.layout == torch.strided else " and sparse"
+        raise ValueError(f"image must be uint8 with values 0 to 255, got {kind}{sparse}; convert it")
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if isinstance(image, Tensor) and array.ndim == 3:
         array = array.transpose(1, 2, 0)

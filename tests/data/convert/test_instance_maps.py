@@ -17,7 +17,7 @@ from axial_deeplab.data.convert.panoptic_from import panoptic_from_maps
 from axial_deeplab.data.targets import PanopticTargets
 from axial_deeplab.panoptic.categories import Categories, Category
 from axial_deeplab.panoptic.map import semantic_map
-from dataset_conversion import convert
+from dataset_conversion import convert, save
 from saved_predictions import find_instances, numbered_map
 
 
@@ -359,3 +359,32 @@ def test_more_than_9999_objects_of_a_class(tmp_path: Path, capsys: pytest.Captur
     np.testing.assert_array_equal(semantic_map(sample.panoptic), np.where(numbers > 0, cell, rest))
     targets = PanopticTargets([cell])(sample.truth)
     assert int(targets["center_target"].eq(1).sum()) == 24_000
+
+
+@pytest.mark.parametrize("command", ["maps", "label-maps"])
+def test_background_that_has_a_number_is_told(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a watershed has it: 1 is the background, 0 are the lines, 2 and on the objects."""
+    numbers = two_squares((2, 3)).clip(1)
+    numbers[5] = 0
+    ending = "" if command == "maps" else "_masks"
+    save(tmp_path / "photos/a.png", np.zeros((12, 20, 3), np.uint8))
+    save(tmp_path / f"maps/a{ending}.png", numbers)
+    words = ["maps", "--instances", tmp_path / "maps"] if command == "maps" else [tmp_path / "maps"]
+    words += ["--images", tmp_path / "photos", "--thing", "cell", "--output"]
+    code, told = convert(capsys, *words, tmp_path / "out")
+    assert code == 0
+    assert f"a{ending}.png has the instance 1 in all corners and 68% of the picture, as watersheds" in told
+    save(tmp_path / f"maps/a{ending}.png", two_squares((2, 3)))
+    assert "corners" not in convert(capsys, *words, tmp_path / "again")[1]
+    if command == "maps":  # stuff may have any number
+        save(tmp_path / "classes/a.png", np.where(numbers > 1, 7, 5).astype(np.uint8))
+        save(tmp_path / "maps/a.png", numbers)
+        (tmp_path / "categories.json").write_text(
+            '[{"id": 5, "name": "rest", "isthing": 0}, {"id": 7, "name": "cell", "isthing": 1}]'
+        )
+        words = ["maps", "--images", tmp_path / "photos", "--instances", tmp_path / "maps", "--semantic"]
+        words += [tmp_path / "classes", "--categories", tmp_path / "categories.json", "--output"]
+        code, told = convert(capsys, *words, tmp_path / "both")
+        assert (code, "corners" in told) == (0, False), told

@@ -1283,6 +1283,11 @@ def test_regions_and_annotations_of_label_studio(tmp_path: Path, capsys: pytest.
         ("samples.json", '{"samples": []}', "a data set of FiftyOne; export COCO"),
         ("a.json", '[{"image": "a.png", "annotations": []}]', "boxes of CreateML, which outline nothing"),
         ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes of Pascal VOC, which"),
+        (
+            "a.xml",
+            "<annotations><track><polygon/></track></annotations>",
+            'tracks of CVAT "for video"; export',
+        ),
         ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "a table of boxes, which"),
         ("export.ndjson", "{}\n", "an export of Labelbox; export COCO"),
         (

@@ -69,6 +69,7 @@ def check_values(path, folder, channels=None):
         (DEEP, {"photometric": "miniswhite"}),
         (ALPHA, {"photometric": "rgb", "extrasamples": ["unassalpha"], **TILES, **ZIP}),
         (GREY, {"photometric": "palette", "colormap": RNG.integers(0, 2**16, (3, 256), np.uint16), **TILES}),
+        (GREY, {"photometric": "palette", "colormap": RNG.integers(0, 2**8, (3, 256), np.uint16), **TILES}),
         (GREY > 99, {"photometric": "minisblack", "rowsperstrip": 9}),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, dict) else str(value.shape),

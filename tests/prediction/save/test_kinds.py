@@ -282,6 +282,27 @@ def test_geojson_in_degrees_of_a_picture_without_a_map(tmp_path):
     assert not (out / "geojson_degrees").exists()
 
 
+def test_control_points_of_a_map_are_kept(tmp_path):
+    """As Sentinel-1 has them: corners of the picture on the map, without a transform."""
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra dev")
+    corners = [(0, 0, 8.0, 48.0), (0, 48, 8.2, 48.1), (40, 0, 7.9, 47.8)]  # rows, columns, degrees
+    points = [rasterio.control.GroundControlPoint(*corner) for corner in corners]
+    path = tmp_path / "maps" / "map.tif"
+    path.parent.mkdir()
+    height, width = FOUND.size
+    with rasterio.open(path, "w", height=height, width=width, count=1, dtype="uint8") as picture:
+        picture.write(np.zeros((1, height, width), np.uint8))
+        picture.gcps = points, "EPSG:4326"
+    with pytest.warns(UserWarning, match=r"map\.tif must have a transform to its map, .* in pixels: warp"):
+        predict_files(Finder({"map.tif": FOUND}), [path], tmp_path, save=["geojson", "labels"], overlay=False)
+    with rasterio.open(tmp_path / "labels/map.tif") as labels:
+        found, crs = labels.gcps
+    assert [(each.row, each.col, each.x, each.y) for each in found] == corners
+    assert crs == "EPSG:4326"
+    features = json.loads((tmp_path / "geojson/map.geojson").read_text())["features"]
+    check_masks([fill(polygons_of(each["geometry"]), FOUND.size) for each in features])
+
+
 def test_supervision_sees_the_same_things_in_coco_instances(tmp_path):
     supervision = pytest.importorskip("supervision", reason="needs the extra dev")
     out = saved(tmp_path, "coco-instances")

@@ -223,6 +223,19 @@ def look_for_nodata(
         warnings.warn(ImageWarning(path, text, "nodata"), stacklevel=3)
 
 
+def look_for_background(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
+    """Warn if one instance has all corners of a map, but not all of it, as a background that has a number."""
+    first = int(numbers.flat[0]) if numbers.size else 0
+    at_corners = numbers[:: max(1, len(numbers) - 1), :: max(1, numbers.shape[1] - 1)]
+    is_nodata = first in _EXTREMES and bool(((numbers > 0) & (numbers < first)).any())  # told elsewhere
+    if first > 0 and not is_nodata and (at_corners == first).all() and (numbers != first).any():
+        text = (
+            f"has the instance {first} in all corners and {np.mean(numbers == first):.0%} of the picture, as "
+            "watersheds number the background; if it is no object, write 0 in its place"
+        )
+        warnings.warn(ImageWarning(path, text, "numbered backgrounds"), stacklevel=3)
+
+
 def look_for_cut_numbers(numbers: NDArray[np.int32], path: str | os.PathLike[str]) -> None:
     """Warn if all instances from the greatest number of a type on have that number: it did not hold them.
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from axial_deeplab.data.convert.id_maps import MAP_SUFFIXES, read_id_map
-from axial_deeplab.data.convert.instance_maps import OTHER_PAGE, InstanceReading
+from axial_deeplab.data.convert.instance_maps import OTHER_PAGE, InstanceReading, look_for_background
 from axial_deeplab.data.convert.panoptic_from import Mask, panoptic_from_maps, panoptic_from_masks
 from axial_deeplab.data.convert.unwritten import UnwrittenImage
 from axial_deeplab.data.image_files import SUFFIXES, find_images, list_files, list_subfolders
@@ -67,6 +67,8 @@ def maps_to_convert(
             else read_id_map(paths[name], page=reading.page, remedy=OTHER_PAGE)
             for kind, paths in maps.items()
         }
+        if "semantic" not in maps:  # where stuff may have any number
+            look_for_background(read["instances"], maps["instances"][name])
         height, width = next(iter(read.values())).shape
         picture_size(
             files[name], size=(height, width), page=page_of(files[name], reading)

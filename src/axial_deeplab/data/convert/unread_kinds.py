@@ -49,8 +49,11 @@ def _found(source: Path) -> Iterator[str]:
         keys = set(entry) if isinstance(entry, dict) else set()
         yield from (f"{path}, {what}" for signs, what in _JSON if signs <= keys)
     for path in files_of(source, ".xml")[:_LOOKED_AT]:
-        if read_xml(path).find("object/bndbox") is not None:
+        document = read_xml(path)
+        if document.find("object/bndbox") is not None:
             yield f"{path}, boxes of Pascal VOC, {_BOXES}"
+        if document.tag == "annotations" and document.find("track") is not None:
+            yield f'{path}, tracks of CVAT "for video"; export "for images 1.1" from there, with the frames'
     for path in files_of(source, ".csv")[:_LOOKED_AT]:
         with path.open(encoding="utf-8", errors="replace") as file:
             columns = set(file.readline(1000).strip().lower().split(","))

@@ -16,7 +16,13 @@ from axial_deeplab.data.geotiff import geo_tags, map_grid
 from axial_deeplab.data.image_warnings import ImageWarning
 from axial_deeplab.data.images import StoredImage
 from axial_deeplab.data.nodata import without_data
-from axial_deeplab.data.tiff import UnsupportedImageError, is_preview, nodata_of, refuse_channels_behind
+from axial_deeplab.data.tiff import (
+    UnsupportedImageError,
+    is_preview,
+    nodata_of,
+    palette_of,
+    refuse_channels_behind,
+)
 from axial_deeplab.data.value_range import ValueRange
 from axial_deeplab.prediction.large.large_image import LargeImage, naming_damage_of
 from axial_deeplab.prediction.large.tiling import Window
@@ -208,8 +214,7 @@ class TiffImage(LargeImage):
         page = self._page
         bits = page.bitspersample
         if int(page.photometric) == _PALETTE and self.channels is None:
-            colors = np.asarray(page.colormap)[:, values[..., 0]]
-            return StoredImage((np.moveaxis(colors, 0, 2) >> 8).astype(np.uint8))
+            return StoredImage(palette_of(page.colormap)[values[..., 0]])
         if bits < 8:
             values, bits = (values.astype(np.uint8) * (255 // (2**bits - 1))).astype(np.uint8), 8
         if self.channels is not None:

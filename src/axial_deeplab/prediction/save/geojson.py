@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from axial_deeplab.data.geotiff import TIE_POINTS
 from axial_deeplab.data.reprojection import WGS84, Points, reprojection
 from axial_deeplab.prediction.save.instances import Instance
 from axial_deeplab.prediction.save.outlines import Ring
@@ -33,6 +34,12 @@ def open_geojson(path: Path, picture: Picture) -> Iterator[Callable[[Instance], 
         warnings.warn(
             f"{picture.path} must name its coordinates by an EPSG number, got none; the GeoJSON is in the "
             "coordinates of the map, but does not name them: set them where it is read",
+            stacklevel=2,
+        )
+    elif any(code == TIE_POINTS for code, *_ in picture.grid.geo_tags):
+        warnings.warn(
+            f"{picture.path} must have a transform to its map, got control points alone; the GeoJSON is in "
+            "pixels: warp the picture first (gdalwarp) to have coordinates of the map",
             stacklevel=2,
         )
     with _opened(path, picture, named, lambda points: _on_map(points, transform)) as add:

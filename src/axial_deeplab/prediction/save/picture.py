@@ -39,7 +39,8 @@ class PixelGrid(NamedTuple):
         micrometers: width and height of a pixel, if known.
         transform: (2, 3), from x, y, 1 along the edges of pixels to coordinates of a map, if it has some.
         epsg: number of the map's system of coordinates; None if it is unknown.
-        geo_tags: the tags that say so, as `geotiff.geo_tags` gives them.
+        geo_tags: the tags that say so, as `geotiff.geo_tags` gives them; those of control points say it
+            without a transform.
     """
 
     micrometers: tuple[float, float] | None = None
@@ -102,9 +103,10 @@ def read_grid(path: Path, *, page: int | None = None) -> PixelGrid:
                 if micrometers and orientation is not None and int(orientation.value) > 4:  # sideways
                     micrometers = micrometers[::-1]
                 place_on_map = map_grid(stored)
-                if place_on_map is None:
-                    return PixelGrid(micrometers)
-                return PixelGrid(micrometers, *place_on_map, geo_tags(stored))
+                if place_on_map is not None:
+                    return PixelGrid(micrometers, *place_on_map, geo_tags(stored))
+                is_upright = orientation is None or int(orientation.value) == 1
+                return PixelGrid(micrometers, geo_tags=geo_tags(stored) if is_upright else ())
         except Exception as error:  # tifffile trusts the tags of a file, which may say anything
             warnings.warn(f"{path}: size and place of pixels cannot be read, got: {error}", stacklevel=2)
             return PixelGrid()

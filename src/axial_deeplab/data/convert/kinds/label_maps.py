@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from axial_deeplab.data.convert.id_maps import LABEL_ENDINGS, MAP_SUFFIXES, only_map
-from axial_deeplab.data.convert.instance_maps import InstanceReading
+from axial_deeplab.data.convert.instance_maps import InstanceReading, look_for_background
 from axial_deeplab.data.convert.map_files import page_of
 from axial_deeplab.data.convert.pairs import MappedImage, Maps, maps_to_images
 from axial_deeplab.data.convert.photos import Photos
@@ -89,4 +89,6 @@ def _has_pictures(masks: Path) -> bool:
 
 
 def _read(path: Path, reading: InstanceReading) -> Maps:
-    return None, reading.read(path)
+    numbers = reading.read(path)
+    look_for_background(numbers, path)
+    return None, numbers
