@@ -230,7 +230,7 @@ def _annotations_of_images(
 
 
 def _counts_on_by_one(entries: list[Any], categories: Categories) -> bool:
-    """Tell whether categories count from 0, and none of the annotations has 0, but some the one past the last."""
+    """Tell whether categories count from 0, and no annotation has 0, but one the number past the last."""
     used = {whole_number(entry.get("category_id")) for entry in entries if isinstance(entry, dict)}
     count = len(categories.ids)
     return sorted(categories.ids) == list(range(count)) and 0 not in used and count in used
