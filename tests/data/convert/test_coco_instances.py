@@ -84,6 +84,12 @@ def test_coco_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (second.image_id, [s.id for s in second.segments]) == (6, [rest])
 
 
+def classes_that_count_on_by_one(document: dict[str, Any]) -> None:
+    document["categories"] = [{"id": 0, "name": "dog"}, {"id": 1, "name": "car"}]
+    for entry, category_id in zip(document["annotations"], (1, 1, 2), strict=True):
+        entry["category_id"] = category_id
+
+
 def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
     return lambda document: document["annotations"][0].update(segmentation=value)
 
@@ -120,6 +126,11 @@ def first_segmentation(value: object) -> Callable[[dict[str, Any]], object]:
         (
             lambda d: d["annotations"][1].update(category_id=8),
             "annotations[1] category_id must be in categories, got 8",
+        ),
+        (classes_that_count_on_by_one, "annotations[2] category_id must be in categories, got 2; add"),
+        (
+            classes_that_count_on_by_one,
+            "count from 0 and annotations from 1, as label-convert writes them: subtract",
         ),
         (
             lambda d: d["annotations"][1].update(image_id=8),

@@ -201,6 +201,11 @@ def _annotations_of_images(
                 images_without.setdefault(image_id)
     if problems:
         more = f"; and {len(problems) - 5} more problems" if len(problems) > 5 else ""
+        if _counts_on_by_one(entries, categories):
+            more += (
+                "; categories count from 0 and annotations from 1, as label-convert writes them: subtract 1 "
+                "from each category_id"
+            )
         raise ValueError("; ".join(problems[:5]) + more)
     if without and not any(annotations.values()):
         raise ValueError(
@@ -222,6 +227,13 @@ def _annotations_of_images(
     require_pixels((each.rings for found in annotations.values() for each in found), path)
     warn_of_boxes((each.rings for found in annotations.values() for each in found), path)
     return annotations
+
+
+def _counts_on_by_one(entries: list[Any], categories: Categories) -> bool:
+    """Tell whether categories count from 0, and no annotation has 0, but one the number past the last."""
+    used = {whole_number(entry.get("category_id")) for entry in entries if isinstance(entry, dict)}
+    count = len(categories.ids)
+    return sorted(categories.ids) == list(range(count)) and 0 not in used and count in used
 
 
 def _has_area_of_box(entry: Any) -> bool:
