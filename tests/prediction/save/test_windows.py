@@ -130,7 +130,7 @@ def test_files_of_windows_are_those_of_memory(suffix, tmp_path, request):
         with prediction.labels() as labels:
             save_all(Picture(tmp_path / "a.tif", "a.tif", labels, CATEGORIES), tmp_path / name)
     expected = contents(tmp_path / "memory")
-    assert len(expected) == 11
+    assert len(expected) == 12
     for name in ("file", "read"):
         found = contents(tmp_path / name)
         assert found.keys() == expected.keys()
