@@ -36,25 +36,27 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def wait_for_steps(process: subprocess.Popen[str], metrics: Path) -> None:
+def endless_training(tiny_config: MakeConfig, folder: Path, num_workers: int) -> subprocess.Popen[str]:
+    """Start a training that writes no checkpoint of its own, and return it after its first steps."""
+    trainer = {
+        "num_workers": num_workers,
+        "checkpoint_interval": 100_000,
+        "val_interval": 100_000,
+        "output": str(folder / "run"),
+    }
+    process = start(tiny_config(trainer=trainer, optim={"max_steps": 100_000}), folder / "config.yaml")
+    metrics = folder / "run" / "metrics.csv"
     end = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") > 2):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
+    return process
 
 
 @pytest.mark.parametrize(("num_workers", "whole_group"), [(0, False), (1, False), (1, True)])
 def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whole_group: bool) -> None:
-    trainer = {
-        "num_workers": num_workers,
-        "checkpoint_interval": 1000,
-        "val_interval": 100_000,
-        "output": str(tmp_path / "run"),
-    }
-    config = tiny_config(trainer=trainer, optim={"max_steps": 100_000})
-    process = start(config, tmp_path / "config.yaml")
-    wait_for_steps(process, tmp_path / "run" / "metrics.csv")
+    process = endless_training(tiny_config, tmp_path, num_workers)
     if whole_group:
         os.killpg(process.pid, signal.SIGTERM)
     else:
@@ -71,15 +73,7 @@ def test_sigterm(tiny_config: MakeConfig, tmp_path: Path, num_workers: int, whol
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_ctrl_c_ends_after_the_step(tiny_config: MakeConfig, tmp_path: Path, num_workers: int) -> None:
-    trainer = {
-        "num_workers": num_workers,
-        "checkpoint_interval": 100_000,
-        "val_interval": 100_000,
-        "output": str(tmp_path / "run"),
-    }
-    config = tiny_config(trainer=trainer, optim={"max_steps": 100_000})
-    process = start(config, tmp_path / "config.yaml")
-    wait_for_steps(process, tmp_path / "run" / "metrics.csv")
+    process = endless_training(tiny_config, tmp_path, num_workers)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     _, words = process.communicate(timeout=60)
     assert process.returncode == 130

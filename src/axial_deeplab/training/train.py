@@ -98,7 +98,8 @@ def _train(config: Config, machines: Processes) -> Path:
     _require_same(machines, "step of the checkpoint", step, "give all the same trainer.output")
     assert isinstance(task.train, Sized)
     _require_same(machines, "number of images", len(task.train), "give all the same data.train")
-    trainer = _trainer(config, output, task, first_step=step)
+    interruption = Interruption()
+    trainer = _trainer(config, output, task, interruption, first_step=step)
     batch_size = _batch_size_of_a_process(config, trainer)
     if trainer.world_size > 1:
         module.model = convert_sync_batchnorm(module.model)
@@ -111,7 +112,7 @@ def _train(config: Config, machines: Processes) -> Path:
         print(_summary(config, trainer, task, batch_size))
         write_text(output / "config.yaml", yaml.safe_dump(config_to_dict(config), sort_keys=False))
     with naming_full_disk(output):
-        _fit(trainer, module, TrainingBatches(task, config, batch_size), resume)
+        _fit(trainer, module, TrainingBatches(task, config, batch_size), resume, interruption)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         # The parameters of a sharded network are in several processes; its last checkpoint is whole.
@@ -129,11 +130,15 @@ def _require_same(machines: Processes, what: str, value: int, remedy: str) -> No
 
 
 def _fit(
-    trainer: lightning.Trainer, module: TrainingModule, batches: TrainingBatches, checkpoint: Path | None
+    trainer: lightning.Trainer,
+    module: TrainingModule,
+    batches: TrainingBatches,
+    checkpoint: Path | None,
+    interruption: Interruption,
 ) -> None:
     try:
         # Lightning notes SIGTERM and ends after the step; a handler that raises would end it in the middle.
-        with signal_handler(signal.SIGTERM, signal.SIG_DFL), _ctrl_c_handled(trainer):
+        with signal_handler(signal.SIGTERM, signal.SIG_DFL), _ctrl_c_handled(trainer, interruption):
             trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
@@ -154,9 +159,7 @@ def _fit(
         raise type(error)(message.partition(": ")[2]) from None
 
 
-def _ctrl_c_handled(trainer: lightning.Trainer) -> AbstractContextManager[None]:
-    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    (interruption,) = [callback for callback in callbacks if isinstance(callback, Interruption)]
+def _ctrl_c_handled(trainer: lightning.Trainer, interruption: Interruption) -> AbstractContextManager[None]:
     # Several processes would end after different steps, and wait for each other. Where Ctrl-C is ignored, as
     # in the background, or handled by the program that trains, it stays so.
     if trainer.world_size == 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -174,7 +177,9 @@ def _stopped(trainer: lightning.Trainer, by: str = "") -> str:
     return f"stopped{by} at step {trainer.global_step}; {how}"
 
 
-def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> lightning.Trainer:
+def _trainer(
+    config: Config, output: Path, task: Task, interruption: Interruption, *, first_step: int
+) -> lightning.Trainer:
     settings, optim = config.trainer, config.optim
     validates = task.val is not None
     # A training that is shorter than the interval is scored at its end.
@@ -187,7 +192,7 @@ def _trainer(config: Config, output: Path, task: Task, *, first_step: int) -> li
             max_steps=optim.max_steps,
             score=task.module.score,
         ),
-        Interruption(),
+        interruption,
     ]
     if settings.progress_bar:
         # A file gets a line now and then instead of a bar that moves.
